@@ -1,0 +1,111 @@
+// Package atomicfile replaces files so that a reader, or a machine that lost
+// power, sees the old content or the new one and nothing between: temporary
+// file beside the target, owner and mode set by descriptor, fsync, rename,
+// fsync of the folder. It never follows a symbolic link at the target's place.
+package atomicfile
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+)
+
+// Attr is what the new file shall be. UID and GID are set only when Chown is.
+type Attr struct {
+	Mode     fs.FileMode // permission bits, exact: the umask does not apply
+	Chown    bool
+	UID, GID int
+}
+
+// Write replaces name below root by data. The folder of name must exist.
+// On an error the old file is untouched and no temporary file stays behind.
+func Write(root *os.Root, name string, data []byte, attr Attr) error {
+	return WriteFrom(root, name, bytes.NewReader(data), attr)
+}
+
+// WriteFrom is Write for content that comes from a reader; an error of the
+// reader leaves the old file in place.
+func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) (err error) {
+	dir, base := path.Split(path.Clean(name))
+	tmp := dir + "." + base + "." + rand.Text()[:8] + ".tmp"
+	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // already closed on the later paths; the first error is the one to report
+			err = fmt.Errorf("write %s: %w", name, errors.Join(err, root.Remove(tmp)))
+		}
+	}()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	// Owner first: chown clears set-id bits, and the file must never be
+	// readable by its new owner under a wider mode than asked for.
+	if attr.Chown {
+		if err := f.Chown(attr.UID, attr.GID); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(attr.Mode); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := root.Rename(tmp, name); err != nil {
+		return err
+	}
+	return syncDir(root, dir)
+}
+
+// WriteIfChanged writes only when the content, mode or owner differs, and says
+// whether it did. A target that is not a regular file counts as different.
+func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed bool, err error) {
+	same, err := isSame(root, name, data, attr)
+	if err != nil {
+		return false, err
+	}
+	if same {
+		return false, nil
+	}
+	return true, Write(root, name, data, attr)
+}
+
+func isSame(root *os.Root, name string, data []byte, attr Attr) (bool, error) {
+	info, err := root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("compare %s: %w", name, err)
+	case !info.Mode().IsRegular(), info.Mode().Perm() != attr.Mode, info.Size() != int64(len(data)), !isOwner(info, attr):
+		return false, nil
+	}
+	old, err := root.ReadFile(name)
+	if err != nil {
+		return false, fmt.Errorf("compare %s: %w", name, err)
+	}
+	return bytes.Equal(old, data), nil
+}
+
+func syncDir(root *os.Root, dir string) (err error) {
+	if dir == "" {
+		dir = "."
+	}
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return d.Sync()
+}

@@ -1,0 +1,71 @@
+// Package contract owns the two formats that cross the border between host and
+// guest: bootstrap.json, which the host writes into a guest's config mount, and
+// the messages of the local API. It parses and prints them and says what is
+// wrong with them; it opens no file and no connection. It imports the standard
+// library and the pin type only.
+//
+// The formats are specified in docs/contract.md and docs/local-api.md.
+package contract
+
+import "github.com/felhom/felhom-golden/internal/pin"
+
+// MaxBootstrapBytes is the largest bootstrap.json that Parse accepts. The file
+// that the host writes is about 1 KiB.
+const MaxBootstrapBytes = 64 << 10
+
+// SchemaVersion is the version of bootstrap.json that this package writes, and
+// the only one it reads; a file without one is of version 1.
+const SchemaVersion = 1
+
+// Bootstrap is a valid bootstrap.json. Values come from Parse or are built by
+// the host; a value from Parse cannot be wrong.
+type Bootstrap struct {
+	SchemaVersion    int            // schema_version, optional
+	HubURL           string         // hub_url, https
+	HostID           string         // host_id
+	GuestID          int            // guest_id, optional: 0 where absent
+	LocalAPIEndpoint Endpoint       // local_api_endpoint: https, host and port, nothing else
+	LocalAPIPins     pin.Set        // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
+	LocalAPIToken    Secret         // local_api_token, opaque
+	Registry         *Registry      // registry, nil where absent
+	RegistryMirror   string         // registry_mirror, optional: host[:port] to pull from in place of the image's own
+	ControllerImage  ImageRef       // controller_image
+	ManifestDigest   Digest         // controller_image_manifest_digest, optional
+	ConfigDigest     Digest         // controller_image_config_digest, optional
+	Container        *Container     // container, optional
+}
+
+// Registry is the credential for pulling the controller's image: all of it or none.
+type Registry struct {
+	Host     string // host or host:port, as in the image reference
+	Username string
+	Token    Secret
+}
+
+// Container overrides how the controller's container is made. Strings are in
+// Docker's short syntax and are parsed by whoever makes the container. A list
+// that is present replaces the default list of that name.
+type Container struct {
+	Ports       []string          // ports, "8080:8080/tcp"
+	Volumes     []string          // volumes, "/host:/container:ro"
+	Environment map[string]string // environment
+	ExtraHosts  []string          // extra_hosts, "name:address"
+	Memory      string            // memory, "512m"
+}
+
+// Finding is one thing that is wrong with a document, or looks wrong.
+type Finding struct {
+	Severity Severity
+	Path     string // JSON path: "registry.host"; "" for the document
+	Line     int    // 1-based
+	Column   int    // 1-based, in bytes
+	Message  string // never holds a secret's value
+}
+
+// Severity tells an error, which refuses the document, from a warning.
+type Severity int
+
+const (
+	Error Severity = iota
+	Warning
+)

@@ -1,0 +1,27 @@
+// Package driver owns what the two hypervisor adapters (pct, lxc) and the plain
+// folder have in common: the interface that agentd uses, its value types and
+// its sentinel errors. It reaches out to nothing itself.
+package driver
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNotFound says that the hypervisor knows no guest of that VMID.
+var ErrNotFound = errors.New("no such guest")
+
+// Usage is the size and use of one file system of a guest.
+type Usage struct {
+	Path      string // where the guest sees it: "/" is the root file system
+	Size      int64  // bytes
+	Used      int64  // bytes
+	Available int64  // bytes, for an ordinary user
+}
+
+// Storage tells how full a guest's file systems are.
+type Storage interface {
+	// Storage returns the root file system of guest vmid first, then its mount
+	// points sorted by path. ErrNotFound is final; any other error may pass.
+	Storage(ctx context.Context, vmid int) ([]Usage, error)
+}

@@ -1,0 +1,36 @@
+//go:build hold
+
+package holddeps
+
+import (
+	_ "github.com/CycloneDX/cyclonedx-go"
+	_ "github.com/containerd/errdefs"
+	_ "github.com/coreos/go-systemd/v22/daemon"
+	_ "github.com/coreos/go-systemd/v22/journal"
+	_ "github.com/coreos/go-systemd/v22/unit"
+	_ "github.com/distribution/reference"
+	_ "github.com/docker/docker/client"
+	_ "github.com/docker/docker/volume/mounts"
+	_ "github.com/docker/go-connections/nat"
+	_ "github.com/docker/go-units"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/go-containerregistry/pkg/v1/remote"
+	_ "github.com/google/go-containerregistry/pkg/v1/tarball"
+	_ "github.com/google/go-containerregistry/pkg/v1/layout"
+	_ "github.com/hashicorp/go-multierror"
+	_ "github.com/klauspost/compress/zstd"
+	_ "github.com/opencontainers/go-digest"
+	_ "github.com/opencontainers/image-spec/specs-go/v1"
+	_ "github.com/pkg/sftp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/sirupsen/logrus"
+	_ "github.com/urfave/cli/v2"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/crypto/ssh"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "golang.org/x/time/rate"
+	_ "github.com/santhosh-tekuri/jsonschema/v6"
+	_ "pault.ag/go/debian/control"
+)

@@ -1,0 +1,41 @@
+// Command felhom-golden bakes, verifies, inspects and compares golden images:
+// vzdump archives of LXC guests that a Proxmox VE node restores. It needs no
+// node to do so. This package owns the command line and the wiring; what the
+// commands do lives in the packages below golden/internal and never sees the
+// CLI library.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// program is the name errors and help are printed under.
+const program = "felhom-golden"
+
+// version is set by the build with -ldflags "-X main.version=...".
+var version = "devel"
+
+func main() {
+	os.Exit(mainCode())
+}
+
+// mainCode is main without the exit, so that deferred calls run.
+func mainCode() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// run is the program as a function: args[0] is its name, the result is the
+// exit code of docs/exit-codes.md.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	app := newApp(stdio{in: stdin, out: stdout, err: stderr})
+	err := app.RunContext(ctx, flagsFirst(app, args))
+	return int(exit.Print(stderr, program, err))
+}

@@ -37,11 +37,16 @@ func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) (err error) {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
+	renamed := false
 	defer func() {
-		if err != nil {
-			_ = f.Close() // already closed on the later paths; the first error is the one to report
-			err = fmt.Errorf("write %s: %w", name, errors.Join(err, root.Remove(tmp)))
+		if err == nil {
+			return
 		}
+		if !renamed {
+			_ = f.Close() // already closed on the later paths; the first error is the one to report
+			err = errors.Join(err, root.Remove(tmp))
+		}
+		err = fmt.Errorf("write %s: %w", name, err)
 	}()
 	if _, err := io.Copy(f, r); err != nil {
 		return err
@@ -65,6 +70,7 @@ func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) (err error) {
 	if err := root.Rename(tmp, name); err != nil {
 		return err
 	}
+	renamed = true
 	return syncDir(root, dir)
 }
 

@@ -1,0 +1,157 @@
+// Package run starts programs, and is the only package of the product that
+// does. Arguments are a slice and never pass through a shell, output is
+// bounded, and an error names the command as one could paste it, its exit
+// status and the end of what it wrote to stderr. It knows no program by name.
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// MaxOutputBytes is how much of stdout and of stderr a Result keeps when Cmd
+// gives no writer. Going over is an error for stdout, which is data, and cuts
+// stderr to its end, which is talk.
+const MaxOutputBytes = 16 << 20
+
+// stderrTail is how much of stderr an error quotes.
+const stderrTail = 2 << 10
+
+// killDelay is how long a program has between SIGTERM and SIGKILL once its
+// context is done.
+const killDelay = 5 * time.Second
+
+// Cmd is one program to run. Path is looked up in PATH unless it holds a slash.
+type Cmd struct {
+	Path   string
+	Args   []string // without the program's name
+	Env    []string // nil: this process's environment
+	Dir    string   // "": this process's folder
+	Stdin  io.Reader
+	Stdout io.Writer // nil: kept in Result.Stdout
+	Stderr io.Writer // nil: kept in Result.Stderr; given: its end is still quoted in errors
+	// SysProcAttr is passed on as it is; nil gives the child its own process
+	// group and has the kernel kill it when this process dies.
+	SysProcAttr *syscall.SysProcAttr
+}
+
+// Result is what a program left behind. It is valid also beside an error.
+type Result struct {
+	ExitCode int // -1 when it did not start or was killed by a signal
+	Stdout   []byte
+	Stderr   []byte
+	User     time.Duration // CPU
+	System   time.Duration // CPU
+}
+
+// Error says that a program could not be started, failed, or was stopped.
+type Error struct {
+	Command  string // quoted for a POSIX shell
+	ExitCode int    // -1: not started, or ended by a signal
+	Stderr   string // the end of it
+	Err      error  // *exec.ExitError, *exec.Error, or the context's cause
+}
+
+func (e *Error) Error() string {
+	msg := fmt.Sprintf("%s: %v", e.Command, e.Err)
+	if tail := strings.TrimSpace(e.Stderr); tail != "" {
+		msg += "\n" + tail
+	}
+	return msg
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// IsNotFound says whether err means that the program is not installed.
+func IsNotFound(err error) bool {
+	return errors.Is(err, exec.ErrNotFound)
+}
+
+// Run runs c to its end. A status other than 0 is an [*Error]. When ctx is
+// done, the child gets SIGTERM, after five seconds SIGKILL, and the error wraps
+// the context's cause.
+func Run(ctx context.Context, c Cmd) (Result, error) {
+	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
+	cmd.Env, cmd.Dir, cmd.Stdin = c.Env, c.Dir, c.Stdin
+	cmd.SysProcAttr = c.SysProcAttr
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	}
+	cmd.Cancel = func() error { return terminate(cmd) }
+	cmd.WaitDelay = killDelay
+
+	stdout := &limited{max: MaxOutputBytes}
+	stderr := &tail{max: MaxOutputBytes}
+	cmd.Stdout = c.Stdout
+	if c.Stdout == nil {
+		cmd.Stdout = stdout
+	}
+	quoted := &tail{max: stderrTail}
+	cmd.Stderr = io.MultiWriter(stderr, quoted)
+	if c.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(c.Stderr, quoted)
+	}
+
+	err := cmd.Run()
+	res := Result{ExitCode: -1, Stdout: stdout.buf.Bytes(), Stderr: stderr.buf}
+	if st := cmd.ProcessState; st != nil {
+		res.ExitCode, res.User, res.System = st.ExitCode(), st.UserTime(), st.SystemTime()
+	}
+	switch cause := context.Cause(ctx); {
+	case err != nil && cause != nil:
+		err = cause
+	case stdout.over:
+		// The child saw a closed pipe and died of it; that is the symptom.
+		err = fmt.Errorf("more than %d bytes on stdout", MaxOutputBytes)
+	}
+	if err != nil {
+		return res, &Error{Command: Quote(c.Path, c.Args...), ExitCode: res.ExitCode, Stderr: string(quoted.buf), Err: err}
+	}
+	return res, nil
+}
+
+// terminate ends the whole process group where the child leads one: a program
+// that left children behind must not outlive the command that was asked for.
+func terminate(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr.Setpgid {
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	}
+	return cmd.Process.Signal(syscall.SIGTERM)
+}
+
+// limited keeps at most max bytes and refuses more.
+type limited struct {
+	buf  bytes.Buffer
+	max  int
+	over bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.buf.Len()+len(p) > l.max {
+		l.over = true
+		return 0, io.ErrShortWrite
+	}
+	return l.buf.Write(p)
+}
+
+// tail keeps the last max bytes.
+type tail struct {
+	buf []byte
+	max int
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - t.max; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,190 @@
+package recipe
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+func TestDefault(t *testing.T) {
+	r, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse("again", DefaultYAML())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, again); diff != "" {
+		t.Errorf("the default laid over itself differs, -want +got:\n%s", diff)
+	}
+	if r.Suite != "trixie" || r.Guest.VMID != 9100 || !r.Guest.OnBoot || len(r.Units.Mask) == 0 {
+		t.Errorf("the default lacks values: %+v", r)
+	}
+}
+
+func TestParseKeepsDefaults(t *testing.T) {
+	r, err := Parse("x", []byte("version: 1\nguest: {memory: 4096}\npackages:\n  include: [vim]\nunits: {disable: []}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Guest.Memory != 4096 || r.Guest.Swap != 512 || r.Suite != "trixie" || len(r.Units.Disable) != 0 || len(r.Units.Mask) == 0 {
+		t.Errorf("want only the given keys replaced, found %+v", r)
+	}
+}
+
+// TestParseRefuses has one broken sample for every rule.
+func TestParseRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, in, want string }{
+		{"empty", "", "x: the document is empty"},
+		{"comment only", "# nothing\n", "the document is empty"},
+		{"null", "~\n", "x:1:1: the document is empty"},
+		{"syntax", "version: 1\nsuite: [\n", "x:2:1: not YAML: "},
+		{"list for document", "- a\n", "x:1:1: want keys with values, found a list"},
+		{"two documents", "version: 1\n---\nversion: 1\n", "a second document follows"},
+		{"unknown key", "suit: trixie\n", `x:1:1: suit: unknown key: did you mean "suite"?`},
+		{"unknown key, no near one", "zzzzzz: 1\n", "unknown key: want one of allow, apt"},
+		{"unknown nested key", "guest:\n  memroy: 1\n", `x:2:3: guest.memroy: unknown key: did you mean "memory"?`},
+		{"duplicate key", "version: 1\nversion: 1\n", "x:2:1: version: the key is there twice: first in line 1"},
+		{"duplicate key in daemon", "docker:\n  daemon: {a: 1, a: 2}\n", "docker.daemon.a: the key is there twice"},
+		{"merge key", "guest:\n  <<: {memory: 1}\n", "want a plain key"},
+		{"text for number", "guest: {memory: lots}\n", `guest.memory: want a whole number, found text "lots"`},
+		{"number for text", "name: 12\n", "name: want text, found 12: write it in quotes"},
+		{"mode without quotes", "files: [{path: /etc/a, content: b, mode: 0644}]\n", "files[0].mode: want text, found 0644: write it in quotes"},
+		{"yes for bool", "guest: {onboot: yes}\n", `guest.onboot: want true or false, found text "yes"`},
+		{"list for text", "suite: [trixie]\n", "suite: want text, found a list"},
+		{"text for list", "packages: {include: vim}\n", `packages.include: want a list, found text "vim"`},
+		{"empty item", "packages:\n  include:\n    -\n", "packages.include[0]: the item is empty"},
+		{"version", "version: 2\n", "x:1:10: version: want 1, found 2"},
+		{"name", "name: A b\n", `name: want lower-case letters`},
+		{"suite", "suite: sid\n", `suite: want bookworm or trixie, found "sid"`},
+		{"arch", "arch: i386\n", "arch: want amd64 or arm64"},
+		{"mirror scheme", "apt: {mirror: 'ftp://mirror.example/debian'}\n", "apt.mirror: want http, https or file"},
+		{"mirror without host", "apt: {mirror: 'http:///debian'}\n", "apt.mirror: the host is missing"},
+		{"mirror with password", "apt: {mirror: 'http://u:p@mirror.example/debian'}\n", "apt.mirror: a user or password stands in it"},
+		{"mirror not a URI", "apt: {mirror: 'http://[/debian'}\n", "apt.mirror: not a URI"},
+		{"components", "apt: {components: []}\n", "apt.components: want at least"},
+		{"component", "apt: {components: ['a b']}\n", "apt.components[0]: want a component"},
+		{"snapshot form", "apt: {mirror: 'http://mirror.example/{snapshot}', snapshot: yesterday}\n", "apt.snapshot: want a time such as"},
+		{"snapshot zone", "apt: {mirror: 'http://mirror.example/{snapshot}', snapshot: '2026-11-01T00:00:00+02:00'}\n", "apt.snapshot: want a time in UTC"},
+		{"snapshot without template", "apt: {mirror: 'http://mirror.example/d', snapshot: 2026-11-01T00:00:00Z}\n", "apt.snapshot: want {snapshot} in apt.mirror"},
+		{"template without snapshot", "apt: {mirror: 'http://mirror.example/{snapshot}'}\n", "apt.mirror: {snapshot} stands in it"},
+		{"source without all", "apt: {sources: [{name: a}]}\n", "apt.sources[0].key: missing"},
+		{"source uri", "apt: {sources: [{name: a}]}\n", "apt.sources[0].uri: missing"},
+		{"source suites", "apt: {sources: [{name: a}]}\n", "apt.sources[0].suites: missing"},
+		{"source components", "apt: {sources: [{name: a}]}\n", "apt.sources[0].components: missing"},
+		{"source suite", "apt: {sources: [{name: a, suites: ['-']}]}\n", "apt.sources[0].suites[0]: want the name of a suite"},
+		{"source twice", "apt: {guest: [{name: a}, {name: a}]}\n", "apt.guest[1].name: \"a\" is the name of apt.guest[0] too"},
+		{"package name", "packages: {include: ['Vim']}\n", "packages.include[0]: want a package name"},
+		{"package in and out", "packages: {include: [vim], exclude: [vim]}\n", `"vim" is in packages.exclude too`},
+		{"excluded name", "packages: {exclude: ['a b']}\n", "packages.exclude[0]: want a package name"},
+		{"relative path", "files: [{path: etc/a, content: b}]\n", "files[0].path: want an absolute path"},
+		{"path missing", "files: [{content: b}]\n", "files[0].path: missing"},
+		{"path up", "files: [{path: /etc/../a, content: b}]\n", "files[0].path: want a clean path"},
+		{"path with control", "files: [{path: \"/etc/\\u0001\", content: b}]\n", "files[0].path: a control character"},
+		{"reserved path", "files: [{path: /run/a, content: b}]\n", "files[0].path: /run is empty in every image"},
+		{"path twice", "files: [{path: /a, content: b}, {path: /a, content: b}]\n", `files[1].path: "/a" is the path of files[0] too`},
+		{"two kinds", "files: [{path: /a, content: b, link: c}]\n", "files[0]: want one of source, content, link and directory, found content and link"},
+		{"no kind", "files: [{path: /a}]\n", "files[0]: want one of source, content, link and directory, found none"},
+		{"mode", "files: [{path: /a, content: b, mode: '0888'}]\n", "files[0].mode: want octal digits"},
+		{"mode of link", "files: [{path: /a, link: b, mode: '0777'}]\n", "files[0].mode: a link has no mode"},
+		{"uid", "files: [{path: /a, content: b, uid: 65536}]\n", "files[0].uid: want 0 to 65535"},
+		{"gid", "files: [{path: /a, content: b, gid: -1}]\n", "files[0].gid: want 0 to 65535"},
+		{"script path", "scripts: [{args: [a]}]\n", "scripts[0].path: missing"},
+		{"script env", "scripts: [{path: a, env: {'a b': c}}]\n", "scripts[0].env.a b: not the name"},
+		{"unit name", "units: {enable: [ssh]}\n", "units.enable[0]: want the name of a unit"},
+		{"unit twice", "units: {enable: [ssh.service], mask: [ssh.service]}\n", `units.mask[0]: "ssh.service" is in units.enable too`},
+		{"image", "controller: {image: 'Bad:ref:x'}\n", "controller.image: not an image reference"},
+		{"image without tag", "controller: {image: registry.example/a}\n", "controller.image: want a tag or a digest"},
+		{"archive without image", "controller: {archive: a.tar}\n", "controller.archive: controller.image is missing"},
+		{"preload without image", "preload: [{archive: a.tar}]\n", "preload[0].image: missing"},
+		{"preload twice", "preload: [{image: 'a:1'}, {image: 'a:1'}]\n", `preload[1].image: "a:1" is preload[0] too`},
+		{"vmid", "guest: {vmid: 99}\n", "guest.vmid: want 100 to 999999999, found 99"},
+		{"cores", "guest: {cores: -1}\n", "guest.cores: want 0 to 8192"},
+		{"memory", "guest: {memory: 1}\n", "guest.memory: want 16 to"},
+		{"swap", "guest: {swap: -1}\n", "guest.swap: want 0 to"},
+		{"hostname", "guest: {hostname: a_b}\n", "guest.hostname: want lower-case letters"},
+		{"rootfs", "guest: {rootfs: 8}\n", "guest.rootfs: want text"},
+		{"rootfs size", "guest: {rootfs: big}\n", "guest.rootfs: want a size such as 8G"},
+		{"storage", "guest: {storage: '9'}\n", "guest.storage: want the name of a PVE storage"},
+		{"fixed mac", "guest: {net0: 'name=eth0,hwaddr=AA:BB:CC:00:11:22'}\n", "guest.net0: want no hwaddr"},
+		{"tag", "guest: {tags: ['A']}\n", "guest.tags[0]: want a tag"},
+		{"features in two lines", "guest: {features: \"a\\nb\"}\n", "guest.features: want one line"},
+		{"allow", "allow: {set_id: [usr/bin/su]}\n", "allow.set_id[0]: want an absolute path"},
+		{"compression", "output: {compression: best}\n", "output.compression: want fast or release"},
+		{"profile", "output: {profile: tiny}\n", "output.profile: want full or pruned"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse("x", []byte(tt.in))
+			if err == nil {
+				t.Fatalf("accepted %q", tt.in)
+			}
+			if exit.Of(err) != exit.Refused {
+				t.Errorf("class %v, want refused", exit.Of(err))
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error:\n%v\nwant it to contain: %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseFindsAllInOrder(t *testing.T) {
+	in := "version: 1\nsuite: sid\nguest:\n  vmid: 7\n  memroy: 1\noutput: {profile: x}\n"
+	_, err := Parse("golden.yaml", []byte(in))
+	var list *Error
+	if !errors.As(err, &list) {
+		t.Fatalf("want *Error, found %v", err)
+	}
+	got := []string{}
+	for _, f := range list.Findings {
+		got = append(got, strings.SplitN(f.String(), ": ", 3)[0]+" "+f.Path)
+	}
+	want := []string{"golden.yaml:2:8 suite", "golden.yaml:4:9 guest.vmid", "golden.yaml:5:3 guest.memroy", "golden.yaml:6:19 output.profile"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "golden.yaml")
+	if _, err := Read(path); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+		t.Errorf("missing file: want misuse with a hint, found %v", err)
+	}
+	if err := os.WriteFile(path, []byte("version: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Local("a/b"), filepath.Join(dir, "a/b"); got != want {
+		t.Errorf("Local: want %s, found %s", want, got)
+	}
+	if got := r.Local("/x"); got != "/x" {
+		t.Errorf("Local of an absolute path: found %s", got)
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("#", MaxBytes+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); exit.Of(err) != exit.Refused {
+		t.Errorf("large file: want refused, found %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(string(DefaultYAML()))
+	f.Add("a: &a [*a]\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		if _, err := Parse("x", []byte(in)); err != nil && exit.Of(err) != exit.Refused {
+			t.Errorf("class %v: %v", exit.Of(err), err)
+		}
+	})
+}

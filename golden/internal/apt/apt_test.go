@@ -1,0 +1,133 @@
+package apt
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+const deb822 = `Types: deb deb-src
+# a comment inside
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+
+Types: deb
+Enabled: no
+URIs: http://off.example/debian
+Suites: bookworm
+Components: main
+`
+
+func TestMachine(t *testing.T) {
+	fsys := fstest.MapFS{
+		"etc/apt/sources.list":                  {Data: []byte("# deb http://old.example/debian bookworm main\ndeb-src http://a.example/d bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://other.example/apt stable tools # x\n")},
+		"etc/apt/sources.list.d/debian.sources": {Data: []byte(deb822)},
+		"etc/apt/sources.list.d/x.save":         {Data: []byte("deb http://save.example/ bookworm main\n")},
+	}
+	got, err := Machine(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Source{
+		{URI: "http://other.example/apt", Suites: []string{"stable"}, Components: []string{"tools"}, SignedBy: "/k.gpg"},
+		{URI: "http://mirror.example/debian", Suites: []string{"bookworm", "bookworm-updates"}, Components: []string{"main"}, SignedBy: "/usr/share/keyrings/debian-archive-keyring.gpg"},
+		{URI: "http://mirror.example/debian-security", Suites: []string{"bookworm-security"}, Components: []string{"main"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	main, security, ok := Debian(got, "bookworm")
+	if !ok || main.URI != want[1].URI || security.URI != want[2].URI {
+		t.Errorf("Debian: found %v %v %v", main, security, ok)
+	}
+	if _, _, ok := Debian(got[:1], "bookworm"); ok {
+		t.Error("Debian took an archive without main for Debian's")
+	}
+	if diff := cmp.Diff(want[1:], parseDeb822(string(Format(got[1:])))); diff != "" {
+		t.Errorf("Format does not parse back, -want +got:\n%s", diff)
+	}
+}
+
+func TestIsPrivate(t *testing.T) {
+	for uri, want := range map[string]bool{
+		"http://mirror.example/debian": false, "https://192.0.2.7/debian": false, "file:///srv/debian": true, "http://localhost:3142/debian": true,
+		"http://10.0.0.1/debian": true, "http://cache/debian": true, "http://cache.lan/debian": true, "http://u:p@mirror.example/": true, "http://[::1]/": true,
+	} {
+		if got := IsPrivate(uri); got != want {
+			t.Errorf("%s: want %v, found %v", uri, want, got)
+		}
+	}
+}
+
+const inRelease = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nDate: Sat, 21 Nov 2026 09:15:44 UTC\n\n-----BEGIN PGP SIGNATURE-----\n"
+
+func TestRelease(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/debian/dists/trixie/InRelease":
+			_, _ = w.Write([]byte(inRelease))
+		case "/debian/dists/ill/InRelease":
+			w.WriteHeader(http.StatusBadGateway)
+		case "/debian/dists/huge/InRelease":
+			_, _ = w.Write([]byte(strings.Repeat("x", maxRelease+1)))
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer srv.Close()
+	got, err := Client{}.Release(t.Context(), srv.URL+"/debian/", "trixie")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Date(2026, 11, 21, 9, 15, 44, 0, time.UTC); !got.Date.Equal(want) || len(got.SHA256) != 64 {
+		t.Errorf("want date %v and a digest, found %+v", want, got)
+	}
+	for suite, want := range map[string]exit.Code{"sid": exit.Refused, "ill": exit.NotReady, "huge": exit.Refused} {
+		if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", suite); exit.Of(err) != want {
+			t.Errorf("%s: want %v, found %v", suite, want, err)
+		}
+	}
+	srv.Close()
+	if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", "trixie"); exit.Of(err) != exit.NotReady || exit.HintOf(err) == "" {
+		t.Errorf("mirror down: want not-ready with a hint, found %v", err)
+	}
+}
+
+func TestReleaseFromFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "dists/trixie"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "dists/trixie/InRelease"), []byte(inRelease), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Client{}).Release(t.Context(), "file://"+dir, "trixie"); err != nil {
+		t.Error(err)
+	}
+	if _, err := (Client{}).Release(t.Context(), "file:"+dir, "sid"); exit.Of(err) != exit.Refused {
+		t.Errorf("want refused, found %v", err)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	got := Snapshot("http://s.example/{snapshot}/d", time.Date(2026, 11, 1, 2, 3, 4, 0, time.UTC))
+	if want := "http://s.example/20261101T020304Z/d"; got != want {
+		t.Errorf("want %s, found %s", want, got)
+	}
+}

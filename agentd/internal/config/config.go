@@ -1,0 +1,131 @@
+// Package config owns /etc/felhom/agentd.yaml: its keys, their rules and
+// defaults, and where in the file each mistake stands. It reads the bytes it is
+// given and nothing else: files and interfaces that the configuration names are
+// their users' business. Keys are specified in docs/agentd.md.
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// MaxBytes is the largest configuration that Parse reads.
+const MaxBytes = 64 << 10
+
+// DefaultPort is where the local API listens unless listen says otherwise.
+const DefaultPort = 8443
+
+// Config is a valid configuration.
+type Config struct {
+	HostID          string
+	HubURL          string
+	Listen          []netip.AddrPort // empty: every address of Bridge
+	Bridge          string
+	StateDir        string // keys, certificates, reports, locks
+	StoreDir        string // guest records
+	MountsDir       string
+	HealthSocket    string
+	ControllerImage string
+	ManifestDigest  string // controller_image_manifest_digest, "" where absent
+	ConfigDigest    string // controller_image_config_digest, "" where absent
+	Registry        *Registry
+	RegistryMirror  string // "" where absent
+	IDMapBase       int    // host id of an unprivileged guest's root
+	StorageFolder   string // storage.folder, "" where absent
+	Limits          Limits
+}
+
+// Registry is the credential that is put into the guests' mounts. The token
+// stays in its file until then.
+type Registry struct {
+	Host      string
+	Username  string
+	TokenFile string
+}
+
+// Limits bound what guests can cost the host.
+type Limits struct {
+	ConnectionsPerSource int
+	ConnectionsTotal     int
+	HandshakesPerSecond  int           // new connections per source; ten times as many at once
+	TokenOverlap         time.Duration // how long a replaced token is still accepted
+	ReportsPerMinute     int           // per guest
+}
+
+func defaults() Config {
+	return Config{
+		Bridge:       "vmbr0",
+		StateDir:     "/var/lib/felhom-agentd",
+		MountsDir:    "/var/lib/felhom/mounts",
+		HealthSocket: "/run/felhom-agentd/health.sock",
+		IDMapBase:    100000,
+		Limits: Limits{
+			ConnectionsPerSource: 16,
+			ConnectionsTotal:     512,
+			HandshakesPerSecond:  20,
+			TokenOverlap:         10 * time.Minute,
+			ReportsPerMinute:     120,
+		},
+	}
+}
+
+// Finding is one mistake and where it stands.
+type Finding struct {
+	Line, Column int // 1-based; column in characters
+	Key          string
+	Message      string
+}
+
+// Error is a refused configuration with everything that is wrong with it.
+type Error struct {
+	File     string
+	Findings []Finding // by position, never empty
+}
+
+// Error returns one line per finding, "file:line:column: error: key: message".
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		key := ""
+		if f.Key != "" {
+			key = f.Key + ": "
+		}
+		lines[i] = fmt.Sprintf("%s:%d:%d: error: %s%s", e.File, f.Line, f.Column, key, f.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// suggest returns the candidate that name is most likely a typo of, or "".
+func suggest(name string, candidates []string) string {
+	best, bestDistance := "", max(1, len(name)/3)+1
+	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		if d := distance(strings.ToLower(name), c); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is the number of edits (insert, delete, replace) between a and b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+var (
+	hostIDForm    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+	interfaceForm = regexp.MustCompile(`^[^\s/:]{1,15}$`) // IFNAMSIZ less its NUL
+	hostForm      = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
+	digestForm    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	// imageForm only sees to it that the mistake is found here; what a full
+	// reference is, the contract decides when a mount is written.
+	imageForm = regexp.MustCompile(`^[^\s/]+[.:][^\s/]*/[^\s@:]+(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`)
+)
+
+func checkHostID(s string) error {
+	if !hostIDForm.MatchString(s) {
+		return fmt.Errorf("want 1 to 63 letters, digits, dots, hyphens or underscores, found %q", s)
+	}
+	return nil
+}
+
+func checkHubURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return fmt.Errorf("want a URL like https://hub.example, found %q", s)
+	case u.Scheme != "https":
+		return fmt.Errorf("want https, found %q", u.Scheme)
+	case u.User != nil:
+		return errors.New("must not hold a user name or password: it is written into every guest")
+	case u.RawQuery != "" || u.Fragment != "":
+		return errors.New("must not hold a query or fragment")
+	}
+	return nil
+}
+
+func checkImage(s string) error {
+	if !imageForm.MatchString(s) {
+		return fmt.Errorf("want a full reference like registry.example/felhom/controller:v1, with the registry's host, found %q", s)
+	}
+	return nil
+}
+
+func checkDigest(s string) error {
+	if !digestForm.MatchString(s) {
+		return fmt.Errorf("want sha256: and 64 lower-case hex digits, found %q", s)
+	}
+	return nil
+}
+
+func checkInterface(s string) error {
+	if !interfaceForm.MatchString(s) {
+		return fmt.Errorf("want the name of a network interface, found %q", s)
+	}
+	return nil
+}
+
+func checkPath(s string) error {
+	if !filepath.IsAbs(s) || filepath.Clean(s) != s {
+		return fmt.Errorf("want a clean absolute path, found %q", s)
+	}
+	return nil
+}
+
+// maxSocketPath is what sun_path holds, less its NUL and the suffix of the name
+// under which the socket is made before it takes its place.
+const maxSocketPath = 107 - 10
+
+func checkSocket(s string) error {
+	if len(s) > maxSocketPath {
+		return fmt.Errorf("has %d bytes, a Unix socket's path may have %d", len(s), maxSocketPath)
+	}
+	return checkPath(s)
+}
+
+func checkRegistryHost(s string) error {
+	if !hostForm.MatchString(s) {
+		return fmt.Errorf("want host or host:port, found %q", s)
+	}
+	return nil
+}
+
+func checkVisible(s string) error {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("want visible ASCII characters without blanks")
+	}
+	return nil
+}

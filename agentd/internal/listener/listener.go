@@ -1,0 +1,80 @@
+// Package listener owns the sockets of the local API: which addresses they are
+// bound to, who holds a port that is taken, and how many connections one source
+// and all of them together may open. It knows neither TLS nor HTTP.
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+)
+
+// ErrInUse says that an address is taken by another process.
+var ErrInUse = errors.New("address in use")
+
+// Addresses returns listen as it is, or where it is empty every address of the
+// bridge that guests can be told, at port.
+func Addresses(listen []netip.AddrPort, bridge string, port uint16) ([]netip.AddrPort, error) {
+	if len(listen) > 0 {
+		return listen, nil
+	}
+	nic, err := net.InterfaceByName(bridge)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of bridge %s: %w", bridge, err)
+	}
+	addrs, err := nic.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("addresses of bridge %s: %w", bridge, err)
+	}
+	var out []netip.AddrPort
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		// A link-local IPv6 address is of no use in a URL: it needs a zone, and
+		// the zone is the guest's own.
+		if err != nil || prefix.Addr().Is6() && prefix.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		out = append(out, netip.AddrPortFrom(prefix.Addr().Unmap(), port))
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("bridge %s has no address that guests could use", bridge)
+	}
+	// IPv4 first: it is the address that guests are told.
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return out, nil
+}
+
+// Bind listens on all of addrs or on none.
+func Bind(ctx context.Context, addrs []netip.AddrPort) ([]net.Listener, error) {
+	var config net.ListenConfig
+	var out []net.Listener
+	for _, a := range addrs {
+		l, err := config.Listen(ctx, "tcp", a.String())
+		if err != nil {
+			for _, bound := range out {
+				err = errors.Join(err, bound.Close())
+			}
+			return nil, explain(a, err)
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func explain(a netip.AddrPort, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		holder := holderOf(a)
+		if holder == "" {
+			holder = "a process that could not be found"
+		}
+		return fmt.Errorf("listen on %s: %w: held by %s", a, ErrInUse, holder)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s: this host has no such address: %w", a, err)
+	}
+	return fmt.Errorf("listen on %s: %w", a, err)
+}

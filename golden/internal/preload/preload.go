@@ -1,0 +1,312 @@
+// Package preload owns the images that a golden brings along, so that its first
+// boot pulls nothing: it takes them from a registry, a Docker archive or an OCI
+// archive or layout, and gives Docker archives with an index. It needs no
+// engine. Registry credentials come from Docker's own configuration of the user
+// and never reach the image.
+package preload
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// Dir is where the images are in the guest, with the index beside them.
+const (
+	Dir       = "/usr/lib/felhom/images"
+	IndexName = "index.json"
+)
+
+// maxMember bounds one member of an OCI archive that is unpacked.
+const maxMember = 8 << 30
+
+// Want is one image to bring along.
+type Want struct {
+	Reference string // as the guest will ask for it
+	Archive   string // Docker or OCI archive, or OCI layout folder; "" is the registry
+}
+
+// Image is one image that was brought along. Its JSON form is an entry of the index.
+type Image struct {
+	Reference      string `json:"reference"`
+	ConfigDigest   string `json:"config_digest"`
+	ManifestDigest string `json:"manifest_digest,omitempty"` // as in its registry; "" when the archive did not keep it
+	File           string `json:"file"`                      // base name in Dir
+
+	Path string `json:"-"` // the archive on this machine
+}
+
+// Index is the index of images as it lies in the guest.
+func Index(images []Image) ([]byte, error) {
+	data, err := json.MarshalIndent(struct {
+		Images []Image `json:"images"`
+	}{images}, "", "  ")
+	return append(data, '\n'), err
+}
+
+// Fetch gives want's image as a Docker archive in cache, which is used again
+// when the same image is there. arch is a Debian architecture.
+func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
+	ref, err := name.ParseReference(want.Reference)
+	if err != nil {
+		return Image{}, exit.With(exit.Refused, fmt.Errorf("preload %s: %w", want.Reference, err))
+	}
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
+	}
+	work, err := os.MkdirTemp(cache, ".tmp-")
+	if err != nil {
+		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
+	}
+	image, err := fetch(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, cache, work)
+	if err := errors.Join(err, os.RemoveAll(work)); err != nil {
+		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
+	}
+	return image, nil
+}
+
+func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, cache, work string) (Image, error) {
+	img, fromManifest, err := open(ctx, want, ref, platform, work)
+	if err != nil {
+		return Image{}, err
+	}
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		return Image{}, classify(err)
+	}
+	if cfg.OS != "linux" || cfg.Architecture != platform.Architecture {
+		return Image{}, exit.WithHint(exit.Refused, fmt.Errorf("want an image for linux/%s, found %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
+	}
+	config, err := img.ConfigName()
+	if err != nil {
+		return Image{}, classify(err)
+	}
+	out := Image{Reference: want.Reference, ConfigDigest: config.String()}
+	if fromManifest {
+		digest, err := img.Digest()
+		if err != nil {
+			return Image{}, classify(err)
+		}
+		out.ManifestDigest = digest.String()
+	}
+	key, _, err := v1.SHA256(strings.NewReader(want.Reference + "\n" + out.ConfigDigest + "\n" + out.ManifestDigest))
+	if err != nil {
+		return Image{}, err
+	}
+	out.File = key.Hex[:16] + ".tar"
+	out.Path = filepath.Join(cache, out.File)
+	if _, err := os.Stat(out.Path); err == nil {
+		return out, nil
+	}
+	tmp := filepath.Join(cache, ".tmp-"+rand.Text()[:8]+".tar")
+	if err := tarball.WriteToFile(tmp, ref, img); err != nil {
+		return Image{}, classify(errors.Join(err, os.Remove(tmp)))
+	}
+	return out, os.Rename(tmp, out.Path)
+}
+
+// open says also whether the image has the manifest of its registry: a Docker
+// archive does not keep it.
+func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, work string) (v1.Image, bool, error) {
+	if want.Archive == "" {
+		img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithPlatform(platform), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+		return img, true, classify(err)
+	}
+	info, err := os.Stat(want.Archive)
+	if err != nil {
+		return nil, false, exit.WithHint(exit.Refused, err, "look at archive in the recipe: relative paths start at the recipe's folder")
+	}
+	dir := want.Archive
+	if !info.IsDir() {
+		docker, err := isDocker(want.Archive)
+		if err != nil {
+			return nil, false, err
+		}
+		if docker {
+			img, err := fromDocker(want.Archive, ref)
+			return img, false, err
+		}
+		dir = filepath.Join(work, "layout")
+		if err := unpack(want.Archive, dir); err != nil {
+			return nil, false, err
+		}
+	}
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, false, refused(want.Archive, err)
+	}
+	img, err := choose(index, ref, platform)
+	return img, true, err
+}
+
+func fromDocker(archive string, ref name.Reference) (v1.Image, error) {
+	if tag, ok := ref.(name.Tag); ok {
+		if img, err := tarball.ImageFromPath(archive, &tag); err == nil {
+			return img, nil
+		}
+	}
+	// One image under another name, or under none, is meant as well.
+	img, err := tarball.ImageFromPath(archive, nil)
+	if err != nil {
+		return nil, refused(archive, err)
+	}
+	return img, nil
+}
+
+// choose finds the image for platform, going into nested indexes.
+func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (v1.Image, error) {
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, classify(err)
+	}
+	var found []v1.Descriptor
+	for _, d := range m.Manifests {
+		if d.Platform == nil || d.Platform.Satisfies(platform) {
+			found = append(found, d)
+		}
+	}
+	if len(found) > 1 {
+		// Several images: that of the name, by the key of the OCI image layout.
+		for _, d := range found {
+			if n := d.Annotations["org.opencontainers.image.ref.name"]; n != "" && (n == ref.Identifier() || n == ref.String() || n == ref.Name()) {
+				found = []v1.Descriptor{d}
+				break
+			}
+		}
+	}
+	if len(found) != 1 {
+		return nil, exit.WithHint(exit.Refused, fmt.Errorf("want one image for %s/%s, found %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
+	}
+	if found[0].MediaType.IsIndex() {
+		sub, err := index.ImageIndex(found[0].Digest)
+		if err != nil {
+			return nil, classify(err)
+		}
+		return choose(sub, ref, platform)
+	}
+	img, err := index.Image(found[0].Digest)
+	return img, classify(err)
+}
+
+// isDocker looks for the manifest of "docker save"; newer engines write an OCI
+// layout beside it.
+func isDocker(archive string) (_ bool, err error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	oci := false
+	for tr := tar.NewReader(f); ; {
+		h, err := tr.Next()
+		switch {
+		case errors.Is(err, io.EOF) && oci:
+			return false, nil
+		case errors.Is(err, io.EOF):
+			return false, refused(archive, errors.New("neither manifest.json nor oci-layout is in it"))
+		case err != nil:
+			return false, refused(archive, err)
+		}
+		switch path.Clean(h.Name) {
+		case "manifest.json":
+			return true, nil
+		case "oci-layout":
+			oci = true
+		}
+	}
+}
+
+func unpack(archive, dir string) (err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		return errors.Join(err, root.Close())
+	}
+	defer func() { err = errors.Join(err, f.Close(), root.Close()) }()
+	for tr := tar.NewReader(f); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return refused(archive, err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue // folders are made as needed; a layout has nothing else
+		}
+		if h.Size > maxMember {
+			return refused(archive, fmt.Errorf("%s: want at most %d bytes, found %d", h.Name, int64(maxMember), h.Size))
+		}
+		if err := writeMember(root, path.Clean(h.Name), tr); err != nil {
+			return refused(archive, err)
+		}
+	}
+}
+
+func writeMember(root *os.Root, member string, r io.Reader) (err error) {
+	if err := root.MkdirAll(path.Dir(member), 0o700); err != nil {
+		return err
+	}
+	f, err := root.OpenFile(member, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
+}
+
+func refused(archive string, err error) error {
+	return exit.WithHint(exit.Refused, fmt.Errorf("read %s: %w", archive, err), "want what \"docker save\" writes, or an OCI archive or layout")
+}
+
+// classify gives what the registry said its class.
+func classify(err error) error {
+	var te *transport.Error
+	var ne net.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &te):
+		switch te.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return exit.WithHint(exit.Verification, err, "log in with \"docker login\" as the user who builds, or give the image as an archive")
+		case http.StatusNotFound:
+			return exit.WithHint(exit.Refused, err, "the registry does not have this image: look at its name and tag in the recipe")
+		}
+		return exit.WithHint(exit.NotReady, err, "the registry is not well: try again")
+	case errors.As(err, &ne):
+		return exit.WithHint(exit.NotReady, err, "the registry does not answer: try again, or give the image as an archive")
+	case errors.Is(err, fs.ErrNotExist):
+		return exit.With(exit.Refused, err)
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+package vzdump
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// The classes of refusal; compare with errors.Is. Every error of a class has
+// exit class [exit.Refused]. Errors of the underlying reader have none of them
+// and come through unchanged in the chain.
+var (
+	// ErrTruncated: the archive ends before its end marker.
+	ErrTruncated = errors.New("archive is truncated")
+	// ErrCorrupt: bytes that are no zstd, gzip or tar, or a wrong checksum.
+	ErrCorrupt = errors.New("archive is corrupt")
+	// ErrUnsupported: a compression, dictionary or tar feature that a restore
+	// by PVE could not read either.
+	ErrUnsupported = errors.New("archive is not supported")
+	// ErrEscape: a member or hard link that would reach outside the tree.
+	ErrEscape = errors.New("archive tries to leave its tree")
+	// ErrLimit: one of [Limits] is exceeded.
+	ErrLimit = errors.New("archive exceeds a limit")
+	// ErrTwoConfigs: two members that PVE could take for the configuration.
+	ErrTwoConfigs = errors.New("archive has two configurations")
+)
+
+// RefusedError says why an archive was refused, and at which member.
+type RefusedError struct {
+	Class  error  // one of the Err values
+	Member string // raw name, or "" when it is not about a member
+	Reason string // what is wrong, with wanted and found
+	Err    error  // cause, or nil
+}
+
+func (e *RefusedError) Error() string {
+	text := e.Class.Error() + ": "
+	if e.Member != "" {
+		text += strconv.Quote(e.Member) + ": "
+	}
+	text += e.Reason
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns class and cause.
+func (e *RefusedError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Class}
+	}
+	return []error{e.Class, e.Err}
+}
+
+func refuse(class error, member, format string, args ...any) error {
+	return exit.With(exit.Refused, &RefusedError{Class: class, Member: member, Reason: fmt.Sprintf(format, args...)})
+}

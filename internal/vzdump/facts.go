@@ -1,0 +1,47 @@
+package vzdump
+
+// Compression is how the tar stream is packed.
+type Compression string
+
+// The compressions that are read. PVE also writes lzo, which is refused.
+const (
+	Zstd Compression = "zstd"
+	Gzip Compression = "gzip"
+	None Compression = "none"
+)
+
+// Facts is what a [Reader] learnt about the archive as a whole. It is complete
+// once Next has returned io.EOF, and says so.
+type Facts struct {
+	Complete    bool
+	Compression Compression
+	Packed      int64 // bytes read from the source
+	Unpacked    int64 // bytes of tar stream
+	Content     int64 // bytes of file content, holes included
+	Entries     int
+
+	// Frames are the zstd frames, the first [maxFrameFacts] of them in order;
+	// FrameCount counts all.
+	Frames     []FrameFacts
+	FrameCount int
+	Skippable  int   // skippable frames: bytes that no decoder looks at
+	NoChecksum int   // frames without content checksum
+	Window     int64 // the largest window
+
+	Trailing      int64  // bytes after the end marker that are not zero: tar ignores them
+	GlobalHeaders int    // pax headers that are for all members
+	Runs          int    // sorted runs of members: 1 when all are in order, config members not counted
+	Odd           Oddity // of any member
+}
+
+// FrameFacts is the header of one zstd frame.
+type FrameFacts struct {
+	Offset      int64 // of its magic number in the archive
+	Window      int64 // bytes; the content size for a single-segment frame
+	ContentSize int64 // bytes unpacked, -1 when not told
+	Checksum    bool
+	Skippable   bool
+}
+
+// maxFrameFacts bounds the memory for an archive of tiny frames.
+const maxFrameFacts = 256

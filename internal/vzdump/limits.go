@@ -1,0 +1,33 @@
+package vzdump
+
+// Limits bound what a [Reader] takes from an archive it does not trust.
+// A field that is 0 means its default.
+type Limits struct {
+	Window   int64 // bytes of zstd window; default and most: MaxWindow
+	Entries  int   // members, and directories that they imply; default 500,000
+	Name     int   // bytes of a name or link text; default 4096 (PATH_MAX)
+	PAX      int   // bytes of pax records of one member; default 256 KiB
+	Unpacked int64 // bytes of content, holes included; default 1 TiB
+	Ratio    int64 // unpacked bytes for each packed one; default 500, not applied to the first 64 MiB
+}
+
+// ratioGrace is what may be unpacked before the ratio counts: the start of
+// an honest archive (directories, empty files) packs very well.
+const ratioGrace = 64 << 20
+
+func (l Limits) withDefaults() Limits {
+	l.Window = orDefault(min(l.Window, MaxWindow), MaxWindow)
+	l.Entries = orDefault(l.Entries, 500_000)
+	l.Name = orDefault(l.Name, 4096)
+	l.PAX = orDefault(l.PAX, 256<<10)
+	l.Unpacked = orDefault(l.Unpacked, 1<<40)
+	l.Ratio = orDefault(l.Ratio, 500)
+	return l
+}
+
+func orDefault[T int | int64](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}

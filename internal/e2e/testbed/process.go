@@ -1,0 +1,121 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// daemon is a long-running child. It dies with this process, whatever kills it.
+type daemon struct {
+	name string
+	cmd  *exec.Cmd
+	log  string        // file that holds its output
+	done chan struct{} // closed when it has ended
+	err  error         // of Wait; valid after done
+}
+
+// startDaemon starts cmd in a process group of its own, so that a Ctrl-C at
+// the terminal reaches the command under test first, with its output in logFile.
+func startDaemon(name string, cmd *exec.Cmd, logFile string) (*daemon, error) {
+	out, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	cmd.Stdout, cmd.Stderr = out, out
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	d := &daemon{name: name, cmd: cmd, log: logFile, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The kernel sends the parent death signal when the *thread* that
+		// started the child ends, so this one stays for as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		_ = out.Close() // the child has its own descriptor
+		started <- err
+		if err == nil {
+			d.err = cmd.Wait()
+			close(d.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// wait calls ready every 20 ms until it returns nil, the daemon has ended, or
+// the deadline of ctx is over. The error then quotes the end of the daemon's log.
+func (d *daemon) wait(ctx context.Context, ready func(context.Context) error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-d.done:
+			return exit.Errorf(exit.NotReady, "%s ended at once: %w\n%s", d.name, d.err, d.tail())
+		case <-ctx.Done():
+			return exit.Errorf(exit.NotReady, "%s does not answer: %w (%w)\n%s", d.name, err, context.Cause(ctx), d.tail())
+		case <-tick.C:
+		}
+	}
+}
+
+// stop asks the daemon to end, and kills it when it has not within grace.
+func (d *daemon) stop(grace time.Duration) error {
+	select {
+	case <-d.done:
+		return fmt.Errorf("%s had ended before it was stopped: %w\n%s", d.name, errOr(d.err, "status 0"), d.tail())
+	default:
+	}
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop %s: %w", d.name, err)
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-d.done:
+		return nil
+	case <-timer.C:
+	}
+	err := d.cmd.Process.Kill()
+	<-d.done
+	return errors.Join(fmt.Errorf("%s did not stop within %v and was killed\n%s", d.name, grace, d.tail()), err)
+}
+
+func errOr(err error, text string) error {
+	if err != nil {
+		return err
+	}
+	return errors.New(text)
+}
+
+// tail is the end of the daemon's log, for an error message.
+func (d *daemon) tail() string {
+	data, err := os.ReadFile(d.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	if len(lines) > 12 {
+		lines = lines[len(lines)-12:]
+	}
+	return filepath.Base(d.log) + ": " + strings.Join(lines, "\n"+filepath.Base(d.log)+": ")
+}

@@ -1,0 +1,26 @@
+package testbed
+
+import "errors"
+
+// undo is a stack of steps that take back what was made. The zero value is
+// empty and ready to use.
+type undo struct {
+	steps []func() error
+}
+
+// push puts a step on the stack. It is called before the thing is made where
+// the step copes with nothing to do, and right after it otherwise.
+func (u *undo) push(step func() error) { u.steps = append(u.steps, step) }
+
+// run takes everything back, last made first. Each step runs, whatever became
+// of those before it; a second call has nothing left to do.
+func (u *undo) run() error {
+	var errs []error
+	for len(u.steps) > 0 {
+		last := len(u.steps) - 1
+		step := u.steps[last]
+		u.steps = u.steps[:last]
+		errs = append(errs, step())
+	}
+	return errors.Join(errs...)
+}

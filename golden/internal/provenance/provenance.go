@@ -1,0 +1,224 @@
+// Package provenance owns the record of what went into an image: the manifest
+// with every input by its digest, the software bill of materials, the notes
+// that Proxmox VE shows, and the comparison of two manifests. It records and
+// compares; it decides nothing. Nothing in its output depends on the machine or
+// the time of the build, so equal inputs give equal bytes.
+package provenance
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// SchemaVersion is the version of the manifest's form.
+const SchemaVersion = 1
+
+// maxManifest is the largest manifest that is read; one has some 50 KiB.
+const maxManifest = 16 << 20
+
+// Suffix is what a manifest's name adds to that of its archive.
+const Suffix = ".provenance.json"
+
+// Manifest says what an image was made of.
+type Manifest struct {
+	SchemaVersion int                `json:"schema_version"`
+	Name          string             `json:"name"`
+	Builder       string             `json:"builder"` // version of felhom-golden
+	Epoch         time.Time          `json:"epoch"`
+	Suite         string             `json:"suite"`
+	Arch          string             `json:"arch"`
+	RecipeSHA256  string             `json:"recipe_sha256"` // of the recipe with all defaults, in JSON
+	BaseKey       string             `json:"base_key"`
+	Settings      map[string]string  `json:"settings"` // of packing and sealing
+	Releases      map[string]Release `json:"releases"` // by suite and URI
+	Tools         map[string]string  `json:"tools"`    // name to version
+	Packages      []Package          `json:"packages"` // sorted by name
+	Inputs        map[string]string  `json:"inputs"`   // file or image to its digest
+	Archive       Archive            `json:"archive"`
+}
+
+// Release is the state of a suite.
+type Release struct {
+	SHA256 string    `json:"sha256"`
+	Date   time.Time `json:"date"`
+}
+
+// Package is one installed package.
+type Package struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+	Source  string `json:"source,omitempty"` // source package where its name differs
+}
+
+// Archive is the result.
+type Archive struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"` // bytes
+}
+
+// Encode gives the manifest's bytes.
+func (m Manifest) Encode() ([]byte, error) {
+	data, err := json.MarshalIndent(m, "", "  ")
+	return append(data, '\n'), err
+}
+
+// Read reads the manifest that belongs to an archive; path may be either's.
+func Read(path string) (Manifest, error) {
+	if !strings.HasSuffix(path, Suffix) {
+		path += Suffix
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return Manifest{}, exit.WithHint(exit.Misuse, fmt.Errorf("read provenance: %w", err), "felhom-golden build writes it beside the archive")
+	}
+	if info.Size() > maxManifest {
+		return Manifest{}, exit.Errorf(exit.Refused, "read provenance: %s: want at most %d bytes, found %d", path, maxManifest, info.Size())
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read provenance: %w", err)
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Manifest{}, exit.With(exit.Refused, fmt.Errorf("read provenance: %s: %w", path, err))
+	}
+	if m.SchemaVersion != SchemaVersion {
+		return Manifest{}, exit.Errorf(exit.Refused, "read provenance: %s: want schema_version %d, found %d", path, SchemaVersion, m.SchemaVersion)
+	}
+	return m, nil
+}
+
+// Digest is the SHA-256 of v's JSON form.
+func Digest(v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Packages reads the installed packages from a dpkg status file, sorted.
+func Packages(status io.Reader) ([]Package, error) {
+	var list []Package
+	var p Package
+	installed := false
+	flush := func() {
+		if installed && p.Name != "" {
+			list = append(list, p)
+		}
+		p, installed = Package{}, false
+	}
+	sc := bufio.NewScanner(status)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		line := sc.Text()
+		if line == "" {
+			flush()
+			continue
+		}
+		key, value, ok := strings.Cut(line, ": ")
+		if !ok || line[0] == ' ' {
+			continue
+		}
+		switch key {
+		case "Package":
+			p.Name = value
+		case "Version":
+			p.Version = value
+		case "Architecture":
+			p.Arch = value
+		case "Source":
+			p.Source = value
+		case "Status":
+			installed = strings.HasSuffix(value, " installed")
+		}
+	}
+	flush()
+	if err := sc.Err(); err != nil {
+		return nil, exit.With(exit.Refused, fmt.Errorf("read dpkg status: %w", err))
+	}
+	if len(list) == 0 {
+		return nil, exit.With(exit.Refused, errors.New("read dpkg status: no installed package in it"))
+	}
+	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name+" "+a.Arch, b.Name+" "+b.Arch) })
+	return list, nil
+}
+
+// Difference is one input that two images do not share. A side that lacks the
+// input is "".
+type Difference struct {
+	Input string `json:"input"`
+	A     string `json:"a"`
+	B     string `json:"b"`
+}
+
+// Compare lists the inputs in which a and b differ, by name.
+func Compare(a, b Manifest) []Difference {
+	fa, fb := a.flat(), b.flat()
+	var list []Difference
+	names := slices.Collect(maps.Keys(fa))
+	for name := range fb {
+		if _, ok := fa[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if fa[name] != fb[name] {
+			list = append(list, Difference{name, fa[name], fb[name]})
+		}
+	}
+	return list
+}
+
+// flat gives every input under a name of its own. The archive is no input.
+func (m Manifest) flat() map[string]string {
+	f := map[string]string{
+		"name": m.Name, "builder": m.Builder, "epoch": m.Epoch.UTC().Format(time.RFC3339),
+		"suite": m.Suite, "arch": m.Arch, "recipe": m.RecipeSHA256,
+	}
+	for k, v := range m.Settings {
+		f["setting "+k] = v
+	}
+	for k, v := range m.Releases {
+		f["release "+k] = v.SHA256
+	}
+	for k, v := range m.Tools {
+		f["tool "+k] = v
+	}
+	for _, p := range m.Packages {
+		f["package "+p.Name+":"+p.Arch] = p.Version
+	}
+	for k, v := range m.Inputs {
+		f["input "+k] = v
+	}
+	return f
+}
+
+// Notes is the text that Proxmox VE shows for the archive; only its first line
+// stands in lists.
+func (m Manifest) Notes() string {
+	docker := ""
+	for _, p := range m.Packages {
+		if p.Name == "docker.io" || p.Name == "docker-ce" || p.Name == "runc" {
+			docker += fmt.Sprintf("%s %s\n", p.Name, p.Version)
+		}
+	}
+	return fmt.Sprintf("%s: Debian %s %s, %s\n%d packages\n%sbuilt by felhom-golden %s\nrecipe sha256:%s\n",
+		m.Name, m.Suite, m.Arch, m.Epoch.UTC().Format("2006-01-02 15:04 UTC"), len(m.Packages), docker, m.Builder, m.RecipeSHA256)
+}

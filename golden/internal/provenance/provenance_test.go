@@ -1,0 +1,134 @@
+package provenance
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+const status = `Package: zlib1g
+Status: install ok installed
+Architecture: amd64
+Source: zlib (1:1.3)
+Version: 1:1.3.dfsg+really1.3.1-1+b1
+Description: compression
+ Package: not-this-one
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: all
+Version: 1
+
+Package: docker.io
+Status: install ok installed
+Architecture: amd64
+Version: 26.1.5+dfsg1-9
+`
+
+func sample(t *testing.T) Manifest {
+	t.Helper()
+	list, err := Packages(strings.NewReader(status))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Manifest{
+		SchemaVersion: SchemaVersion, Name: "golden", Builder: "v1", Epoch: time.Unix(1760000000, 0).UTC(), Suite: "trixie", Arch: "amd64",
+		RecipeSHA256: "r", Packages: list, Tools: map[string]string{"apt-get": "2"}, Releases: map[string]Release{"trixie": {SHA256: "x"}},
+		Inputs: map[string]string{"image a:1": "sha256:c", "script.sh": "s"}, Settings: map[string]string{"compression": "fast"}, Archive: Archive{SHA256: strings.Repeat("a", 64)},
+	}
+}
+
+func TestPackages(t *testing.T) {
+	got := sample(t).Packages
+	want := []Package{
+		{Name: "docker.io", Version: "26.1.5+dfsg1-9", Arch: "amd64"},
+		{Name: "zlib1g", Version: "1:1.3.dfsg+really1.3.1-1+b1", Arch: "amd64", Source: "zlib (1:1.3)"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if _, err := Packages(strings.NewReader("")); exit.Of(err) != exit.Refused {
+		t.Errorf("empty status: want refused, found %v", err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a, b := sample(t), sample(t)
+	b.Archive.SHA256 = "other"
+	if got := Compare(a, b); len(got) > 0 {
+		t.Errorf("equal inputs: found %v", got)
+	}
+	b.Builder, b.Settings, b.Tools, b.Releases = "v2", nil, map[string]string{"apt-get": "3"}, map[string]Release{"trixie": {SHA256: "y"}}
+	b.Packages = b.Packages[1:]
+	b.Inputs = map[string]string{"script.sh": "t", "new": "n", "image a:1": "sha256:c"}
+	want := []Difference{
+		{"builder", "v1", "v2"}, {"input new", "", "n"}, {"input script.sh", "s", "t"}, {"package docker.io:amd64", "26.1.5+dfsg1-9", ""},
+		{"release trixie", "x", "y"}, {"setting compression", "fast", ""}, {"tool apt-get", "2", "3"},
+	}
+	if diff := cmp.Diff(want, Compare(a, b)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestRead(t *testing.T) {
+	archive := filepath.Join(t.TempDir(), "a.tar.zst")
+	if _, err := Read(archive); exit.Of(err) != exit.Misuse {
+		t.Errorf("missing: want misuse, found %v", err)
+	}
+	m := sample(t)
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]exit.Code{string(data): exit.OK, "{": exit.Refused, `{"schema_version":9}`: exit.Refused} {
+		if err := os.WriteFile(archive+Suffix, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Read(archive)
+		if exit.Of(err) != want {
+			t.Errorf("%.20q: want %v, found %v", text, want, err)
+		}
+		if err == nil && cmp.Diff(m, got) != "" {
+			t.Errorf("does not read back:\n%s", cmp.Diff(m, got))
+		}
+	}
+}
+
+func TestSBOM(t *testing.T) {
+	m := sample(t)
+	one, err := m.SBOM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := m.SBOM()
+	if err != nil || !bytes.Equal(one, two) {
+		t.Errorf("two runs differ: %v", err)
+	}
+	var bom cdx.BOM
+	if err := cdx.NewBOMDecoder(bytes.NewReader(one), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
+		t.Fatal(err)
+	}
+	if len(*bom.Components) != 3 || !strings.HasPrefix(bom.SerialNumber, "urn:uuid:") || bom.Metadata.Timestamp != "2025-10-09T08:53:20Z" {
+		t.Errorf("found %d components, serial %q, time %q", len(*bom.Components), bom.SerialNumber, bom.Metadata.Timestamp)
+	}
+	m.Inputs["script.sh"] = "other"
+	other, err := m.SBOM()
+	if err != nil || bytes.Equal(one, other) {
+		t.Errorf("another input gives the same serial number: %v", err)
+	}
+}
+
+func TestNotes(t *testing.T) {
+	first, _, _ := strings.Cut(sample(t).Notes(), "\n")
+	if want := "golden: Debian trixie amd64, 2025-10-09 08:53 UTC"; first != want {
+		t.Errorf("want %q, found %q", want, first)
+	}
+}

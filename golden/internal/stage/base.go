@@ -1,0 +1,257 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// Hooks are the parts of a base that other packages do.
+type Hooks struct {
+	// Seal takes out of root what must not leave the workshop. It is safe to repeat.
+	Seal func(ctx context.Context, root string) error
+	// Script runs one script of the recipe inside root; a status other than 0
+	// is an error that names it.
+	Script func(ctx context.Context, root, path string, s recipe.Script) error
+	// Step is called at the begin of each stage that takes time; done may be nil.
+	Step func(name string) (done func())
+	// Log gets what the programs of the build write. Nil drops it.
+	Log io.Writer
+}
+
+func (h Hooks) step(name string) func() {
+	if h.Step == nil {
+		return func() {}
+	}
+	if done := h.Step(name); done != nil {
+		return done
+	}
+	return func() {}
+}
+
+// Base gives the finished base of p from the cache, and makes it when it is not
+// there. The caller closes the layer when it has read what it needs.
+func (p *Plan) Base(ctx context.Context, c Cache, h Hooks) (*Layer, error) {
+	waiting := func() { h.step("wait for another build of the same base")() }
+	packages, err := c.Layer(ctx, p.packagesKey, waiting, func(ctx context.Context, root string) error {
+		if err := p.bootstrap(ctx, root, h); err != nil {
+			return err
+		}
+		if err := p.finish(ctx, root, h); err != nil {
+			return err
+		}
+		return describe(root, p)
+	})
+	if err != nil || p.scriptsKey == "" {
+		return packages, err
+	}
+	layer, err := c.Layer(ctx, p.scriptsKey, waiting, func(ctx context.Context, root string) error {
+		if err := Copy(ctx, packages.Root, root); err != nil {
+			return err
+		}
+		return p.customise(ctx, root, h)
+	})
+	return layer, errors.Join(err, packages.Close())
+}
+
+func (p *Plan) customise(ctx context.Context, root string, h Hooks) error {
+	files, err := Files(&p.Recipe)
+	if err != nil {
+		return err
+	}
+	guest, err := p.guestFiles()
+	if err != nil {
+		return err
+	}
+	if err := Lay(root, append(guest, files...), p.Epoch); err != nil {
+		return err
+	}
+	for _, s := range p.Recipe.Scripts {
+		done := h.step("script " + path.Base(s.Path))
+		if err := h.Script(ctx, root, p.Recipe.Local(s.Path), s); err != nil {
+			return err
+		}
+		done()
+	}
+	return p.finish(ctx, root, h)
+}
+
+// Copy copies a root with owners, modes, times, hard links and extended
+// attributes; where the file system can, without copying the data.
+func Copy(ctx context.Context, from, to string) error {
+	_, err := run.Run(ctx, run.Cmd{Path: "cp", Args: []string{"--archive", "--reflink=auto", "--no-target-directory", "--", from, to}, Env: environment(timeZero)})
+	return diskHint(err)
+}
+
+// bootstrap lets mmdebstrap fill root. It works in mount and process
+// namespaces of its own: when this program dies, even by SIGKILL, its children
+// and its mounts go with it.
+func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) {
+	done := h.step("packages")
+	sources := filepath.Join(filepath.Dir(root), "build.sources")
+	if err := os.WriteFile(sources, apt.Format(p.Sources), 0o600); err != nil {
+		return fmt.Errorf("write sources: %w", err)
+	}
+	args := []string{
+		"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc",
+		"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+		"--architectures=" + p.Recipe.Arch, "--include=" + strings.Join(p.Packages, ","),
+		`--aptopt=APT::Install-Recommends "false"`,
+		`--aptopt=Acquire::Languages "none"`,
+		`--aptopt=Acquire::Retries "2"`,
+		// The cache is thrown away on any failure, so nothing needs to be on
+		// the disk before the next package: a third of the time is fsync.
+		"--dpkgopt=force-unsafe-io",
+	}
+	if p.Recipe.Apt.Snapshot != "" {
+		// Old Release files are past their Valid-Until; their signature still counts.
+		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
+	}
+	args = append(args, p.Recipe.Suite, root, sources)
+	log := &transcript{to: h.Log}
+	if _, err := run.Run(ctx, run.Cmd{Path: "unshare", Args: args, Env: environment(p.Epoch), Dir: "/", Stdout: log, Stderr: log}); err != nil {
+		return classify(err, log.String(), p)
+	}
+	if err := os.Remove(sources); err != nil {
+		return err
+	}
+	done()
+	return nil
+}
+
+// finish brings root to the state that every base has: no trace of the build's
+// sources and options, the units off that the recipe wants off, sealed.
+func (p *Plan) finish(ctx context.Context, root string, h Hooks) (err error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for _, name := range []string{
+		"etc/apt/sources.list", "etc/apt/sources.list.d/0000build.sources",
+		"etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+	} {
+		if err := r.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("finish base: %w", err)
+		}
+	}
+	// mmdebstrap's device nodes: no guest's tar can make them, and the kernel's
+	// own are mounted over them.
+	nodes, err := fs.ReadDir(r.FS(), "dev")
+	if err != nil {
+		return fmt.Errorf("finish base: %w", err)
+	}
+	for _, n := range nodes {
+		if err := r.RemoveAll("dev/" + n.Name()); err != nil {
+			return fmt.Errorf("finish base: %w", err)
+		}
+	}
+	if err := disable(r, p.Recipe.Units.Disable); err != nil {
+		return fmt.Errorf("disable units: %w", err)
+	}
+	if h.Seal == nil {
+		return nil
+	}
+	done := h.step("seal")
+	if err := h.Seal(ctx, root); err != nil {
+		return err
+	}
+	done()
+	return nil
+}
+
+// classify gives what mmdebstrap said its class and a way out.
+func classify(err error, log string, p *Plan) error {
+	if run.IsNotFound(err) {
+		return exit.WithHint(exit.Failed, errors.New("unshare is not installed"), "apt-get install util-linux mmdebstrap")
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	code := -1
+	var re *run.Error
+	if errors.As(err, &re) {
+		code = re.ExitCode
+	}
+	for _, c := range []struct {
+		texts []string
+		code  exit.Code
+		hint  string
+	}{
+		{[]string{"No space left on device"}, exit.Failed, "the cache's disk is full: make room, or name another folder with --cache"},
+		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, exit.Verification, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
+		{[]string{"is expired", "is not valid yet"}, exit.Verification, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
+		{[]string{"Unable to locate package", "has no installation candidate", "couldn't find any package"}, exit.Refused, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
+		{[]string{"Hash Sum mismatch", "File has unexpected size"}, exit.NotReady, "the mirror changed while it was read: try again"},
+		{[]string{"Could not resolve", "Could not connect", "Connection refused", "Connection timed out", "Connection failed", "Temporary failure", "Network is unreachable"}, exit.NotReady, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe"},
+		{[]string{"unmet dependencies", "held broken packages"}, exit.Refused, "the packages do not fit together: look at packages in the recipe"},
+	} {
+		for _, text := range c.texts {
+			if strings.Contains(log, text) {
+				return exit.WithHint(c.code, fmt.Errorf("install packages of %s: mmdebstrap: %s", p.Recipe.Suite, pick(log, text)), c.hint)
+			}
+		}
+	}
+	return exit.WithHint(exit.Failed, fmt.Errorf("install packages of %s: mmdebstrap ended with status %d: %s", p.Recipe.Suite, code, lastLines(log, 5)), "--verbose shows everything that mmdebstrap wrote")
+}
+
+// pick gives the lines of log that hold text, and apt's own errors.
+func pick(log, text string) string {
+	var list []string
+	for line := range strings.Lines(log) {
+		line = strings.TrimSpace(line)
+		if (strings.Contains(line, text) || strings.HasPrefix(line, "E: ") && !strings.Contains(line, "apt-get")) && len(list) < 5 {
+			list = append(list, strings.TrimPrefix(line, "E: "))
+		}
+	}
+	return strings.Join(list, "\n")
+}
+
+func lastLines(log string, n int) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return strings.Join(lines[max(len(lines)-n, 0):], "\n")
+}
+
+// transcript keeps what stdout and stderr of a program say, which two
+// goroutines copy, and passes it on.
+type transcript struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+	to  io.Writer // may be nil
+}
+
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf.Write(b) // never fails
+	if t.to == nil {
+		return len(b), nil
+	}
+	return t.to.Write(b)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}
+
+func diskHint(err error) error {
+	if err != nil && strings.Contains(err.Error(), "No space left on device") {
+		return exit.WithHint(exit.Failed, err, "the cache's disk is full: make room, or name another folder with --cache")
+	}
+	return err
+}

@@ -1,0 +1,222 @@
+package stage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// layersKept is how many finished bases stay in the cache. One is about 400 MB.
+const layersKept = 6
+
+// lockPoll is how often a waiting build looks whether the other one is done.
+const lockPoll = 200 * time.Millisecond
+
+// Cache keeps finished roots by their key. A root is built beside its place and
+// renamed into it, so that a killed build leaves nothing that looks finished,
+// and only one build makes a root at a time.
+type Cache struct {
+	Dir string
+}
+
+// Layer is a finished root in the cache, locked against removal until Close.
+type Layer struct {
+	Key    string
+	Root   string // folder of the root file system; not to be written to
+	Reused bool
+	lock   *os.File
+}
+
+// Close lets others remove the layer.
+func (l *Layer) Close() error {
+	if l.lock == nil {
+		return nil
+	}
+	return l.lock.Close()
+}
+
+// Layer gives the root of key, and calls build to make it in an empty folder
+// when it is not there. waiting is called once when another build is making it.
+func (c Cache) Layer(ctx context.Context, key string, waiting func(), build func(ctx context.Context, root string) error) (_ *Layer, err error) {
+	for _, dir := range []string{"layers", "locks"} {
+		if err := os.MkdirAll(filepath.Join(c.Dir, dir), 0o700); err != nil {
+			return nil, fmt.Errorf("open cache: %w", err)
+		}
+	}
+	lock, err := os.OpenFile(filepath.Join(c.Dir, "locks", key), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	l := &Layer{Key: key, Root: filepath.Join(c.Dir, "layers", key, "root"), lock: lock}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	for first := true; ; first = false {
+		if err := flock(ctx, lock, unix.LOCK_SH, waiting); err != nil {
+			return nil, err
+		}
+		if c.finished(key) {
+			l.Reused = first
+			now := time.Now() // when it was last used, for removal only
+			return l, os.Chtimes(filepath.Join(c.Dir, "layers", key), now, now)
+		}
+		if err := flock(ctx, lock, unix.LOCK_EX, waiting); err != nil {
+			return nil, err
+		}
+		if c.finished(key) {
+			continue
+		}
+		if err := c.make(ctx, key, build); err != nil {
+			return nil, err
+		}
+		// Taking the shared lock may let somebody remove the layer: look again.
+	}
+}
+
+// finished says whether key is there and can be trusted. After a restart of the
+// machine it cannot: its data may have been lost with the power while its name
+// was kept.
+func (c Cache) finished(key string) bool {
+	data, err := os.ReadFile(filepath.Join(c.Dir, "layers", key, "boot-id"))
+	return err == nil && string(data) == bootID()
+}
+
+func bootID() string {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func (c Cache) make(ctx context.Context, key string, build func(ctx context.Context, root string) error) (err error) {
+	layers := filepath.Join(c.Dir, "layers")
+	// What killed builds of this key left; the exclusive lock says nobody is at it.
+	left, err := filepath.Glob(filepath.Join(layers, ".tmp-"+key+"-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(left, filepath.Join(layers, key)) {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clear cache: %w", err)
+		}
+	}
+	tmp := filepath.Join(layers, ".tmp-"+key+"-"+rand.Text()[:8])
+	root := filepath.Join(tmp, "root")
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return fmt.Errorf("open cache: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	if err := build(ctx, root); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, "boot-id"), []byte(bootID()), 0o600); err != nil {
+		return fmt.Errorf("finish base: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Join(layers, key)); err != nil {
+		return fmt.Errorf("finish base: %w", err)
+	}
+	return nil
+}
+
+// Trim removes the bases that were used longest ago and nobody uses now, and
+// what killed builds left.
+func (c Cache) Trim() error {
+	entries, err := os.ReadDir(filepath.Join(c.Dir, "layers"))
+	if err != nil {
+		return fmt.Errorf("trim cache: %w", err)
+	}
+	type aged struct {
+		name string
+		used time.Time
+	}
+	var list []aged
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("trim cache: %w", err)
+		}
+		list = append(list, aged{e.Name(), info.ModTime()})
+	}
+	slices.SortFunc(list, func(a, b aged) int { return b.used.Compare(a.used) })
+	var errs error
+	kept := 0
+	for _, l := range list {
+		key := l.name
+		if rest, ok := strings.CutPrefix(key, ".tmp-"); ok {
+			key, _, _ = strings.Cut(rest, "-")
+		} else if kept++; kept <= layersKept {
+			continue
+		}
+		errs = errors.Join(errs, c.remove(key, l.name))
+	}
+	return errs
+}
+
+// remove deletes one folder of layers unless the layer of key is in use.
+func (c Cache) remove(key, name string) (err error) {
+	lock, err := os.OpenFile(filepath.Join(c.Dir, "locks", key), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("trim cache: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil // in use
+	}
+	return os.RemoveAll(filepath.Join(c.Dir, "layers", name))
+}
+
+// flock waits for the lock until ctx is done.
+func flock(ctx context.Context, f *os.File, how int, waiting func()) error {
+	told := false
+	for {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		if !told && waiting != nil {
+			waiting()
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return exit.With(exit.Of(context.Cause(ctx)), fmt.Errorf("wait for another build: %w", context.Cause(ctx)))
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// describe writes v beside the root of key, for people who look into the cache.
+func describe(root string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(filepath.Dir(root), "plan.json"), append(data, '\n'), 0o600)
+}

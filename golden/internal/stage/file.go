@@ -1,0 +1,225 @@
+package stage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+var timeZero time.Time
+
+// File is one thing laid over a root: a regular file (Data or Source), a
+// symbolic link, or a folder.
+type File struct {
+	Path     string      // in the guest, without the leading slash
+	Mode     fs.FileMode // fs.ModeDir and fs.ModeSymlink say the kind; permission, set-id and sticky bits
+	UID, GID int
+	Data     []byte
+	Source   string // file on this machine to read in place of Data
+	Link     string // target of a link
+}
+
+// Open gives the content of a regular file.
+func (f File) Open() (io.ReadCloser, error) {
+	if f.Source != "" {
+		return os.Open(f.Source)
+	}
+	return io.NopCloser(bytes.NewReader(f.Data)), nil
+}
+
+// sum identifies the file with all that it brings.
+func (f File) sum() (string, error) {
+	if !f.Mode.IsRegular() {
+		return keyOf(f.Path, f.Mode, f.UID, f.GID, f.Link)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return "", exit.With(exit.Refused, fmt.Errorf("read file for /%s: %w", f.Path, err))
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", errors.Join(fmt.Errorf("read file for /%s: %w", f.Path, err), r.Close())
+	}
+	if err := r.Close(); err != nil {
+		return "", err
+	}
+	return keyOf(f.Path, f.Mode, f.UID, f.GID, hex.EncodeToString(h.Sum(nil)))
+}
+
+// Files lists the recipe's own files, folders walked in the order of names.
+// Modes do not depend on this machine's umask: of a source only its x bit counts.
+func Files(r *recipe.Recipe) ([]File, error) {
+	var list []File
+	for _, f := range r.Files {
+		base := File{Path: strings.TrimPrefix(f.Path, "/"), Mode: 0o644, UID: f.UID, GID: f.GID, Data: []byte(f.Content)}
+		if f.Mode != "" {
+			bits, err := strconv.ParseUint(f.Mode, 8, 12)
+			if err != nil {
+				return nil, exit.With(exit.Refused, fmt.Errorf("mode of %s: %w", f.Path, err))
+			}
+			base.Mode = unixMode(bits)
+		}
+		switch {
+		case f.Link != "":
+			base.Mode, base.Link = fs.ModeSymlink|0o777, f.Link
+		case f.Directory:
+			if f.Mode == "" {
+				base.Mode = 0o755
+			}
+			base.Mode |= fs.ModeDir
+		case f.Source != "":
+			sub, err := sourceFiles(r, f, base)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, sub...)
+			continue
+		}
+		list = append(list, base)
+	}
+	return list, nil
+}
+
+func sourceFiles(r *recipe.Recipe, f recipe.File, base File) ([]File, error) {
+	top := r.Local(f.Source)
+	var list []File
+	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(top, name)
+		if err != nil {
+			return err
+		}
+		file := base
+		file.Data = nil
+		file.Path = path.Join(base.Path, filepath.ToSlash(rel))
+		info, err := os.Stat(name)
+		if name != top {
+			info, err = d.Info()
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case info.IsDir():
+			if rel == "." && name == top {
+				return nil // the place itself: made when it is not there
+			}
+			file.Mode = fs.ModeDir | 0o755
+		case info.Mode()&fs.ModeSymlink != 0:
+			file.Mode = fs.ModeSymlink | 0o777
+			file.Link, err = os.Readlink(name)
+		case info.Mode().IsRegular():
+			file.Source = name
+			if f.Mode == "" && info.Mode()&0o100 != 0 {
+				file.Mode = 0o755
+			}
+		default:
+			return fmt.Errorf("%s is neither file, folder nor link", name)
+		}
+		list = append(list, file)
+		return err
+	})
+	if err != nil {
+		return nil, exit.WithHint(exit.Refused, fmt.Errorf("read files for %s: %w", f.Path, err), "look at files[].source in the recipe: relative paths start at the recipe's folder")
+	}
+	return list, nil
+}
+
+// unixMode turns the twelve bits of chmod(1) into Go's.
+func unixMode(bits uint64) fs.FileMode {
+	m := fs.FileMode(bits & 0o777)
+	for bit, goBit := range map[uint64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if bits&bit != 0 {
+			m |= goBit
+		}
+	}
+	return m
+}
+
+// Lay writes files into root, replacing what is in their place; folders on the
+// way are made with mode 0755. No link in the tree leads out of root. It is
+// safe to repeat.
+func Lay(root string, files []File, mtime time.Time) (err error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for _, f := range files {
+		if err := lay(r, f); err != nil {
+			return diskHint(fmt.Errorf("lay /%s: %w", f.Path, err))
+		}
+		if err := r.Lchown(f.Path, f.UID, f.GID); err != nil {
+			return fmt.Errorf("lay /%s: %w", f.Path, err)
+		}
+		if f.Mode&fs.ModeSymlink != 0 {
+			continue
+		}
+		// After chown, which clears set-id bits.
+		if err := r.Chmod(f.Path, f.Mode&^fs.ModeDir); err != nil {
+			return fmt.Errorf("lay /%s: %w", f.Path, err)
+		}
+		if f.Mode.IsRegular() && !mtime.IsZero() {
+			if err := r.Chtimes(f.Path, mtime, mtime); err != nil {
+				return fmt.Errorf("lay /%s: %w", f.Path, err)
+			}
+		}
+	}
+	return nil
+}
+
+func lay(r *os.Root, f File) (err error) {
+	if dir := path.Dir(f.Path); dir != "." {
+		if err := r.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	info, err := r.Lstat(f.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case info.IsDir() && f.Mode.IsDir():
+		return nil
+	case info.IsDir():
+		return unix.EISDIR // a recipe that wants a file where packages made a folder
+	default:
+		if err := r.Remove(f.Path); err != nil {
+			return err
+		}
+	}
+	switch {
+	case f.Mode.IsDir():
+		return r.Mkdir(f.Path, 0o755)
+	case f.Mode&fs.ModeSymlink != 0:
+		return r.Symlink(f.Link, f.Path)
+	}
+	in, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	out, err := r.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

@@ -1,0 +1,222 @@
+package stage
+
+import (
+	"debug/elf"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// bootstrapUnit starts our program at boot; the path in its ExecStart is where
+// the program goes.
+const bootstrapUnit = "felhom-controller-bootstrap.service"
+
+// vendorUnits is where our units go: a package's place, so that a guest's
+// administrator can lay another over it.
+const vendorUnits = "usr/lib/systemd/system"
+
+//go:embed felhom-ssh-hostkeys.service
+var hostKeysUnit []byte
+
+// hostKeysName makes new SSH host keys in a guest that has none.
+const hostKeysName = "felhom-ssh-hostkeys.service"
+
+// Ours are the parts of the overlay that are not in the recipe.
+type Ours struct {
+	Bootstrap string   // felhom-controller-bootstrap on this machine
+	Units     fs.FS    // unit files for the guest, at the top
+	Images    []File   // preloaded images with their index
+	Excludes  []string // patterns of files that packing leaves out, for dpkg
+}
+
+// Overlay lists everything that is laid over the base root: our program, units
+// and settings, the recipe's files where no script has seen them in the base,
+// and the closed preset last. The list is sorted and has no path twice; where
+// the recipe names one of our files, the recipe's wins.
+func (p *Plan) Overlay(root string, ours Ours) ([]File, error) {
+	list, err := p.ourFiles(root, ours)
+	if err != nil {
+		return nil, err
+	}
+	if p.scriptsKey == "" {
+		files, err := Files(&p.Recipe)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, files...)
+	}
+	preset, err := Preset(os.DirFS(root), list)
+	if err != nil {
+		return nil, err
+	}
+	list = append([]File{preset}, list...)
+	slices.SortStableFunc(list, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	out := list[:0]
+	for _, f := range list {
+		if n := len(out); n > 0 && out[n-1].Path == f.Path {
+			out[n-1] = f // the later one
+			continue
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
+	list, err := p.guestFiles()
+	if err != nil {
+		return nil, err
+	}
+	units, err := p.unitFiles(root, ours)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, units...)
+	list = append(list, ours.Images...)
+	if len(p.Recipe.Docker.Daemon) > 0 {
+		data, err := json.MarshalIndent(p.Recipe.Docker.Daemon, "", "  ")
+		if err != nil {
+			return nil, exit.With(exit.Refused, fmt.Errorf("docker.daemon in the recipe: %w", err))
+		}
+		list = append(list, File{Path: "etc/docker/daemon.json", Mode: 0o644, Data: append(data, '\n')})
+	}
+	if p.Recipe.Controller.Container != nil {
+		data, err := yaml.Marshal(p.Recipe.Controller.Container)
+		if err != nil {
+			return nil, exit.With(exit.Refused, fmt.Errorf("controller.container in the recipe: %w", err))
+		}
+		list = append(list, File{Path: "etc/felhom/controller-container.yaml", Mode: 0o644, Data: data})
+	}
+	if len(ours.Excludes) > 0 {
+		var b strings.Builder
+		b.WriteString("# What this image was made without stays out at later upgrades.\n")
+		for _, e := range ours.Excludes {
+			b.WriteString(e + "\n")
+		}
+		list = append(list, File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(b.String())})
+	}
+	return list, nil
+}
+
+// guestFiles are the guest's apt sources with their keys.
+func (p *Plan) guestFiles() ([]File, error) {
+	var list []File
+	for _, g := range p.Guest {
+		list = append(list, File{Path: "etc/apt/sources.list.d/" + g.Name + ".sources", Mode: 0o644, Data: apt.Format(g.List)})
+		if g.Key == "" {
+			continue
+		}
+		data, err := os.ReadFile(g.Key)
+		if err != nil {
+			return nil, exit.With(exit.Refused, fmt.Errorf("read key of source %s: %w", g.Name, err))
+		}
+		list = append(list, File{Path: strings.TrimPrefix(g.List[0].SignedBy, "/"), Mode: 0o644, Data: data})
+	}
+	return list, nil
+}
+
+func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
+	var list []File
+	for _, name := range p.Recipe.Units.Mask {
+		list = append(list, File{Path: path.Join(unitDir, name), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
+	}
+	add := func(name string, text []byte) {
+		list = append(list, File{Path: path.Join(vendorUnits, name), Mode: 0o644, Data: text})
+		list = append(list, enableLinks(vendorUnits, name, text)...)
+	}
+	if _, err := os.Stat(path.Join(root, "usr/bin/ssh-keygen")); err == nil {
+		if _, err := os.Stat(path.Join(root, "usr/sbin/sshd")); err == nil {
+			add(hostKeysName, hostKeysUnit)
+		}
+	}
+	for _, name := range p.Recipe.Units.Enable {
+		text, dir, err := readUnit(root, name)
+		if err != nil {
+			return nil, err
+		}
+		links := enableLinks(dir, name, text)
+		if len(links) == 0 {
+			return nil, exit.WithHint(exit.Refused, fmt.Errorf("enable %s: the unit has no [Install] section that makes it start", name), "look at units.enable in the recipe")
+		}
+		list = append(list, links...)
+	}
+	if ours.Units == nil {
+		return list, nil
+	}
+	entries, err := fs.ReadDir(ours.Units, ".")
+	if err != nil {
+		return nil, fmt.Errorf("read own units: %w", err)
+	}
+	for _, e := range entries {
+		text, err := fs.ReadFile(ours.Units, e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read own units: %w", err)
+		}
+		add(e.Name(), text)
+		if e.Name() != bootstrapUnit {
+			continue
+		}
+		at := execPath(text)
+		if at == "" {
+			return nil, fmt.Errorf("%s: no program in ExecStart", bootstrapUnit)
+		}
+		if err := CheckBinary(ours.Bootstrap, p.Recipe.Arch); err != nil {
+			return nil, err
+		}
+		list = append(list, File{Path: strings.TrimPrefix(at, "/"), Mode: 0o755, Source: ours.Bootstrap})
+	}
+	return list, nil
+}
+
+// readUnit finds a unit of the root; an instance is its template's file.
+func readUnit(root, name string) (text []byte, dir string, err error) {
+	file := name
+	if at := strings.IndexByte(name, '@'); at >= 0 {
+		file = name[:at+1] + path.Ext(name)
+	}
+	for _, dir := range []string{unitDir, vendorUnits} {
+		text, err := os.ReadFile(path.Join(root, dir, file))
+		if err == nil {
+			return text, dir, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("enable %s: %w", name, err)
+		}
+	}
+	return nil, "", exit.WithHint(exit.Refused, fmt.Errorf("enable %s: no such unit in the image", name), "look at units.enable and packages.include in the recipe")
+}
+
+// CheckBinary says what is wrong with the program at path, which must run in a
+// guest of Debian architecture arch without any library.
+func CheckBinary(path, arch string) (err error) {
+	const hint = "make build puts it beside felhom-golden; --bootstrap names another place"
+	f, err := elf.Open(path)
+	if err != nil {
+		return exit.WithHint(exit.Refused, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
+	if f.Machine != want {
+		return exit.WithHint(exit.Refused, fmt.Errorf("look at %s: want architecture %s (%v), found %v", path, arch, want, f.Machine), hint)
+	}
+	libs, err := f.ImportedLibraries()
+	if err != nil {
+		return exit.With(exit.Refused, fmt.Errorf("look at %s: %w", path, err))
+	}
+	interp := slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+	if interp || len(libs) > 0 {
+		return exit.WithHint(exit.Refused, fmt.Errorf("look at %s: want a static program, found one that needs a loader and libraries %v", path, libs), "build it with CGO_ENABLED=0")
+	}
+	return nil
+}

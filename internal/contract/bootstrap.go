@@ -1,13 +1,16 @@
 // Package contract owns the two formats that cross the border between host and
 // guest: bootstrap.json, which the host writes into a guest's config mount, and
-// the messages of the local API. It parses and prints them and says what is
-// wrong with them; it opens no file and no connection. It imports the standard
-// library and the pin type only.
+// the messages of the local API; and the index of the images that are baked
+// into a golden image. It parses and prints them and says what is wrong with
+// them; it opens no file and no connection. It imports the standard library
+// and the pin type only.
 //
 // The formats are specified in docs/contract.md and docs/local-api.md.
 package contract
 
-import "github.com/felhom/felhom-golden/internal/pin"
+import (
+	"github.com/felhom/felhom-golden/internal/pin"
+)
 
 // MaxBootstrapBytes is the largest bootstrap.json that Parse accepts. The file
 // that the host writes is about 1 KiB.
@@ -17,22 +20,28 @@ const MaxBootstrapBytes = 64 << 10
 // the only one it reads; a file without one is of version 1.
 const SchemaVersion = 1
 
+// The range of VMIDs in PVE.
+const (
+	MinGuestID = 100
+	MaxGuestID = 999999999
+)
+
 // Bootstrap is a valid bootstrap.json. Values come from Parse or are built by
 // the host; a value from Parse cannot be wrong.
 type Bootstrap struct {
-	SchemaVersion    int            // schema_version, optional
-	HubURL           string         // hub_url, https
-	HostID           string         // host_id
-	GuestID          int            // guest_id, optional: 0 where absent
-	LocalAPIEndpoint Endpoint       // local_api_endpoint: https, host and port, nothing else
-	LocalAPIPins     pin.Set        // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
-	LocalAPIToken    Secret         // local_api_token, opaque
-	Registry         *Registry      // registry, nil where absent
-	RegistryMirror   string         // registry_mirror, optional: host[:port] to pull from in place of the image's own
-	ControllerImage  ImageRef       // controller_image
-	ManifestDigest   Digest         // controller_image_manifest_digest, optional
-	ConfigDigest     Digest         // controller_image_config_digest, optional
-	Container        *Container     // container, optional
+	SchemaVersion    int        // schema_version, optional; 1 where absent
+	HubURL           string     // hub_url, https
+	HostID           string     // host_id
+	GuestID          int        // guest_id, optional: 0 where absent
+	LocalAPIEndpoint Endpoint   // local_api_endpoint: https, host and port, nothing else
+	LocalAPIPins     pin.Set    // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
+	LocalAPIToken    Secret     // local_api_token, opaque
+	Registry         *Registry  // registry, nil where absent
+	RegistryMirror   string     // registry_mirror, optional: host[:port] to pull from in place of the image's own
+	ControllerImage  ImageRef   // controller_image
+	ManifestDigest   Digest     // controller_image_manifest_digest, optional
+	ConfigDigest     Digest     // controller_image_config_digest, optional
+	Container        *Container // container, optional
 }
 
 // Registry is the credential for pulling the controller's image: all of it or none.
@@ -44,7 +53,8 @@ type Registry struct {
 
 // Container overrides how the controller's container is made. Strings are in
 // Docker's short syntax and are parsed by whoever makes the container. A list
-// that is present replaces the default list of that name.
+// that is present replaces the default list of that name; nil means absent, an
+// empty list is present.
 type Container struct {
 	Ports       []string          // ports, "8080:8080/tcp"
 	Volumes     []string          // volumes, "/host:/container:ro"
@@ -53,19 +63,38 @@ type Container struct {
 	Memory      string            // memory, "512m"
 }
 
-// Finding is one thing that is wrong with a document, or looks wrong.
-type Finding struct {
-	Severity Severity
-	Path     string // JSON path: "registry.host"; "" for the document
-	Line     int    // 1-based
-	Column   int    // 1-based, in bytes
-	Message  string // never holds a secret's value
+// bootstrapFile is bootstrap.json as it is written: the order of its keys, and
+// with them the keys that Parse knows. Secrets stand in it in the clear, so it
+// never leaves Encode.
+type bootstrapFile struct {
+	SchemaVersion       int            `json:"schema_version"`
+	HubURL              string         `json:"hub_url"`
+	HostID              string         `json:"host_id"`
+	GuestID             int            `json:"guest_id,omitempty"`
+	LocalAPIEndpoint    string         `json:"local_api_endpoint"`
+	LocalAPIPinSPKI     string         `json:"local_api_pin_spki_sha256,omitempty"`
+	LocalAPIPinSPKINext string         `json:"local_api_pin_spki_sha256_next,omitempty"`
+	LocalAPIPinLeaf     string         `json:"local_api_pin_leaf_sha256,omitempty"`
+	LocalAPIPinLeafNext string         `json:"local_api_pin_leaf_sha256_next,omitempty"`
+	LocalAPIToken       string         `json:"local_api_token"`
+	Registry            *registryFile  `json:"registry,omitempty"`
+	RegistryMirror      string         `json:"registry_mirror,omitempty"`
+	ControllerImage     string         `json:"controller_image"`
+	ManifestDigest      string         `json:"controller_image_manifest_digest,omitempty"`
+	ConfigDigest        string         `json:"controller_image_config_digest,omitempty"`
+	Container           *containerFile `json:"container,omitempty"`
 }
 
-// Severity tells an error, which refuses the document, from a warning.
-type Severity int
+type registryFile struct {
+	Host     string `json:"host"`
+	Username string `json:"username"`
+	Token    string `json:"token"`
+}
 
-const (
-	Error Severity = iota
-	Warning
-)
+type containerFile struct {
+	Ports       []string          `json:"ports,omitzero"` // omitzero keeps a list that is empty
+	Volumes     []string          `json:"volumes,omitzero"`
+	Environment map[string]string `json:"environment,omitzero"`
+	ExtraHosts  []string          `json:"extra_hosts,omitzero"`
+	Memory      string            `json:"memory,omitempty"`
+}

@@ -1,0 +1,223 @@
+package contract
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The paths of the local API, as net/http's ServeMux takes them.
+const (
+	PathGuest        = "/guest"                 // GET: Guest
+	PathStorage      = "/storage"               // GET: Storage of the calling guest
+	PathGuestStorage = "/guests/{vmid}/storage" // GET: Storage of that guest, the caller's own only
+	PathReports      = "/reports"               // POST: Report
+	PathHealth       = "/health"                // GET, on the agent's Unix socket only
+)
+
+// Limits of the local API.
+const (
+	MaxReportBytes   = 16 << 10 // body of POST /reports
+	MaxResponseBytes = 64 << 10 // what a guest reads of any answer
+	MaxMessageBytes  = 2 << 10  // Report.Message and Report.Hint
+)
+
+// Guest is the answer to GET /guest: who the caller is to the agent.
+type Guest struct {
+	Guest  int       `json:"guest"`   // VMID
+	HostID string    `json:"host_id"` // as in bootstrap.json
+	Agent  string    `json:"agent"`   // version of felhom-agentd
+	Time   time.Time `json:"time"`    // the host's clock, so that a guest can tell its own is wrong
+}
+
+// StorageState tells whether a guest has room left.
+type StorageState string
+
+// The storage states.
+const (
+	StorageOK      StorageState = "ok"
+	StorageLow     StorageState = "low"     // some file system is nearly full
+	StorageFull    StorageState = "full"    // some file system is full
+	StorageUnknown StorageState = "unknown" // the host could not tell
+)
+
+// Storage is the answer to GET /storage.
+type Storage struct {
+	Storage     StorageState `json:"storage"`
+	Guest       int          `json:"guest"`
+	Filesystems []Filesystem `json:"filesystems,omitempty"`
+}
+
+// Filesystem is one file system of a guest. Used and available need not add up
+// to the size: file systems keep a reserve.
+type Filesystem struct {
+	Path           string `json:"path"` // in the guest, "/" for its root
+	SizeBytes      uint64 `json:"size_bytes"`
+	UsedBytes      uint64 `json:"used_bytes"`
+	AvailableBytes uint64 `json:"available_bytes"`
+}
+
+// Problem is the body of every answer that is not a success.
+type Problem struct {
+	Error   string `json:"error"`   // a word for programs: "unauthorized", "forbidden", ...
+	Message string `json:"message"` // a sentence for people
+}
+
+// Step names a part of the bootstrap.
+type Step string
+
+// The steps in their order, and the run as a whole.
+const (
+	StepMount     Step = "mount"
+	StepChannel   Step = "channel"
+	StepEngine    Step = "engine"
+	StepImage     Step = "image"
+	StepSettings  Step = "settings"
+	StepContainer Step = "container"
+	StepReady     Step = "ready"
+	StepRun       Step = "run" // the last report of a run, about all of it
+)
+
+// Steps returns the steps of a bootstrap in their order, without [StepRun].
+func Steps() []Step {
+	return []Step{StepMount, StepChannel, StepEngine, StepImage, StepSettings, StepContainer, StepReady}
+}
+
+// State is how far a step is.
+type State string
+
+// The states. A degraded step failed in a way that the run goes on after.
+const (
+	StateStarted  State = "started"
+	StateDone     State = "done"
+	StateFailed   State = "failed"
+	StateDegraded State = "degraded"
+	StateSkipped  State = "skipped"
+)
+
+// Result is what a step that is done did.
+type Result string
+
+// The results.
+const (
+	ResultNone      Result = ""          // not done, or nothing to tell
+	ResultUnchanged Result = "unchanged" // all was as wanted
+	ResultChanged   Result = "changed"   // made or replaced
+	ResultRepaired  Result = "repaired"  // was there, but damaged
+)
+
+// Report is the body of POST /reports: one event of one run in a guest. Run
+// and Sequence identify it, so that sending it again changes nothing.
+type Report struct {
+	Run        string    `json:"run"`      // opaque id of one bootstrapper run, 1 to 64 of [A-Za-z0-9_-]
+	Sequence   uint64    `json:"sequence"` // from 1, rising within a run; at most 2^53-1
+	Time       time.Time `json:"time"`     // the guest's clock, RFC 3339
+	Step       Step      `json:"step"`
+	State      State     `json:"state"`
+	Result     Result    `json:"result,omitempty"`
+	Message    string    `json:"message,omitempty"` // from a guest: escape before showing it
+	Hint       string    `json:"hint,omitempty"`    // what to do, where the step failed; likewise
+	Class      string    `json:"class,omitempty"`   // exit class name of docs/exit-codes.md
+	ExitCode   int       `json:"exit_code,omitempty"`
+	DurationMS int64     `json:"duration_ms,omitempty"`
+	Version    string    `json:"version,omitempty"` // of the bootstrapper
+}
+
+// maxSequence is the largest whole number that every JSON reader keeps exact.
+const maxSequence = 1<<53 - 1
+
+// ParseReport reads a report from a guest that is not trusted. An error is an
+// *[InvalidError]; its text may be sent back.
+func ParseReport(data []byte) (Report, error) {
+	r := newReport(data)
+	rep := parseReport(r)
+	if err := r.findings().Err(); err != nil {
+		return Report{}, err
+	}
+	return rep, nil
+}
+
+func parseReport(r *report) (rep Report) {
+	if len(r.src) > MaxReportBytes {
+		r.errorf(RuleSize, 0, "", "the report is %d bytes long; at most %d are read", len(r.src), MaxReportBytes)
+		return rep
+	}
+	root, _ := readJSON(r)
+	if root == nil {
+		return rep
+	}
+	o := openObject(r, root, "", []string{
+		"run", "sequence", "time", "step", "state", "result", "message", "hint", "class", "exit_code", "duration_ms", "version",
+	})
+	if o == nil {
+		return rep
+	}
+	for _, key := range []string{"run", "sequence", "time", "step", "state"} {
+		o.need(key, "every report has it")
+	}
+	rep.Run, _ = parse(o, "run", RuleReport, checked(checkRunID))
+	rep.Sequence = uint64(o.bounded("sequence", 1, maxSequence))
+	rep.Time, _ = parse(o, "time", RuleReport, parseTime)
+	rep.Step, _ = parse(o, "step", RuleReport, oneOf(append(Steps(), StepRun)...))
+	rep.State, _ = parse(o, "state", RuleReport, oneOf(StateStarted, StateDone, StateFailed, StateDegraded, StateSkipped))
+	rep.Result, _ = parse(o, "result", RuleReport, oneOf(ResultNone, ResultUnchanged, ResultChanged, ResultRepaired))
+	rep.Message, _ = parse(o, "message", RuleReport, checked(checkLength(MaxMessageBytes)))
+	rep.Hint, _ = parse(o, "hint", RuleReport, checked(checkLength(MaxMessageBytes)))
+	rep.Class, _ = parse(o, "class", RuleReport, checked(checkLength(32)))
+	rep.ExitCode = int(o.bounded("exit_code", 0, 255))
+	rep.DurationMS = o.bounded("duration_ms", 0, maxSequence)
+	rep.Version, _ = parse(o, "version", RuleReport, checked(checkLength(64)))
+	return rep
+}
+
+// bounded reads the whole number at key between low and high, 0 where there is none.
+func (o *object) bounded(key string, low, high int64) int64 {
+	n, ok := o.get(key, kindNumber)
+	if !ok {
+		return 0
+	}
+	value, err := strconv.ParseInt(n.text, 10, 64)
+	if err != nil || value < low || value > high {
+		o.errorf(RuleReport, n.off, joinPath(o.path, key), "write a whole number from %d to %d", low, high)
+		return 0
+	}
+	return value
+}
+
+func checkRunID(s string) error {
+	if len(s) < 1 || len(s) > 64 || strings.ContainsFunc(s, func(c rune) bool {
+		return c > 0x7f || !isAlnum(byte(c)) && c != '-' && c != '_'
+	}) {
+		return fmt.Errorf("write 1 to 64 letters, digits, hyphens and underscores")
+	}
+	return nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("write the time as in RFC 3339: 2026-01-31T12:00:00Z")
+	}
+	return t, nil
+}
+
+// oneOf makes a parser that accepts the given words only.
+func oneOf[T ~string](words ...T) func(string) (T, error) {
+	return func(s string) (T, error) {
+		if !slices.Contains(words, T(s)) {
+			return "", fmt.Errorf("unknown word; one of %q is wanted", words)
+		}
+		return T(s), nil
+	}
+}
+
+func checkLength(limit int) func(string) error {
+	return func(s string) error {
+		if len(s) > limit {
+			return fmt.Errorf("the text is %d bytes long; at most %d are accepted", len(s), limit)
+		}
+		return nil
+	}
+}

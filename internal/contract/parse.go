@@ -1,0 +1,320 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/pin"
+)
+
+// The keys of bootstrap.json, in the order of writing.
+const (
+	keySchemaVersion   = "schema_version"
+	keyHubURL          = "hub_url"
+	keyHostID          = "host_id"
+	keyGuestID         = "guest_id"
+	keyEndpoint        = "local_api_endpoint"
+	keyPinSPKI         = "local_api_pin_spki_sha256"
+	keyPinSPKINext     = "local_api_pin_spki_sha256_next"
+	keyPinLeaf         = "local_api_pin_leaf_sha256"
+	keyPinLeafNext     = "local_api_pin_leaf_sha256_next"
+	keyToken           = "local_api_token" //nolint:gosec // the name of a key
+	keyRegistry        = "registry"
+	keyMirror          = "registry_mirror"
+	keyImage           = "controller_image"
+	keyManifestDigest  = "controller_image_manifest_digest"
+	keyConfigDigest    = "controller_image_config_digest"
+	keyContainer       = "container"
+	keyRegistryHost    = "host"
+	keyRegistryUser    = "username"
+	keyRegistryToken   = "token"
+	keyContainerPorts  = "ports"
+	keyContainerVols   = "volumes"
+	keyContainerEnv    = "environment"
+	keyContainerHosts  = "extra_hosts"
+	keyContainerMemory = "memory"
+)
+
+func bootstrapKeys() []string {
+	return []string{
+		keySchemaVersion, keyHubURL, keyHostID, keyGuestID, keyEndpoint, keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
+		keyToken, keyRegistry, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyContainer,
+	}
+}
+
+func registryKeys() []string { return []string{keyRegistryHost, keyRegistryUser, keyRegistryToken} }
+
+func containerKeys() []string {
+	return []string{keyContainerPorts, keyContainerVols, keyContainerEnv, keyContainerHosts, keyContainerMemory}
+}
+
+// Parse reads a bootstrap.json. The findings are all that is wrong with it, not
+// the first; where one of them is an error ([Findings.Err]), the Bootstrap is
+// the zero one. The order of checks is size, JSON, version, keys, each value,
+// and what values say about each other.
+func Parse(data []byte) (Bootstrap, Findings) {
+	r := newReport(data)
+	b := parseBootstrap(r)
+	if r.failed() {
+		b = Bootstrap{}
+	}
+	return b, r.findings()
+}
+
+func parseBootstrap(r *report) (b Bootstrap) {
+	if len(r.src) > MaxBootstrapBytes {
+		r.errorf(RuleSize, 0, "", "the file is %d bytes long; at most %d are read", len(r.src), MaxBootstrapBytes)
+		return b
+	}
+	root, _ := readJSON(r)
+	if root == nil {
+		return b
+	}
+	if foreignVersion(r, root) {
+		return b // its keys mean what that version says
+	}
+	o := openObject(r, root, "", bootstrapKeys())
+	if o == nil {
+		return b
+	}
+	b.SchemaVersion = SchemaVersion
+	o.need(keyHubURL, "it tells the controller where the hub is: https://HOST")
+	o.need(keyHostID, "it names the host towards the hub")
+	o.need(keyEndpoint, "it tells where the agent's local API is: https://HOST:PORT")
+	o.need(keyToken, "it is the guest's own token for the local API")
+	o.need(keyImage, "it names the controller's image: HOST/PATH:TAG")
+	b.HubURL, _ = parse(o, keyHubURL, RuleHubURL, checked(checkHubURL))
+	b.HostID, _ = parse(o, keyHostID, RuleHostID, checked(checkHostID))
+	b.GuestID = o.guestID()
+	b.LocalAPIEndpoint, _ = parse(o, keyEndpoint, RuleEndpoint, ParseEndpoint)
+	b.LocalAPIPins = o.pins()
+	b.LocalAPIToken, _ = parse(o, keyToken, RuleToken, ParseSecret)
+	b.Registry = o.registry()
+	b.RegistryMirror, _ = parse(o, keyMirror, RuleRegistryHost, checked(checkRegistryHost))
+	b.ControllerImage, _ = parse(o, keyImage, RuleImage, ParseImageRef)
+	b.ManifestDigest, _ = parse(o, keyManifestDigest, RuleDigest, ParseDigest)
+	b.ConfigDigest, _ = parse(o, keyConfigDigest, RuleDigest, ParseDigest)
+	b.Container = o.container()
+	o.crossCheck(b)
+	return b
+}
+
+// foreignVersion reports a schema version other than ours.
+func foreignVersion(r *report, root *node) bool {
+	for _, m := range root.members {
+		if m.key.text != keySchemaVersion || m.value.kind != kindNumber {
+			continue
+		}
+		if m.value.text != fmt.Sprint(SchemaVersion) {
+			r.errorf(RuleVersion, m.value.off, keySchemaVersion,
+				"this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", SchemaVersion, SchemaVersion)
+			return true
+		}
+		return false
+	}
+	return false
+}
+
+func checkHostID(s string) error {
+	switch {
+	case s == "":
+		return errors.New("the host's name is empty")
+	case len(s) > 253:
+		return fmt.Errorf("the host's name is %d characters long; at most 253 are accepted", len(s))
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && (i == 0 || !strings.ContainsRune("._-", rune(s[i]))) {
+			return fmt.Errorf("byte %d is not accepted: letters and digits, and after the first also dots, hyphens and underscores", i+1)
+		}
+	}
+	return nil
+}
+
+func (o *object) guestID() int {
+	o.get(keySchemaVersion, kindNumber) // only its type is left to check
+	id, there := o.whole(keyGuestID, RuleGuestID)
+	if there && (id < MinGuestID || id > MaxGuestID) {
+		o.errorf(RuleGuestID, o.values[keyGuestID].off, keyGuestID, "found %d, but a VMID is between %d and %d", id, MinGuestID, MaxGuestID)
+		return 0
+	}
+	return id
+}
+
+// pins reads the four pin keys, SPKI before leaf, current before next.
+func (o *object) pins() pin.Set {
+	var set pin.Set
+	anyKey := false
+	for _, form := range []struct {
+		current, next string
+		parse         func(string) (pin.Pin, error)
+	}{{keyPinSPKI, keyPinSPKINext, pin.ParseSPKI}, {keyPinLeaf, keyPinLeafNext, pin.ParseLeaf}} {
+		_, hasCurrent := o.values[form.current]
+		_, hasNext := o.values[form.next]
+		anyKey = anyKey || hasCurrent || hasNext
+		if current, ok := parse(o, form.current, RulePin, form.parse); ok {
+			set = append(set, current)
+		}
+		next, ok := parse(o, form.next, RulePin, form.parse)
+		switch {
+		case !ok:
+			continue
+		case slices.Contains(set, next):
+			o.warnf(RulePinRepeated, o.values[form.next].off, form.next, "this is %q again; the next pin is of the key that the host will change to", form.current)
+			continue
+		case !hasCurrent:
+			o.warnf(RulePinNextOnly, o.values[form.next].off, form.next, "there is no %q beside it; it is used as the current pin", form.current)
+		}
+		set = append(set, next)
+	}
+	if !anyKey && !o.node.cut {
+		o.errorf(RulePinMissing, o.node.off, keyPinSPKI, "there is no pin, so the local API cannot be trusted; write %q, or %q, as \"felhom-agentd pin\" prints it", keyPinSPKI, keyPinLeaf)
+	}
+	return set
+}
+
+func (o *object) registry() *Registry {
+	n := o.values[keyRegistry]
+	if n == nil {
+		return nil
+	}
+	reg := openObject(o.report, n, keyRegistry, registryKeys())
+	if reg == nil {
+		return nil
+	}
+	for _, key := range registryKeys() {
+		reg.need(key, "a credential is host, username and token, or leave out registry as a whole")
+	}
+	out := &Registry{}
+	out.Host, _ = parse(reg, keyRegistryHost, RuleRegistryHost, checked(checkRegistryHost))
+	out.Username, _ = parse(reg, keyRegistryUser, RuleRegistryUser, checked(checkUsername))
+	out.Token, _ = parse(reg, keyRegistryToken, RuleToken, ParseSecret)
+	return out
+}
+
+// checkUsername refuses what HTTP basic authentication cannot carry.
+func checkUsername(s string) error {
+	switch {
+	case s == "":
+		return errors.New("the user name is empty")
+	case len(s) > 255:
+		return fmt.Errorf("the user name is %d bytes long; at most 255 are accepted", len(s))
+	case strings.Contains(s, ":"):
+		return errors.New(`a user name with ":" cannot be told from the password after it; use another user`)
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
+		return fmt.Errorf("the user name has a blank or control character at byte %d; remove it", i+1)
+	}
+	return nil
+}
+
+// crossCheck compares values with each other; those that were refused are zero
+// and not compared.
+func (o *object) crossCheck(b Bootstrap) {
+	if b.ControllerImage.IsZero() {
+		return
+	}
+	host := b.ControllerImage.Host()
+	if b.Registry != nil && b.Registry.Host != "" && b.Registry.Host != host && b.Registry.Host != b.RegistryMirror {
+		o.warnf(RuleRegistryUse, o.values[keyRegistry].off, keyRegistry+"."+keyRegistryHost,
+			"the credential is for %s, but the image comes from %s, so it is not used for it", b.Registry.Host, host)
+	}
+	if in := b.ControllerImage.Digest(); !in.IsZero() && !b.ManifestDigest.IsZero() && in != b.ManifestDigest {
+		o.errorf(RuleDigestClash, o.values[keyManifestDigest].off, keyManifestDigest,
+			"found %s, but %s says %s; leave out one of the two, or correct the stale one", b.ManifestDigest, keyImage, in)
+	}
+}
+
+// The bounds of a container override: far above what any container has.
+const (
+	maxContainerEntries    = 64
+	maxContainerEntryBytes = 4096
+)
+
+func (o *object) container() *Container {
+	n := o.values[keyContainer]
+	if n == nil {
+		return nil
+	}
+	c := openObject(o.report, n, keyContainer, containerKeys())
+	if c == nil {
+		return nil
+	}
+	out := &Container{
+		Ports:       c.list(keyContainerPorts),
+		Volumes:     c.list(keyContainerVols),
+		ExtraHosts:  c.list(keyContainerHosts),
+		Environment: c.environment(),
+	}
+	out.Memory, _ = parse(c, keyContainerMemory, RuleContainer, checked(checkEntry))
+	return out
+}
+
+func (o *object) list(key string) []string {
+	n, ok := o.get(key, kindArray)
+	if !ok {
+		return nil
+	}
+	path := joinPath(o.path, key)
+	if len(n.items) > maxContainerEntries {
+		o.errorf(RuleContainer, n.off, path, "the list has %d entries; at most %d are accepted", len(n.items), maxContainerEntries)
+		return nil
+	}
+	out := make([]string, 0, len(n.items)) // an empty list is not an absent one
+	for i, item := range n.items {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case item.kind != kindString:
+			o.errorf(RuleType, item.off, at, "wanted a string, found %s", item.kind)
+		case item.spoilt:
+		default:
+			if err := checkEntry(item.text); err != nil {
+				o.errorf(RuleContainer, item.off, at, "%v", err)
+			}
+			out = append(out, item.text)
+		}
+	}
+	return out
+}
+
+func (o *object) environment() map[string]string {
+	n, ok := o.get(keyContainerEnv, kindObject)
+	if !ok {
+		return nil
+	}
+	path := joinPath(o.path, keyContainerEnv)
+	if len(n.members) > maxContainerEntries {
+		o.errorf(RuleContainer, n.off, path, "there are %d variables; at most %d are accepted", len(n.members), maxContainerEntries)
+		return nil
+	}
+	env := make(map[string]string, len(n.members))
+	for _, m := range uniqueMembers(o.report, n, path) {
+		at := joinPath(path, m.key.text)
+		switch {
+		case m.key.text == "" || strings.Contains(m.key.text, "="):
+			o.errorf(RuleContainer, m.key.off, at, `the name of a variable is not empty and has no "="`)
+		case m.value.kind != kindString:
+			o.errorf(RuleType, m.value.off, at, "wanted a string, found %s; put quotes around it", m.value.kind)
+		case m.value.spoilt:
+		case len(m.key.text)+len(m.value.text) > maxContainerEntryBytes:
+			o.errorf(RuleContainer, m.value.off, at, "the variable is %d bytes long; at most %d are accepted", len(m.key.text)+len(m.value.text), maxContainerEntryBytes)
+		default:
+			env[m.key.text] = m.value.text
+		}
+	}
+	return env
+}
+
+func checkEntry(s string) error {
+	switch {
+	case s == "":
+		return errors.New("the text is empty; leave it out")
+	case len(s) > maxContainerEntryBytes:
+		return fmt.Errorf("the text is %d bytes long; at most %d are accepted", len(s), maxContainerEntryBytes)
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
+		return fmt.Errorf("the text has a control character at byte %d; remove it", i+1)
+	}
+	return nil
+}

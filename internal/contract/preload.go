@@ -1,0 +1,139 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Where a golden image carries preloaded images, and the index of them.
+const (
+	PreloadDir   = "/usr/lib/felhom/images"
+	PreloadIndex = "index.json"
+)
+
+// MaxPreloadBytes is the largest index that [ParsePreload] accepts.
+const MaxPreloadBytes = 1 << 20
+
+// Preload is the index of the images baked into a golden image.
+type Preload struct {
+	Images []PreloadImage
+}
+
+// PreloadImage is one image that a guest can load in place of pulling it.
+type PreloadImage struct {
+	Reference      ImageRef // reference: what it is tagged as once loaded
+	ConfigDigest   Digest   // config_digest: the image ID of graph-driver engines
+	ManifestDigest Digest   // manifest_digest, optional: of the registry's manifest it was made from
+	File           string   // file: base name beside the index, a docker archive, ".tar"
+}
+
+// Find returns the image that is stored for ref.
+func (p Preload) Find(ref ImageRef) (PreloadImage, bool) {
+	for _, image := range p.Images {
+		if image.Reference == ref {
+			return image, true
+		}
+	}
+	return PreloadImage{}, false
+}
+
+type preloadFile struct {
+	Images []preloadImageFile `json:"images"`
+}
+
+type preloadImageFile struct {
+	Reference      string `json:"reference"`
+	ConfigDigest   string `json:"config_digest"`
+	ManifestDigest string `json:"manifest_digest,omitempty"`
+	File           string `json:"file"`
+}
+
+// ParsePreload reads an index. An error is an *[InvalidError].
+func ParsePreload(data []byte) (Preload, error) {
+	r := newReport(data)
+	p := parsePreload(r)
+	if err := r.findings().Err(); err != nil {
+		return Preload{}, err
+	}
+	return p, nil
+}
+
+func parsePreload(r *report) (p Preload) {
+	if len(r.src) > MaxPreloadBytes {
+		r.errorf(RuleSize, 0, "", "the index is %d bytes long; at most %d are read", len(r.src), MaxPreloadBytes)
+		return p
+	}
+	root, _ := readJSON(r)
+	if root == nil {
+		return p
+	}
+	o := openObject(r, root, "", []string{"images"})
+	if o == nil {
+		return p
+	}
+	o.need("images", "it lists the images")
+	list, ok := o.get("images", kindArray)
+	if !ok {
+		return p
+	}
+	files, refs := map[string]bool{}, map[ImageRef]bool{}
+	for i, item := range list.items {
+		path := fmt.Sprintf("images[%d]", i)
+		image := openObject(r, item, path, []string{"reference", "config_digest", "manifest_digest", "file"})
+		if image == nil {
+			continue
+		}
+		for _, key := range []string{"reference", "config_digest", "file"} {
+			image.need(key, "every image has it")
+		}
+		var out PreloadImage
+		out.Reference, _ = parse(image, "reference", RuleImage, ParseImageRef)
+		out.ConfigDigest, _ = parse(image, "config_digest", RuleDigest, ParseDigest)
+		out.ManifestDigest, _ = parse(image, "manifest_digest", RuleDigest, ParseDigest)
+		out.File, _ = parse(image, "file", RulePreload, checked(checkArchiveName))
+		if out.File != "" && files[out.File] {
+			r.errorf(RulePreload, item.off, path+".file", "an earlier image has this file")
+		}
+		if !out.Reference.IsZero() && refs[out.Reference] {
+			r.errorf(RulePreload, item.off, path+".reference", "an earlier image has this reference")
+		}
+		files[out.File], refs[out.Reference] = true, true
+		p.Images = append(p.Images, out)
+	}
+	return p
+}
+
+// checkArchiveName accepts a base name only, so that an index cannot point out
+// of its folder.
+func checkArchiveName(s string) error {
+	switch {
+	case !strings.HasSuffix(s, ".tar") || s == ".tar":
+		return errors.New(`the file is no docker archive; its name ends in ".tar"`)
+	case len(s) > 255 || s[0] == '.' || strings.ContainsFunc(s, func(c rune) bool {
+		return c > 0x7f || !isAlnum(byte(c)) && !strings.ContainsRune("._-", c)
+	}):
+		return errors.New("write the name of a file beside the index: letters, digits, dots, hyphens and underscores, at most 255")
+	}
+	return nil
+}
+
+// Encode returns the index as it is written. It was read back by
+// [ParsePreload]; an error says what no index can hold.
+func (p Preload) Encode() ([]byte, error) {
+	file := preloadFile{Images: make([]preloadImageFile, len(p.Images))}
+	for i, image := range p.Images {
+		file.Images[i] = preloadImageFile{
+			Reference: image.Reference.String(), ConfigDigest: image.ConfigDigest.String(),
+			ManifestDigest: image.ManifestDigest.String(), File: image.File,
+		}
+	}
+	data, err := encodeJSON(file)
+	if err != nil {
+		return nil, fmt.Errorf("encode index of preloaded images: %w", err)
+	}
+	if _, err := ParsePreload(data); err != nil {
+		return nil, fmt.Errorf("encode index of preloaded images: %w", err)
+	}
+	return data, nil
+}

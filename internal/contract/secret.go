@@ -1,0 +1,100 @@
+package contract
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// MaxSecretBytes is the longest secret that [ParseSecret] accepts.
+const MaxSecretBytes = 512
+
+// redacted stands for a secret wherever one is printed. [ParseSecret] refuses
+// it, so that a printed document never comes back as a valid one.
+const redacted = "[redacted]"
+
+// Secret is a token or password. Every way of printing, logging or encoding it
+// gives a placeholder; [Secret.Reveal] is the only way to its value. The zero
+// Secret is none.
+//
+// The value lies behind a pointer because fmt calls no method on an unexported
+// field of somebody else's struct: it prints an address then, not the value.
+type Secret struct {
+	value *string
+	_     [0]func() // not comparable: == would compare pointers; use Equal
+}
+
+// ParseSecret reads a secret: 1 to 512 visible ASCII characters, which is what
+// an HTTP header carries unharmed. Errors never hold the value.
+func ParseSecret(s string) (Secret, error) {
+	switch {
+	case s == "":
+		return Secret{}, errors.New("the secret is empty")
+	case s == redacted:
+		return Secret{}, fmt.Errorf("%q stands for a secret that was hidden; put the secret itself here", redacted)
+	case len(s) > MaxSecretBytes:
+		return Secret{}, fmt.Errorf("the secret is %d bytes long; at most %d are accepted", len(s), MaxSecretBytes)
+	}
+	for i := range len(s) {
+		if s[i] > ' ' && s[i] < 0x7f {
+			continue
+		}
+		switch {
+		case s[i] == '\n' && i == len(s)-1:
+			return Secret{}, errors.New("the secret ends in a line break; remove it")
+		case s[i] == ' ' || s[i] == '\t':
+			return Secret{}, fmt.Errorf("the secret has a blank at byte %d; only visible ASCII characters are accepted", i+1)
+		default:
+			return Secret{}, fmt.Errorf("byte %d of the secret is not a visible ASCII character", i+1)
+		}
+	}
+	return Secret{value: &s}, nil
+}
+
+// Reveal returns the secret's value, "" for the zero Secret. What it returns
+// belongs into a request or a file of mode 0640 or stricter, never into an
+// argument, a log or an error.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// IsZero tells whether there is no secret.
+func (s Secret) IsZero() bool { return s.value == nil }
+
+// Equal compares two secrets in constant time for secrets of one length.
+func (s Secret) Equal(other Secret) bool {
+	return s.IsZero() == other.IsZero() && subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
+}
+
+// String returns the placeholder, "" for the zero Secret.
+func (s Secret) String() string {
+	if s.IsZero() {
+		return ""
+	}
+	return redacted
+}
+
+// GoString returns the placeholder.
+func (s Secret) GoString() string { return fmt.Sprintf("contract.Secret(%q)", s.String()) }
+
+// Format prints the placeholder for every verb, %x and %#v included.
+func (s Secret) Format(f fmt.State, verb rune) {
+	text := s.String()
+	if verb == 'v' && f.Flag('#') {
+		text = s.GoString()
+	}
+	_, _ = f.Write([]byte(text)) // fmt offers no way to report it
+}
+
+// MarshalJSON writes the placeholder. [Bootstrap.Encode] is what writes secrets.
+func (s Secret) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", s.String()), nil }
+
+// MarshalText writes the placeholder.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue gives slog the placeholder.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

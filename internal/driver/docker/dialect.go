@@ -1,0 +1,96 @@
+package docker
+
+import "strings"
+
+// dialects maps words of the engine's messages to kinds, first match wins. Both
+// dialects stand side by side: distribution's (engines up to 28) and
+// containerd's (29). The texts are those of a fault catalogue taken on 20.10,
+// 26.1 and the 29 line; the tests hold them in full.
+//
+// The order matters: what is specific comes before what it may quote (a 401
+// message quotes a URL, a TLS message the request that failed).
+func dialects() []struct {
+	kind  Kind
+	words []string // all of them
+} {
+	return []struct {
+		kind  Kind
+		words []string
+	}{
+		{APIVersion, []string{"client version", "is too"}},
+		{APIVersion, []string{"Minimum supported API version"}},
+		{BadReference, []string{"invalid reference format"}},
+		{DiskFull, []string{"no space left on device"}},
+		{DiskFull, []string{"disk quota exceeded"}},
+		{WrongPlatform, []string{"no matching manifest for"}},
+		{WrongPlatform, []string{"no match for platform"}},
+		{AppArmor, []string{"ip_unprivileged_port_start", "permission denied"}},
+		{PortTaken, []string{"address already in use"}},
+		{PortTaken, []string{"port is already allocated"}},
+		{NetworkMissing, []string{"could not find bridge"}},
+		{NetworkMissing, []string{"no such network interface"}},
+		{NameTaken, []string{"The container name", "is already in use"}},
+		{Corrupt, []string{"filesystem layer verification failed"}},
+		{Corrupt, []string{"unexpected commit digest"}},
+		{ClockOrExpiry, []string{"certificate has expired or is not yet valid"}},
+		{UntrustedTLS, []string{"x509:"}},
+		{UntrustedTLS, []string{"tls: failed to verify certificate"}},
+		{PlainHTTP, []string{"server gave HTTP response to HTTPS client"}},
+		{NotARegistry, []string{"error unmarshalling content"}},
+		{NotARegistry, []string{"unexpected media type text/html"}},
+		{NoName, []string{"no such host"}},
+		{Unreachable, []string{"connection refused"}},
+		{Unreachable, []string{"network is unreachable"}},
+		{Unreachable, []string{"no route to host"}},
+		{TimedOut, []string{"Client.Timeout exceeded"}},
+		{TimedOut, []string{"timeout awaiting response headers"}},
+		{TimedOut, []string{"TLS handshake timeout"}},
+		{TimedOut, []string{"request canceled while waiting for connection"}},
+		{TimedOut, []string{"i/o timeout"}},
+		{NoCredential, []string{"no basic auth credentials"}},
+		{RateLimited, []string{"toomanyrequests"}},
+		{RateLimited, []string{"429 Too Many Requests"}},
+		{Credential401, []string{"401 Unauthorized"}},
+		{Credential401, []string{"unauthorized:"}},
+		{Credential401, []string{"authorization failed"}},
+		{Denied, []string{"403 Forbidden"}},
+		{Denied, []string{"pull access denied"}},
+		{Denied, []string{"denied:"}},
+		{Denied, []string{"registry: denied"}},
+		{BlobMissing, []string{"unknown blob"}},
+		{BlobMissing, []string{"could not fetch content descriptor"}},
+		{UnknownImage, []string{"manifest unknown"}},
+		{UnknownImage, []string{"failed to resolve reference", "not found"}},
+		{UnknownImage, []string{"name unknown"}},
+		{RegistryBusy, []string{"received unexpected HTTP status: 5"}},
+		{RegistryBusy, []string{"500 Internal Server Error"}},
+		{RegistryBusy, []string{"502 Bad Gateway"}},
+		{RegistryBusy, []string{"503 Service Unavailable"}},
+		{RegistryBusy, []string{"504 Gateway Timeout"}},
+		{EngineGone, []string{"failed to send write: EOF"}},
+		{CutShort, []string{"unexpected EOF"}},
+		{CutShort, []string{"connection reset by peer"}},
+	}
+}
+
+func fromText(text string) Kind {
+	trimmed := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "Error response from daemon:"))
+	if trimmed == "denied" { // the whole message of engines up to 28 for a 403
+		return Denied
+	}
+	for _, d := range dialects() {
+		if containsAll(text, d.words) {
+			return d.kind
+		}
+	}
+	return Unknown
+}
+
+func containsAll(text string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}

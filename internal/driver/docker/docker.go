@@ -1,0 +1,110 @@
+// Package docker is the only door to the Docker Engine: images, containers and
+// their events, in small types of its own, and what a failure means. It speaks
+// API 1.41 (Engine 20.10) and later through the Docker client library, which no
+// other package imports. It keeps nothing on disk: no config.json, no login.
+//
+// It knows nothing of bootstrap.json; the programs translate.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+)
+
+// ErrNotFound says that the engine has no such image or container. It is final
+// until somebody makes one.
+var ErrNotFound = errors.New("not found")
+
+// oldestAPI is the API of Engine 20.10, the oldest that is tested.
+const oldestAPI = "1.41"
+
+// startIntervalAPI is the first API that knows Healthcheck.StartInterval. The
+// client library refuses the field locally below it.
+const startIntervalAPI = "1.44"
+
+// Client speaks to one engine. Its methods may be called from several goroutines.
+type Client struct {
+	api  *client.Client
+	host string
+}
+
+// Engine is what Connect learnt about the engine.
+type Engine struct {
+	API string // the version both sides speak: "1.41"
+}
+
+// New returns a client for the engine at host, a URL such as
+// unix:///run/docker.sock. It does not connect. DOCKER_API_VERSION and the
+// other DOCKER_* variables are ignored: a pinned version would switch the
+// negotiation off.
+func New(host string) (*Client, error) {
+	api, err := client.NewClientWithOpts(client.WithHost(host), client.WithTraceProvider(noTrace()))
+	if err != nil {
+		return nil, fmt.Errorf("docker host %q: %w", host, err)
+	}
+	return &Client{api: api, host: host}, nil
+}
+
+// Close ends idle connections.
+func (c *Client) Close() error { return c.api.Close() }
+
+// Connect asks the engine who it is and settles the API version. It is one
+// request, and must come before any other method.
+func (c *Client) Connect(ctx context.Context) (Engine, error) {
+	ping, err := c.api.Ping(ctx)
+	if err != nil {
+		return Engine{}, c.fault("reach the engine", err)
+	}
+	c.api.NegotiateAPIVersionPing(ping)
+	version := c.api.ClientVersion()
+	if versions.LessThan(version, oldestAPI) {
+		return Engine{API: version}, &FaultError{
+			Op: "reach the engine", Kind: APIVersion,
+			Err: fmt.Errorf("the engine at %s speaks API %s, wanted %s or later", c.host, version, oldestAPI),
+		}
+	}
+	return Engine{API: version}, nil
+}
+
+// fault wraps an error of the client library, sentinel or classified.
+func (c *Client) fault(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", op, context.Canceled)
+	}
+	kind := classify(err)
+	if kind == NotFoundHere {
+		return fmt.Errorf("%s: %w", op, ErrNotFound)
+	}
+	return &FaultError{Op: op, Kind: kind, Err: &textError{text: text(err), cause: err}}
+}
+
+// text is the engine's message without the prefixes every message has.
+func text(err error) string {
+	return strings.TrimSpace(strings.TrimPrefix(err.Error(), "Error response from daemon: "))
+}
+
+// textError shows another text than its cause, and unwraps to it.
+type textError struct {
+	text  string
+	cause error
+}
+
+func (e *textError) Error() string { return e.text }
+func (e *textError) Unwrap() error { return e.cause }
+
+func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
+func seconds(d time.Duration) *int {
+	n := int(d / time.Second)
+	return &n
+}

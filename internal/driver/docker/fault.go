@@ -1,0 +1,147 @@
+package docker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+)
+
+// Kind is what a failure of the engine, or of a registry behind it, means. The
+// engine answers HTTP 500 for nearly all of them, so a Kind is a judgement on
+// structured facts first and on text second.
+type Kind string
+
+// The kinds. The verdict of each stands in the table of kinds below.
+const (
+	Unknown        Kind = "unknown"               // text nobody has seen before
+	Credential401  Kind = "credential-refused"    // wrong or expired credential
+	NoCredential   Kind = "credential-missing"    // the registry wants one, none was given
+	Denied         Kind = "access-denied"         // credential good, right missing
+	UnknownImage   Kind = "image-unknown"         // no such tag, digest or repository
+	WrongPlatform  Kind = "wrong-platform"        // image for another architecture
+	Unreachable    Kind = "registry-unreachable"  // refused, no route, reset
+	NoName         Kind = "name-unknown"          // DNS
+	UntrustedTLS   Kind = "certificate-untrusted" // unknown authority, wrong name
+	ClockOrExpiry  Kind = "certificate-time"      // expired or not yet valid
+	PlainHTTP      Kind = "registry-plain-http"   // HTTP where HTTPS was expected
+	RateLimited    Kind = "rate-limited"          // 429
+	RegistryBusy   Kind = "registry-error"        // 5xx
+	BlobMissing    Kind = "registry-damaged"      // manifest there, blob gone
+	NotARegistry   Kind = "not-a-registry"        // captive portal, wrong port
+	Corrupt        Kind = "layer-corrupt"         // digest of a layer wrong
+	CutShort       Kind = "transfer-cut"          // truncated or reset mid layer
+	TimedOut       Kind = "registry-timeout"      // accepted, never answered
+	Stalled        Kind = "transfer-stalled"      // no bytes, by our own rule
+	DiskFull       Kind = "disk-full"             //
+	EngineAbsent   Kind = "engine-absent"         // no socket, nobody listens
+	EngineGone     Kind = "engine-gone"           // stopped while it worked for us
+	EngineDenied   Kind = "engine-permission"     // EACCES on the socket
+	NameTaken      Kind = "name-taken"            // container name in use
+	PortTaken      Kind = "port-taken"            // host port in use
+	NetworkMissing Kind = "network-missing"       // docker0 vanished
+	AppArmor       Kind = "apparmor"              // runc against AppArmor in LXC
+	BadReference   Kind = "reference-invalid"     // refused locally
+	APIVersion     Kind = "api-version"           // no common API version
+	NotFoundHere   Kind = "not-found"             // engine has no such object
+	Timeout        Kind = "engine-timeout"        // our deadline
+)
+
+// Verdict says what to do after a fault.
+type Verdict int
+
+// The verdicts.
+const (
+	Retry     Verdict = iota // passes by itself: retry with backoff
+	RetryFew                 // may pass, but a human may be needed: few retries, then report
+	Permanent                // until configuration or host change
+)
+
+// Verdict returns what the kind calls for. A kind nobody knows is retried, few times.
+func (k Kind) Verdict() Verdict {
+	switch k {
+	case Credential401, NoCredential, Denied, WrongPlatform, UntrustedTLS, PlainHTTP, BlobMissing, EngineDenied,
+		NameTaken, AppArmor, BadReference, APIVersion:
+		return Permanent
+	case UnknownImage, NoName, NotARegistry, Corrupt, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
+		return RetryFew
+	}
+	return Retry
+}
+
+// FaultError is a failed call: what was tried, what the failure means, and the
+// engine's own words, which hold no credential of ours.
+type FaultError struct {
+	Op   string
+	Kind Kind
+	Err  error
+}
+
+func (e *FaultError) Error() string { return fmt.Sprintf("%s: %v", e.Op, e.Err) }
+
+// Unwrap returns the cause.
+func (e *FaultError) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of the first FaultError in the chain, or Unknown.
+func KindOf(err error) Kind {
+	if f, ok := errors.AsType[*FaultError](err); ok {
+		return f.Kind
+	}
+	return Unknown
+}
+
+// classify judges an error of the client library or of a stream.
+func classify(err error) Kind {
+	// Structured facts first. EACCES before "cannot connect": the client
+	// library gives both the same class.
+	switch {
+	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
+		return EngineDenied
+	case client.IsErrConnectionFailed(err):
+		if strings.Contains(err.Error(), "permission denied") {
+			return EngineDenied
+		}
+		return EngineAbsent
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return EngineAbsent
+	case errors.Is(err, io.ErrUnexpectedEOF) && !isStream(err), errors.Is(err, syscall.ECONNRESET) && isNet(err):
+		return EngineGone
+	case isTimeout(err):
+		return Timeout
+	}
+	if kind := fromText(err.Error()); kind != Unknown {
+		return kind
+	}
+	switch {
+	case errdefs.IsNotFound(err):
+		return NotFoundHere
+	case errdefs.IsConflict(err):
+		return NameTaken
+	case errdefs.IsUnauthorized(err):
+		return Credential401
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return EngineGone
+	}
+	return Unknown
+}
+
+func isStream(err error) bool {
+	_, ok := errors.AsType[*streamError](err)
+	return ok
+}
+
+func isNet(err error) bool {
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok
+}
+
+func isTimeout(err error) bool {
+	n, ok := errors.AsType[net.Error](err)
+	return ok && n.Timeout()
+}

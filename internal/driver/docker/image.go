@@ -1,0 +1,144 @@
+package docker
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+)
+
+// Image is an image in the engine's store.
+type Image struct {
+	ID           string   // "sha256:…": the config's digest in the older store, the manifest's in containerd's
+	Manifests    []string // digests of manifests it is known by; empty after a load into the older store
+	Containerd   bool     // ID is a manifest digest
+	Architecture string   // Go's names: "amd64"
+	OS           string   // "linux"
+	Size         int64    // bytes, as the engine counts them
+	Health       *Health  // the image's own health test; nil where it has none
+}
+
+// Health is when a health test runs. Zero fields are the engine's defaults.
+type Health struct {
+	Interval, StartPeriod, StartInterval time.Duration
+}
+
+// Image returns the image of that reference or ID; ErrNotFound where there is none.
+func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
+	got, err := c.api.ImageInspect(ctx, ref)
+	if err != nil {
+		if isNotFound(err) {
+			return Image{}, fmt.Errorf("image %s: %w", ref, ErrNotFound)
+		}
+		return Image{}, c.fault("inspect image "+ref, err)
+	}
+	img := Image{ID: got.ID, Architecture: got.Architecture, OS: got.Os, Size: got.Size}
+	for _, name := range got.RepoDigests {
+		if _, digest, ok := strings.Cut(name, "@"); ok {
+			img.Manifests = append(img.Manifests, digest)
+			// The graph-driver store can never have a config whose digest is
+			// also that of its manifest, so this tells the two stores apart.
+			img.Containerd = img.Containerd || digest == got.ID
+		}
+	}
+	if got.Descriptor != nil { // set by the containerd store only, API 1.48
+		img.Containerd = true
+	}
+	if got.Config != nil && got.Config.Healthcheck != nil {
+		if h := got.Config.Healthcheck; len(h.Test) > 0 && h.Test[0] != "NONE" {
+			img.Health = &Health{Interval: h.Interval, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval}
+		}
+	}
+	return img, nil
+}
+
+// Credential is a registry login for one pull. The zero Credential is none.
+type Credential struct {
+	Username, Password string
+}
+
+func (cr Credential) encode() (string, error) {
+	if cr == (Credential{}) {
+		return "", nil
+	}
+	data, err := json.Marshal(map[string]string{"username": cr.Username, "password": cr.Password})
+	if err != nil {
+		return "", fmt.Errorf("encode the registry credential: %w", err)
+	}
+	return base64.URLEncoding.EncodeToString(data), nil
+}
+
+// Pull downloads the image of ref. The credential goes in the request alone.
+// report, which may be nil, gets the summed byte counters each time they move.
+// Errors are *FaultError, or wrap the context's error; nothing is retried.
+//
+// A pull that moves no bytes for StallLimit is given up: no engine has a limit
+// of its own, and neither silence nor messages prove anything (the 29 line
+// repeats the same counters for ever).
+func (c *Client) Pull(ctx context.Context, ref string, credential Credential, report func(Progress)) (err error) {
+	op := "pull " + ref
+	auth, err := credential.encode()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := newStallWatch(StallLimit, func() {
+		cancel(&FaultError{Op: op, Kind: Stalled, Err: fmt.Errorf("no byte arrived for %s", StallLimit)})
+	})
+	defer watch.stop()
+
+	body, err := c.api.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
+	if err != nil {
+		return c.pullFault(ctx, op, err)
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	if err := readStream(body, func(p Progress) {
+		watch.progress(p)
+		if report != nil {
+			report(p)
+		}
+	}); err != nil {
+		return c.pullFault(ctx, op, err)
+	}
+	return nil
+}
+
+func (c *Client) pullFault(ctx context.Context, op string, err error) error {
+	if cause, ok := errors.AsType[*FaultError](context.Cause(ctx)); ok {
+		return cause
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", op, ctx.Err())
+	}
+	kind := classify(err)
+	if kind == NotFoundHere { // of a pull: the registry has no such image
+		kind = UnknownImage
+	}
+	return &FaultError{Op: op, Kind: kind, Err: &textError{text: text(err), cause: err}}
+}
+
+// Load puts the images of a docker archive into the store.
+func (c *Client) Load(ctx context.Context, archive io.Reader) (err error) {
+	resp, err := c.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+	if err != nil {
+		return c.fault("load image archive", err)
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if err := readStream(resp.Body, func(Progress) {}); err != nil {
+		return c.fault("load image archive", err)
+	}
+	return nil
+}
+
+// Tag gives the image source, a reference or ID, the name target as well.
+func (c *Client) Tag(ctx context.Context, source, target string) error {
+	return c.fault("tag "+target, c.api.ImageTag(ctx, source, target))
+}

@@ -1,0 +1,125 @@
+package docker
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+)
+
+// Progress is the sum over the layers of one pull.
+type Progress struct {
+	Done, Total int64 // bytes downloaded, of those announced so far; layers that were there count nothing
+	Work        int64 // grows whenever anything moved: bytes, extraction or a layer's state
+}
+
+// StallLimit is how long a pull may move nothing. The older engines report each
+// 512 KiB or each hundredth of a layer, so this is 512 KiB at about 4 KiB/s.
+const StallLimit = 2 * time.Minute
+
+// message is one line of the engine's stream (JSONMessage).
+type message struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	Error    string `json:"error"`
+	Progress struct {
+		Current int64 `json:"current"`
+		Total   int64 `json:"total"`
+	} `json:"progressDetail"`
+	ErrorDetail struct {
+		Message string `json:"message"`
+	} `json:"errorDetail"`
+}
+
+// streamError is a failure that the engine told inside a stream that had begun
+// with 200. It has no class but its text.
+type streamError struct{ text string }
+
+func (e *streamError) Error() string { return e.text }
+
+type layer struct {
+	status             string
+	done, total, moved int64
+}
+
+// readStream reads messages to the end and reports each time something moved.
+// A stream that ends in the middle of a message ends in an error.
+func readStream(r io.Reader, report func(Progress)) error {
+	layers := map[string]*layer{}
+	sum := Progress{}
+	dec := json.NewDecoder(r)
+	for {
+		var m message
+		switch err := dec.Decode(&m); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if m.ErrorDetail.Message != "" {
+			return &streamError{m.ErrorDetail.Message}
+		}
+		if m.Error != "" {
+			return &streamError{m.Error}
+		}
+		if m.ID == "" {
+			continue
+		}
+		l := layers[m.ID]
+		if l == nil {
+			l = &layer{}
+			layers[m.ID] = l
+		}
+		if l.update(m, &sum) {
+			report(sum)
+		}
+	}
+}
+
+// update takes one message of the layer into the sum and says whether anything moved.
+func (l *layer) update(m message, sum *Progress) bool {
+	moved := m.Status != l.status
+	if moved {
+		l.moved = 0
+	}
+	l.status = m.Status
+	if m.Progress.Current > l.moved {
+		l.moved, moved = m.Progress.Current, true
+	}
+	switch m.Status {
+	case "Downloading":
+		if m.Progress.Total > 0 {
+			sum.Total += m.Progress.Total - l.total
+			l.total = m.Progress.Total
+		}
+		sum.Done += m.Progress.Current - l.done // may go back: a retry begins anew
+		l.done = m.Progress.Current
+	case "Download complete", "Pull complete":
+		sum.Done += l.total - l.done
+		l.done = l.total
+	}
+	if moved {
+		sum.Work++
+	}
+	return moved
+}
+
+// stallWatch calls give up when progress stays away for limit.
+type stallWatch struct {
+	timer *time.Timer
+	limit time.Duration
+	work  int64
+}
+
+func newStallWatch(limit time.Duration, giveUp func()) *stallWatch {
+	return &stallWatch{timer: time.AfterFunc(limit, giveUp), limit: limit}
+}
+
+func (w *stallWatch) progress(p Progress) {
+	if p.Work > w.work {
+		w.work = p.Work
+		w.timer.Reset(w.limit)
+	}
+}
+
+func (w *stallWatch) stop() { w.timer.Stop() }

@@ -1,0 +1,61 @@
+# Each target is one visible command; the first error stops it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+HOSTARCH := $(shell go env GOARCH)
+ARCHES := amd64 arm64
+PROGRAMS := felhom-controller-bootstrap=./bootstrapper felhom-agentd=./agentd felhom-golden=./golden
+
+# urfave_cli_no_docs: leaves out the CLI library's Markdown generator, which is bytes in each guest.
+GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: build demo test unit lint fmt bench repro clean
+
+# dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
+build:
+	mkdir -p dist
+	for p in $(PROGRAMS); do \
+	  for a in $(ARCHES); do \
+	    CGO_ENABLED=0 GOOS=linux GOARCH=$$a $(GOBUILD) -o dist/$${p%%=*}-linux-$$a $${p#*=}; \
+	  done; \
+	  cp dist/$${p%%=*}-linux-$(HOSTARCH) dist/$${p%%=*}; \
+	done
+
+# The main job on real parts, on this machine: see README.
+demo: build
+	go run ./internal/e2e/demo
+
+# Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
+test: build
+	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd
+	go run ./internal/e2e/withbed -- go test -race -tags integration -timeout 20m ./...
+
+# What needs neither root nor an engine.
+unit:
+	go test ./...
+
+lint:
+	tools/need shellcheck=shellcheck
+	$(TOOL) golangci-lint run ./...
+	shellcheck .ci/run tools/need $$(git ls-files '*.sh')
+	go mod tidy -diff
+
+fmt:
+	$(TOOL) golangci-lint fmt ./...
+
+# Ratios against the alternatives a user has, in one run: docs/benchmarks.md.
+bench: build
+	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench
+
+# Two builds from two folders must be the same bytes.
+repro:
+	a=$$(mktemp -d) b=$$(mktemp -d); trap 'rm -rf "$$a" "$$b"' EXIT; \
+	git clone -q . "$$a/one"; git clone -q . "$$b/another-name"; \
+	$(MAKE) -s -C "$$a/one" build VERSION=repro; $(MAKE) -s -C "$$b/another-name" build VERSION=repro; \
+	(cd "$$a/one/dist" && sha256sum -- *) | (cd "$$b/another-name/dist" && sha256sum -c)
+
+clean:
+	rm -rf dist .cache

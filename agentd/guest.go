@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+type added struct {
+	Guest    int        `json:"guest"`
+	Outcome  string     `json:"outcome"` // added, rotated
+	Mount    string     `json:"mount"`
+	Endpoint string     `json:"endpoint"`
+	Overlap  *time.Time `json:"previous_token_valid_until,omitempty"`
+}
+
+// guestAdd makes a guest known, or gives a known one a new token, and writes
+// its mount. When the mount can not be written, the record goes back to what it
+// was. Nothing secret is printed.
+func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now func() time.Time, stdout io.Writer) (err error) {
+	if err := requireRoot(ctx, "guest add"); err != nil {
+		return err
+	}
+	h, err := openHost(ctx, cfg, now)
+	if err != nil {
+		return err
+	}
+	// Everything that can be wrong is found before the first byte is written.
+	boot, err := bootstrapOf(cfg, h, vmid)
+	if err != nil {
+		return err
+	}
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	minted, err := store.Mint(ctx, vmid, cfg.IDMapBase, cfg.Limits.TokenOverlap)
+	if err != nil {
+		return err
+	}
+	mounts := configmount.New(cfg.MountsDir)
+	if err := writeMount(mounts, boot, minted, vmid, cfg.IDMapBase); err != nil {
+		// The undo must happen also when ctx is what made the write fail.
+		return errors.Join(err, store.Replace(context.WithoutCancel(ctx), vmid, minted.Before))
+	}
+	out := added{Guest: vmid, Outcome: "added", Mount: mounts.Path(vmid), Endpoint: h.endpoint(), Overlap: minted.Overlap}
+	if minted.Before != nil {
+		out.Outcome = "rotated"
+	}
+	if asJSON {
+		return printJSON(stdout, out)
+	}
+	return printAdded(stdout, out)
+}
+
+func writeMount(mounts configmount.Dir, boot contract.Bootstrap, minted guests.Minted, vmid, gid int) (err error) {
+	if boot.LocalAPIToken, err = contract.ParseSecret(minted.Token.Reveal()); err != nil {
+		return err
+	}
+	data, err := boot.Encode()
+	if err != nil {
+		return exit.WithHint(exit.Refused, fmt.Errorf("bootstrap.json of guest %d: %w", vmid, err), "the values come from the configuration; docs/agentd.md describes every key")
+	}
+	return mounts.Put(vmid, gid, configmount.BootstrapFile, data)
+}
+
+func printAdded(stdout io.Writer, a added) error {
+	var b strings.Builder
+	if a.Outcome == "added" {
+		fmt.Fprintf(&b, "guest %d added\n", a.Guest)
+	} else {
+		fmt.Fprintf(&b, "guest %d was there: it has a new token; the one in use stays valid until the new one is first used, at most until %s\n",
+			a.Guest, a.Overlap.Format(time.RFC3339))
+	}
+	fmt.Fprintf(&b, "  endpoint  %s\n  mount     %s\n  attach    pct set %d -mp0 %s,mp=/etc/felhom-bootstrap,ro=1,replicate=0\n", a.Endpoint, a.Mount, a.Guest, a.Mount)
+	_, err := io.WriteString(stdout, b.String())
+	return err
+}
+
+// bootstrapOf makes everything of a guest's bootstrap.json but its token.
+func bootstrapOf(cfg config.Config, h host, vmid int) (contract.Bootstrap, error) {
+	endpoint, err := contract.ParseEndpoint(h.endpoint())
+	if err != nil {
+		return contract.Bootstrap{}, fmt.Errorf("local API endpoint: %w", err)
+	}
+	image, err := contract.ParseImageRef(cfg.ControllerImage)
+	if err != nil {
+		return contract.Bootstrap{}, exit.Errorf(exit.Refused, "controller_image: %w", err)
+	}
+	boot := contract.Bootstrap{
+		SchemaVersion: contract.SchemaVersion, HubURL: cfg.HubURL, HostID: cfg.HostID, GuestID: vmid,
+		LocalAPIEndpoint: endpoint, LocalAPIPins: h.pins(), ControllerImage: image, RegistryMirror: cfg.RegistryMirror,
+	}
+	if cfg.ManifestDigest != "" {
+		if boot.ManifestDigest, err = contract.ParseDigest(cfg.ManifestDigest); err != nil {
+			return contract.Bootstrap{}, exit.Errorf(exit.Refused, "controller_image_manifest_digest: %w", err)
+		}
+	}
+	if cfg.ConfigDigest != "" {
+		if boot.ConfigDigest, err = contract.ParseDigest(cfg.ConfigDigest); err != nil {
+			return contract.Bootstrap{}, exit.Errorf(exit.Refused, "controller_image_config_digest: %w", err)
+		}
+	}
+	if cfg.Registry != nil {
+		secret, err := readTokenFile(cfg.Registry.TokenFile)
+		if err != nil {
+			return contract.Bootstrap{}, err
+		}
+		boot.Registry = &contract.Registry{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Token: secret}
+	}
+	return boot, nil
+}
+
+// readTokenFile reads a credential whose file only its owner and group may read.
+func readTokenFile(file string) (_ contract.Secret, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return contract.Secret{}, exit.WithHint(exit.Refused, fmt.Errorf("registry.token_file: %w", err), "write the registry's token there, mode 0600")
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return contract.Secret{}, err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return contract.Secret{}, exit.WithHint(exit.Refused,
+			fmt.Errorf("registry.token_file: %s has mode %#o, want 0600: everybody on this host can use it", file, info.Mode().Perm()), "chmod 600 "+file)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	if err != nil {
+		return contract.Secret{}, fmt.Errorf("registry.token_file: %w", err)
+	}
+	secret, err := contract.ParseSecret(string(bytes.TrimRight(data, "\r\n")))
+	if err != nil {
+		return contract.Secret{}, exit.WithHint(exit.Refused, fmt.Errorf("registry.token_file: %s: %w", file, err), "the file holds the token alone, in one line")
+	}
+	return secret, nil
+}
+
+type listed struct {
+	Guest     int              `json:"guest"`
+	Added     time.Time        `json:"added"`
+	TokenSeen *time.Time       `json:"token_first_used,omitempty"`
+	Progress  *guests.Progress `json:"progress,omitempty"`
+}
+
+// guestList prints what the store knows. A record that cannot be read is told
+// on stderr and makes the command fail after the others were printed.
+func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout, stderr io.Writer) (err error) {
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	records, broken, err := store.List()
+	if err != nil {
+		return err
+	}
+	out := make([]listed, 0, len(records))
+	for _, r := range records {
+		l := listed{Guest: r.VMID, Added: r.Added, TokenSeen: r.Current.FirstUsed}
+		switch p, err := store.Progress(r.VMID); {
+		case err == nil:
+			l.Progress = &p
+		case !errors.Is(err, guests.ErrNotFound):
+			broken["reports of "+strconv.Itoa(r.VMID)] = err
+		}
+		out = append(out, l)
+	}
+	if len(broken) > 0 {
+		var all []error
+		for _, err := range broken {
+			all = append(all, err)
+		}
+		return exit.WithHint(exit.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest")
+	}
+	if asJSON {
+		return printJSON(stdout, out)
+	}
+	return printTable(stdout, out, now())
+}
+
+func printTable(stdout io.Writer, rows []listed, now time.Time) error {
+	var b bytes.Buffer
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "VMID\tTOKEN\tSTEP\tSTATE\tRESULT\tAGE\tSEQUENCE\tMESSAGE")
+	for _, r := range rows {
+		seen := "unused"
+		if r.TokenSeen != nil {
+			seen = "used"
+		}
+		step, state, result, age, sequence, message := "-", "-", "-", "-", "-", "-"
+		if r.Progress != nil {
+			if last, ok := r.Progress.Last(); ok {
+				rep := last.Report
+				step, state, result = printable(string(rep.Step)), printable(string(rep.State)), printable(string(rep.Result))
+				message = printable(rep.Message)
+				age = ageOf(now.Sub(last.Received))
+				sequence = strconv.FormatUint(r.Progress.Sequence, 10)
+			}
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Guest, seen, step, state, result, age, sequence, message)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := stdout.Write(b.Bytes())
+	return err
+}
+
+// maxCell bounds how much of a guest's text one cell shows.
+const maxCell = 80
+
+// printable shows a guest's text without letting it act on the terminal:
+// control characters and those that turn the writing direction are escaped.
+func printable(s string) string {
+	if s == "" {
+		return "-"
+	}
+	var b strings.Builder
+	for i, r := range []rune(s) {
+		if i == maxCell {
+			b.WriteString("…")
+			break
+		}
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func ageOf(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "in the future"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

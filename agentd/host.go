@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/identity"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pin"
+)
+
+// host is what every command that speaks of certificates needs: where the local
+// API is, and who it says it is.
+type host struct {
+	addrs    []netip.AddrPort // the first is what guests are told
+	identity identity.Identity
+}
+
+func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ host, err error) {
+	addrs, err := listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)
+	if err != nil {
+		return host{}, exit.WithHint(exit.NotReady, err, "is the bridge up? set bridge or listen in the configuration")
+	}
+	dir := filepath.Join(cfg.StateDir, "tls")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return host{}, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return host{}, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	// Two commands that both find no key would make two, and hand out pins of
+	// the one that is overwritten.
+	unlock, err := lockFile(ctx, filepath.Join(cfg.StateDir, "tls.lock"))
+	if err != nil {
+		return host{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	var bare []netip.Addr
+	for _, a := range addrs {
+		bare = append(bare, a.Addr())
+	}
+	id, err := identity.Load(root, bare, now())
+	if err != nil {
+		return host{}, exit.WithHint(exit.Failed, fmt.Errorf("%s: %w", dir, err),
+			"guests pin this key: restore the file from a backup; only if there is none, move it away and run guest add for every guest")
+	}
+	return host{addrs: addrs, identity: id}, nil
+}
+
+// pins returns what guests are given: SPKI, current and next.
+func (h host) pins() pin.Set {
+	return pin.Set{pin.SPKIOf(h.identity.Current.Leaf), pin.SPKIOf(h.identity.Next.Leaf)}
+}
+
+func (h host) endpoint() string { return "https://" + h.addrs[0].String() }
+
+func lockFile(ctx context.Context, name string) (unlock func() error, err error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	locked := make(chan error, 1)
+	go func() { locked <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
+	select {
+	case err := <-locked:
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+		}
+		return f.Close, nil
+	case <-ctx.Done():
+		go func() { <-locked; _ = f.Close() }() // flock uses the descriptor until it returns
+		return nil, fmt.Errorf("lock %s: %w", name, context.Cause(ctx))
+	}
+}
+
+type pinPair struct {
+	SPKI string `json:"spki_sha256"`
+	Leaf string `json:"leaf_sha256"`
+}
+
+func showPins(ctx context.Context, cfg config.Config, asJSON bool, now func() time.Time, stdout io.Writer) error {
+	h, err := openHost(ctx, cfg, now)
+	if err != nil {
+		return err
+	}
+	current, next := h.identity.Current.Leaf, h.identity.Next.Leaf
+	out := struct {
+		Current pinPair `json:"current"`
+		Next    pinPair `json:"next"`
+		Curl    string  `json:"curl"`
+	}{
+		Current: pinPair{pin.SPKIOf(current).String(), pin.LeafOf(current).String()},
+		Next:    pinPair{pin.SPKIOf(next).String(), pin.LeafOf(next).String()},
+		Curl:    h.pins().Curl(),
+	}
+	if asJSON {
+		return printJSON(stdout, out)
+	}
+	_, err = fmt.Fprintf(stdout, "current spki  %s\ncurrent leaf  %s\nnext    spki  %s\nnext    leaf  %s\ncurl          --pinnedpubkey '%s'\n",
+		out.Current.SPKI, out.Current.Leaf, out.Next.SPKI, out.Next.Leaf, out.Curl)
+	return err
+}
+
+func printJSON(w io.Writer, value any) error {
+	data, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(data, '\n'))
+	return err
+}

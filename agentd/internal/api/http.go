@@ -1,0 +1,70 @@
+package api
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// Limits of one connection (docs/local-api.md). ReadHeaderTimeout bounds the
+// TLS handshake as well.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 20 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 8<<10 - goHeaderSlop
+	goHeaderSlop      = 4 << 10 // net/http allows this much more than it is told
+)
+
+// HTTP returns the server for handler. It speaks HTTP/1.1 only, which tls says
+// as well. complaints gets what net/http has to say about connections.
+func HTTP(handler http.Handler, conf *tls.Config, complaints *log.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           handler,
+		TLSConfig:         conf,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          complaints,
+		// "OPTIONS *" would else be answered by net/http, without a token.
+		DisableGeneralOptionsHandler: true,
+	}
+}
+
+// Health is what GET /health answers on the Unix socket.
+type Health struct {
+	Ready   bool     `json:"ready"`
+	Guests  int      `json:"guests"`
+	Listen  []string `json:"listen"`
+	Version string   `json:"version"`
+}
+
+// HealthHandler serves GET /health. It asks for no token: the socket's mode
+// decides who may ask.
+func HealthHandler(status func() Health) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+contract.PathHealth, func(w http.ResponseWriter, _ *http.Request) {
+		h := status()
+		body, err := json.Marshal(h)
+		if err != nil {
+			http.Error(w, "encode health", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if !h.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_, _ = w.Write(append(body, '\n')) // the asker is gone
+	})
+	return mux
+}

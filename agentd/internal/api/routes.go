@@ -1,0 +1,149 @@
+// Package api owns the local API: its one route table, the gate before it, the
+// limits on who may ask how often, and the answers. It decides from a request's
+// token alone which guest is asking. Records and reports belong to the guests
+// package, figures to a driver, sockets to listener, and what is worth a log
+// line to the caller, who gets it as an [Event]. The API is specified in
+// docs/local-api.md and docs/openapi.yaml.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+// Right is what a row of the route table demands of the guest that asks.
+type Right int
+
+const (
+	// AnyGuest: a valid token. The row answers with the asking guest's own data.
+	AnyGuest Right = iota + 1
+	// OwnGuest: the {vmid} of the path is the asking guest's own.
+	OwnGuest
+)
+
+// Route is one row of the table.
+type Route struct {
+	Method  string
+	Path    string // segments; {vmid} stands for one segment
+	Right   Right
+	MaxBody int64 // bytes of JSON that the row takes; 0: it takes no body
+	handle  func(ctx context.Context, req request) (reply, error)
+}
+
+// request is all that a handler gets to see. It holds no header: a handler has
+// nothing to decide a right on.
+type request struct {
+	vmid int // the asking guest
+	body []byte
+}
+
+type reply struct {
+	status int
+	value  any
+}
+
+// Routes returns the whole API.
+func (s *Server) Routes() []Route {
+	return []Route{
+		{Method: http.MethodGet, Path: contract.PathGuest, Right: AnyGuest, handle: s.getGuest},
+		{Method: http.MethodGet, Path: contract.PathStorage, Right: AnyGuest, handle: s.getStorage},
+		{Method: http.MethodGet, Path: contract.PathGuestStorage, Right: OwnGuest, handle: s.getStorage},
+		{Method: http.MethodPost, Path: contract.PathReports, Right: AnyGuest, MaxBody: contract.MaxReportBytes, handle: s.postReport},
+	}
+}
+
+// match tells whether a path, in its escaped form, is of this row, and what
+// stands for {vmid}. Nothing is cleaned or redirected: another spelling of a
+// path is another path.
+func (r Route) match(path string) (vmid string, ok bool) {
+	pattern := r.Path
+	for pattern != "" || path != "" {
+		var want, got string
+		want, pattern = segment(pattern)
+		got, path = segment(path)
+		switch {
+		case want == "/{vmid}" && len(got) > 1:
+			vmid = got[1:]
+		case want != got:
+			return "", false
+		}
+	}
+	return vmid, true
+}
+
+// segment cuts "/a" off "/a/b".
+func segment(path string) (first, rest string) {
+	if path == "" {
+		return "", ""
+	}
+	if i := strings.IndexByte(path[1:], '/'); i >= 0 {
+		return path[:i+1], path[i+1:]
+	}
+	return path, ""
+}
+
+func (s *Server) getGuest(_ context.Context, req request) (reply, error) {
+	return reply{http.StatusOK, contract.Guest{Guest: req.vmid, HostID: s.hostID, Agent: s.version, Time: s.now().UTC()}}, nil
+}
+
+// lowDivisor: storage is low when less than a tenth of a file system is available.
+const lowDivisor = 10
+
+func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
+	out := contract.Storage{Storage: contract.StorageUnknown, Guest: req.vmid}
+	if s.storage == nil {
+		return reply{http.StatusOK, out}, nil
+	}
+	usage, err := s.storage.Storage(ctx, req.vmid)
+	if errors.Is(err, driver.ErrNotFound) {
+		// The token is good, so the guest exists; the host just has no figures.
+		return reply{http.StatusOK, out}, nil
+	}
+	if err != nil {
+		return reply{}, fmt.Errorf("storage: %w", err)
+	}
+	full, low := false, false
+	for _, u := range usage {
+		full = full || u.Available <= 0
+		low = low || u.Available < u.Size/lowDivisor
+		out.Filesystems = append(out.Filesystems, contract.Filesystem{
+			Path: u.Path, SizeBytes: unsigned(u.Size), UsedBytes: unsigned(u.Used), AvailableBytes: unsigned(u.Available),
+		})
+	}
+	switch {
+	case full:
+		out.Storage = contract.StorageFull
+	case low:
+		out.Storage = contract.StorageLow
+	default:
+		out.Storage = contract.StorageOK
+	}
+	return reply{http.StatusOK, out}, nil
+}
+
+func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
+
+func (s *Server) postReport(_ context.Context, req request) (reply, error) {
+	if !s.reports.allow(req.vmid, s.now()) {
+		return reply{http.StatusTooManyRequests, problemReports}, nil
+	}
+	report, err := contract.ParseReport(req.body)
+	if err != nil {
+		// The text is of our own parser and speaks of the sender's own body.
+		return reply{http.StatusUnprocessableEntity, contract.Problem{Error: "invalid-report", Message: err.Error()}}, nil
+	}
+	isNews, err := s.guests.AddReport(req.vmid, report)
+	if err != nil {
+		return reply{}, err
+	}
+	if isNews {
+		s.event(Event{Kind: ReportReceived, VMID: req.vmid, Report: &report})
+	}
+	return reply{status: http.StatusNoContent}, nil
+}

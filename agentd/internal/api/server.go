@@ -1,0 +1,289 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+// Guests is what the API needs of the store.
+type Guests interface {
+	// Authenticate returns guests.ErrUnknownToken for a token that is no
+	// guest's; any other error says that the store cannot be read.
+	Authenticate(tok token.Token) (guests.Match, error)
+	MarkUsed(ctx context.Context, tok token.Token) error
+	AddReport(vmid int, r contract.Report) (isNews bool, err error)
+}
+
+// Options of a [Server]. All but Storage are required.
+type Options struct {
+	Guests           Guests
+	Storage          driver.Storage // nil: the answer is "unknown"
+	HostID           string
+	Version          string
+	Hosts            []string // what a Host header may say: "192.0.2.7:8443"
+	ReportsPerMinute int      // per guest
+	Now              func() time.Time
+	Event            func(Event) // called from many goroutines
+}
+
+// Server answers the local API. It implements [http.Handler].
+type Server struct {
+	guests  Guests
+	storage driver.Storage
+	hostID  string
+	version string
+	hosts   map[string]bool
+	now     func() time.Time
+	event   func(Event)
+	routes  []Route
+
+	failures *buckets[netip.Prefix]
+	denials  *buckets[int] // bounds log lines, refuses nothing
+	reports  *buckets[int]
+
+	mu      sync.Mutex
+	retryAt map[int]time.Time // guests whose first use could not be noted
+}
+
+// The limits on wrong tokens of one source: ten, then one in a second.
+const (
+	failureBurst     = 10
+	failurePerSecond = 1
+)
+
+// markRetry is how long a store that could not be written is left alone. On
+// pmxcfs without quorum each try would fail, and tokens work without it.
+const markRetry = 30 * time.Second
+
+// New returns a server.
+func New(o Options) *Server {
+	s := &Server{
+		guests: o.Guests, storage: o.Storage, hostID: o.HostID, version: o.Version,
+		hosts: map[string]bool{}, now: o.Now, event: o.Event,
+		failures: newBuckets[netip.Prefix](failurePerSecond, failureBurst),
+		denials:  newBuckets[int](failurePerSecond, failureBurst),
+		reports:  newBuckets[int](float64(o.ReportsPerMinute)/60, o.ReportsPerMinute),
+		retryAt:  map[int]time.Time{},
+	}
+	for _, h := range o.Hosts {
+		s.hosts[strings.ToLower(h)] = true
+	}
+	s.routes = s.Routes()
+	return s
+}
+
+// ServeHTTP takes one request through gate, token, route and right to its
+// handler. Until the token is found good, nothing of the answer depends on
+// anything but the request's headers.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			// Handled here because net/http would print it without a limit.
+			s.event(Event{Kind: HandlerFailed, Err: fmt.Errorf("panic: %v\n%s", cause, debug.Stack())})
+			write(w, http.StatusInternalServerError, problemInternal)
+		}
+	}()
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if status, problem := s.gate(r); status != 0 {
+		write(w, status, problem)
+		return
+	}
+	vmid, ok := s.authenticate(w, r)
+	if !ok {
+		return
+	}
+	route, own, ok := s.route(w, r, vmid)
+	if !ok {
+		return
+	}
+	if !own {
+		if s.denials.allow(vmid, s.now()) {
+			s.event(Event{Kind: OtherGuestDenied, VMID: vmid, Source: sourceOf(r).Addr()})
+		}
+		write(w, http.StatusForbidden, problemForbidden)
+		return
+	}
+	body, status, problem := readBody(w, r, route.MaxBody)
+	if status != 0 {
+		write(w, status, problem)
+		return
+	}
+	out, err := route.handle(r.Context(), request{vmid: vmid, body: body})
+	if err != nil {
+		if s.denials.allow(vmid, s.now()) {
+			s.event(Event{Kind: HandlerFailed, VMID: vmid, Err: err})
+		}
+		write(w, http.StatusServiceUnavailable, problemUnavailable)
+		return
+	}
+	write(w, out.status, out.value)
+}
+
+// gate refuses what no guest of ours sends: a name that is not ours (DNS
+// rebinding), and anything that comes by a browser or a proxy.
+func (s *Server) gate(r *http.Request) (int, contract.Problem) {
+	if !s.hosts[strings.ToLower(r.Host)] {
+		return http.StatusMisdirectedRequest, problemHost
+	}
+	for name := range r.Header {
+		switch name {
+		case "Origin", "Referer", "Via", "Forwarded":
+			return http.StatusBadRequest, problemRelayed
+		}
+		if strings.HasPrefix(name, "X-Forwarded-") {
+			return http.StatusBadRequest, problemRelayed
+		}
+	}
+	return 0, contract.Problem{}
+}
+
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (vmid int, ok bool) {
+	claimed := bearer(r.Header.Values("Authorization"))
+	tok, err := token.Parse(claimed)
+	if err == nil {
+		var m guests.Match
+		m, err = s.guests.Authenticate(tok)
+		if err == nil {
+			if m.FirstUse {
+				s.markUsed(r.Context(), tok)
+			}
+			return m.VMID, true
+		}
+		if !errors.Is(err, guests.ErrUnknownToken) {
+			if s.failures.allow(sourceOf(r), s.now()) {
+				s.event(Event{Kind: StoreFailed, Err: err})
+			}
+			write(w, http.StatusServiceUnavailable, problemUnavailable)
+			return 0, false
+		}
+	}
+	// Counted per source, never per claimed guest: else a neighbour could lock a
+	// guest out in its name. And only after the token was looked at, so that a
+	// good one is never refused for somebody else's bad ones.
+	if !s.failures.allow(sourceOf(r), s.now()) {
+		w.Header().Set("Retry-After", "1")
+		write(w, http.StatusTooManyRequests, problemFailures)
+		return 0, false
+	}
+	e := Event{Kind: TokenRefused, Source: sourceOf(r).Addr()}
+	if claimed != "" {
+		e.Digest = token.Sum(claimed).Short()
+	}
+	s.event(e)
+	w.Header().Set("WWW-Authenticate", `Bearer realm="felhom"`)
+	write(w, http.StatusUnauthorized, problemUnauthorized)
+	return 0, false
+}
+
+func (s *Server) markUsed(ctx context.Context, tok token.Token) {
+	s.mu.Lock()
+	wait := s.now().Before(s.retryAt[tok.VMID()])
+	s.mu.Unlock()
+	if wait {
+		return
+	}
+	e := Event{Kind: TokenFirstUsed, VMID: tok.VMID(), Digest: tok.Digest().Short()}
+	if err := s.guests.MarkUsed(ctx, tok); err != nil {
+		s.mu.Lock()
+		s.retryAt[tok.VMID()] = s.now().Add(markRetry)
+		s.mu.Unlock()
+		e.Kind, e.Err = StoreFailed, err
+	}
+	s.event(e)
+}
+
+// route finds the row. What is wrong with path or method is told to guests
+// only. own is whether the row's right is met.
+func (s *Server) route(w http.ResponseWriter, r *http.Request, vmid int) (row Route, own, ok bool) {
+	var allowed []string
+	for _, row := range s.routes {
+		inPath, ok := row.match(r.URL.EscapedPath())
+		if !ok {
+			continue
+		}
+		if row.Method != r.Method {
+			allowed = append(allowed, row.Method)
+			continue
+		}
+		return row, row.Right == AnyGuest || row.Right == OwnGuest && inPath == strconv.Itoa(vmid), true
+	}
+	if allowed != nil {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		write(w, http.StatusMethodNotAllowed, problemMethod)
+		return Route{}, false, false
+	}
+	write(w, http.StatusNotFound, problemNotFound)
+	return Route{}, false, false
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, int, contract.Problem) {
+	if limit == 0 {
+		return nil, 0, contract.Problem{}
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		return nil, http.StatusUnsupportedMediaType, problemContentType
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, isLarge := errors.AsType[*http.MaxBytesError](err); isLarge {
+		return nil, http.StatusRequestEntityTooLarge, problemTooLarge
+	}
+	if err != nil {
+		return nil, http.StatusBadRequest, problemBody
+	}
+	return body, 0, contract.Problem{}
+}
+
+// bearer returns the token of exactly one Authorization header, or "".
+func bearer(headers []string) string {
+	if len(headers) != 1 {
+		return ""
+	}
+	scheme, tok, found := strings.Cut(headers[0], " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return tok
+}
+
+func sourceOf(r *http.Request) netip.Prefix {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return listener.SourceOf(addr.Addr())
+}
+
+func write(w http.ResponseWriter, status int, value any) {
+	if value == nil {
+		w.WriteHeader(status)
+		return
+	}
+	body, err := json.Marshal(value)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"internal","message":"the answer could not be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the guest is gone: nobody is left to tell
+}

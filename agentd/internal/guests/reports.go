@@ -1,0 +1,127 @@
+package guests
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// maxSteps bounds how many different steps of one run are kept. A bootstrapper
+// has seven; more than this is a guest that fills our disk.
+const maxSteps = 16
+
+// Progress is what guest vmid reported of its last run.
+type Progress struct {
+	Version     int        `json:"version"`
+	VMID        int        `json:"vmid"`
+	Run         string     `json:"run"`
+	PreviousRun string     `json:"previous_run,omitempty"` // its late reports are accepted and dropped
+	Sequence    uint64     `json:"sequence"`               // highest seen of Run
+	Received    time.Time  `json:"received"`               // by the host's clock
+	Steps       []Received `json:"steps"`                  // the last of each step, by sequence
+}
+
+// Received is one report with the host's time.
+type Received struct {
+	Received time.Time       `json:"received"`
+	Report   contract.Report `json:"report"`
+}
+
+// Last returns the report with the highest sequence number.
+func (p Progress) Last() (Received, bool) {
+	if len(p.Steps) == 0 {
+		return Received{}, false
+	}
+	return p.Steps[len(p.Steps)-1], true
+}
+
+// AddReport keeps r when it is news: of each step of the last run the report
+// with the highest sequence number. It is safe to repeat; false means that this
+// report, or a later one, was there already.
+func (s *Store) AddReport(vmid int, r contract.Report) (bool, error) {
+	s.reportMu.Lock()
+	defer s.reportMu.Unlock()
+	p, err := s.Progress(vmid)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		// A damaged file holds news of the past only; it must not keep the
+		// present out.
+		p = Progress{}
+	}
+	now := s.now().UTC().Truncate(time.Second)
+	if !p.add(r, now) {
+		return false, nil
+	}
+	p.Version, p.VMID, p.Received = recordVersion, vmid, now
+	data, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return false, fmt.Errorf("encode reports of guest %d: %w", vmid, err)
+	}
+	if err := atomicfile.Write(s.reports, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+		return false, fmt.Errorf("reports of guest %d: %w", vmid, err)
+	}
+	return true, nil
+}
+
+func (p *Progress) add(r contract.Report, now time.Time) bool {
+	if p.Run != "" && r.Run == p.PreviousRun {
+		return false
+	}
+	if r.Run != p.Run {
+		*p = Progress{Run: r.Run, PreviousRun: p.Run}
+	}
+	at := slices.IndexFunc(p.Steps, func(k Received) bool { return k.Report.Step == r.Step })
+	if at >= 0 {
+		if r.Sequence <= p.Steps[at].Report.Sequence {
+			return false
+		}
+		p.Steps = slices.Delete(p.Steps, at, at+1)
+	}
+	p.Steps = append(p.Steps, Received{Received: now, Report: r})
+	slices.SortStableFunc(p.Steps, func(a, b Received) int {
+		switch {
+		case a.Report.Sequence < b.Report.Sequence:
+			return -1
+		case a.Report.Sequence > b.Report.Sequence:
+			return 1
+		}
+		return 0
+	})
+	if over := len(p.Steps) - maxSteps; over > 0 {
+		p.Steps = slices.Delete(p.Steps, 0, over)
+	}
+	p.Sequence = max(p.Sequence, r.Sequence)
+	return true
+}
+
+// Progress returns what guest vmid reported, or ErrNotFound when nothing yet.
+func (s *Store) Progress(vmid int) (Progress, error) {
+	name := fileName(vmid)
+	info, err := s.reports.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Progress{}, ErrNotFound
+	}
+	if err != nil {
+		return Progress{}, err
+	}
+	if limit := int64(2 * maxSteps * contract.MaxReportBytes); info.Size() > limit {
+		return Progress{}, fmt.Errorf("reports/%s: %d bytes, want at most %d", name, info.Size(), limit)
+	}
+	data, err := s.reports.ReadFile(name)
+	if err != nil {
+		return Progress{}, err
+	}
+	var p Progress
+	if err := json.Unmarshal(data, &p); err != nil {
+		return Progress{}, fmt.Errorf("reports/%s: %w", name, err)
+	}
+	if p.Version != recordVersion || p.VMID != vmid {
+		return Progress{}, fmt.Errorf("reports/%s: version %d of guest %d, want version %d of guest %d", name, p.Version, p.VMID, recordVersion, vmid)
+	}
+	return p, nil
+}

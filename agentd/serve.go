@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+	"golang.org/x/time/rate"
+
+	"github.com/felhom/felhom-golden/agentd/internal/api"
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pin"
+)
+
+// drainTime is how long requests under way may take after SIGTERM.
+const drainTime = 10 * time.Second
+
+// serve runs the daemon until ctx is done, which is its way to end well.
+func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
+	if err := requireRoot(ctx, "serve"); err != nil {
+		return err
+	}
+	logger := newLogger(stderr)
+	h, err := openHost(ctx, cfg, time.Now)
+	if err != nil {
+		return err
+	}
+	alone, err := lockState(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, alone.Close()) }()
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	sockets, err := listener.Bind(ctx, h.addrs)
+	if err != nil {
+		return exit.WithHint(exit.NotReady, err, "end the process that holds it, or set listen in the configuration")
+	}
+	health, err := listenHealth(cfg.HealthSocket)
+	if err != nil {
+		for _, l := range sockets {
+			err = errors.Join(err, l.Close())
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(cfg.HealthSocket)) }()
+	for _, file := range h.identity.Made {
+		logger.WithField("file", filepath.Join(cfg.StateDir, "tls", file)).Info("TLS file made")
+	}
+	return newDaemon(cfg, h, store, logger).serve(ctx, sockets, health)
+}
+
+// service is everything that serves while the daemon runs.
+type service struct {
+	logger *logrus.Logger
+	api    *http.Server
+	health *http.Server
+	caps   *listener.Caps
+	listen []string
+	ready  atomic.Bool
+}
+
+func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Logger) *service {
+	s := &service{logger: logger, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
+	for _, a := range h.addrs {
+		s.listen = append(s.listen, a.String())
+	}
+	var storage driver.Storage
+	if cfg.StorageFolder != "" {
+		storage = folder.New(cfg.StorageFolder)
+	}
+	handler := api.New(api.Options{
+		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version, Hosts: s.listen,
+		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e) },
+	})
+	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
+	s.api = api.HTTP(handler, pin.ServerTLS(h.identity.Current), complaints)
+	s.health = api.HTTP(api.HealthHandler(func() api.Health {
+		out := api.Health{Ready: s.ready.Load(), Listen: s.listen, Version: version}
+		records, broken, err := store.List()
+		out.Guests, out.Ready = len(records), out.Ready && err == nil && len(broken) == 0
+		return out
+	}), nil, complaints)
+	return s
+}
+
+func (s *service) serve(ctx context.Context, sockets []net.Listener, health net.Listener) error {
+	group, running := errgroup.WithContext(ctx)
+	for _, l := range sockets {
+		group.Go(func() error { return closed(s.api.ServeTLS(s.caps.Wrap(l), "", "")) })
+	}
+	group.Go(func() error { return closed(s.health.Serve(health)) })
+	s.ready.Store(true)
+	s.notify(daemon.SdNotifyReady + "\nSTATUS=serving " + strings.Join(s.listen, ", "))
+	s.logger.WithFields(logrus.Fields{"listen": s.listen, "version": version}).Info("serving")
+	group.Go(func() error {
+		<-running.Done()
+		s.ready.Store(false)
+		s.notify(daemon.SdNotifyStopping)
+		// Not ctx: it is done, and the requests under way are what is waited for.
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		return errors.Join(s.api.Shutdown(drain), s.health.Shutdown(drain))
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.logger.Info("stopped")
+	return nil
+}
+
+// closed is nil for the one way in which a server is meant to end.
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *service) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.logger.WithError(err).Warn("systemd was not told")
+	}
+}
+
+// lockState makes sure that this is the only daemon on a state folder: two would
+// lose each other's reports.
+func lockState(dir string) (*os.File, error) {
+	name := filepath.Join(dir, "serve.lock")
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(f, 20))
+		return nil, errors.Join(exit.WithHint(exit.NotReady,
+			fmt.Errorf("another felhom-agentd serves from %s (pid %s)", dir, strings.TrimSpace(string(holder))), "stop it first: systemctl stop felhom-agentd"), f.Close())
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// listenHealth makes the socket under another name and moves it into place once
+// its mode is right: nobody but root can connect for even a moment, and the
+// leftover of a killed daemon is replaced. lockState has seen to it that no
+// other one is alive.
+func listenHealth(name string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	temporary := fmt.Sprintf("%s.%x", name, os.Getpid())
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, name)); err != nil {
+		_ = os.Remove(temporary) // the first error says what is wrong
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func newLogger(stderr io.Writer) *logrus.Logger {
+	logger := logrus.New()
+	logger.SetOutput(stderr)
+	logger.SetFormatter(&logrus.JSONFormatter{})
+	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		logger.SetFormatter(&logrus.TextFormatter{})
+	}
+	return logger
+}
+
+func logEvent(logger *logrus.Logger, e api.Event) {
+	fields := logrus.Fields{}
+	if e.VMID != 0 {
+		fields["guest"] = e.VMID
+	}
+	if e.Source.IsValid() {
+		fields["source"] = e.Source.String()
+	}
+	if e.Digest != "" {
+		fields["token_sha256"] = e.Digest
+	}
+	if e.Report != nil {
+		fields["run"], fields["sequence"] = printable(e.Report.Run), e.Report.Sequence
+		fields["step"], fields["state"] = printable(string(e.Report.Step)), printable(string(e.Report.State))
+	}
+	entry := logger.WithFields(fields)
+	if e.Err != nil {
+		entry = entry.WithError(e.Err)
+	}
+	switch e.Kind {
+	case api.TokenFirstUsed:
+		entry.Info("token first used")
+	case api.TokenRefused:
+		entry.Warn("token refused")
+	case api.OtherGuestDenied:
+		entry.Warn("guest asked for another guest's data")
+	case api.ReportReceived:
+		entry.Info("report")
+	case api.StoreFailed:
+		entry.Error("guest store failed")
+	case api.HandlerFailed:
+		entry.Error("request failed")
+	}
+}
+
+// bounded passes on a few lines a second: what a port scan has to say about TLS
+// must not fill the journal.
+type bounded struct {
+	logger  *logrus.Logger
+	limiter *rate.Limiter
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.limiter.Allow() {
+		b.logger.WithField("detail", printable(strings.TrimSpace(string(p)))).Info("connection failed")
+	}
+	return len(p), nil
+}

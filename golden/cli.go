@@ -25,6 +25,8 @@ type stdio struct {
 // Never set Required on a flag: the library then prints usage to stdout.
 func commands(std stdio) []*cli.Command {
 	return []*cli.Command{
+		stageCommand(std),
+		runCommand(std),
 		versionCommand(std),
 	}
 }

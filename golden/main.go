@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -27,6 +28,9 @@ func main() {
 
 // mainCode is main without the exit, so that deferred calls run.
 func mainCode() int {
+	if code, isChild := enter.MaybeChild(); isChild {
+		return code
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)

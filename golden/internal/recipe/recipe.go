@@ -44,7 +44,7 @@ type Recipe struct {
 	Output     Output     `yaml:"output"`
 
 	// Dir is the folder of the recipe: relative paths in it start there.
-	Dir string `yaml:"-"`
+	Dir string `yaml:"-" json:"-"`
 }
 
 // Apt says where packages come from, for the build and for the guest.

@@ -188,3 +188,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDocsExamples keeps the examples of the image makers' page true.
+func TestDocsExamples(t *testing.T) {
+	data, err := os.ReadFile("../../../docs/golden.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(data), "```yaml\n")[1:]
+	if len(blocks) == 0 {
+		t.Fatal("no example in docs/golden.md")
+	}
+	for i, b := range blocks {
+		text, _, _ := strings.Cut(b, "```")
+		if _, err := Parse("docs/golden.md", []byte(text)); err != nil {
+			t.Errorf("example %d: %v", i+1, err)
+		}
+	}
+}

@@ -42,8 +42,8 @@ func (f File) Open() (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(f.Data)), nil
 }
 
-// sum identifies the file with all that it brings.
-func (f File) sum() (string, error) {
+// Sum identifies the file with all that it brings.
+func (f File) Sum() (string, error) {
 	if !f.Mode.IsRegular() {
 		return keyOf(f.Path, f.Mode, f.UID, f.GID, f.Link)
 	}

@@ -301,7 +301,7 @@ func (p *Plan) resolveKeys(sealSpec string) error {
 	}
 	sums := []string{}
 	for _, f := range files {
-		sum, err := f.sum()
+		sum, err := f.Sum()
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ErrNoSuchContainer says that the engine knows no container of that name or ID.
@@ -115,6 +116,33 @@ func (e *Engine) Create(ctx context.Context, name string, config any) (id string
 // Start starts a container.
 func (e *Engine) Start(ctx context.Context, id string) error {
 	return e.Do(ctx, http.MethodPost, "/containers/"+url.PathEscape(id)+"/start", nil, nil, nil)
+}
+
+// WaitHealth waits for the container's health test to give status, "healthy"
+// or "unhealthy", until ctx is done or the container has ended.
+func (e *Engine) WaitHealth(ctx context.Context, id, status string) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		c, err := e.Inspect(ctx, id)
+		if err != nil {
+			return err
+		}
+		if c.State.Health == nil {
+			return fmt.Errorf("container %s has no health test", c.Name)
+		}
+		if c.State.Health.Status == status {
+			return nil
+		}
+		if c.State.Status == "exited" {
+			return fmt.Errorf("container %s ended with status %d", c.Name, c.State.ExitCode)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("container %s is %s, want %s: %w", c.Name, c.State.Health.Status, status, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }
 
 // Remove removes a container, running or not, with its anonymous volumes. One

@@ -157,6 +157,10 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 	if err := r.state.save(dir); err != nil {
 		return err
 	}
+	r.undo.push(func() error { return unmountDir(dir) })
+	if err := shareDir(dir); err != nil {
+		return err
+	}
 	r.undo.push(func() error { return removeBridge(r.Bridge) })
 	return addBridge(ctx, r.Bridge, network)
 }

@@ -115,7 +115,7 @@ func sweep(logf func(string, ...any)) error {
 		if err := s.takeDown(rebooted); err != nil {
 			return fmt.Errorf("clean up after an earlier run: %w", err)
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := errors.Join(unmountDir(dir), os.RemoveAll(dir)); err != nil {
 			return fmt.Errorf("clean up after an earlier run: %w", err)
 		}
 	}

@@ -1,0 +1,100 @@
+package build
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/felhom/felhom-golden/golden/internal/provenance"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/golden/internal/stage"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// RecordSuffix is what the name of a staged root's record adds to that of the
+// root. It lies beside the root, so that it is never part of an image.
+const RecordSuffix = ".stage.json"
+
+// Record says what a staged root is, for the pack that follows.
+type Record struct {
+	Epoch    time.Time           `json:"epoch"`
+	Recipe   recipe.Recipe       `json:"recipe"`
+	Manifest provenance.Manifest `json:"manifest"`
+}
+
+// Stage makes root: the base with the overlay laid over it. root must not exist
+// or be empty; on an error it is as before.
+func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err error) {
+	if err := checkEmpty(root); err != nil {
+		return err
+	}
+	w, err := prepare(ctx, r, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.base.Close()) }()
+	tmp := filepath.Join(filepath.Dir(root), "."+filepath.Base(root)+".tmp-"+rand.Text()[:8])
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	st := s.Progress.Start("copy")
+	if err := stage.Copy(ctx, w.base.Root, tmp); err != nil {
+		return err
+	}
+	if err := stage.Lay(tmp, w.overlay, w.plan.Epoch); err != nil {
+		return err
+	}
+	m, err := w.manifest(s, r.Output.Compression)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(Record{Epoch: w.plan.Epoch, Recipe: r, Manifest: m}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(root+RecordSuffix, append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	if err := os.Remove(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replace the empty folder: %w", err)
+	}
+	if err := os.Rename(tmp, root); err != nil {
+		return fmt.Errorf("finish root: %w", err)
+	}
+	st.Done("done", root)
+	return nil
+}
+
+func checkEmpty(root string) error {
+	entries, err := os.ReadDir(root)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return exit.With(exit.Misuse, fmt.Errorf("look at ROOT: %w", err))
+	case len(entries) > 0:
+		return exit.WithHint(exit.Misuse, fmt.Errorf("look at ROOT: %s is not empty", root), "name a folder that does not exist yet")
+	}
+	return nil
+}
+
+// ReadRecord reads what [Stage] has written beside root.
+func ReadRecord(root string) (Record, error) {
+	data, err := os.ReadFile(root + RecordSuffix)
+	if err != nil {
+		return Record{}, exit.WithHint(exit.Misuse, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")
+	}
+	var rec Record
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return Record{}, exit.With(exit.Refused, fmt.Errorf("read record of %s: %w", root, err))
+	}
+	return rec, nil
+}

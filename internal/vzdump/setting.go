@@ -1,0 +1,68 @@
+package vzdump
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Setting says how hard the writer compresses. Its bytes depend on the input
+// and this package's version alone, not on processors or a zstd on the machine.
+type Setting uint8
+
+// The settings.
+const (
+	Fast    Setting = iota + 1 // for the edit loop
+	Release                    // smallest; a window of MaxWindow that stock decoders still take
+)
+
+// ParseSetting reads "fast" or "release".
+func ParseSetting(s string) (Setting, error) {
+	switch s {
+	case "fast":
+		return Fast, nil
+	case "release":
+		return Release, nil
+	}
+	return 0, fmt.Errorf("compression %q: wanted fast or release", s)
+}
+
+// String returns the word ParseSetting reads.
+func (s Setting) String() string {
+	switch s {
+	case Fast:
+		return "fast"
+	case Release:
+		return "release"
+	}
+	return fmt.Sprintf("Setting(%d)", uint8(s))
+}
+
+// encoder begins a zstd frame. The concurrency is fixed: it pipelines and does
+// not change the bytes, but a default would follow the machine.
+func (s Setting) encoder(w io.Writer) (*zstd.Encoder, error) {
+	opts := []zstd.EOption{zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true)}
+	switch s {
+	case Fast:
+		opts = append(opts, zstd.WithEncoderLevel(zstd.SpeedDefault))
+	case Release:
+		opts = append(opts, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(MaxWindow))
+	default:
+		return nil, fmt.Errorf("no compression setting %s", s)
+	}
+	return zstd.NewWriter(w, opts...)
+}
+
+// checkWritable says what keeps a path out of a canonical archive.
+func checkWritable(path string) error {
+	clean, odd, err := cleanPath("./"+path, 4096)
+	if err != nil {
+		return err
+	}
+	if path != "." && (clean != path || odd != 0) || strings.HasSuffix(path, "/") {
+		return fmt.Errorf("%q is no path of the canonical form (clean, relative, no control characters)", path)
+	}
+	return nil
+}

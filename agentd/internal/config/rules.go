@@ -7,16 +7,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/felhom/felhom-golden/internal/contract"
 )
 
 var (
 	hostIDForm    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 	interfaceForm = regexp.MustCompile(`^[^\s/:]{1,15}$`) // IFNAMSIZ less its NUL
 	hostForm      = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
-	digestForm    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	// imageForm only sees to it that the mistake is found here; what a full
-	// reference is, the contract decides when a mount is written.
-	imageForm = regexp.MustCompile(`^[^\s/]+[.:][^\s/]*/[^\s@:]+(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$`)
 )
 
 func checkHostID(s string) error {
@@ -42,15 +40,15 @@ func checkHubURL(s string) error {
 }
 
 func checkImage(s string) error {
-	if !imageForm.MatchString(s) {
-		return fmt.Errorf("want a full reference like registry.example/felhom/controller:v1, with the registry's host, found %q", s)
+	if _, err := contract.ParseImageRef(s); err != nil {
+		return fmt.Errorf("%w; found %q", err, s)
 	}
 	return nil
 }
 
 func checkDigest(s string) error {
-	if !digestForm.MatchString(s) {
-		return fmt.Errorf("want sha256: and 64 lower-case hex digits, found %q", s)
+	if _, err := contract.ParseDigest(s); err != nil {
+		return fmt.Errorf("%w; found %q", err, s)
 	}
 	return nil
 }

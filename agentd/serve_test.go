@@ -1,0 +1,345 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/pin"
+)
+
+// output collects what the daemon writes while it runs.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) { o.mu.Lock(); defer o.mu.Unlock(); return o.b.Write(p) }
+
+func (o *output) String() string { o.mu.Lock(); defer o.mu.Unlock(); return o.b.String() }
+
+// bed is a daemon on loopback with its folders.
+type bed struct {
+	dir, config, url string
+	logs             *output
+	tokens           []string
+}
+
+func startDaemon(t *testing.T) *bed {
+	t.Helper()
+	dir := t.TempDir()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := &bed{dir: dir, config: filepath.Join(dir, "agentd.yaml"), url: "https://" + addr, logs: &output{}}
+	text := fmt.Sprintf("host_id: demo\nhub_url: https://hub.example\ncontroller_image: registry.example/felhom/controller:v1\n"+
+		"listen: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\nstorage: {folder: %[2]s/guests}\n", addr, dir)
+	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	notify := listenNotify(t, filepath.Join(dir, "notify"))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{program, "--config", b.config, "serve"}, io.Discard, b.logs) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case code := <-ended:
+			if code != 0 {
+				t.Errorf("serve ended with %d after its signal:\n%s", code, b.logs)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("serve did not end")
+		}
+		if got := notify(); got != "STOPPING=1" {
+			t.Errorf("systemd was told %q, want STOPPING=1", got)
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "health.sock")); !os.IsNotExist(err) {
+			t.Errorf("the health socket is left behind: %v", err)
+		}
+	})
+	if got := notify(); got != "READY=1\nSTATUS=serving "+addr {
+		t.Fatalf("systemd was told %q:\n%s", got, b.logs)
+	}
+	return b
+}
+
+// listenNotify stands for systemd's notify socket.
+func listenNotify(t *testing.T, name string) func() string {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", name)
+	t.Cleanup(func() { _ = conn.Close() })
+	return func() string {
+		buf := make([]byte, 4096)
+		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			return err.Error()
+		}
+		n, err := conn.Read(buf)
+		if err != nil {
+			return err.Error()
+		}
+		return string(buf[:n])
+	}
+}
+
+// command runs another command beside the daemon and returns its stdout.
+func (b *bed) command(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), append([]string{program, "--config", b.config}, args...), &stdout, &stderr); code != 0 {
+		t.Fatalf("%v exits with %d: %s", args, code, stderr.String())
+	}
+	_, _ = b.logs.Write(append(stdout.Bytes(), stderr.Bytes()...)) // for the scan
+	return stdout.String()
+}
+
+// add makes a guest known and returns what its mount says.
+func (b *bed) add(t *testing.T, vmid string) contract.Bootstrap {
+	t.Helper()
+	b.command(t, "guest", "add", vmid)
+	data, err := os.ReadFile(filepath.Join(b.dir, "mounts", vmid, "bootstrap.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, findings := contract.Parse(data)
+	if err := findings.Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.tokens = append(b.tokens, boot.LocalAPIToken.Reveal())
+	return boot
+}
+
+func client(t *testing.T, boot contract.Bootstrap) *http.Client {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: pin.ClientTLS(boot.LocalAPIPins)}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+func (b *bed) do(t *testing.T, c *http.Client, method, path, bearer, body string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	res, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	out, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = b.logs.Write(out) // for the scan
+	return res.StatusCode, string(out)
+}
+
+// T1 to T4 of the system's page, with the real curl. The token goes by a file:
+// an argument could be read by everybody.
+func TestChannelWithCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Fatal("curl is missing: apt-get install curl")
+	}
+	b := startDaemon(t)
+	boot := b.add(t, "8200")
+	other := b.add(t, "8201")
+	if err := os.MkdirAll(filepath.Join(b.dir, "guests/8200/rootfs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	wrong := pin.Set{boot.LocalAPIPins[1]} // the next key's: right form, not shown yet
+	cases := []struct {
+		name, path, token, pins string
+		wantExit                int
+		wantStatus, wantBody    string
+	}{
+		{"T1 right pin, own token", "/storage", boot.LocalAPIToken.Reveal(), boot.LocalAPIPins.Curl(), 0, "200", `"guest":8200`},
+		{"T2 right pin, no token", "/storage", "", boot.LocalAPIPins.Curl(), 0, "401", "unauthorized"},
+		{"T3 right pin, another guest's token", "/guests/8200/storage", other.LocalAPIToken.Reveal(), boot.LocalAPIPins.Curl(), 0, "403", "forbidden"},
+		{"T3 of a guest that does not exist", "/guests/8299/storage", other.LocalAPIToken.Reveal(), boot.LocalAPIPins.Curl(), 0, "403", "forbidden"},
+		{"T4 wrong pin, own token", "/storage", boot.LocalAPIToken.Reveal(), wrong.Curl(), 90, "000", ""},
+	}
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			options := filepath.Join(b.dir, fmt.Sprintf("curl%d", i))
+			text := ""
+			if c.token != "" {
+				text = fmt.Sprintf("header = \"Authorization: Bearer %s\"\n", c.token)
+			}
+			if err := os.WriteFile(options, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), curl, "-sk", "--noproxy", "*", "-K", options, "--pinnedpubkey", c.pins, "-w", "%{http_code}", b.url+c.path)
+			out, _ := cmd.Output() // the status is what is looked at
+			got, code := string(out), cmd.ProcessState.ExitCode()
+			if code != c.wantExit || !strings.HasSuffix(got, c.wantStatus) || !strings.Contains(got, c.wantBody) {
+				t.Errorf("exit %d, %s, want %d, %s with %s", code, got, c.wantExit, c.wantStatus, c.wantBody)
+			}
+		})
+	}
+	if text := b.logs.String(); !strings.Contains(text, "token refused") {
+		t.Errorf("T2 left no line in the log:\n%s", text)
+	}
+	// T4's request must not have come through: the log would tell its first use
+	// or its refusal, and there is one of each above.
+	if n := strings.Count(b.logs.String(), "token refused"); n != 1 {
+		t.Errorf("%d refusals were logged, want T2's alone", n)
+	}
+}
+
+func TestTLSIsOnePointThreeAndHTTPOne(t *testing.T) {
+	b := startDaemon(t)
+	boot := b.add(t, "8200")
+	conf := pin.ClientTLS(boot.LocalAPIPins)
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(b.url, "https://"), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state := conn.ConnectionState(); state.NegotiatedProtocol != "http/1.1" || state.Version != tls.VersionTLS13 {
+		t.Errorf("got %q over %x, want http/1.1 over TLS 1.3", state.NegotiatedProtocol, state.Version)
+	}
+	_ = conn.Close()
+	conf = pin.ClientTLS(boot.LocalAPIPins)
+	conf.MinVersion, conf.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	if conn, err := tls.Dial("tcp", strings.TrimPrefix(b.url, "https://"), conf); err == nil {
+		_ = conn.Close()
+		t.Error("TLS 1.2 was accepted")
+	}
+}
+
+func TestRotationBesideARunningDaemon(t *testing.T) {
+	b := startDaemon(t)
+	first := b.add(t, "8200")
+	c := client(t, first)
+	ask := func(boot contract.Bootstrap, want int) {
+		t.Helper()
+		if got, body := b.do(t, c, "GET", "/guest", boot.LocalAPIToken.Reveal(), ""); got != want {
+			t.Errorf("%d %s, want %d", got, body, want)
+		}
+	}
+	ask(first, 200) // added while serving, seen at the next request
+	second := b.add(t, "8200")
+	ask(first, 200)
+	ask(second, 200)
+	ask(first, 401)
+	ask(second, 200)
+}
+
+func TestReportsAreListed(t *testing.T) {
+	b := startDaemon(t)
+	boot := b.add(t, "8200")
+	hostile, err := json.Marshal("\x1b[2J\x1b]0;owned\a evil\u202etxt\nnext line")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"run":"r1","sequence":3,"time":"2026-03-01T12:00:00Z","step":"image","state":"failed","class":"not-ready","exit_code":5,"message":%s}`, hostile)
+	if got, text := b.do(t, client(t, boot), "POST", "/reports", boot.LocalAPIToken.Reveal(), body); got != 204 {
+		t.Fatalf("%d %s", got, text)
+	}
+	out := b.command(t, "guest", "list")
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[1], "image  failed") || !strings.Contains(lines[1], "  3 ") {
+		t.Errorf("list:\n%s", out)
+	}
+	if strings.ContainsAny(out, "\x1b\a\u202e") || !strings.Contains(out, `\x1b[2J`) {
+		t.Errorf("the guest's text reached the terminal: %q", out)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	b := startDaemon(t)
+	b.add(t, "8200")
+	socket := filepath.Join(b.dir, "health.sock")
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket %v, %v, want mode 0600", info.Mode(), err)
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Get("http://agent" + contract.PathHealth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	out, err := io.ReadAll(res.Body)
+	if want := fmt.Sprintf(`{"ready":true,"guests":1,"listen":[%q],"version":"dev"}`+"\n", strings.TrimPrefix(b.url, "https://")); err != nil || string(out) != want {
+		t.Errorf("health %s, %v, want %s", out, err, want)
+	}
+}
+
+// No token may stand anywhere but in its guest's mount: not in the log, not in
+// an answer, not in what the commands print, not in the state.
+func TestTokensAreNowhere(t *testing.T) {
+	b := startDaemon(t)
+	first := b.add(t, "8200")
+	boot := b.add(t, "8200")
+	other := b.add(t, "8201")
+	good := boot.LocalAPIToken.Reveal()
+	bad := []string{
+		token.Mint(8200).Reveal(), token.Mint(8299).Reveal(), first.LocalAPIToken.Reveal(), other.LocalAPIToken.Reveal(),
+		good[:len(good)-1], strings.ToUpper(good), "ghp_" + good[4:],
+	}
+	c := client(t, boot)
+	for _, route := range []struct{ method, path string }{
+		{"GET", "/guest"}, {"GET", "/storage"}, {"GET", "/guests/8200/storage"}, {"POST", "/reports"}, {"GET", "/"}, {"PUT", "/guest"},
+	} {
+		for _, tok := range append([]string{good}, bad...) {
+			b.do(t, c, route.method, route.path, tok, `{"message":"`+tok+`"}`)
+			b.do(t, c, route.method, route.path+"?token="+tok, "", "")
+		}
+	}
+	b.command(t, "guest", "list")
+	b.command(t, "guest", "list", "--json")
+	b.command(t, "pin")
+	places := map[string]string{"output": b.logs.String()}
+	err := filepath.WalkDir(filepath.Join(b.dir, "state"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		places[path] = string(data)
+		return err
+	})
+	if err != nil || len(places) < 6 {
+		t.Fatalf("%d places, %v", len(places), err)
+	}
+	for place, text := range places {
+		for _, tok := range append(b.tokens, bad...) {
+			// A piece of the secret is as bad as the whole.
+			if strings.Contains(text, tok[12:36]) {
+				t.Errorf("%s holds a token:\n%s", place, text)
+			}
+		}
+	}
+}

@@ -236,6 +236,27 @@ func TestTLSIsOnePointThreeAndHTTPOne(t *testing.T) {
 	}
 }
 
+func TestHeaderLimit(t *testing.T) {
+	b := startDaemon(t)
+	boot := b.add(t, "8200")
+	for size, want := range map[int]int{7 << 10: 200, 9 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/guest", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+boot.LocalAPIToken.Reveal())
+		r.Header.Set("X-Padding", strings.Repeat("x", size))
+		res, err := client(t, boot).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("header of %d bytes: %d, want %d", size, res.StatusCode, want)
+		}
+	}
+}
+
 func TestRotationBesideARunningDaemon(t *testing.T) {
 	b := startDaemon(t)
 	first := b.add(t, "8200")

@@ -27,6 +27,7 @@ func commands(std stdio) []*cli.Command {
 	return []*cli.Command{
 		stageCommand(std),
 		runCommand(std),
+		serveCommand(std),
 		versionCommand(std),
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
+	"github.com/felhom/felhom-golden/golden/internal/sshd"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -31,6 +32,11 @@ func mainCode() int {
 	if code, isChild := enter.MaybeChild(); isChild {
 		return code
 	}
+	if code, isDaemon := sshd.MaybeDaemon(os.Stderr); isDaemon {
+		return code
+	}
+	// Modes in an image must not depend on who builds it; what is private says so.
+	syscall.Umask(0o022)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)

@@ -50,7 +50,7 @@ func isCallers(name string) bool {
 	switch name {
 	case "", "_", "DISPLAY", "EDITOR", "HOME", "HOSTNAME", "LANG", "LANGUAGE", "LOGNAME", "LS_COLORS", "MAIL", "OLDPWD", "PAGER", "PATH",
 		"PS1", "PWD", "SHELL", "SHLVL", "TEMP", "TMP", "TMPDIR", "TZ", "USER", "USERNAME", "VISUAL", "NOTIFY_SOCKET", "INVOCATION_ID",
-		"JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "BASH_ENV", "ENV", "LD_PRELOAD", "LD_LIBRARY_PATH":
+		"JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "BASH_ENV", "ENV", "FELHOM_GOLDEN_PASSWORD", "LD_PRELOAD", "LD_LIBRARY_PATH":
 		return true
 	}
 	for _, prefix := range []string{"LC_", "SSH_", "SUDO_", "XDG_", "DBUS_", "GO", "GPG_", "PKR_VAR_", "BASH_FUNC_"} {

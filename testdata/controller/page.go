@@ -48,10 +48,12 @@ type settings struct {
 }
 
 type localAPI struct {
-	Endpoint string   `yaml:"endpoint"`
-	Token    string   `yaml:"token"`
-	SPKI     []string `yaml:"pins_spki_sha256"` // base64
-	Leaf     []string `yaml:"pins_leaf_sha256"` // hex with colons
+	Endpoint string `yaml:"endpoint"`
+	Token    string `yaml:"token"`
+	Pins     struct {
+		SPKI []string `yaml:"spki_sha256"` // base64
+		Leaf []string `yaml:"leaf_sha256"` // hex with colons
+	} `yaml:"pins"`
 }
 
 // storage asks the host how full the guest's file systems are, and gives
@@ -90,13 +92,13 @@ func (l localAPI) verify(state tls.ConnectionState) error {
 	leaf := state.PeerCertificates[0]
 	spki := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
 	whole := sha256.Sum256(leaf.Raw)
-	for _, pin := range l.SPKI {
+	for _, pin := range l.Pins.SPKI {
 		if strings.TrimPrefix(pin, "sha256//") == base64.StdEncoding.EncodeToString(spki[:]) {
 			return nil
 		}
 	}
 	plain := func(pin string) string { return strings.ToLower(strings.ReplaceAll(pin, ":", "")) }
-	if slices.ContainsFunc(l.Leaf, func(pin string) bool { return plain(pin) == hex.EncodeToString(whole[:]) }) {
+	if slices.ContainsFunc(l.Pins.Leaf, func(pin string) bool { return plain(pin) == hex.EncodeToString(whole[:]) }) {
 		return nil
 	}
 	return errors.New("the host's certificate matches no pin")

@@ -60,7 +60,7 @@ exec dockerd "$@"`
 // startEngine starts a Docker Engine that shares nothing with another one: not
 // its folders, its bridge, the firewall (it gets no rules), nor its cgroup.
 // Ports are published on the bridge's address alone.
-func startEngine(ctx context.Context, b Bed, cgroup string) (*daemon, error) {
+func startEngine(ctx context.Context, b Bed, cgroup string) (*Daemon, error) {
 	socket := strings.TrimPrefix(b.DockerHost, "unix://")
 	cmd := exec.Command("sh", "-c", dockerdScript, "dockerd",
 		"--config-file", filepath.Join(b.Dir, "daemon.json"),
@@ -79,7 +79,7 @@ func startEngine(ctx context.Context, b Bed, cgroup string) (*daemon, error) {
 	if err := os.WriteFile(filepath.Join(b.Dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
 		return nil, err
 	}
-	d, err := startDaemon("dockerd", cmd, filepath.Join(b.Dir, "dockerd.log"))
+	d, err := StartDaemon("dockerd", cmd, filepath.Join(b.Dir, "dockerd.log"))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func startEngine(ctx context.Context, b Bed, cgroup string) (*daemon, error) {
 	defer cancel()
 	engine := NewEngine(b.DockerHost)
 	defer engine.Close()
-	err = d.wait(ctx, func(ctx context.Context) error {
+	err = d.Wait(ctx, func(ctx context.Context) error {
 		if _, err := os.Stat(socket); err != nil {
 			return err
 		}
@@ -100,11 +100,11 @@ func startEngine(ctx context.Context, b Bed, cgroup string) (*daemon, error) {
 }
 
 // ignoreEnded stops a daemon whose failure is being reported already.
-func ignoreEnded(d *daemon) error {
+func ignoreEnded(d *Daemon) error {
 	select {
 	case <-d.done:
 		return nil
 	default:
-		return d.stop(5 * time.Second)
+		return d.Stop(5 * time.Second)
 	}
 }

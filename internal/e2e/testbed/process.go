@@ -15,8 +15,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
-// daemon is a long-running child. It dies with this process, whatever kills it.
-type daemon struct {
+// Daemon is a long-running child. It dies with this process, whatever kills it.
+type Daemon struct {
 	name string
 	cmd  *exec.Cmd
 	log  string        // file that holds its output
@@ -24,9 +24,9 @@ type daemon struct {
 	err  error         // of Wait; valid after done
 }
 
-// startDaemon starts cmd in a process group of its own, so that a Ctrl-C at
+// StartDaemon starts cmd in a process group of its own, so that a Ctrl-C at
 // the terminal reaches the command under test first, with its output in logFile.
-func startDaemon(name string, cmd *exec.Cmd, logFile string) (*daemon, error) {
+func StartDaemon(name string, cmd *exec.Cmd, logFile string) (*Daemon, error) {
 	out, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -37,7 +37,7 @@ func startDaemon(name string, cmd *exec.Cmd, logFile string) (*daemon, error) {
 	}
 	cmd.SysProcAttr.Setpgid = true
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	d := &daemon{name: name, cmd: cmd, log: logFile, done: make(chan struct{})}
+	d := &Daemon{name: name, cmd: cmd, log: logFile, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// The kernel sends the parent death signal when the *thread* that
@@ -58,9 +58,9 @@ func startDaemon(name string, cmd *exec.Cmd, logFile string) (*daemon, error) {
 	return d, nil
 }
 
-// wait calls ready every 20 ms until it returns nil, the daemon has ended, or
+// Wait calls ready every 20 ms until it returns nil, the daemon has ended, or
 // the deadline of ctx is over. The error then quotes the end of the daemon's log.
-func (d *daemon) wait(ctx context.Context, ready func(context.Context) error) error {
+func (d *Daemon) Wait(ctx context.Context, ready func(context.Context) error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -70,19 +70,19 @@ func (d *daemon) wait(ctx context.Context, ready func(context.Context) error) er
 		}
 		select {
 		case <-d.done:
-			return exit.Errorf(exit.NotReady, "%s ended at once: %w\n%s", d.name, d.err, d.tail())
+			return exit.Errorf(exit.NotReady, "%s ended at once: %w\n%s", d.name, d.err, d.Tail())
 		case <-ctx.Done():
-			return exit.Errorf(exit.NotReady, "%s does not answer: %w (%w)\n%s", d.name, err, context.Cause(ctx), d.tail())
+			return exit.Errorf(exit.NotReady, "%s does not answer: %w (%w)\n%s", d.name, err, context.Cause(ctx), d.Tail())
 		case <-tick.C:
 		}
 	}
 }
 
-// stop asks the daemon to end, and kills it when it has not within grace.
-func (d *daemon) stop(grace time.Duration) error {
+// Stop asks the daemon to end, and kills it when it has not within grace.
+func (d *Daemon) Stop(grace time.Duration) error {
 	select {
 	case <-d.done:
-		return fmt.Errorf("%s had ended before it was stopped: %w\n%s", d.name, errOr(d.err, "status 0"), d.tail())
+		return fmt.Errorf("%s had ended before it was stopped: %w\n%s", d.name, errOr(d.err, "status 0"), d.Tail())
 	default:
 	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -97,7 +97,7 @@ func (d *daemon) stop(grace time.Duration) error {
 	}
 	err := d.cmd.Process.Kill()
 	<-d.done
-	return errors.Join(fmt.Errorf("%s did not stop within %v and was killed\n%s", d.name, grace, d.tail()), err)
+	return errors.Join(fmt.Errorf("%s did not stop within %v and was killed\n%s", d.name, grace, d.Tail()), err)
 }
 
 func errOr(err error, text string) error {
@@ -107,8 +107,8 @@ func errOr(err error, text string) error {
 	return errors.New(text)
 }
 
-// tail is the end of the daemon's log, for an error message.
-func (d *daemon) tail() string {
+// Tail is the end of the daemon's log, for an error message.
+func (d *Daemon) Tail() string {
 	data, err := os.ReadFile(d.log)
 	if err != nil {
 		return err.Error()

@@ -29,23 +29,23 @@ const certsRoot = "/etc/docker/certs.d"
 // startRegistry starts Debian's docker-registry on b.Registry, with TLS and a
 // password, and puts its certificate where the engine looks for it. All its
 // files lie in b.Dir.
-func startRegistry(ctx context.Context, b Bed) (*daemon, error) {
+func startRegistry(ctx context.Context, b Bed) (*Daemon, error) {
 	if err := writeRegistryFiles(b); err != nil {
 		return nil, fmt.Errorf("prepare registry: %w", err)
 	}
 	cmd := exec.Command("docker-registry", "serve", filepath.Join(b.Dir, "registry.yml"))
-	d, err := startDaemon("docker-registry", cmd, filepath.Join(b.Dir, "registry.log"))
+	d, err := StartDaemon("docker-registry", cmd, filepath.Join(b.Dir, "registry.log"))
 	if err != nil {
 		return nil, err
 	}
 	client, err := b.registryClient()
 	if err != nil {
-		return nil, errors.Join(err, d.stop(time.Second))
+		return nil, errors.Join(err, d.Stop(time.Second))
 	}
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	err = d.wait(ctx, func(ctx context.Context) error {
+	err = d.Wait(ctx, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+b.Registry+"/v2/", nil)
 		if err != nil {
 			return err

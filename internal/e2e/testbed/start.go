@@ -226,8 +226,8 @@ func (r *Running) engine(ctx context.Context, o Options, logf func(string, ...an
 }
 
 // own notes a daemon for the next start and for Close.
-func (r *Running) own(d *daemon) error {
-	r.undo.push(func() error { return d.stop(20 * time.Second) })
+func (r *Running) own(d *Daemon) error {
+	r.undo.push(func() error { return d.Stop(20 * time.Second) })
 	p, err := findProcess(d.cmd.Process.Pid)
 	if err != nil {
 		return err

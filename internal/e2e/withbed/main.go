@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -114,7 +115,11 @@ func command(ctx context.Context, argv, env []string) (int, error) {
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	atTerminal := term.IsTerminal(int(os.Stdin.Fd()))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !atTerminal}
+	// A killed withbed takes the command along. The kernel looks at the thread
+	// that started the child, so this one stays until the child has ended.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !atTerminal, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error {
 		if atTerminal {
 			return cmd.Process.Signal(syscall.SIGTERM)

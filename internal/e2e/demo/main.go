@@ -1,0 +1,141 @@
+// Command demo shows the whole on real parts, on one machine, for somebody who
+// has never seen it: a registry that wants a password, the host's daemon, a
+// guest's bootstrapper, and the controller that comes of it. It says what it
+// does, runs the product's own binaries as an operator would, checks what comes
+// out, and takes everything down. It exits 0 only when every check held.
+//
+// One thing is not as in production: the guest is a folder and not an LXC
+// container, and its Docker Engine is the test bed's.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := start(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	keep := flags.Bool("keep", false, "leave everything up until Enter or Ctrl-C")
+	dist := flags.String("dist", "dist", "`folder` of the binaries (make build)")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return int(exit.OK)
+		}
+		return int(exit.Misuse)
+	}
+	if flags.NArg() > 0 {
+		return int(exit.Print(stderr, "demo", exit.Errorf(exit.Misuse, "unexpected argument %q", flags.Arg(0))))
+	}
+	d := &demo{stdout: stdout, stderr: stderr, dist: *dist}
+	if *keep {
+		d.keep = stdin
+	}
+	err := d.show(ctx)
+	if err == nil {
+		_, err = fmt.Fprintf(stdout, "\nAll %d checks held.\n", d.checks)
+	}
+	return int(exit.Print(stderr, "demo", err))
+}
+
+// demo is one showing.
+type demo struct {
+	stdout, stderr io.Writer
+	dist           string
+	keep           io.Reader // nil: do not wait at the end
+
+	bed     *testbed.Running
+	dir     string // everything of the demo lies here
+	heading int
+	checks  int
+	failed  []string
+}
+
+const (
+	vmid  = "8200"
+	other = "8201" // a second guest: somebody whose token must not do
+)
+
+// show runs the parts in order and takes everything down, whatever happens.
+func (d *demo) show(ctx context.Context) (err error) {
+	for _, name := range []string{"felhom-agentd", "felhom-controller-bootstrap"} {
+		if _, err := os.Stat(filepath.Join(d.dist, name)); err != nil {
+			return exit.WithHint(exit.NotReady, err, "make build")
+		}
+	}
+	d.head("Real parts: a bridge, a Docker Engine, a registry")
+	if err := testbed.Require(ctx, d.stdout, "curl"); err != nil {
+		return err
+	}
+	d.bed, err = testbed.Start(ctx, testbed.Options{Log: d.stdout, Images: []string{"v1"}})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		d.head("Taking everything down")
+		if closeErr := d.bed.Close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("take down: %w", closeErr))
+			return
+		}
+		d.say("Nothing is left: no process, no bridge, no container, no file.")
+	}()
+	d.dir = filepath.Join(d.bed.Dir, "demo")
+
+	d.head("The host: felhom-agentd")
+	host, err := d.startHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.stop()) }()
+
+	d.head("The guest's config mount")
+	if err := d.addGuests(ctx, host); err != nil {
+		return err
+	}
+	d.head("In the guest: felhom-controller-bootstrap")
+	defer func() { err = errors.Join(err, d.removeController()) }()
+	if err := d.bootstrap(ctx, host); err != nil {
+		return err
+	}
+	d.head("The channel's acceptance table, by curl")
+	if err := d.table(ctx, host); err != nil {
+		return err
+	}
+	d.head("The controller")
+	before, err := d.controller(ctx)
+	if err != nil {
+		return err
+	}
+	d.head("Once more: nothing to change")
+	if err := d.again(ctx, host, before); err != nil {
+		return err
+	}
+	d.head("What the host knows now")
+	if err := d.known(ctx, host); err != nil {
+		return err
+	}
+	if err := d.wait(ctx); err != nil {
+		return err
+	}
+	if len(d.failed) > 0 {
+		return fmt.Errorf("%d of %d checks failed: %s", len(d.failed), d.checks, join(d.failed))
+	}
+	return nil
+}

@@ -1,0 +1,348 @@
+package verify
+
+import (
+	"bufio"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+func checkArchiveName(c *check) {
+	if _, err := vzdump.ParseName(c.name); err != nil {
+		c.fail("", "the archive is called %q, want vzdump-lxc-VMID-YYYY_MM_DD-HH_MM_SS.tar.zst: %v", c.name, err)
+	}
+}
+
+func checkFrames(c *check) {
+	if c.facts.Compression != vzdump.Zstd {
+		return // gzip and none have no frames; PVE reads them
+	}
+	if c.facts.NoChecksum > 0 {
+		c.fail("", "%d of %d zstd frames have no content checksum, want all", c.facts.NoChecksum, c.facts.FrameCount)
+	}
+	if c.facts.Skippable > 0 {
+		c.fail("", "%d skippable zstd frames, want none: no reader looks into them", c.facts.Skippable)
+	}
+	if c.facts.Trailing > 0 {
+		c.fail("", "%d bytes after the end of the tar stream, want none", c.facts.Trailing)
+	}
+}
+
+func checkHash(c *check) {
+	if want := strings.ToLower(strings.TrimSpace(c.opts.SHA256)); want != "" && want != c.sha256 {
+		c.fail("", "SHA-256 is %s, want %s", c.sha256, want)
+	}
+}
+
+func checkConfigFirst(c *check) {
+	config := c.byPath[vzdump.ConfigPath]
+	switch {
+	case config == nil:
+		c.fail("", "no ./%s, want it as the first member: restore refuses the archive", vzdump.ConfigPath)
+	case config.typ != vzdump.File:
+		c.fail(config.path, "is a %s, want a regular file", config.typ)
+	case config.odd.Has(vzdump.NoDotSlash):
+		c.fail(config.path, "its name does not start with ./: restore does not see it")
+	case c.entries[0] != config:
+		c.fail(config.path, "is not the first member (that is ./%s): restore unpacks up to it to read it", c.entries[0].path)
+	}
+	for _, e := range c.below("etc/vzdump") {
+		if e.path != vzdump.ConfigPath && e.path != vzdump.FirewallPath {
+			c.fail(e.path, "nothing but pct.conf and pct.fw belongs here")
+		}
+	}
+}
+
+func checkFirewall(c *check) {
+	if e := c.byPath[vzdump.FirewallPath]; e != nil && (e.typ != vzdump.File || e.size > 0) {
+		c.fail(e.path, "%s of %d bytes, want absent or empty: restore makes it the guest's firewall configuration", e.typ, e.size)
+	}
+}
+
+// guestConfig is the little that the rules need to know of pct.conf: the keys
+// of the current section. What the grammar says of each is pctconf's.
+type guestConfig struct {
+	keys map[string]string
+	line map[string]int
+	bad  []string
+}
+
+func (c *check) guestConfig() guestConfig {
+	g := guestConfig{keys: map[string]string{}, line: map[string]int{}}
+	text, _ := c.text(vzdump.ConfigPath)
+	key := regexp.MustCompile(`^([a-z][a-z_]*[0-9]*):\s*(.*?)\s*$`)
+	in := bufio.NewScanner(strings.NewReader(text))
+	in.Buffer(nil, len(text)+1)
+	for n := 1; in.Scan(); n++ {
+		line := in.Text()
+		switch m := key.FindStringSubmatch(line); {
+		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "["):
+			g.bad = append(g.bad, fmt.Sprintf("line %d: section %s, want none: snapshots and pending changes are not the guest's", n, line))
+			return g
+		case strings.HasPrefix(line, "lxc."):
+			g.bad = append(g.bad, fmt.Sprintf("line %d: raw key %q, want none: only root's restore keeps it", n, strings.Fields(line)[0]))
+		case m == nil:
+			g.bad = append(g.bad, fmt.Sprintf("line %d: %q, want \"key: value\"", n, line))
+		default:
+			if first, twice := g.line[m[1]]; twice {
+				g.bad = append(g.bad, fmt.Sprintf("line %d: key %s again, first on line %d", n, m[1], first))
+				continue
+			}
+			g.keys[m[1]], g.line[m[1]] = m[2], n
+		}
+	}
+	return g
+}
+
+// property returns a part of a property string ("name=eth0,ip=dhcp").
+func property(value, name string) string {
+	for part := range strings.SplitSeq(value, ",") {
+		if v, ok := strings.CutPrefix(part, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func checkGuestConfig(c *check) {
+	if c.byPath[vzdump.ConfigPath] == nil {
+		return // config-first says so
+	}
+	g := c.guestConfig()
+	for _, bad := range g.bad {
+		c.fail(vzdump.ConfigPath, "%s", bad)
+	}
+	foreign := c.opts.profile() == Restore
+	for _, key := range []string{"arch", "ostype", "rootfs", "unprivileged", "features", "hostname", "memory"} {
+		if _, ok := g.keys[key]; !ok && (!foreign || key == "rootfs") {
+			c.fail(vzdump.ConfigPath, "no key %s", key)
+		}
+	}
+	want := func(key string, ok bool, wanted string) {
+		if value, there := g.keys[key]; there && !ok {
+			c.fail(vzdump.ConfigPath, "line %d: %s: %q, want %s", g.line[key], key, value, wanted)
+		}
+	}
+	isNumber := func(key string, least int) bool { n, err := strconv.Atoi(g.keys[key]); return err == nil && n >= least }
+	want("arch", slices.Contains([]string{"amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"}, g.keys["arch"]), "amd64, i386, arm64, armhf, riscv32 or riscv64")
+	want("ostype", slices.Contains([]string{"debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"}, g.keys["ostype"]), "a type that PVE knows")
+	want("unprivileged", foreign || slices.Contains([]string{"1", "on", "yes", "true"}, g.keys["unprivileged"]), "1")
+	want("memory", isNumber("memory", 16), "MiB, at least 16")
+	want("swap", isNumber("swap", 0), "MiB")
+	want("cores", isNumber("cores", 1), "a number from 1 on")
+	want("features", foreign || property(g.keys["features"], "nesting") == "1" && property(g.keys["features"], "keyctl") == "1", "nesting=1 and keyctl=1, which Docker needs")
+	want("rootfs", rootfsBytes(g.keys["rootfs"]) > 0, "a volume with size=")
+	for key, line := range g.line {
+		switch {
+		case key == "lock", key == "parent", key == "snaptime", key == "snapstate", key == "template", key == "hookscript":
+			c.fail(vzdump.ConfigPath, "line %d: key %s, want it gone: it is the source guest's, not the image's", line, key)
+		case strings.HasPrefix(key, "mp") && !foreign, strings.HasPrefix(key, "dev"), strings.HasPrefix(key, "unused"):
+			c.fail(vzdump.ConfigPath, "line %d: key %s, want none: it names a volume or path of one host", line, key)
+		case strings.HasPrefix(key, "net") && property(g.keys[key], "name") == "":
+			c.fail(vzdump.ConfigPath, "line %d: %s: no name=, want name=eth0 or the like", line, key)
+		case strings.HasPrefix(key, "net") && property(g.keys[key], "hwaddr") != "" && !foreign:
+			c.fail(vzdump.ConfigPath, "line %d: %s: hwaddr=%s, want none: every guest would get this MAC address", line, key, property(g.keys[key], "hwaddr"))
+		}
+	}
+}
+
+// rootfsBytes is the size of a rootfs line in bytes; 0 when there is none.
+func rootfsBytes(value string) int64 {
+	size := property(value, "size")
+	if size == "" {
+		return 0
+	}
+	unit := int64(1)
+	switch size[len(size)-1] {
+	case 'K':
+		unit = 1 << 10
+	case 'M':
+		unit = 1 << 20
+	case 'G':
+		unit = 1 << 30
+	case 'T':
+		unit = 1 << 40
+	}
+	n, err := strconv.ParseFloat(strings.TrimRight(size, "KMGT"), 64)
+	if err != nil || n < 0 || n > 1<<20 {
+		return 0
+	}
+	return int64(n * float64(unit))
+}
+
+func checkRootfsSize(c *check) {
+	size := rootfsBytes(c.guestConfig().keys["rootfs"])
+	if need := c.facts.Content*12/10 + 512<<20; size > 0 && size < need {
+		c.fail(vzdump.ConfigPath, "rootfs size is %d MiB, want at least %d MiB: 1.2 times the %d MiB that are unpacked and 512 MiB", size>>20, need>>20+1, c.facts.Content>>20)
+	}
+}
+
+func checkBudget(c *check) {
+	for _, b := range []struct {
+		what      string
+		got, most int64
+	}{
+		{"bytes in the archive", c.facts.Packed, c.opts.MaxPacked},
+		{"bytes unpacked", c.facts.Content, c.opts.MaxUnpacked},
+		{"members", int64(c.facts.Entries), int64(c.opts.MaxEntries)},
+	} {
+		if b.most > 0 && b.got > b.most {
+			c.fail("", "%d %s, want at most %d", b.got, b.what, b.most)
+		}
+	}
+}
+
+// eachOdd reports every member that has one of these oddities.
+func (c *check) eachOdd(what map[vzdump.Oddity]string) {
+	for _, e := range c.entries {
+		for _, odd := range vzdump.Oddities() {
+			if text, ok := what[odd]; ok && e.odd.Has(odd) {
+				c.fail(e.path, "%s", text)
+			}
+		}
+	}
+}
+
+func checkNames(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{
+		vzdump.NoDotSlash:   "the member's name does not start with ./",
+		vzdump.NotClean:     "the member's name has empty or \".\" elements, or a folder's has no final slash",
+		vzdump.ControlChars: "name or link text has control characters",
+		vzdump.Duplicate:    "the name was there before: restore keeps the first, other readers the last",
+	})
+}
+
+func checkOrder(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{
+		vzdump.NotPAX:     "an old tar dialect, want pax",
+		vzdump.OwnerNames: "has the name of an owner or group, want numbers only",
+	})
+	if c.facts.Runs > 2 {
+		c.fail("", "members come in %d sorted runs, want one for the overlay and one for the base", c.facts.Runs)
+	}
+}
+
+func checkParents(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{
+		vzdump.NoParent: "no member for its folder so far: restore makes it 0755 root:root",
+		vzdump.LateDir:  "comes after one of its children: restore does not apply its mode and owner",
+	})
+	for _, name := range []string{".", "etc"} {
+		if e := c.byPath[name]; e == nil || e.typ != vzdump.Dir || e.mode != 0o755 || e.uid != 0 || e.gid != 0 {
+			found := "is missing"
+			if e != nil {
+				found = fmt.Sprintf("is a %s of mode %04o, owner %d:%d", e.typ, e.mode, e.uid, e.gid)
+			}
+			c.fail(name, "%s, want a folder, 0755, 0:0: restore ignores what the member says", found)
+		}
+	}
+}
+
+func checkTypes(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{
+		vzdump.Sparse:        "is stored with holes",
+		vzdump.UnknownRecord: "has a pax record that is not in the standard",
+	})
+	for _, e := range c.entries {
+		if e.typ == vzdump.Other {
+			c.fail(e.path, "is of a tar type outside the format")
+		}
+	}
+	if c.facts.GlobalHeaders > 0 {
+		c.fail("", "%d global pax headers, want none", c.facts.GlobalHeaders)
+	}
+}
+
+func checkTimes(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{
+		vzdump.SubSecond: "its time has a fraction of a second",
+		vzdump.Times:     "carries access or change time",
+	})
+	latest := c.opts.Epoch
+	if stamp := regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`).FindString(c.name); latest.IsZero() && stamp != "" {
+		if at, err := time.Parse("2006_01_02-15_04_05", stamp); err == nil {
+			latest = at.Add(24 * time.Hour) // the name is in the local time of whoever made it
+		}
+	}
+	for _, e := range c.entries {
+		if !latest.IsZero() && e.mtime.After(latest) {
+			c.fail(e.path, "its time is %s, want none after %s", e.mtime.UTC().Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+func checkIDs(c *check) {
+	for _, e := range c.entries {
+		if e.uid < 0 || e.uid > vzdump.MaxID || e.gid < 0 || e.gid > vzdump.MaxID {
+			c.fail(e.path, "owner %d:%d, want ids from 0 to %d", e.uid, e.gid, vzdump.MaxID)
+		}
+	}
+}
+
+func checkXattrs(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{vzdump.ForeignXattr: "has an extended attribute outside user.* and security.capability: restore drops it"})
+}
+
+func checkHardLinks(c *check) {
+	c.eachOdd(map[vzdump.Oddity]string{vzdump.BadLink: "hard link to what is no earlier file: restore fails"})
+}
+
+func checkDevices(c *check) {
+	for _, e := range c.entries {
+		switch device := e.typ == vzdump.Char || e.typ == vzdump.Block; {
+		case e.odd.Has(vzdump.UnderDev):
+			c.fail(e.path, "below /dev: restore leaves it out")
+		case device && (e.typ == vzdump.Block || e.node != [2]int64{}): // 0:0 is an overlay whiteout
+			c.fail(e.path, "is a %s: mknod fails in an unprivileged guest, and restore with it", e.typ)
+		}
+	}
+}
+
+func checkDebianVersion(c *check) {
+	ostype := c.guestConfig().keys["ostype"]
+	if ostype == "unmanaged" {
+		return
+	}
+	release, _ := c.text("etc/os-release")
+	id := regexp.MustCompile(`(?m)^ID="?([a-z-]+)"?$`).FindStringSubmatch(release)
+	switch {
+	case id == nil:
+		c.fail("etc/os-release", "no ID=, want one: PVE takes the guest for unmanaged and sets up no network")
+		return
+	case ostype != "" && id[1] != ostype:
+		c.fail("etc/os-release", "ID is %q, want the ostype of pct.conf, %q", id[1], ostype)
+	}
+	if id[1] != "debian" {
+		return
+	}
+	text, _ := c.text("etc/debian_version")
+	text = strings.TrimSpace(text)
+	m := regexp.MustCompile(`^(?:(\d+)(?:\.\d+)*|[a-z]+/sid)$`).FindStringSubmatch(text)
+	if m == nil {
+		c.fail("etc/debian_version", "%q, want MAJOR.MINOR or NAME/sid: PVE refuses the guest", text)
+		return
+	}
+	if major, err := strconv.Atoi(m[1]); err == nil && major < 4 {
+		c.fail("etc/debian_version", "release %d, want 4 or later", major)
+	}
+}
+
+func checkLayout(c *check) {
+	if len(c.entries) < 10 {
+		c.fail("", "%d members, want at least 10: this is no system", len(c.entries))
+	}
+	for _, name := range []string{"bin", "sbin", "lib", "usr", "lib64"} {
+		switch e, _ := c.lookup(name); {
+		case e == nil && (name != "lib64" || c.byPath[name] != nil):
+			c.fail(name, "leads to nothing, want a folder")
+		case e != nil && e.typ != vzdump.Dir:
+			c.fail(name, "leads to a %s, want a folder", e.typ)
+		}
+	}
+}

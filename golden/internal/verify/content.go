@@ -1,0 +1,390 @@
+package verify
+
+import (
+	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// absent reports members that match one of the patterns.
+func (c *check) absent(patterns ...string) {
+	for _, e := range c.entries {
+		if allowed(patterns, e.path) {
+			c.fail(e.path, "is there, want it gone")
+		}
+	}
+}
+
+// noneBelow reports everything below folders. A folder may be a pattern.
+func (c *check) noneBelow(dirs ...string) { c.eachBelow(dirs, func(*entry) bool { return true }) }
+
+// foldersOnly reports everything below folders that is not a folder itself.
+func (c *check) foldersOnly(dirs ...string) {
+	c.eachBelow(dirs, func(e *entry) bool { return e.typ != vzdump.Dir })
+}
+
+func (c *check) eachBelow(dirs []string, bad func(*entry) bool) {
+	for _, e := range c.entries {
+		for _, dir := range dirs {
+			if inFolder(dir, e.path) && bad(e) {
+				c.fail(e.path, "%s below /%s, want nothing there", e.typ, dir)
+			}
+		}
+	}
+}
+
+// inFolder says whether name lies below a folder; elements of the folder's name
+// may hold wildcards.
+func inFolder(dir, name string) bool {
+	if !strings.ContainsAny(dir, `*?[\`) {
+		return len(name) > len(dir) && name[len(dir)] == '/' && name[:len(dir)] == dir
+	}
+	d, n := strings.Split(dir, "/"), strings.Split(name, "/")
+	if len(n) <= len(d) {
+		return false
+	}
+	ok, err := path.Match(dir, strings.Join(n[:len(d)], "/"))
+	return ok && err == nil
+}
+
+func checkMachineID(c *check) {
+	e := c.byPath["etc/machine-id"]
+	switch text := string(c.content["etc/machine-id"]); {
+	case e == nil:
+		c.fail("etc/machine-id", "is missing, want an empty file or \"uninitialized\": a missing one makes every start of a read-only guest a first boot")
+	case e.typ != vzdump.File:
+		c.fail(e.path, "is a %s, want a regular file", e.typ)
+	case regexp.MustCompile(`^[0-9a-f]{32}\s*$`).MatchString(text):
+		c.fail(e.path, "holds an id, want an empty file or \"uninitialized\": every guest would have this one")
+	case text != "" && text != "uninitialized\n":
+		c.fail(e.path, "holds %d bytes that are neither nothing nor \"uninitialized\\n\"", e.size)
+	case e.mode != 0o444 && e.mode != 0o644:
+		c.fail(e.path, "mode %04o, want 0444 or 0644", e.mode)
+	}
+}
+
+func checkDBusMachineID(c *check) {
+	if e := c.byPath["var/lib/dbus/machine-id"]; e != nil && (e.typ != vzdump.Symlink || e.link != "/etc/machine-id") {
+		c.fail(e.path, "is a %s, want nothing or a link to /etc/machine-id", e.typ)
+	}
+}
+
+func checkHostKeys(c *check) {
+	c.absent("etc/ssh/ssh_host_*")
+	if !c.packages()["openssh-server"] {
+		return
+	}
+	units := c.units()
+	for _, name := range units.enabledNames() {
+		if exec := strings.Join(units.load(name).all("Service", "ExecStart", "ExecStartPre"), "\n"); strings.Contains(exec, "ssh-keygen") {
+			return
+		}
+	}
+	c.fail("usr/sbin/sshd", "openssh-server is installed and no enabled unit calls ssh-keygen, want one: sshd does not start without host keys")
+}
+
+func checkPasswords(c *check) {
+	locked := func(f string) bool {
+		return strings.HasPrefix(f, "*") || strings.HasPrefix(f, "!") && !strings.Contains(f, "$")
+	}
+	if _, ok := c.text("etc/shadow"); !ok {
+		c.fail("etc/shadow", "is missing or too large, want it with every account locked")
+	}
+	c.eachLine("etc/shadow", func(n int, f []string) {
+		switch {
+		case len(f) < 2:
+			c.fail("etc/shadow", "line %d: %d field(s), want NAME:PASSWORD:...", n, len(f))
+		case f[1] == "":
+			c.fail("etc/shadow", "line %d: account %s has an empty password, want it locked", n, f[0])
+		case !locked(f[1]):
+			c.fail("etc/shadow", "line %d: account %s has a password, want it locked", n, f[0])
+		}
+	})
+	c.eachLine("etc/gshadow", func(n int, f []string) {
+		if len(f) > 1 && f[1] != "" && !locked(f[1]) {
+			c.fail("etc/gshadow", "line %d: group %s has a password, want none", n, f[0])
+		}
+	})
+	c.eachLine("etc/passwd", func(n int, f []string) {
+		if len(f) > 1 && f[1] != "x" && f[1] != "*" {
+			c.fail("etc/passwd", "line %d: account %s: field 2 is not x", n, f[0])
+		}
+		if len(f) > 2 && f[2] == "0" && f[0] != "root" {
+			c.fail("etc/passwd", "line %d: account %s has uid 0, want root alone to have it", n, f[0])
+		}
+	})
+}
+
+// eachLine calls visit with the number and colon-separated fields of each line.
+func (c *check) eachLine(name string, visit func(n int, fields []string)) {
+	text, _ := c.text(name)
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if line = strings.TrimRight(line, "\n"); line != "" {
+			visit(n, strings.Split(line, ":"))
+		}
+	}
+}
+
+func checkCredentials(c *check) {
+	for _, name := range []string{".docker", ".netrc", ".aws", ".azure", ".config", ".kube", ".gnupg", ".git-credentials", ".npmrc", ".pypirc", ".pgpass", ".my.cnf", ".vault-token", ".cloudflared"} {
+		c.absent("root/"+name, "home/*/"+name)
+	}
+	c.absent("etc/apt/auth.conf", "etc/apt/apt.conf.d/*proxy*", "etc/apt/apt.conf.d/*Proxy*")
+	c.noneBelow("etc/apt/auth.conf.d")
+}
+
+func checkSecrets(c *check) {
+	for _, s := range c.secrets {
+		if !allowed(c.opts.Allow.Secrets, s.path) {
+			c.fail(s.path, "line %d: %s", s.line, s.what)
+		}
+	}
+}
+
+func checkBuildNames(c *check) {
+	for _, s := range c.named {
+		c.fail(s.path, "line %d: the build machine's %q", s.line, s.what)
+	}
+}
+
+func checkHostName(c *check) {
+	text, _ := c.text("etc/hostname")
+	names := append([]string{"", "localhost", c.guestConfig().keys["hostname"]}, c.opts.Hostnames...)
+	if got := strings.TrimSpace(text); !slices.Contains(names, got) {
+		c.fail("etc/hostname", "%q, want localhost or the hostname of pct.conf (%q)", got, names[2])
+	}
+	c.absent("etc/mailname")
+	own := []string{"localhost", "ip6-localhost", "ip6-loopback", "localhost4", "localhost6", names[2]}
+	hosts, _ := c.text("etc/hosts")
+	n := 0
+	for line := range strings.Lines(hosts) {
+		n++
+		if strings.Contains(line, "--- BEGIN PVE ---") {
+			c.fail("etc/hosts", "line %d: a block of PVE's: this comes from a guest that ran", n)
+		}
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		if addr, err := netip.ParseAddr(f[0]); err != nil || !addr.IsLoopback() {
+			continue
+		}
+		for _, name := range f[1:] {
+			if !slices.Contains(own, name) {
+				c.fail("etc/hosts", "line %d: %s is called %q, want localhost only", n, f[0], name)
+			}
+		}
+	}
+}
+
+func checkResolvConf(c *check) {
+	e := c.byPath["etc/resolv.conf"]
+	if e == nil {
+		return
+	}
+	if e.typ == vzdump.Symlink {
+		if _, at := c.lookup(e.path); !strings.HasPrefix(at, "run/") && at != "run" {
+			c.fail(e.path, "link to %s, want an empty file or a link into /run", e.link)
+		}
+		return
+	}
+	for line := range strings.Lines(string(c.content[e.path])) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			c.fail(e.path, "names a resolver, want it empty: it is the workshop's")
+			return
+		}
+	}
+}
+
+func checkCron(c *check) {
+	fixed := regexp.MustCompile(`^\s*[0-9]+\s+\S+\s+\S+\s+\S+\s+\S+\s+\S`)
+	for _, e := range c.entries {
+		if e.path != "etc/crontab" && !inFolder("etc/cron.d", e.path) {
+			continue
+		}
+		n := 0
+		for line := range strings.Lines(string(c.content[e.path])) {
+			if n++; fixed.MatchString(line) {
+				c.fail(e.path, "line %d: a fixed minute, want */N, a random delay or a systemd timer with RandomizedDelaySec", n)
+			}
+		}
+	}
+}
+
+func checkLogs(c *check) {
+	c.eachBelow([]string{"var/log"}, func(e *entry) bool {
+		accounting := slices.Contains([]string{"var/log/wtmp", "var/log/btmp", "var/log/lastlog", "var/log/faillog"}, e.path)
+		return e.typ != vzdump.Dir && (!accounting || e.size > 0) || inFolder("var/log/journal", e.path)
+	})
+}
+
+// packages are the names that dpkg calls installed.
+func (c *check) packages() map[string]bool {
+	installed := map[string]bool{}
+	for _, p := range c.stanzas("var/lib/dpkg/status") {
+		if p["Status"] == "install ok installed" || p["Status"] == "hold ok installed" {
+			installed[p["Package"]] = true
+		}
+	}
+	return installed
+}
+
+// stanzas reads the first line of each field of a deb822 file.
+func (c *check) stanzas(name string) []map[string]string {
+	text, _ := c.text(name)
+	var all []map[string]string
+	cur := map[string]string{}
+	for line := range strings.Lines(text + "\n\n") {
+		line = strings.TrimRight(line, "\n")
+		if line == "" {
+			if len(cur) > 0 {
+				all = append(all, cur)
+				cur = map[string]string{}
+			}
+			continue
+		}
+		if key, value, ok := strings.Cut(line, ":"); ok && line[0] != ' ' && line[0] != '\t' && line[0] != '#' {
+			cur[key] = strings.TrimSpace(value)
+		}
+	}
+	return all
+}
+
+func checkPackages(c *check) {
+	const status = "var/lib/dpkg/status"
+	if _, ok := c.text(status); !ok {
+		c.fail(status, "is missing or too large, want dpkg's record of what is installed")
+		return
+	}
+	for _, p := range c.stanzas(status) {
+		switch s := p["Status"]; s {
+		case "install ok installed", "hold ok installed", "deinstall ok config-files", "deinstall ok not-installed", "purge ok not-installed":
+		default:
+			c.fail(status, "package %s is %q, want \"install ok installed\"", p["Package"], s)
+		}
+		if t := p["Triggers-Pending"] + p["Triggers-Awaited"]; t != "" {
+			c.fail(status, "package %s has triggers to run: %s", p["Package"], t)
+		}
+	}
+	if text, _ := c.text("var/lib/dpkg/triggers/Unincorp"); strings.TrimSpace(text) != "" {
+		c.fail("var/lib/dpkg/triggers/Unincorp", "triggers that nobody ran")
+	}
+}
+
+func checkGuards(c *check) {
+	c.absent("usr/sbin/policy-rc.d", "sbin/*.REAL", "usr/sbin/*.REAL")
+	text, _ := c.text("var/lib/dpkg/diversions")
+	for line := range strings.Lines(text) {
+		switch path.Base(strings.TrimSpace(line)) {
+		case "start-stop-daemon", "init", "initctl", "invoke-rc.d":
+			c.fail("var/lib/dpkg/diversions", "%s is diverted: services do not start", strings.TrimSpace(line))
+		}
+	}
+}
+
+func checkScratch(c *check) {
+	c.eachBelow([]string{"tmp", "var/tmp", "run"}, func(e *entry) bool { return e.path != "run/lock" || e.typ != vzdump.Dir })
+}
+
+func checkHomes(c *check) {
+	for _, name := range []string{
+		".*history", ".lesshst", ".viminfo", ".wget-hsts", ".cache", ".local", ".ansible", ".selected_editor",
+		".sudo_as_admin_successful", ".lastlogin", ".Xauthority", ".dbshell", ".recently-used", "snap",
+	} {
+		c.absent("root/"+name, "home/*/"+name)
+	}
+}
+
+// aptSource is one source, of either form of sources.list(5).
+type aptSource struct {
+	path, uri, signedBy string
+	trusted             bool
+}
+
+func (c *check) aptSources() []aptSource {
+	var all []aptSource
+	oneLine := regexp.MustCompile(`(?m)^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s+)?(\S+)`)
+	for _, e := range c.entries {
+		switch text := string(c.content[e.path]); {
+		case e.path == "etc/apt/sources.list", inFolder("etc/apt/sources.list.d", e.path) && strings.HasSuffix(e.path, ".list"):
+			for _, m := range oneLine.FindAllStringSubmatch(text, -1) {
+				s := aptSource{path: e.path, uri: m[2]}
+				for opt := range strings.FieldsSeq(m[1]) {
+					key, value, _ := strings.Cut(opt, "=")
+					switch key {
+					case "signed-by":
+						s.signedBy = value
+					case "trusted":
+						s.trusted = value == "yes"
+					}
+				}
+				all = append(all, s)
+			}
+		case inFolder("etc/apt/sources.list.d", e.path) && strings.HasSuffix(e.path, ".sources"):
+			for _, p := range c.stanzas(e.path) {
+				signed := p["Signed-By"]
+				if _, there := p["Signed-By"]; there && signed == "" {
+					signed = "(in place)"
+				}
+				for uri := range strings.FieldsSeq(p["URIs"]) {
+					if p["Enabled"] != "no" {
+						all = append(all, aptSource{e.path, uri, signed, p["Trusted"] == "yes"})
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func checkAptSources(c *check) {
+	sources := c.aptSources()
+	if len(sources) == 0 && c.packages()["apt"] {
+		c.fail("etc/apt/sources.list", "apt has no source, want one: the guest gets no updates")
+	}
+	for _, s := range sources {
+		u, err := url.Parse(s.uri)
+		if err != nil {
+			c.fail(s.path, "source is no URL")
+			continue
+		}
+		host := u.Hostname()
+		addr, addrErr := netip.ParseAddr(host)
+		switch {
+		case u.Scheme != "http" && u.Scheme != "https":
+			c.fail(s.path, "source with scheme %q, want http or https: a guest cannot reach it", u.Scheme)
+		case host == "localhost" || addrErr == nil && addr.IsLoopback():
+			c.fail(s.path, "source on %s: a guest cannot reach it", host)
+		case strings.HasPrefix(host, "snapshot."):
+			c.fail(s.path, "source is a snapshot: it never has updates")
+		}
+		if s.trusted {
+			c.fail(s.path, "source is trusted without a signature")
+		} else if s.signedBy == "" {
+			c.fail(s.path, "source has no signed-by: every key that apt knows may sign it")
+		}
+	}
+}
+
+func checkEditors(c *check) {
+	c.noneBelow("var/crash", "var/lib/systemd/coredump")
+	patterns := []string{
+		"*~", "#*#", ".*.sw[op]", "*.orig", "core.[0-9]*", "*.dpkg-old", "*.dpkg-new", "*.dpkg-dist", "*.dpkg-tmp", "*.dpkg-bak",
+		"*.ucf-old", "*.ucf-new", "*.ucf-dist",
+	}
+	for _, e := range c.entries {
+		for _, dir := range []string{"boot", "etc", "home", "opt", "root", "srv", "usr/local", "var"} {
+			if e.typ == vzdump.File && inFolder(dir, e.path) && allowed(patterns, path.Base(e.path)) {
+				c.fail(e.path, "an editor's or dpkg's leftover, or a core dump")
+			}
+		}
+	}
+}

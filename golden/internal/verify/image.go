@@ -1,0 +1,262 @@
+package verify
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // dpkg records MD5; it is compared with what dpkg wrote, not trusted
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+const (
+	// maxIndexBytes bounds the index: names, links and a fixed part for each
+	// member. It is enough for 120,000 members of ordinary names.
+	maxIndexBytes = 28 << 20
+	// entryBytes is what one member costs besides its texts.
+	entryBytes = 176
+	// maxKeptBytes bounds the content that is kept for the rules.
+	maxKeptBytes = 16 << 20
+	// maxKeptFile is the largest file that is kept; dpkg's status is larger
+	// than any other file that a rule reads.
+	maxKeptFile = 8 << 20
+	// maxScanned is the largest file that is searched for secrets: what people
+	// leave behind is small, and programs hold too much that looks like keys.
+	maxScanned = 512 << 10
+)
+
+// entry is what the index keeps of one member.
+type entry struct {
+	path   string
+	link   string
+	typ    vzdump.Type
+	mode   uint32
+	uid    int
+	gid    int
+	size   int64
+	mtime  time.Time
+	odd    vzdump.Oddity
+	hashed bool
+	md5    [md5.Size]byte
+	xattrs map[string]string
+	node   [2]int64 // major, minor
+}
+
+// image is what one pass over an archive leaves in memory.
+type image struct {
+	name    string
+	facts   vzdump.Facts
+	sha256  string
+	entries []*entry
+	byPath  map[string]*entry // the first of each path: the one that restore keeps
+	content map[string][]byte
+	elves   []binary
+	secrets []secret
+	named   []secret // hits of build names
+}
+
+// collect reads the archive to its end.
+func collect(ctx context.Context, r io.Reader, name string, opts Options) (*image, error) {
+	img := &image{name: name, byPath: map[string]*entry{}, content: map[string][]byte{}}
+	sum := sha256.New()
+	src := io.TeeReader(&contextReader{ctx: ctx, r: r}, sum)
+	zr, err := vzdump.NewReader(src, vzdump.Limits{Entries: maxIndexBytes / entryBytes})
+	if err != nil {
+		return nil, err
+	}
+	defer zr.Close()
+	buf := make([]byte, headBytes)
+	index, kept := 0, 0
+	for {
+		m, err := zr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		e := &entry{
+			path: m.Path, link: m.Link, typ: m.Type, mode: m.Mode, uid: m.UID, gid: m.GID, size: m.Size,
+			mtime: m.ModTime, odd: m.Odd, xattrs: m.Xattrs, node: [2]int64{m.DevMajor, m.DevMinor},
+		}
+		index += entryBytes + len(e.path) + len(e.link)
+		for k, v := range m.Xattrs {
+			index += len(k) + len(v)
+		}
+		if index > maxIndexBytes {
+			return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: names of members take more than %d MiB", vzdump.ErrLimit, maxIndexBytes>>20),
+				"a golden has some thousand members; this archive cannot be checked in bounded memory")
+		}
+		img.entries = append(img.entries, e)
+		if _, ok := img.byPath[e.path]; !ok {
+			img.byPath[e.path] = e
+		}
+		if e.typ != vzdump.File {
+			continue
+		}
+		data, err := img.read(zr, e, buf, opts)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil && img.content[e.path] == nil {
+			if kept += len(data); kept > maxKeptBytes {
+				return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: settings and package data take more than %d MiB", vzdump.ErrLimit, maxKeptBytes>>20),
+					"this archive cannot be checked in bounded memory")
+			}
+			img.content[e.path] = append([]byte{}, data...)
+		}
+	}
+	img.facts = zr.Facts()
+	img.sha256 = hex.EncodeToString(sum.Sum(nil))
+	return img, nil
+}
+
+// read takes one file's content from the stream: its MD5, what ELF, secret and
+// name checks need of it, and the content itself where a rule looks into it.
+func (img *image) read(r io.Reader, e *entry, buf []byte, opts Options) ([]byte, error) {
+	n, err := io.ReadFull(r, buf[:min(int64(len(buf)), e.size)])
+	if err != nil && e.size > 0 {
+		return nil, err
+	}
+	head := buf[:n]
+	hash := md5.New() //nolint:gosec // see the import
+	hash.Write(head)
+	tail := &dynamicTap{at: int64(n)}
+	isELF := strings.HasPrefix(string(head[:min(4, n)]), "\x7fELF")
+	if isELF {
+		tail.want(head)
+	}
+	if _, err := io.Copy(io.MultiWriter(hash, tail), r); err != nil {
+		return nil, err
+	}
+	hash.Sum(e.md5[:0])
+	e.hashed = true
+	switch {
+	case isELF:
+		img.elves = append(img.elves, readELF(e.path, head, tail))
+	case e.size <= maxScanned:
+		img.secrets = append(img.secrets, scanSecrets(e.path, head)...)
+		img.named = append(img.named, scanNames(e.path, head, opts.BuildNames)...)
+	}
+	if e.size <= int64(len(buf)) && e.size <= maxKeptFile && wanted(e.path, e.size) {
+		return head, nil
+	}
+	return nil, nil
+}
+
+// wanted says whether a rule looks into the file.
+func wanted(name string, size int64) bool {
+	switch {
+	case name == "var/lib/dpkg/status", name == "var/lib/dpkg/diversions", name == "var/lib/dpkg/triggers/Unincorp", name == "usr/lib/os-release":
+		return true
+	case size > 256<<10:
+		return false
+	case strings.HasPrefix(name, "etc/ssl/"), strings.HasPrefix(name, "etc/ca-certificates/"):
+		return false
+	case strings.HasPrefix(name, "etc/"):
+		return true
+	case strings.HasPrefix(name, "var/lib/dpkg/info/"):
+		return strings.HasSuffix(name, ".md5sums")
+	}
+	return strings.Contains(name, "lib/systemd/system/") || strings.Contains(name, "lib/systemd/system-preset/")
+}
+
+// contextReader ends the stream when the context is done.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // lives for one call of collect, as the reader does
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// lookup finds what a path leads to, through links in any of its elements, as
+// inside the guest. The second result is where that is; nil means nothing, or
+// a loop.
+func (img *image) lookup(name string) (*entry, string) {
+	at := "."
+	rest := strings.Split(strings.Trim(name, "/"), "/")
+	for hops := 0; len(rest) > 0; {
+		elem := rest[0]
+		rest = rest[1:]
+		switch elem {
+		case "", ".":
+			continue
+		case "..":
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, elem)
+		e := img.byPath[next]
+		// A folder without a member is implied: the guest configuration comes
+		// before the folders that it lies in.
+		if e == nil || e.typ != vzdump.Symlink {
+			at = next
+			continue
+		}
+		if hops++; hops > 40 { // the kernel's own limit
+			return nil, next
+		}
+		if strings.HasPrefix(e.link, "/") {
+			at = "."
+		}
+		rest = append(strings.Split(strings.Trim(e.link, "/"), "/"), rest...)
+	}
+	e := img.byPath[at]
+	if e != nil && e.typ == vzdump.Link {
+		if target := img.byPath[e.link]; target != nil {
+			return target, e.link
+		}
+	}
+	return e, at
+}
+
+// text returns the kept content of what a path leads to.
+func (img *image) text(name string) (string, bool) {
+	_, at := img.lookup(name)
+	data, ok := img.content[at]
+	return string(data), ok
+}
+
+// below lists the members below a folder, in the order of the archive.
+func (img *image) below(dir string) []*entry {
+	var found []*entry
+	for _, e := range img.entries {
+		if strings.HasPrefix(e.path, dir) && len(e.path) > len(dir) && e.path[len(dir)] == '/' {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// allowed says whether a path is on a list of exceptions; see [Allow].
+func allowed(list []string, name string) bool {
+	for _, pattern := range list {
+		pattern = strings.TrimPrefix(pattern, "/")
+		if strings.HasSuffix(pattern, "/") && strings.HasPrefix(name, pattern) {
+			return true
+		}
+		if pattern == name {
+			return true
+		}
+		// Almost no name is on a list; the letters before the first wildcard say so.
+		if wild := strings.IndexAny(pattern, `*?[\`); wild < 0 || !strings.HasPrefix(name, pattern[:wild]) {
+			continue
+		}
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,114 @@
+package verify
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+)
+
+// secret is a place where something was found that must not be there. It never
+// holds the thing itself.
+type secret struct {
+	path string
+	line int
+	what string
+}
+
+// secretKind is one sort of secret. mark is a text that all of them have; it is
+// looked for first, because it is two orders faster than the expression.
+type secretKind struct {
+	mark, what string
+	form       *regexp.Regexp
+	settings   bool // only in the places of settings: elsewhere it is an example
+}
+
+func secretKinds() []secretKind {
+	return []secretKind{
+		// The body must follow: programs that read keys hold the first line.
+		{mark: "PRIVATE KEY-----", what: "a private key", form: privateKey},
+		{mark: "fgt_", what: "a token of the local API", form: guestToken},
+		{mark: "ghp_", what: "a GitHub token", form: githubToken},
+		{mark: "gho_", what: "a GitHub token", form: githubToken},
+		{mark: "ghs_", what: "a GitHub token", form: githubToken},
+		{mark: "github_pat_", what: "a GitHub token", form: githubToken},
+		{mark: "glpat-", what: "a GitLab token", form: gitlabToken},
+		{mark: "dckr_pat_", what: "a Docker Hub token", form: dockerToken},
+		{mark: "AKIA", what: "an AWS access key", form: awsKey, settings: true},
+		{mark: "xox", what: "a Slack token", form: slackToken},
+		{mark: `"auth"`, what: "a registry login", form: dockerAuth},
+		{mark: "://", what: "a login in a URL", form: urlLogin, settings: true},
+	}
+}
+
+var (
+	privateKey  = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\n|\s)+(?:[A-Za-z-]+: [^\n]*\n|\s)*[A-Za-z0-9+/]{40}`)
+	guestToken  = regexp.MustCompile(`\bfgt_[0-9]{3,9}_[0-9A-Za-z]{49}\b`)
+	githubToken = regexp.MustCompile(`\b(?:gh[pousr]_[0-9A-Za-z]{36}|github_pat_[0-9A-Za-z_]{60,})\b`)
+	gitlabToken = regexp.MustCompile(`\bglpat-[0-9A-Za-z_-]{20,}`)
+	dockerToken = regexp.MustCompile(`\bdckr_pat_[0-9A-Za-z_-]{20,}`)
+	awsKey      = regexp.MustCompile(`\bAKIA[0-9A-Z]{16}\b`)
+	slackToken  = regexp.MustCompile(`\bxox[abprs]-[0-9A-Za-z-]{20,}`)
+	dockerAuth  = regexp.MustCompile(`"auth"\s*:\s*"[A-Za-z0-9+/]{8,}={0,2}"`)
+	urlLogin    = regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/:@"'<>${}%*]{1,64}:[^\s/@"'<>${}*]{3,128}@[A-Za-z0-9.-]{2,}`)
+)
+
+// settingsPlace says whether a file is where people put settings, not where
+// packages put code and examples.
+func settingsPlace(name string) bool {
+	for _, dir := range []string{"etc/", "root/", "home/", "var/", "opt/", "srv/", "usr/local/"} {
+		if strings.HasPrefix(name, dir) {
+			return !strings.HasPrefix(name, "var/lib/dpkg/") && !strings.HasPrefix(name, "var/cache/debconf/")
+		}
+	}
+	return false
+}
+
+func scanSecrets(name string, data []byte) []secret {
+	var found []secret
+	for _, kind := range secretKinds() {
+		if kind.settings && !settingsPlace(name) || !bytes.Contains(data, []byte(kind.mark)) {
+			continue
+		}
+		if at := kind.form.FindIndex(data); at != nil {
+			found = append(found, secret{name, 1 + bytes.Count(data[:at[0]], []byte{'\n'}), kind.what})
+		}
+	}
+	return found
+}
+
+// scanNames looks for the build machine's names. A name must stand alone: "vm"
+// is no hit in "kvm".
+func scanNames(name string, data []byte, names []string) []secret {
+	if !settingsPlace(name) {
+		return nil
+	}
+	var found []secret
+	for _, text := range names {
+		if at := standingAlone(data, text); at >= 0 {
+			found = append(found, secret{name, 1 + bytes.Count(data[:at], []byte{'\n'}), text})
+		}
+	}
+	return found
+}
+
+func standingAlone(data []byte, text string) int {
+	if text == "" {
+		return -1
+	}
+	for from := 0; ; {
+		at := bytes.Index(data[from:], []byte(text))
+		if at < 0 {
+			return -1
+		}
+		at += from
+		end := at + len(text)
+		if (at == 0 || !wordByte(data[at-1])) && (end == len(data) || !wordByte(data[end])) {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+func wordByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_'
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/golden/internal/seal"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/progress"
 )
@@ -90,14 +91,14 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err
 func (w *workshop) lay(s Settings) ([]stage.File, error) {
 	files := []stage.File{}
 	for _, img := range w.images {
-		files = append(files, stage.File{Path: strings.TrimPrefix(preload.Dir, "/") + "/" + img.File, Mode: 0o644, Source: img.Path})
+		files = append(files, stage.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + img.File, Mode: 0o644, Source: img.Path})
 	}
 	if len(files) > 0 {
 		index, err := preload.Index(w.images)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, stage.File{Path: strings.TrimPrefix(preload.Dir, "/") + "/" + preload.IndexName, Mode: 0o644, Data: index})
+		files = append(files, stage.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + contract.PreloadIndex, Mode: 0o644, Data: index})
 	}
 	return w.plan.Overlay(w.base.Root, stage.Ours{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, Excludes: s.Excludes})
 }

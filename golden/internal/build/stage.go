@@ -70,7 +70,7 @@ func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err e
 		return fmt.Errorf("finish root: %w", err)
 	}
 	st.Done("done", root)
-	return nil
+	return stage.Cache{Dir: s.Cache}.Trim()
 }
 
 func checkEmpty(root string) error {

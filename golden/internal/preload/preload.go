@@ -29,13 +29,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
-)
-
-// Dir is where the images are in the guest, with the index beside them.
-const (
-	Dir       = "/usr/lib/felhom/images"
-	IndexName = "index.json"
 )
 
 // maxMember bounds one member of an OCI archive that is unpacked.
@@ -52,17 +47,25 @@ type Image struct {
 	Reference      string `json:"reference"`
 	ConfigDigest   string `json:"config_digest"`
 	ManifestDigest string `json:"manifest_digest,omitempty"` // as in its registry; "" when the archive did not keep it
-	File           string `json:"file"`                      // base name in Dir
+	File           string `json:"file"`                      // base name in contract.PreloadDir
 
 	Path string `json:"-"` // the archive on this machine
 }
 
-// Index is the index of images as it lies in the guest.
+// Index is the index of images as it lies in the guest. What the guest's parser
+// would refuse is refused here.
 func Index(images []Image) ([]byte, error) {
 	data, err := json.MarshalIndent(struct {
 		Images []Image `json:"images"`
 	}{images}, "", "  ")
-	return append(data, '\n'), err
+	if err != nil {
+		return nil, fmt.Errorf("write index of images: %w", err)
+	}
+	data = append(data, '\n')
+	if _, err := contract.ParsePreload(data); err != nil {
+		return nil, exit.With(exit.Refused, fmt.Errorf("write index of images: %w", err))
+	}
+	return data, nil
 }
 
 // Fetch gives want's image as a Docker archive in cache, which is used again

@@ -123,9 +123,12 @@ func TestFetch(t *testing.T) {
 			}
 		})
 	}
-	index, err := Index([]Image{{Reference: "a:1", ConfigDigest: "sha256:c", File: "x.tar", Path: "/secret"}})
+	index, err := Index([]Image{{Reference: "a.example/a:1", ConfigDigest: config.String(), File: "x.tar", Path: "/secret"}})
 	if err != nil || !json.Valid(index) || bytes.Contains(index, []byte("secret")) {
 		t.Errorf("index: %s %v", index, err)
+	}
+	if _, err := Index([]Image{{Reference: "a:1", ConfigDigest: "sha256:c", File: "x.tar"}}); exit.Of(err) != exit.Refused {
+		t.Errorf("an index the guest cannot read: want refused, found %v", err)
 	}
 }
 

@@ -55,6 +55,9 @@ func check(d *decoder, r *Recipe) {
 	checkUnits(d, r.Units)
 	checkImages(d, r)
 	checkGuest(d, r.Guest)
+	if len(d.findings) == 0 {
+		checkConfig(d, r)
+	}
 	for name, list := range map[string][]string{"allow.set_id": r.Allow.SetID, "allow.world_writable": r.Allow.WorldWritable, "allow.capabilities": r.Allow.Capabilities} {
 		for i, p := range list {
 			guestPath(d, index(name, i), p)

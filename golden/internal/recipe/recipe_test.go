@@ -116,6 +116,8 @@ func TestParseRefuses(t *testing.T) {
 		{"fixed mac", "guest: {net0: 'name=eth0,hwaddr=AA:BB:CC:00:11:22'}\n", "guest.net0: want no hwaddr"},
 		{"tag", "guest: {tags: ['A']}\n", "guest.tags[0]: want a tag"},
 		{"features in two lines", "guest: {features: \"a\\nb\"}\n", "guest.features: want one line"},
+		{"net0 grammar", "guest: {net0: 'name=eth0,bridge=vmbr0,ip=nonsense'}\n", "guest.net0: "},
+		{"features grammar", "guest: {features: 'nestin=1'}\n", "guest.features: "},
 		{"allow", "allow: {set_id: [usr/bin/su]}\n", "allow.set_id[0]: want an absolute path"},
 		{"compression", "output: {compression: best}\n", "output.compression: want fast or release"},
 		{"profile", "output: {profile: tiny}\n", "output.profile: want full or pruned"},
@@ -148,6 +150,21 @@ func TestParseFindsAllInOrder(t *testing.T) {
 	}
 	want := []string{"golden.yaml:2:8 suite", "golden.yaml:4:9 guest.vmid", "golden.yaml:5:3 guest.memroy", "golden.yaml:6:19 output.profile"}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	r, err := Parse("x", []byte("guest: {tags: [b, a], cores: 0, description: 'one: two'}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "#one%3A two\narch: amd64\nfeatures: keyctl=1,nesting=1\nhostname: golden\nmemory: 2048\nnet0: name=eth0,bridge=vmbr0,ip=dhcp,type=veth\nonboot: 1\nostype: debian\nrootfs: local-lvm:vm-9100-disk-0,size=8G\nswap: 512\ntags: a;b\nunprivileged: 1\n"
+	if diff := cmp.Diff(want, string(c.Format())); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -125,8 +125,13 @@ func (c *Client) pullFault(ctx context.Context, op string, err error) error {
 	return &FaultError{Op: op, Kind: kind, Err: &textError{text: text(err), cause: err}}
 }
 
-// Load puts the images of a docker archive into the store.
-func (c *Client) Load(ctx context.Context, archive io.Reader) (err error) {
+// Load puts the images of the docker archive at path into the store.
+func (c *Client) Load(ctx context.Context, path string) (err error) {
+	archive, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("load image archive: %w", err)
+	}
+	defer func() { err = errors.Join(err, archive.Close()) }()
 	resp, err := c.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
 	if err != nil {
 		return c.fault("load image archive", err)

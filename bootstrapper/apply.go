@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// reportsLimit bounds how long the end of a run waits for reports under way.
+const reportsLimit = 2 * time.Second
+
+func apply(ctx context.Context, o applyOptions, _, stderr io.Writer) (err error) {
+	lockPath := filepath.Join(o.root, record.LockFile)
+	release, err := record.Lock(lockPath)
+	if held, ok := errors.AsType[*record.HeldError](err); ok {
+		return exit.WithHint(exit.NotReady, held, "wait for it: "+program+" status --wait")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+
+	engine, err := docker.New(o.dockerHost)
+	if err != nil {
+		return exit.With(exit.Misuse, err)
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+
+	t := newTalk(stderr, rand.Text()[:16])
+	started := time.Now()
+	out, runErr := bootstrap.Run(ctx, bootstrap.Options{
+		Root: o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
+		EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait,
+		Connected: func(host *hostapi.Client) {
+			// Reports outlive an interrupt: the last one tells of it.
+			t.reportTo(hostapi.NewReporter(context.WithoutCancel(ctx), host, t.run, version))
+		},
+	}, engine, t)
+	result := resultOf(t.run, started, out, runErr)
+	t.finish(result)
+	return errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
+}
+
+// resultOf gives the record of a run.
+func resultOf(id string, started time.Time, out bootstrap.Outcomes, err error) record.Result {
+	code := exit.Of(err)
+	r := record.Result{
+		Run: id, Program: version, Started: started.UTC(), Finished: time.Now().UTC(), ExitCode: int(code), Class: code.String(),
+		Result: string(weightiest(out.Steps)), Image: out.Image, ImageID: out.ImageID, Container: out.Container, Steps: []record.Step{},
+	}
+	if err != nil {
+		r.Message, r.Hint = err.Error(), exit.HintOf(err)
+	}
+	for _, s := range out.Steps {
+		r.Steps = append(r.Steps, record.Step{
+			Step: string(s.Step), Result: string(s.Outcome), Message: s.Message, Hint: s.Hint,
+			DurationMS: float64(s.Duration.Microseconds()) / 1000,
+		})
+	}
+	return r
+}
+
+func weightiest(steps []bootstrap.StepResult) bootstrap.Outcome {
+	order := []bootstrap.Outcome{bootstrap.Unchanged, bootstrap.Changed, bootstrap.Repaired, bootstrap.Degraded, bootstrap.Failed}
+	most := 0
+	for _, s := range steps {
+		for i, o := range order {
+			if s.Outcome == o {
+				most = max(most, i)
+			}
+		}
+	}
+	return order[most]
+}
+
+// validate checks one file as apply would. Findings go to stderr.
+func validate(root, file string, stderr io.Writer) error {
+	if file == "" {
+		file = filepath.Join(root, bootstrap.MountDir, bootstrap.ConfigFile)
+	}
+	_, warnings, err := bootstrap.Check(file)
+	for _, w := range warnings {
+		_, _ = fmt.Fprintf(stderr, "%s: warning: %s\n", program, w) // nowhere left to report to
+	}
+	return err
+}
+
+func stateOf(r bootstrap.StepResult) (contract.State, contract.Result) {
+	switch r.Outcome {
+	case bootstrap.Failed:
+		return contract.StateFailed, contract.ResultNone
+	case bootstrap.Degraded:
+		return contract.StateDegraded, contract.ResultNone
+	}
+	return contract.StateDone, contract.Result(r.Outcome)
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+const program = "felhom-controller-bootstrap"
+
+const exitText = `EXIT CODES: 0 done; 1 failed; 2 misuse; 3 input refused; 4 verification failed;
+   5 not ready, a later run may succeed; 130 interrupted`
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = exit.With(exit.Interrupted, err)
+	}
+	return int(exit.Print(stderr, program, err))
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:            program,
+		Usage:           "turn the bootstrap.json of this guest's config mount into a running controller",
+		Description:     exitText,
+		Version:         version,
+		HideVersion:     true,
+		HideHelpCommand: true,
+		Writer:          stdout,
+		ErrWriter:       stderr,
+		ExitErrHandler:  func(*cli.Context, error) {}, // only main exits
+		OnUsageError:    usageError,
+		Action: func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return exit.WithHint(exit.Misuse, errors.New("no command given"), "run "+program+" --help")
+			}
+			return exit.WithHint(exit.Misuse, fmt.Errorf("unknown command %q", c.Args().First()), "run "+program+" --help")
+		},
+		Commands: []*cli.Command{applyCommand(stdout, stderr), validateCommand(stderr), statusCommand(stdout), versionCommand(stdout)},
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = usageError
+		c.HideHelpCommand = true
+	}
+	return app
+}
+
+func usageError(_ *cli.Context, err error, _ bool) error {
+	return exit.WithHint(exit.Misuse, err, "run "+program+" --help, or with the command's name before --help")
+}
+
+func noArguments(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return exit.WithHint(exit.Misuse, fmt.Errorf("%s takes no argument, found %q", c.Command.Name, c.Args().First()),
+			"run "+program+" "+c.Command.Name+" --help")
+	}
+	return nil
+}
+
+func rootFlag(to *string) cli.Flag {
+	return &cli.StringFlag{Name: "root", Value: "/", Usage: "folder that every path is under", Destination: to}
+}
+
+func cleanRoot(root string) (string, error) {
+	if root == "" {
+		return "", exit.WithHint(exit.Misuse, errors.New("--root is empty"), "leave it out for /")
+	}
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return "", exit.With(exit.Misuse, fmt.Errorf("--root: %w", err))
+	}
+	return abs, nil
+}
+
+func applyCommand(stdout, stderr io.Writer) *cli.Command {
+	var o applyOptions
+	return &cli.Command{
+		Name:  "apply",
+		Usage: "bring the controller up, or find that nothing is to be done",
+		Description: `Safe to repeat: a second run changes nothing.
+
+EXAMPLE: ` + program + ` apply
+
+` + exitText,
+		Flags: []cli.Flag{
+			rootFlag(&o.root),
+			&cli.StringFlag{Name: "docker-host", Usage: "engine, unix://PATH", DefaultText: "unix://ROOT/run/docker.sock", Destination: &o.dockerHost},
+			&cli.DurationFlag{Name: "engine-wait", Value: 90 * time.Second, Usage: "how long to wait for the engine", Destination: &o.engineWait},
+			&cli.DurationFlag{Name: "pull-patience", Value: 5 * time.Minute, Usage: "how long a pull may go without progress", Destination: &o.pullPatience},
+			&cli.DurationFlag{Name: "ready-wait", Value: 2 * time.Minute, Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			return apply(c.Context, o, stdout, stderr)
+		},
+	}
+}
+
+type applyOptions struct {
+	root, dockerHost                    string
+	engineWait, pullPatience, readyWait time.Duration
+}
+
+func (o *applyOptions) check() (err error) {
+	if o.root, err = cleanRoot(o.root); err != nil {
+		return err
+	}
+	if o.dockerHost == "" {
+		o.dockerHost = "unix://" + filepath.Join(o.root, bootstrap.EngineSocket)
+	}
+	if path, ok := strings.CutPrefix(o.dockerHost, "unix://"); !ok || !filepath.IsAbs(path) {
+		return exit.WithHint(exit.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
+			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
+	}
+	for name, d := range map[string]time.Duration{"engine-wait": o.engineWait, "pull-patience": o.pullPatience, "ready-wait": o.readyWait} {
+		if d <= 0 {
+			return exit.WithHint(exit.Misuse, fmt.Errorf("--%s is %s, wanted more than 0", name, d), "write a time such as 90s or 5m")
+		}
+	}
+	return nil
+}
+
+func validateCommand(stderr io.Writer) *cli.Command {
+	var root string
+	return &cli.Command{
+		Name:      "validate",
+		Usage:     "check a bootstrap.json and print all findings to stderr",
+		ArgsUsage: "[FILE]",
+		Description: `Without FILE the one in the config mount.
+
+EXAMPLE: ` + program + ` validate bootstrap.json
+
+` + exitText,
+		Flags: []cli.Flag{rootFlag(&root)},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return exit.WithHint(exit.Misuse, fmt.Errorf("validate takes one file, found %d", c.NArg()), "run it once for each file")
+			}
+			root, err := cleanRoot(root)
+			if err != nil {
+				return err
+			}
+			return validate(root, c.Args().First(), stderr)
+		},
+	}
+}
+
+func statusCommand(stdout io.Writer) *cli.Command {
+	var o statusOptions
+	return &cli.Command{
+		Name:  "status",
+		Usage: "show how the last run ended, and exit as it did",
+		Description: `Exits with the code of the recorded run, and with 5 when there is none yet.
+
+EXAMPLE: ` + program + ` status --wait --timeout 5m
+
+` + exitText,
+		Flags: []cli.Flag{
+			rootFlag(&o.root),
+			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
+			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
+			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
+		},
+		Action: func(c *cli.Context) (err error) {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			if c.IsSet("timeout") && !o.wait {
+				return exit.WithHint(exit.Misuse, errors.New("--timeout without --wait"), "add --wait, or leave --timeout out")
+			}
+			if o.timeout <= 0 {
+				return exit.WithHint(exit.Misuse, fmt.Errorf("--timeout is %s, wanted more than 0", o.timeout), "write a time such as 90s or 5m")
+			}
+			if o.root, err = cleanRoot(o.root); err != nil {
+				return err
+			}
+			return status(c.Context, o, stdout)
+		},
+	}
+}
+
+func versionCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "print the version",
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(stdout, program, version)
+			return err
+		},
+	}
+}

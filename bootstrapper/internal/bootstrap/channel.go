@@ -1,0 +1,59 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pin"
+)
+
+// Host is the local API as the channel step needs it.
+type Host interface {
+	// Guest asks who the host takes us for. A *pin.MismatchError and a
+	// *hostapi.StatusError of 401 or 403 are final.
+	Guest(ctx context.Context) (contract.Guest, error)
+}
+
+// channelStep proves the host before any secret but its own token is used.
+type channelStep struct {
+	host     Host
+	endpoint string
+	guestID  int // 0: not known
+}
+
+func (s channelStep) run(ctx context.Context) (outcome, error) {
+	me, err := s.host.Guest(ctx)
+	if mismatch, ok := errors.AsType[*pin.MismatchError](err); ok {
+		return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
+			"somebody else answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount anew (felhom-agentd guest add VMID)")
+	}
+	if status, ok := errors.AsType[*hostapi.StatusError](err); ok {
+		switch status.Code {
+		case 401:
+			return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, status),
+				"the host does not know the token in bootstrap.json: on the host, felhom-agentd guest add VMID writes a new one")
+		case 403:
+			return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, status),
+				"the token is another guest's: on the host, check which folder is mounted into this guest")
+		}
+	}
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return outcome{}, err
+		}
+		return outcome{
+			Degraded, fmt.Sprintf("the host cannot be reached, going on without it: %v", err),
+			"check that felhom-agentd runs on the host and that its address and port are open to this guest",
+		}, nil
+	}
+	if s.guestID != 0 && me.Guest != s.guestID {
+		return outcome{}, exit.WithHint(exit.Verification,
+			fmt.Errorf("local API at %s: the host takes this guest for %d, bootstrap.json says guest_id %d", s.endpoint, me.Guest, s.guestID),
+			"on the host, check which folder is mounted into this guest")
+	}
+	return outcome{Outcome: Unchanged, Message: fmt.Sprintf("host knows us as guest %d", me.Guest)}, nil
+}

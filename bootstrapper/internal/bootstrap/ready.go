@@ -1,0 +1,180 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// inspector is the engine as the ready step needs it, beside going back.
+type inspector interface {
+	containers
+	Logs(ctx context.Context, id string, lines int) (string, error)
+}
+
+// How a container without a health test is judged, and one that keeps ending.
+const (
+	// stableFor is longer than the step of the engine's restart backoff that
+	// follows a container's third death.
+	stableFor = 4 * time.Second
+	// deathsAllowed: one death may be a race with something that starts beside.
+	deathsAllowed = 2
+	// lookAgain catches what a lost event would have told.
+	lookAgain = 5 * time.Second
+	logLines  = 20
+)
+
+// readyStep waits until the controller is ready, and goes back to the one
+// before where it does not become so.
+type readyStep struct {
+	engine inspector
+	name   string
+	now    running
+	limit  time.Duration
+	stable time.Duration // stableFor where zero
+	scrub  func(string) string
+}
+
+func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) {
+	if s.stable == 0 {
+		s.stable = stableFor
+	}
+	waited, why, err := s.wait(ctx, note)
+	if err != nil {
+		return outcome{}, err
+	}
+	if why != "" {
+		return outcome{}, s.notReady(ctx, why)
+	}
+	if s.now.previous != "" {
+		if err := s.engine.Remove(ctx, s.now.previous); err != nil {
+			return outcome{}, classed(err)
+		}
+	}
+	if waited {
+		return outcome{Outcome: Changed, Message: "ready"}, nil
+	}
+	return outcome{Outcome: Unchanged, Message: "ready"}, nil
+}
+
+// verdict is what one look at the container says.
+type verdict struct {
+	ready bool
+	why   string        // not ready, and will not become so
+	again time.Duration // look again after this, if nothing happens before
+}
+
+// wait returns whether it had to wait, and why the container is not ready.
+func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, why string, err error) {
+	id := s.now.container.ID
+	events := s.now.events
+	deadline := time.NewTimer(s.limit)
+	defer deadline.Stop()
+	deaths, lastDeath := 0, time.Time{}
+	current := s.now.container
+	fresh := !s.now.started // the container step has just looked
+	for {
+		if !fresh {
+			if current, err = s.engine.Container(ctx, id); err != nil {
+				return true, "", classed(err)
+			}
+		}
+		fresh = false
+		v := s.judge(current, deaths, lastDeath)
+		if v.ready || v.why != "" {
+			return waited || s.now.started, v.why, nil
+		}
+		if !waited {
+			note("waiting until it is ready")
+		}
+		if events == nil {
+			events = s.engine.Watch(ctx, LabelManaged)
+			waited = true
+			continue // what happened before the subscription is seen by a look
+		}
+		waited = true
+		again := time.NewTimer(v.again)
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-deadline.C:
+			why = fmt.Sprintf("not ready after %s: %s", s.limit, state(current))
+		case <-again.C:
+		case e, ok := <-events:
+			switch {
+			case !ok: // connection lost: from now on by looking
+				events = make(chan docker.Event)
+			case e.Container == id && e.Action == "die":
+				deaths, lastDeath = deaths+1, e.Time
+			}
+		}
+		again.Stop()
+		if err != nil || why != "" {
+			return true, why, err
+		}
+	}
+}
+
+func (s readyStep) judge(c docker.Container, deaths int, lastDeath time.Time) verdict {
+	switch {
+	case deaths > deathsAllowed:
+		return verdict{why: fmt.Sprintf("it ended %d times, last with exit code %d", deaths, c.ExitCode)}
+	case c.Health == "healthy":
+		return verdict{ready: true}
+	case c.Health == "unhealthy" && s.now.started:
+		return verdict{why: "its health test says unhealthy"}
+	case c.Health != "", c.Status != "running":
+		return verdict{again: lookAgain}
+	}
+	// "running" means little in the first seconds under a restart policy: it
+	// is stable when it ran for long enough without a death.
+	since := c.StartedAt
+	if lastDeath.After(since) {
+		since = lastDeath
+	}
+	if left := s.stable - time.Since(since); left > 0 {
+		return verdict{again: left}
+	}
+	return verdict{ready: true}
+}
+
+func state(c docker.Container) string {
+	text := "it is " + c.Status
+	if c.Health != "" {
+		text += ", health " + c.Health
+	}
+	if c.Status != "running" {
+		text += fmt.Sprintf(", exit code %d", c.ExitCode)
+	}
+	if c.Error != "" {
+		text += ": " + c.Error
+	}
+	return text
+}
+
+// notReady collects what a person needs, and goes back where there is
+// something to go back to. A first container is left as it is: the engine
+// restarts it, and what it waits for may yet come.
+func (s readyStep) notReady(ctx context.Context, why string) error {
+	text := fmt.Sprintf("controller %s (%.12s): %s", s.name, s.now.container.ID, why)
+	logs, logErr := s.engine.Logs(ctx, s.now.container.ID, logLines)
+	if logErr != nil {
+		text += "\nits log cannot be read: " + logErr.Error()
+	} else if logs = strings.TrimSpace(s.scrub(logs)); logs != "" {
+		text += "\nits last lines:\n  " + strings.ReplaceAll(logs, "\n", "\n  ")
+	}
+	hint := "look at its log: docker logs " + s.name
+	if s.now.previous != "" {
+		if err := putBack(ctx, s.engine, s.name, s.now.container.ID, s.now.previous); err != nil {
+			text += "\nthe previous container could not be put back: " + err.Error()
+		} else {
+			text += "\nthe previous container runs again"
+			hint = "correct the image or its settings; the new container was removed, its last lines are above"
+		}
+	}
+	return exit.WithHint(exit.NotReady, fmt.Errorf("%s", text), hint)
+}

@@ -1,0 +1,271 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pin"
+)
+
+// Where things are in a guest. All are below Options.Root.
+const (
+	MountDir     = "/etc/felhom-bootstrap"
+	SettingsDir  = "/opt/docker/felhom-controller"
+	TemplateFile = "/etc/felhom/controller.yaml.tmpl"
+	SpecFile     = "/etc/felhom/controller-container.yaml"
+	CertsDir     = "/etc/docker/certs.d"
+	EngineSocket = "/run/docker.sock"
+)
+
+// TemplateName is how a template is called in the mount.
+const TemplateName = "controller.yaml.tmpl"
+
+// ContainerName is the controller's name in the engine.
+const ContainerName = "felhom-controller"
+
+// Engine is all that the steps need of Docker. *docker.Client is one.
+type Engine interface {
+	connector
+	imageStore
+	inspector
+}
+
+// Options say how to run. Zero durations are the defaults.
+type Options struct {
+	Root         string // folder that every path is under; "" is "/"
+	Mount        string // the config mount; "" is Root + MountDir
+	Socket       string // path of the engine's socket, for the controller's own use
+	EngineWait   time.Duration
+	PullPatience time.Duration // how long a pull may go without any progress
+	ReadyWait    time.Duration
+	// Connected is called with the client of the local API as soon as the
+	// contract is read, so that reports can begin. It may be nil.
+	Connected func(*hostapi.Client)
+}
+
+func (o Options) at(path string) string { return filepath.Join("/", o.Root, path) }
+
+// MountPath returns the folder of the config mount.
+func (o Options) MountPath() string {
+	if o.Mount != "" {
+		return o.Mount
+	}
+	return o.at(MountDir)
+}
+
+// Outcomes is what a run did.
+type Outcomes struct {
+	Steps     []StepResult // in the order they ended; a step that was not reached is missing
+	Image     string       // reference
+	ImageID   string
+	Container string // ID
+}
+
+// Run takes the steps in their order. The error is that of the step that
+// failed, classed, with a hint, free of the contract's secrets.
+func Run(ctx context.Context, o Options, engine Engine, obs Observer) (Outcomes, error) {
+	r := &runner{obs: obs, scrub: func(s string) string { return s }}
+	err := r.run(ctx, withDefaults(o), engine)
+	return r.out, err
+}
+
+func withDefaults(o Options) Options {
+	if o.EngineWait == 0 {
+		o.EngineWait = 90 * time.Second
+	}
+	if o.PullPatience == 0 {
+		o.PullPatience = 5 * time.Minute
+	}
+	if o.ReadyWait == 0 {
+		o.ReadyWait = 2 * time.Minute
+	}
+	if o.Socket == "" {
+		o.Socket = o.at(EngineSocket)
+	}
+	return o
+}
+
+type runner struct {
+	obs   Observer
+	scrub func(string) string
+	out   Outcomes
+}
+
+// step runs one step between Started and Ended.
+func (r *runner) step(name contract.Step, work func(note func(string)) (outcome, error)) error {
+	begun := time.Now()
+	r.obs.Started(name)
+	out, err := work(func(text string) { r.obs.Note(name, r.scrub(text)) })
+	return r.end(name, begun, out, err)
+}
+
+func (r *runner) end(name contract.Step, begun time.Time, out outcome, err error) error {
+	result := StepResult{
+		Step: name, Outcome: out.Outcome, Duration: time.Since(begun),
+		Message: r.scrub(out.Message), Hint: r.scrub(out.Hint),
+	}
+	if err != nil {
+		err = r.clean(err)
+		result.Outcome, result.Message, result.Hint, result.Class = Failed, err.Error(), exit.HintOf(err), exit.Of(err)
+	}
+	r.out.Steps = append(r.out.Steps, result)
+	r.obs.Ended(result)
+	return err
+}
+
+// clean hides secrets that others put into their messages. The chain is cut
+// only where something had to be hidden.
+func (r *runner) clean(err error) error {
+	text, hint := err.Error(), exit.HintOf(err)
+	if r.scrub(text) == text && r.scrub(hint) == hint {
+		return err
+	}
+	return exit.WithHint(exit.Of(err), errors.New(r.scrub(text)), r.scrub(hint))
+}
+
+func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
+	var b contract.Bootstrap
+	if err := r.step(contract.StepMount, func(note func(string)) (outcome, error) {
+		uidMap, _ := os.ReadFile("/proc/self/uid_map") // unreadable: the hint names the usual id
+		got, warnings, err := mountStep{dir: o.MountPath(), idBase: mappedRoot(string(uidMap))}.run()
+		if err != nil {
+			return outcome{}, err
+		}
+		b = got
+		for _, w := range warnings {
+			note("warning: " + w)
+		}
+		return outcome{Outcome: Unchanged, Message: "host " + b.HostID + ", " + b.ControllerImage.String()}, nil
+	}); err != nil {
+		return err
+	}
+	r.scrub = scrubber(b)
+	host := &hostapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
+	defer host.Close()
+	if o.Connected != nil {
+		o.Connected(host)
+	}
+	if err := r.meet(ctx, b, host, engine, o); err != nil {
+		return err
+	}
+	return r.bring(ctx, b, engine, o)
+}
+
+// meet asks host and engine at the same time: neither gets anything of the
+// other's, and both may let us wait.
+func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options) error {
+	type answer struct {
+		begun time.Time
+		out   outcome
+		err   error
+	}
+	engineAnswer := make(chan answer, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.obs.Started(contract.StepChannel)
+	r.obs.Started(contract.StepEngine)
+	go func() {
+		begun := time.Now()
+		out, err := engineStep{engine: engine, limit: o.EngineWait}.run(ctx, func(text string) { r.obs.Note(contract.StepEngine, text) })
+		engineAnswer <- answer{begun, out, err}
+	}()
+	begun := time.Now()
+	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID}.run(ctx)
+	if err != nil {
+		cancel()
+		<-engineAnswer
+		return r.end(contract.StepChannel, begun, out, err)
+	}
+	_ = r.end(contract.StepChannel, begun, out, nil) // nil in, nil out
+	got := <-engineAnswer
+	return r.end(contract.StepEngine, got.begun, got.out, got.err)
+}
+
+// bring makes image, settings and container what they shall be.
+func (r *runner) bring(ctx context.Context, b contract.Bootstrap, engine Engine, o Options) error {
+	var img image
+	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
+		s := imageStep{
+			store: engine, ref: b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
+			credential: credentialFor(b), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience,
+			probe: func(ctx context.Context, host string) docker.Probe {
+				return docker.ProbeRegistry(ctx, o.at(CertsDir), host)
+			},
+		}
+		var out outcome
+		var err error
+		img, out, err = s.run(ctx, note, func(done, total int64) { r.obs.Bytes(contract.StepImage, done, total) })
+		return out, err
+	}); err != nil {
+		return err
+	}
+	r.out.Image, r.out.ImageID = b.ControllerImage.String(), img.ID
+
+	settingsPath := filepath.Join(o.at(SettingsDir), SettingsFile)
+	if err := r.step(contract.StepSettings, func(func(string)) (outcome, error) {
+		return settingsStep{
+			templates: []string{filepath.Join(o.MountPath(), TemplateName), o.at(TemplateFile)},
+			dir:       o.at(SettingsDir), values: valuesOf(b),
+		}.run()
+	}); err != nil {
+		return err
+	}
+
+	var now running
+	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
+		spec, err := specBuilder{
+			name: ContainerName, root: o.at(""), file: o.at(SpecFile), socket: o.Socket, overrides: b.Container,
+		}.build()
+		if err != nil {
+			return outcome{}, err
+		}
+		var out outcome
+		now, out, err = containerStep{engine: engine, spec: spec, image: img, settings: settingsPath}.run(ctx, note)
+		return out, err
+	}); err != nil {
+		return err
+	}
+	r.out.Container = now.container.ID
+
+	return r.step(contract.StepReady, func(note func(string)) (outcome, error) {
+		return readyStep{engine: engine, name: ContainerName, now: now, limit: o.ReadyWait, scrub: r.scrub}.run(ctx, note)
+	})
+}
+
+// credentialFor returns the registry credential where it belongs to the place
+// that is pulled from: a mirror is not sent the original registry's.
+func credentialFor(b contract.Bootstrap) docker.Credential {
+	host := b.ControllerImage.Host()
+	if b.RegistryMirror != "" {
+		host = b.RegistryMirror
+	}
+	if b.Registry == nil || !strings.EqualFold(b.Registry.Host, host) {
+		return docker.Credential{}
+	}
+	return docker.Credential{Username: b.Registry.Username, Password: b.Registry.Token.Reveal()}
+}
+
+func valuesOf(b contract.Bootstrap) settings.Values {
+	v := settings.Values{
+		HubURL: b.HubURL, HostID: b.HostID, GuestID: b.GuestID, Endpoint: b.LocalAPIEndpoint.URL(),
+		Token: b.LocalAPIToken.Reveal(), PinnedPubkey: b.LocalAPIPins.Curl(), Image: b.ControllerImage.String(),
+	}
+	for _, p := range b.LocalAPIPins {
+		if p.Form() == pin.SPKI {
+			v.PinsSPKI = append(v.PinsSPKI, p.String())
+		} else {
+			v.PinsLeaf = append(v.PinsLeaf, p.String())
+		}
+	}
+	return v
+}

@@ -1,0 +1,32 @@
+package bootstrap
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// shortestScrubbed is the least length of a secret that is looked for in text:
+// a shorter one would make holes in every word, and protects nothing.
+const shortestScrubbed = 4
+
+// scrubber returns a function that hides the contract's secrets in text of
+// others: engine, registry, container. It knows the forms a token travels in.
+func scrubber(b contract.Bootstrap) func(string) string {
+	var pairs []string
+	add := func(secret string) {
+		if len(secret) >= shortestScrubbed {
+			pairs = append(pairs, secret, "[redacted]")
+		}
+	}
+	if r := b.Registry; r != nil {
+		add(base64.StdEncoding.EncodeToString([]byte(r.Username + ":" + r.Token.Reveal())))
+		add(r.Token.Reveal())
+	}
+	add(b.LocalAPIToken.Reveal())
+	if len(pairs) == 0 {
+		return func(text string) string { return text }
+	}
+	return strings.NewReplacer(pairs...).Replace
+}

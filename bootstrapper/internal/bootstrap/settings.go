@@ -1,0 +1,79 @@
+package bootstrap
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// maxTemplateBytes bounds a template or a container spec: they are written by hand.
+const maxTemplateBytes = 256 << 10
+
+// SettingsFile is the name of the controller's settings in their folder.
+const SettingsFile = "controller.yaml"
+
+// settingsStep writes controller.yaml when its content, mode or owner differs.
+type settingsStep struct {
+	templates []string // paths in the order they are looked for; then the built-in one
+	dir       string   // folder of controller.yaml, made where it is missing
+	values    settings.Values
+}
+
+func (s settingsStep) run() (_ outcome, err error) {
+	name, text := settings.BuiltInName, settings.BuiltIn()
+	for _, path := range s.templates {
+		data, err := readSmall(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return outcome{}, exit.WithHint(exit.Refused, fmt.Errorf("read template: %w", err), "make it a readable file, or remove it")
+		}
+		name, text = path, string(data)
+		break
+	}
+	data, err := settings.Render(name, text, s.values)
+	if err != nil {
+		return outcome{}, exit.WithHint(exit.Refused, err, "correct the template; docs/controller-yaml.md lists its values and functions")
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return outcome{}, fmt.Errorf("make the settings folder: %w", err)
+	}
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return outcome{}, fmt.Errorf("open the settings folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, data, atomicfile.Attr{Mode: 0o600})
+	if err != nil {
+		return outcome{}, err
+	}
+	if changed {
+		return outcome{Outcome: Changed, Message: fmt.Sprintf("wrote %s from %s", filepath.Join(s.dir, SettingsFile), name)}, nil
+	}
+	return outcome{Outcome: Unchanged}, nil
+}
+
+// readSmall reads a file of at most maxTemplateBytes.
+func readSmall(path string) (_ []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err := io.ReadAll(io.LimitReader(f, maxTemplateBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxTemplateBytes {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxTemplateBytes)
+	}
+	return data, nil
+}

@@ -1,0 +1,76 @@
+// Package bootstrap owns the steps that turn a bootstrap.json into a running,
+// healthy controller: mount, channel, engine, image, settings, container,
+// ready. Each step is safe to repeat and says whether it found anything to do.
+// The package decides what a failure means for the run; it knows interfaces
+// and not Docker's API, and it writes to no terminal, journal or host.
+package bootstrap
+
+import (
+	"context"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// Outcome is what a step did.
+type Outcome string
+
+// The outcomes of a step.
+const (
+	Unchanged Outcome = "unchanged" // everything was as it shall be
+	Changed   Outcome = "changed"   // made or replaced
+	Repaired  Outcome = "repaired"  // was there, did not work, works now
+	Degraded  Outcome = "degraded"  // went on without it; the message says without what
+	Failed    Outcome = "failed"    // ended the run
+)
+
+// Observer is told what happens. Its methods are called from several
+// goroutines, must not block for long and cannot fail the run.
+type Observer interface {
+	Started(step contract.Step)
+	Note(step contract.Step, text string)
+	Bytes(step contract.Step, done, total int64) // total 0 where it is not known
+	Ended(StepResult)
+}
+
+// StepResult is how a step ended.
+type StepResult struct {
+	Step     contract.Step
+	Outcome  Outcome
+	Duration time.Duration
+	Message  string // one line, no secret; may be empty
+	Hint     string // what to do about a failed or degraded step; may be empty
+	Class    exit.Code
+}
+
+// outcome is what a step that did not fail has to say.
+type outcome struct {
+	Outcome Outcome
+	Message string
+	Hint    string
+}
+
+// backoff waits between the tries of one thing: first, then doubling to most.
+type backoff struct {
+	first, most time.Duration
+	next        time.Duration
+}
+
+// wait returns the context's error when it ends first. A floor, such as a
+// registry's Retry-After, lengthens this one wait.
+func (b *backoff) wait(ctx context.Context, floor time.Duration) error {
+	if b.next == 0 {
+		b.next = b.first
+	}
+	pause := max(b.next, floor)
+	b.next = min(b.next*2, b.most)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,99 @@
+// Package record owns the result file of a run and the lock that keeps two
+// runs apart. The file is written last and whole, so whoever can read it sees a
+// run that ended. Its form is versioned and documented in docs/bootstrapper.md.
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+)
+
+// Version is the version of the form that this package writes and reads.
+const Version = 1
+
+// File is where the result of the last run is, below the root folder.
+const File = "/var/lib/felhom/bootstrap-result.json"
+
+// ErrNone says that no run has ended yet.
+var ErrNone = errors.New("no run is recorded yet")
+
+// Result is how a run ended.
+type Result struct {
+	Version   int       `json:"version"`
+	Run       string    `json:"run"`
+	Program   string    `json:"program"` // version of the bootstrapper
+	Started   time.Time `json:"started"`
+	Finished  time.Time `json:"finished"`
+	ExitCode  int       `json:"exit_code"`
+	Class     string    `json:"class"`  // docs/exit-codes.md
+	Result    string    `json:"result"` // unchanged, changed, repaired, degraded, failed: the weightiest of the steps
+	Message   string    `json:"message,omitempty"`
+	Hint      string    `json:"hint,omitempty"`
+	Image     string    `json:"image,omitempty"`
+	ImageID   string    `json:"image_id,omitempty"`
+	Container string    `json:"container,omitempty"`
+	Steps     []Step    `json:"steps"`
+}
+
+// Step is how a step of the run ended.
+type Step struct {
+	Step       string  `json:"step"`
+	Result     string  `json:"result"`
+	DurationMS float64 `json:"duration_ms"`
+	Message    string  `json:"message,omitempty"`
+	Hint       string  `json:"hint,omitempty"`
+}
+
+// Write replaces the result at path, making its folder where it is missing.
+func Write(path string, r Result) (err error) {
+	r.Version = Version
+	data, err := Encode(r)
+	if err != nil {
+		return err
+	}
+	dir, name := filepath.Split(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o640})
+}
+
+// Encode gives the file's content.
+func Encode(r Result) ([]byte, error) {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode result: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// Read returns the result at path; ErrNone where there is none.
+func Read(path string) (Result, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Result{}, ErrNone
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("read result: %w", err)
+	}
+	var r Result
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Result{}, fmt.Errorf("read result %s: %w", path, err)
+	}
+	if r.Version != Version {
+		return Result{}, fmt.Errorf("read result %s: wanted version %d, found %d", path, Version, r.Version)
+	}
+	return r, nil
+}

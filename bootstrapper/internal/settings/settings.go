@@ -1,0 +1,95 @@
+// Package settings owns controller.yaml: the values a template can use, the
+// built-in template, and the check that the result is YAML. It opens no file.
+//
+// The default schema and the template language are in docs/controller-yaml.md.
+package settings
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Values is what a template can use. Strings are raw: a template quotes them
+// with the function "quote".
+type Values struct {
+	HubURL       string
+	HostID       string
+	GuestID      int      // 0 where the host did not say
+	Endpoint     string   // "https://192.0.2.1:8443"
+	Token        string   // bearer token for Endpoint; a secret
+	PinsSPKI     []string // "sha256//…"
+	PinsLeaf     []string // upper-case hex with colons
+	PinnedPubkey string   // PinsSPKI joined for curl's --pinnedpubkey
+	Image        string   // the controller's own image
+}
+
+//go:embed controller.yaml.tmpl
+var builtIn string
+
+// BuiltInName is how errors call the template that is built in.
+const BuiltInName = "built-in controller.yaml.tmpl"
+
+// BuiltIn returns the template that is used where no file replaces it.
+func BuiltIn() string { return builtIn }
+
+// Render gives the content of controller.yaml. name is how errors call the
+// template, its path. Errors name template and line and hold no value.
+func Render(name, text string, v Values) ([]byte, error) {
+	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"quote": Quote, "list": list}).Parse(text)
+	if err != nil {
+		return nil, cleanTemplateError(err)
+	}
+	var out strings.Builder
+	if err := t.Execute(&out, v); err != nil {
+		return nil, cleanTemplateError(err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(out.String()), &doc); err != nil {
+		return nil, fmt.Errorf("%s: the result is not YAML: %s", name, withoutValues(err))
+	}
+	if doc.Kind == 0 || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s: the result is not a YAML mapping (key: value lines)", name)
+	}
+	return []byte(out.String()), nil
+}
+
+func cleanTemplateError(err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), "template: "))
+}
+
+// withoutValues keeps the line and the kind of a YAML error. The parser quotes
+// anchors and tags, and an unquoted secret may look like one.
+func withoutValues(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line, rest, ok := strings.Cut(text, ": ")
+	if !ok || !strings.HasPrefix(line, "line ") {
+		line, rest = "", text
+	}
+	for _, quote := range []string{"'", "`", "\""} {
+		rest, _, _ = strings.Cut(rest, quote)
+	}
+	rest = strings.TrimSpace(rest)
+	if line == "" {
+		return rest + "; quote every value: {{quote .Token}}"
+	}
+	return fmt.Sprintf("%s of the result: %s; quote every value: {{quote .Token}}", line, rest)
+}
+
+// Quote gives a string as a YAML double-quoted scalar, whatever is in it. All
+// escapes that it uses are YAML's as well as Go's, and only ASCII remains.
+func Quote(s string) string { return strconv.QuoteToASCII(strings.ToValidUTF8(s, "\uFFFD")) }
+
+// list gives strings as a YAML flow sequence.
+func list(items []string) string {
+	quoted := make([]string, len(items))
+	for i, s := range items {
+		quoted[i] = Quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/progress"
+)
+
+type statusOptions struct {
+	root       string
+	json, wait bool
+	timeout    time.Duration
+}
+
+// lookEvery is how often --wait looks again: a run takes a second or more.
+const lookEvery = 100 * time.Millisecond
+
+func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
+	r, err := recorded(ctx, o)
+	if errors.Is(err, record.ErrNone) {
+		return exit.WithHint(exit.NotReady, err, "start one: systemctl start "+program+".service; or wait: "+program+" status --wait")
+	}
+	if err != nil {
+		return err
+	}
+	if o.json {
+		data, err := record.Encode(r)
+		if err != nil {
+			return err
+		}
+		if _, err := stdout.Write(data); err != nil {
+			return err
+		}
+	} else if err := printTable(stdout, r); err != nil {
+		return err
+	}
+	if r.ExitCode == int(exit.OK) {
+		return nil
+	}
+	// The table or the JSON is the answer; the code repeats it for scripts.
+	return exit.WithHint(exit.Code(r.ExitCode), fmt.Errorf("the last run ended with %d (%s): %s", r.ExitCode, r.Class, r.Message), r.Hint)
+}
+
+// recorded returns the last result. With --wait it waits while a run is under
+// way or none has ended yet.
+func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
+	path, lock := filepath.Join(o.root, record.File), filepath.Join(o.root, record.LockFile)
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	for {
+		held := false
+		if o.wait {
+			var err error
+			if held, err = record.Held(lock); err != nil {
+				return record.Result{}, err
+			}
+		}
+		r, err := record.Read(path)
+		if !o.wait || !held && !errors.Is(err, record.ErrNone) {
+			return r, err
+		}
+		timer := time.NewTimer(lookEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return record.Result{}, ctx.Err()
+			}
+			return record.Result{}, exit.WithHint(exit.NotReady, fmt.Errorf("no run ended within %s", o.timeout),
+				"look at it: systemctl status "+program+".service")
+		case <-timer.C:
+		}
+	}
+}
+
+func printTable(w io.Writer, r record.Result) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "STEP\tRESULT\tTIME\tDETAIL") // tabwriter keeps the first error for Flush
+	for _, s := range r.Steps {
+		took := time.Duration(s.DurationMS * float64(time.Millisecond))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Step, s.Result, progress.Duration(took), progress.Clean(s.Message))
+	}
+	_, _ = fmt.Fprintf(table, "run\t%s\t%s\texit code %d (%s), ended %s\n", r.Result, progress.Duration(r.Finished.Sub(r.Started)),
+		r.ExitCode, r.Class, r.Finished.Format(time.RFC3339))
+	return table.Flush()
+}

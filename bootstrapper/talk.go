@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/coreos/go-systemd/v22/journal"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/term"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/progress"
+)
+
+// talk tells terminal or journal, systemd and host what a run does. It is the
+// one place where a run is logged.
+type talk struct {
+	run      string
+	terminal bool
+	printer  *progress.Printer
+	log      *logrus.Logger
+
+	mu       sync.Mutex
+	stages   map[contract.Step]*progress.Stage
+	meter    progress.Meter
+	told     time.Time // last STATUS= of a pull
+	reporter *hostapi.Reporter
+}
+
+// statusEvery bounds how often systemd is told about bytes.
+const statusEvery = time.Second
+
+func newTalk(stderr io.Writer, run string) *talk {
+	t := &talk{run: run, stages: map[contract.Step]*progress.Stage{}, log: logrus.New()}
+	t.log.SetOutput(stderr)
+	f, isFile := stderr.(*os.File)
+	switch {
+	case isFile && term.IsTerminal(int(f.Fd())):
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			width = 80
+		}
+		t.terminal = true
+		t.printer = progress.New(stderr, progress.Options{Terminal: true, Width: width})
+	case isFile && isJournal(f):
+		t.log.SetOutput(io.Discard)
+		t.log.AddHook(journalHook{})
+		t.printer = progress.New(nil, progress.Options{})
+	default:
+		t.log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true})
+		t.printer = progress.New(nil, progress.Options{})
+	}
+	return t
+}
+
+// isJournal tells whether f is the stream that systemd connected to the journal.
+func isJournal(f *os.File) bool {
+	device, inode, ok := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
+	if !ok || !journal.Enabled() {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && strconv.FormatUint(st.Dev, 10) == device && strconv.FormatUint(st.Ino, 10) == inode
+}
+
+func (t *talk) reportTo(r *hostapi.Reporter) {
+	t.mu.Lock()
+	t.reporter = r
+	t.mu.Unlock()
+	// The mount step ended before anybody could be told.
+	r.Send(contract.Report{Step: contract.StepMount, State: contract.StateDone, Result: contract.ResultUnchanged})
+}
+
+func (t *talk) send(report contract.Report) {
+	t.mu.Lock()
+	r := t.reporter
+	t.mu.Unlock()
+	if r != nil {
+		r.Send(report)
+	}
+}
+
+func (t *talk) stage(step contract.Step) *progress.Stage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.stages[step]
+	if s == nil {
+		s = t.printer.Start(string(step))
+		t.stages[step] = s
+	}
+	return s
+}
+
+// Started implements bootstrap.Observer.
+func (t *talk) Started(step contract.Step) {
+	t.stage(step)
+	notify(string(step))
+	t.send(contract.Report{Step: step, State: contract.StateStarted})
+}
+
+// Note implements bootstrap.Observer.
+func (t *talk) Note(step contract.Step, text string) {
+	t.stage(step).Note(text)
+	notify(string(step) + ": " + text)
+	if !t.terminal {
+		entry := t.log.WithField("step", string(step))
+		if warning, ok := strings.CutPrefix(text, "warning: "); ok {
+			entry.Warn(warning)
+			return
+		}
+		entry.Info(text)
+		return
+	}
+	if strings.HasPrefix(text, "warning: ") {
+		t.printer.Line("           " + text)
+	}
+}
+
+// Bytes implements bootstrap.Observer.
+func (t *talk) Bytes(step contract.Step, done, total int64) {
+	estimate := t.stage(step).Bytes(done, total)
+	t.mu.Lock()
+	now := time.Now()
+	due := now.Sub(t.told) >= statusEvery
+	if due {
+		t.told = now
+	}
+	t.mu.Unlock()
+	if due {
+		notify(string(step) + ": " + estimate.String())
+	}
+}
+
+// Ended implements bootstrap.Observer.
+func (t *talk) Ended(r bootstrap.StepResult) {
+	state, result := stateOf(r)
+	detail := r.Message
+	if state == contract.StateFailed {
+		detail = "" // the program's last lines say it, with the hint
+	}
+	t.stage(r.Step).Done(string(r.Outcome), detail)
+	if !t.terminal {
+		entry := t.log.WithFields(logrus.Fields{
+			"step": string(r.Step), "result": string(r.Outcome), "duration_ms": float64(r.Duration.Microseconds()) / 1000,
+		})
+		text := r.Message
+		if text == "" {
+			text = string(r.Outcome)
+		}
+		switch r.Outcome {
+		case bootstrap.Failed:
+			entry.WithFields(logrus.Fields{"class": r.Class.String(), "hint": r.Hint}).Error(text)
+		case bootstrap.Degraded:
+			entry.WithField("hint", r.Hint).Warn(text)
+		default:
+			entry.Info(text)
+		}
+	}
+	report := contract.Report{
+		Step: r.Step, State: state, Result: result, Message: r.Message, Hint: r.Hint, DurationMS: r.Duration.Milliseconds(),
+	}
+	if state == contract.StateFailed {
+		report.Class, report.ExitCode = r.Class.String(), int(r.Class)
+	}
+	t.send(report)
+}
+
+// finish tells how the run ended and waits a little for the reports.
+func (t *talk) finish(r record.Result) {
+	took := r.Finished.Sub(r.Started)
+	notify(fmt.Sprintf("%s in %s", r.Result, progress.Duration(took)))
+	if t.terminal {
+		t.printer.Line(fmt.Sprintf("%-10s %-9s %8s", "run", r.Result, progress.Duration(took)))
+	} else {
+		t.log.WithFields(logrus.Fields{
+			"step": "run", "result": r.Result, "duration_ms": took.Milliseconds(), "exit_code": r.ExitCode, "class": r.Class,
+		}).Info("run ended")
+	}
+	state, result := contract.StateDone, contract.Result(r.Result)
+	switch {
+	case r.ExitCode != int(exit.OK):
+		state, result = contract.StateFailed, contract.ResultNone
+	case r.Result == string(bootstrap.Degraded):
+		state, result = contract.StateDegraded, contract.ResultNone
+	}
+	t.send(contract.Report{
+		Step: contract.StepRun, State: state, Result: result, Message: r.Message, Hint: r.Hint,
+		Class: r.Class, ExitCode: r.ExitCode, DurationMS: took.Milliseconds(),
+	})
+	t.mu.Lock()
+	reporter := t.reporter
+	t.mu.Unlock()
+	if reporter == nil {
+		return
+	}
+	if lost := reporter.Close(reportsLimit); lost > 0 && !t.terminal {
+		t.log.WithFields(logrus.Fields{"step": "run", "lost": lost}).Warn("reports did not reach the host")
+	}
+}
+
+// notify sets systemd's status line. Without systemd it does nothing, and a
+// failure of it must not fail the run.
+func notify(text string) {
+	_, _ = daemon.SdNotify(false, "STATUS="+progress.Clean(text))
+}
+
+// journalHook sends entries to the journal with their fields.
+type journalHook struct{}
+
+func (journalHook) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (journalHook) Fire(e *logrus.Entry) error {
+	priority := journal.PriInfo
+	switch {
+	case e.Level <= logrus.ErrorLevel:
+		priority = journal.PriErr
+	case e.Level == logrus.WarnLevel:
+		priority = journal.PriWarning
+	}
+	fields := map[string]string{"SYSLOG_IDENTIFIER": program}
+	for name, value := range e.Data {
+		fields["FELHOM_"+strings.ToUpper(name)] = fmt.Sprint(value)
+	}
+	text := e.Message
+	if step, ok := e.Data["step"]; ok {
+		text = fmt.Sprintf("%v: %s", step, text)
+	}
+	return journal.Send(text, priority, fields)
+}

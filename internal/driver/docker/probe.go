@@ -1,0 +1,114 @@
+package docker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Probe is what an own call to a registry found.
+type Probe struct {
+	Kind       Kind          // "" where the registry answers as it should
+	RetryAfter time.Duration // what it asked for; 0 where it did not
+	Err        error         // nil where Kind is ""
+}
+
+// probeLimit bounds the probe: it explains a failure and must not be one.
+const probeLimit = 5 * time.Second
+
+// ProbeRegistry asks https://HOST/v2/ without any credential, trusting what the
+// engine trusts: the system's authorities and those in certsDir/HOST. It is for
+// after a failure, because Go's errors are typed where the engine's are text.
+func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities(certsDir, host), MinVersion: tls.VersionTLS12}}
+	defer transport.CloseIdleConnections()
+	httpClient := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/v2/", nil)
+	if err != nil {
+		return Probe{Kind: BadReference, Err: err}
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return Probe{Kind: kindOfDial(err), Err: err}
+	}
+	_ = resp.Body.Close() // nothing of it is read
+	p := Probe{RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
+	switch code := resp.StatusCode; {
+	case code == http.StatusTooManyRequests:
+		p.Kind = RateLimited
+	case code >= 500:
+		p.Kind = RegistryBusy
+	case code == http.StatusOK, code == http.StatusUnauthorized:
+		if resp.Header.Get("Docker-Distribution-Api-Version") == "" && resp.Header.Get("Www-Authenticate") == "" {
+			p.Kind = NotARegistry
+		}
+	default:
+		p.Kind = NotARegistry
+	}
+	if p.Kind != "" {
+		p.Err = fmt.Errorf("GET https://%s/v2/ answers %s", host, resp.Status)
+	}
+	return p
+}
+
+func kindOfDial(err error) Kind {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return NoName
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return ClockOrExpiry
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return UntrustedTLS
+	}
+	if strings.Contains(err.Error(), "server gave HTTP response") { // net/http has no type for it
+		return PlainHTTP
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return Unreachable
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return TimedOut
+	}
+	return Unknown
+}
+
+// authorities are the system's and the engine's for this registry; nil lets Go
+// use the system's alone.
+func authorities(certsDir, host string) *x509.CertPool {
+	files, err := filepath.Glob(filepath.Join(certsDir, host, "*.crt"))
+	if err != nil || len(files) == 0 {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	for _, name := range files {
+		if data, err := os.ReadFile(name); err == nil {
+			pool.AppendCertsFromPEM(data)
+		}
+	}
+	return pool
+}
+
+// retryAfter reads the header's form in seconds; the date's form is as good as none here.
+func retryAfter(text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return time.Duration(min(n, 3600)) * time.Second
+}

@@ -70,8 +70,13 @@ func TestCompare(t *testing.T) {
 	b.Packages = b.Packages[1:]
 	b.Inputs = map[string]string{"script.sh": "t", "new": "n", "image a:1": "sha256:c"}
 	want := []Difference{
-		{"builder", "v1", "v2"}, {"input new", "", "n"}, {"input script.sh", "s", "t"}, {"package docker.io:amd64", "26.1.5+dfsg1-9", ""},
-		{"release trixie", "x", "y"}, {"setting compression", "fast", ""}, {"tool apt-get", "2", "3"},
+		{"builder", "v1", "v2"},
+		{"input new", "", "n"},
+		{"input script.sh", "s", "t"},
+		{"package docker.io:amd64", "26.1.5+dfsg1-9", ""},
+		{"release trixie", "x", "y"},
+		{"setting compression", "fast", ""},
+		{"tool apt-get", "2", "3"},
 	}
 	if diff := cmp.Diff(want, Compare(a, b)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

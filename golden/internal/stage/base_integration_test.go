@@ -66,7 +66,7 @@ func TestBase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Close()
+	t.Cleanup(func() { closeNow(t, again) })
 	if !again.Reused {
 		t.Error("the second build made the base anew")
 	}

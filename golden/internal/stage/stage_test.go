@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,14 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
+
+// closeNow closes what a test has opened.
+func closeNow(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
 
 func tree(t *testing.T, links map[string]string) string {
 	t.Helper()
@@ -52,7 +61,7 @@ func TestDisableAndPreset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	t.Cleanup(func() { closeNow(t, r) })
 	if err := disable(r, []string{"fstrim.timer", "not-there.service"}); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +216,7 @@ func TestCacheAfterFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { closeNow(t, l) })
 	if l.Reused {
 		t.Error("a base from before a restart was used")
 	}
@@ -238,7 +247,7 @@ func TestCacheTrim(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	defer first.Close()
+	t.Cleanup(func() { closeNow(t, first) })
 	if err := c.Trim(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,12 +16,12 @@ import (
 
 const controllerName = "felhom-controller"
 
-func (d *demo) applyArgs(h *host) []string {
+func (d *demo) applyArgs(h *hostSide) []string {
 	return []string{"--root", h.guest, "--docker-host", d.bed.DockerHost, "apply"}
 }
 
 // bootstrap runs the guest's program for the first time.
-func (d *demo) bootstrap(ctx context.Context, h *host) error {
+func (d *demo) bootstrap(ctx context.Context, h *hostSide) error {
 	// What the golden image would bring along: ports go to the bed's address
 	// alone, so that two demos do not get in each other's way.
 	spec := fmt.Sprintf("ports:\n  - %[1]s:8080:8080\n  - %[1]s:8081:8081\n", d.bed.Address)
@@ -89,7 +89,7 @@ func get(ctx context.Context, url string) (_ string, err error) {
 }
 
 // again runs the bootstrapper a second time.
-func (d *demo) again(ctx context.Context, h *host, before testbed.Container) error {
+func (d *demo) again(ctx context.Context, h *hostSide, before testbed.Container) error {
 	settings := filepath.Join(h.guest, "opt/docker/felhom-controller/controller.yaml")
 	old, err := os.Stat(settings)
 	if err != nil {

@@ -5,79 +5,50 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/e2e/host"
 )
 
-// host is a running felhom-agentd and what it has given to guests.
-type host struct {
-	daemon   *testbed.Daemon
-	config   string // file
-	endpoint string // "https://ADDRESS:PORT"
-	log      string // file
-	pin      string // curl-ready, of the certificate in use
-	guest    string // the guest's root folder
-	secrets  map[string]string
+// hostSide is the running daemon and what the demo has read from it.
+type hostSide struct {
+	*host.Host
+	pin     string            // curl-ready, of the certificate in use
+	guest   string            // the guest's root folder
+	secrets map[string]string // guest, or "registry", to its token
 }
 
-func (h *host) stop() error { return h.daemon.Stop(15 * time.Second) }
-
-// mountOf is the folder that the host fills for a guest.
-func (d *demo) mountOf(guest string) string { return filepath.Join(d.dir, "host/mounts", guest) }
-
-func (d *demo) startHost(ctx context.Context) (_ *host, err error) {
-	h := &host{
-		config:   filepath.Join(d.dir, "host/agentd.yaml"),
-		endpoint: "https://" + net.JoinHostPort(d.bed.Address, "8443"),
-		log:      filepath.Join(d.dir, "host/agentd.log"),
-		guest:    filepath.Join(d.dir, "guests", vmid, "rootfs"),
-		secrets:  map[string]string{},
-	}
-	if err := os.MkdirAll(filepath.Join(d.dir, "host"), 0o755); err != nil {
-		return nil, err
-	}
-	config, err := d.config()
+func (d *demo) startHost(ctx context.Context) (_ *hostSide, err error) {
+	settings := host.Settings{Binary: d.binary("felhom-agentd"), Dir: d.dir, Image: "v1"}
+	config, err := settings.Config(d.bed.Bed)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(h.config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	d.say("Its configuration, as an operator writes it ($DEMO is %s):\n\n%s\n", d.dir, d.short(indent(config)))
-
-	d.say("$ %s", d.short(run.Quote("felhom-agentd", "--config", h.config, "serve")))
-	h.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(d.binary("felhom-agentd"), "--config", h.config, "serve"), h.log)
+	d.say("$ %s", d.short(run.Quote("felhom-agentd", "--config", settings.ConfigFile(), "serve")))
+	started, err := host.Start(ctx, d.bed.Bed, settings)
 	if err != nil {
 		return nil, err
 	}
+	h := &hostSide{Host: started, guest: settings.GuestRoot(vmid), secrets: map[string]string{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.stop())
+			err = errors.Join(err, h.Stop())
 		}
 	}()
-	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	if err := h.daemon.Wait(wait, d.healthy); err != nil {
-		return nil, err
-	}
-	d.say("%s\n", d.short(indent(h.daemon.Tail())))
+	d.say("%s\n", d.short(indent(h.Log())))
 
-	code, err := d.program(ctx, "felhom-agentd", "--config", h.config, "pin")
+	code, err := d.program(ctx, "felhom-agentd", "--config", h.Config, "pin")
 	if err != nil {
 		return nil, err
 	}
 	d.check(code == 0, "the pins are printed: exit %d, want 0", code)
-	res, err := run.Run(ctx, run.Cmd{Path: d.binary("felhom-agentd"), Args: []string{"--config", h.config, "pin", "--json"}})
+	res, err := run.Run(ctx, run.Cmd{Path: d.binary("felhom-agentd"), Args: []string{"--config", h.Config, "pin", "--json"}})
 	if err != nil {
 		return nil, err
 	}
@@ -93,61 +64,16 @@ func (d *demo) startHost(ctx context.Context) (_ *host, err error) {
 	return h, nil
 }
 
-// config is agentd's whole configuration: the image is pinned by both digests.
-func (d *demo) config() (string, error) {
-	image, err := d.bed.Image("v1")
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf(`host_id: demo-felhom
-hub_url: https://hub.example
-bridge: %s
-controller_image: %s
-controller_image_manifest_digest: %s
-controller_image_config_digest: %s
-registry:
-  host: %s
-  username: %s
-  token_file: %s
-state_dir: %[8]s/host/state
-mounts_dir: %[8]s/host/mounts
-health_socket: %[8]s/host/health.sock
-storage:
-  folder: %[8]s/guests
-`, d.bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, d.bed.Registry, d.bed.Username, d.bed.TokenFile, d.dir), nil
-}
-
-// healthy asks agentd on its Unix socket.
-func (d *demo) healthy(ctx context.Context) error {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(d.dir, "host/health.sock"))
-	}}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agentd/health", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return err
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /health: %s", resp.Status)
-	}
-	return nil
-}
-
 // addGuests makes two guests known and mounts the first one's folder where PVE
 // would: read-only, at /etc/felhom-bootstrap in the guest.
-func (d *demo) addGuests(ctx context.Context, h *host) error {
+func (d *demo) addGuests(ctx context.Context, h *hostSide) error {
 	for _, guest := range []string{vmid, other} {
-		code, err := d.program(ctx, "felhom-agentd", "--config", h.config, "guest", "add", guest)
+		code, err := d.program(ctx, "felhom-agentd", "--config", h.Config, "guest", "add", guest)
 		if err != nil {
 			return err
 		}
 		d.check(code == 0, "guest %s is added: exit %d, want 0", guest, code)
-		data, err := os.ReadFile(filepath.Join(d.mountOf(guest), "bootstrap.json"))
+		data, err := os.ReadFile(filepath.Join(h.Mount(guest), "bootstrap.json"))
 		if err != nil {
 			return err
 		}
@@ -172,7 +98,7 @@ func (d *demo) addGuests(ctx context.Context, h *host) error {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount(d.mountOf(vmid), target, "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(h.Mount(vmid), target, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", target, err)
 	}
 	if err := unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
@@ -183,13 +109,13 @@ func (d *demo) addGuests(ctx context.Context, h *host) error {
 }
 
 // known shows the host's list and looks for secrets where none may be.
-func (d *demo) known(ctx context.Context, h *host) error {
-	code, err := d.program(ctx, "felhom-agentd", "--config", h.config, "guest", "list")
+func (d *demo) known(ctx context.Context, h *hostSide) error {
+	code, err := d.program(ctx, "felhom-agentd", "--config", h.Config, "guest", "list")
 	if err != nil {
 		return err
 	}
 	d.check(code == 0, "the host lists its guests: exit %d, want 0", code)
-	log, err := os.ReadFile(h.log)
+	log, err := os.ReadFile(h.LogFile)
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,9 @@ func (d *demo) show(ctx context.Context) (err error) {
 			return
 		}
 		d.say("Nothing is left: no process, no bridge, no container, no file.")
+		if len(d.failed) > 0 {
+			err = errors.Join(err, fmt.Errorf("%d of %d checks failed: %s", len(d.failed), d.checks, join(d.failed)))
+		}
 	}()
 	d.dir = filepath.Join(d.bed.Dir, "demo")
 
@@ -103,7 +106,7 @@ func (d *demo) show(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, host.stop()) }()
+	defer func() { err = errors.Join(err, host.Stop()) }()
 
 	d.head("The guest's config mount")
 	if err := d.addGuests(ctx, host); err != nil {
@@ -131,11 +134,5 @@ func (d *demo) show(ctx context.Context) (err error) {
 	if err := d.known(ctx, host); err != nil {
 		return err
 	}
-	if err := d.wait(ctx); err != nil {
-		return err
-	}
-	if len(d.failed) > 0 {
-		return fmt.Errorf("%d of %d checks failed: %s", len(d.failed), d.checks, join(d.failed))
-	}
-	return nil
+	return d.wait(ctx)
 }

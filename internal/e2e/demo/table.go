@@ -23,7 +23,7 @@ type acceptance struct {
 // curlPinMismatch is curl's exit status when --pinnedpubkey does not match.
 const curlPinMismatch = 90
 
-func rows(h *host) []acceptance {
+func rows(h *hostSide) []acceptance {
 	wrong := sha256.Sum256([]byte("some other key"))
 	wrongPin := "sha256//" + base64.StdEncoding.EncodeToString(wrong[:])
 	own, others := h.secrets[vmid], h.secrets[other]
@@ -37,12 +37,12 @@ func rows(h *host) []acceptance {
 
 // table asks the daemon what the proof of concept asked it. The token goes to
 // curl on its standard input: arguments are for everybody to read.
-func (d *demo) table(ctx context.Context, h *host) error {
-	d.say("$ curl --insecure --pinnedpubkey PIN --config - %s/storage     (the token is in the config on stdin)\n", h.endpoint)
+func (d *demo) table(ctx context.Context, h *hostSide) error {
+	d.say("$ curl --insecure --pinnedpubkey PIN --config - %s/storage     (the token is in the config on stdin)\n", h.Endpoint)
 	d.say("      %-3s %-34s %-22s %-10s %-10s", "", "case", "path", "want", "got")
 	var first string
 	for _, r := range rows(h) {
-		exitCode, status, body, err := curl(ctx, h.endpoint+r.path, r.pin, r.token)
+		exitCode, status, body, err := curl(ctx, h.Endpoint+r.path, r.pin, r.token)
 		if err != nil {
 			return err
 		}

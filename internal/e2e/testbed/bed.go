@@ -86,10 +86,13 @@ func fromEnv(getenv func(string) string) (Bed, error) {
 	return b, nil
 }
 
+// Find returns the bed that the environment names.
+func Find() (Bed, error) { return fromEnv(os.Getenv) }
+
 // FromEnv returns the bed that withbed made. Without one the test fails.
 func FromEnv(t testing.TB) Bed {
 	t.Helper()
-	b, err := fromEnv(os.Getenv)
+	b, err := Find()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,17 +94,7 @@ func startEngine(ctx context.Context, b Bed, cgroup string) (*Daemon, error) {
 		return engine.Ping(ctx)
 	})
 	if err != nil {
-		return nil, errors.Join(err, ignoreEnded(d))
+		return nil, errors.Join(err, d.StopAnyway())
 	}
 	return d, nil
-}
-
-// ignoreEnded stops a daemon whose failure is being reported already.
-func ignoreEnded(d *Daemon) error {
-	select {
-	case <-d.done:
-		return nil
-	default:
-		return d.Stop(5 * time.Second)
-	}
 }

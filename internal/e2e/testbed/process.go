@@ -100,6 +100,16 @@ func (d *Daemon) Stop(grace time.Duration) error {
 	return errors.Join(fmt.Errorf("%s did not stop within %v and was killed\n%s", d.name, grace, d.Tail()), err)
 }
 
+// StopAnyway stops a daemon whose failure is being reported already.
+func (d *Daemon) StopAnyway() error {
+	select {
+	case <-d.done:
+		return nil
+	default:
+		return d.Stop(5 * time.Second)
+	}
+}
+
 func errOr(err error, text string) error {
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func startRegistry(ctx context.Context, b Bed) (*Daemon, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(err, ignoreEnded(d))
+		return nil, errors.Join(err, d.StopAnyway())
 	}
 	return d, nil
 }

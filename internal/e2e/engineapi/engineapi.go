@@ -1,4 +1,9 @@
-package testbed
+// Package engineapi is a hand-written client of the few calls of the Docker
+// Engine API that tests and benchmarks need. It shares nothing with the
+// product's driver, so that tests look at the engine with other eyes, and
+// brings no dependency, so that the benchmark's floor is one. It negotiates no
+// API version: calls without one get the engine's newest.
+package engineapi
 
 import (
 	"bytes"
@@ -19,15 +24,13 @@ import (
 // ErrNoSuchContainer says that the engine knows no container of that name or ID.
 var ErrNoSuchContainer = errors.New("no such container")
 
-// Engine is a hand-written client of the Docker Engine API over a Unix socket.
-// It is what tests look at the engine with: another pair of eyes than the
-// product's. The benchmark's floor is made of it too. Safe for concurrent use.
+// Engine is a client of one engine, over a Unix socket. Safe for concurrent use.
 type Engine struct {
 	client *http.Client
 }
 
-// NewEngine returns a client for host, "unix://PATH". It connects when used.
-func NewEngine(host string) *Engine {
+// New returns a client for host, "unix://PATH". It connects when used.
+func New(host string) *Engine {
 	socket := strings.TrimPrefix(host, "unix://")
 	return &Engine{client: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -1,0 +1,129 @@
+// Package host runs the product's felhom-agentd on a test bed, for the demo and
+// the benchmarks: writes its configuration, starts it, waits until it is
+// healthy, stops it. It drives the binary from outside, as an operator would,
+// and imports nothing of it.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+)
+
+// Settings say what to run and where.
+type Settings struct {
+	Binary string // felhom-agentd
+	Dir    string // everything lies below it: host/ and guests/
+	Image  string // tag of the sample image that guests shall run
+}
+
+// Host is a running daemon.
+type Host struct {
+	Config   string // its configuration file
+	Endpoint string // "https://ADDRESS:PORT"
+	LogFile  string
+	dir      string
+	daemon   *testbed.Daemon
+}
+
+// ConfigFile is where Start writes the configuration.
+func (s Settings) ConfigFile() string { return filepath.Join(s.Dir, "host/agentd.yaml") }
+
+// GuestRoot is the folder whose size the daemon reports as the guest's root
+// file system.
+func (s Settings) GuestRoot(vmid string) string {
+	return filepath.Join(s.Dir, "guests", vmid, "rootfs")
+}
+
+// Config is the daemon's whole configuration. The image is pinned by both of
+// its digests.
+func (s Settings) Config(bed testbed.Bed) (string, error) {
+	image, err := bed.Image(s.Image)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`host_id: demo-felhom
+hub_url: https://hub.example
+bridge: %s
+controller_image: %s
+controller_image_manifest_digest: %s
+controller_image_config_digest: %s
+registry:
+  host: %s
+  username: %s
+  token_file: %s
+state_dir: %[8]s/host/state
+mounts_dir: %[8]s/host/mounts
+health_socket: %[8]s/host/health.sock
+storage:
+  folder: %[8]s/guests
+`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir), nil
+}
+
+// Start returns when the daemon is healthy. On an error nothing runs.
+func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
+	h := &Host{
+		Config:   s.ConfigFile(),
+		Endpoint: "https://" + net.JoinHostPort(bed.Address, "8443"),
+		LogFile:  filepath.Join(s.Dir, "host/agentd.log"),
+		dir:      filepath.Join(s.Dir, "host"),
+	}
+	config, err := s.Config(bed)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(h.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(h.Config, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	h.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(s.Binary, "--config", h.Config, "serve"), h.LogFile)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := h.daemon.Wait(ctx, h.healthy); err != nil {
+		return nil, errors.Join(err, h.daemon.StopAnyway())
+	}
+	return h, nil
+}
+
+// Stop ends the daemon; one that had ended by itself is an error.
+func (h *Host) Stop() error { return h.daemon.Stop(15 * time.Second) }
+
+// Log is the end of what the daemon wrote.
+func (h *Host) Log() string { return h.daemon.Tail() }
+
+// Mount is the folder that the daemon fills for a guest.
+func (h *Host) Mount(vmid string) string { return filepath.Join(h.dir, "mounts", vmid) }
+
+// healthy asks the daemon on its Unix socket.
+func (h *Host) healthy(ctx context.Context) error {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(h.dir, "health.sock"))
+	}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agentd/health", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /health: %s", resp.Status)
+	}
+	return nil
+}

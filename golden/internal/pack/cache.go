@@ -1,0 +1,224 @@
+package pack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// formatVersion is part of every cache key: raise it when this package or
+// internal/vzdump writes other bytes for the same tree.
+const formatVersion = 1
+
+// record says what a cached frame holds. It lies beside the frame and is
+// written last, so that a frame with a record is complete.
+type record struct {
+	SHA256  string          `json:"sha256"` // of the frame
+	Size    int64           `json:"size"`
+	Content int64           `json:"content"` // bytes of file content
+	Members []ManifestEntry `json:"members"`
+	Parents []ManifestEntry `json:"parents"` // the overlay's folders, as they are in the root
+	Dropped []string        `json:"dropped"`
+}
+
+// frameKey names the bytes of the base frame: everything that they depend on.
+func (j *job) frameKey() (string, error) {
+	type brought struct {
+		Path string
+		Dir  bool
+	}
+	key := struct {
+		Version int
+		Root    string
+		Setting string
+		Epoch   int64
+		Rules   []Rule
+		Overlay []brought
+	}{Version: formatVersion, Root: j.out.CacheKey, Setting: j.out.Setting.String(), Epoch: j.epoch.Unix(), Rules: j.src.Profile.Rules}
+	for p, kind := range j.overlay.kinds {
+		key.Overlay = append(key.Overlay, brought{p, kind == vzdump.Dir})
+	}
+	slices.SortFunc(key.Overlay, func(a, b brought) int { return vzdump.ComparePaths(a.Path, b.Path) })
+	data, err := json.Marshal(key)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func (j *job) cachePaths() (frame, rec string, err error) {
+	key, err := j.frameKey()
+	if err != nil {
+		return "", "", err
+	}
+	frame = filepath.Join(j.out.CacheDir, key+".frame.zst")
+	return frame, filepath.Join(j.out.CacheDir, key+".json"), nil
+}
+
+// lookup opens the cached frame, or returns nil when there is none. One that
+// is damaged counts as none: it is made again.
+func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
+	framePath, recPath, err := j.cachePaths()
+	if err != nil {
+		return nil, record{}, err
+	}
+	data, err := os.ReadFile(recPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, record{}, nil
+	}
+	if err != nil {
+		return nil, record{}, fmt.Errorf("read cache: %w", err)
+	}
+	var rec record
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return nil, record{}, nil
+	}
+	f, err := os.Open(framePath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, record{}, nil
+	}
+	if err != nil {
+		return nil, record{}, fmt.Errorf("read cache: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	h := sha256.New()
+	n, err := io.Copy(h, &meter{ctx: ctx, r: f, job: &job{}})
+	if err != nil {
+		return nil, record{}, fmt.Errorf("read cache: %w", err)
+	}
+	if n != rec.Size || hex.EncodeToString(h.Sum(nil)) != rec.SHA256 {
+		return nil, record{}, f.Close()
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, record{}, fmt.Errorf("read cache: %w", err)
+	}
+	now := time.Now()
+	for _, p := range []string{framePath, recPath} {
+		_ = os.Chtimes(p, now, now) // only tells the trimming that it was used
+	}
+	return f, rec, nil
+}
+
+// walkAndKeep writes the base frame to w and into the cache.
+func (j *job) walkAndKeep(ctx context.Context, w io.Writer, b *base) (err error) {
+	framePath, recPath, err := j.cachePaths()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(j.out.CacheDir, 0o755); err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	tmp, err := os.CreateTemp(j.out.CacheDir, ".frame-*.tmp")
+	if err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	defer func() { err = errors.Join(err, ignoreNotExist(os.Remove(tmp.Name()))) }()
+	h := sha256.New()
+	members, err := j.walk(ctx, io.MultiWriter(w, tmp, h), b)
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	info, err := os.Stat(tmp.Name())
+	if err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	rec := record{SHA256: hex.EncodeToString(h.Sum(nil)), Size: info.Size(), Members: members, Dropped: j.dropped}
+	for _, m := range members {
+		rec.Content += m.Size
+	}
+	side := &job{epoch: j.epoch}
+	for i := range b.parents {
+		side.note(&b.parents[i], "")
+	}
+	rec.Parents = side.manifest
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	// No fsync: a frame that a crash damaged fails its digest and is made again.
+	if err := os.Rename(tmp.Name(), framePath); err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	if err := writeFile(recPath, data); err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	return nil
+}
+
+// splice copies the cached frame.
+func (j *job) splice(ctx context.Context, w io.Writer, b *base) error {
+	for i := range b.record.Members {
+		m := &b.record.Members[i]
+		e, err := m.entry()
+		if err == nil {
+			err = j.members.Add(&e)
+		}
+		if err != nil {
+			return fmt.Errorf("splice cached frame: %w", err)
+		}
+	}
+	j.manifest = append(j.manifest, b.record.Members...)
+	_, err := io.Copy(w, &meter{ctx: ctx, r: b.frame, job: &job{}})
+	j.advance(b.record.Content)
+	return err
+}
+
+func (r record) parents() []vzdump.Entry {
+	list := make([]vzdump.Entry, 0, len(r.Parents))
+	for i := range r.Parents {
+		e, err := r.Parents[i].entry()
+		if err != nil {
+			continue // a folder is always of a known type
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+func (m *ManifestEntry) entry() (vzdump.Entry, error) {
+	e := vzdump.Entry{Path: m.Path, Mode: m.Mode, UID: m.UID, GID: m.GID, Size: m.Size, Link: m.Link, ModTime: time.Unix(m.Time, 0)}
+	for t := vzdump.File; t <= vzdump.Link; t++ {
+		if t.String() == m.Type {
+			e.Type = t
+		}
+	}
+	if e.Type == 0 {
+		return e, fmt.Errorf("member %q: no type %q", m.Path, m.Type)
+	}
+	for name, value := range m.Xattrs {
+		if e.Xattrs == nil {
+			e.Xattrs = map[string]string{}
+		}
+		e.Xattrs[name] = string(value)
+	}
+	return e, nil
+}
+
+func writeFile(path string, data []byte) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".record-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ignoreNotExist(os.Remove(tmp.Name()))) }()
+	_, err = tmp.Write(data)
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

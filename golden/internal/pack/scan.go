@@ -1,0 +1,247 @@
+package pack
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// maxFindings bounds the list in one error message.
+const maxFindings = 20
+
+// node is one thing in the root, ready to be a member.
+type node struct {
+	vzdump.Entry
+	dev, ino uint64
+}
+
+// scanner walks a root in the order of members.
+type scanner struct {
+	root    *os.Root
+	dir     string // the root's path, for attributes
+	profile Profile
+	brought map[string]vzdump.Type // what the overlay brings, with its folders
+	links   map[[2]uint64]string   // the first path of each file with several names
+	nodes   []node
+	dropped []string
+	wrong   []string
+	total   int64
+}
+
+// scan lists what goes into the base frame. Everything that cannot go into an
+// archive is reported at once.
+func scan(ctx context.Context, root *os.Root, dir string, profile Profile, brought map[string]vzdump.Type) (*scanner, error) {
+	s := &scanner{root: root, dir: dir, profile: profile, brought: brought, links: map[[2]uint64]string{}}
+	if err := s.folder(ctx, "."); err != nil {
+		return nil, err
+	}
+	if len(s.wrong) > 0 {
+		more := ""
+		if len(s.wrong) > maxFindings {
+			more = fmt.Sprintf("\n... and %d more", len(s.wrong)-maxFindings)
+			s.wrong = s.wrong[:maxFindings]
+		}
+		return nil, exit.WithHint(exit.Refused, errors.New("pack: these cannot be in an archive:\n"+strings.Join(s.wrong, "\n")+more),
+			"stage as root so that owners are those of the guest; remove sockets, pipes and device nodes, or run seal")
+	}
+	return s, nil
+}
+
+func (s *scanner) folder(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f, err := s.root.Open(dir)
+	if err != nil {
+		return fmt.Errorf("read root: %w", err)
+	}
+	names, err := f.Readdirnames(-1)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("read root: %w", err)
+	}
+	slices.Sort(names)
+	if dir == "." {
+		n, err := s.node(".")
+		if err != nil {
+			return err
+		}
+		s.add(n)
+	}
+	for _, name := range names {
+		p := path.Join(dir, name)
+		n, err := s.node(p)
+		if err != nil {
+			return err
+		}
+		if n.Type != vzdump.Dir {
+			if !s.profile.Excludes(p, n.Type) {
+				s.add(n)
+			}
+			continue
+		}
+		// An excluded folder stays when something in it stays.
+		at := len(s.nodes)
+		s.add(n)
+		first := len(s.nodes)
+		if p != "dev" && p != path.Dir(vzdump.ConfigPath) { // restore leaves ./dev/* out, the config members are ours
+			if err := s.folder(ctx, p); err != nil {
+				return err
+			}
+		}
+		if s.profile.Excludes(p, n.Type) && len(s.nodes) == first {
+			s.nodes = s.nodes[:at]
+		}
+	}
+	return nil
+}
+
+// add takes a node in, unless the overlay brings that path.
+func (s *scanner) add(n node) {
+	if kind, ok := s.brought[n.Path]; ok {
+		if n.Type == vzdump.Dir && kind != vzdump.Dir {
+			s.wrong = append(s.wrong, fmt.Sprintf("/%s: a folder in the root, and a %s in the overlay", n.Path, kind))
+		}
+		return
+	}
+	// The overlay's folders are real ones: nothing of it may lie below a link.
+	switch n.Type {
+	case vzdump.Char, vzdump.Block, vzdump.Fifo, vzdump.Other:
+		s.wrong = append(s.wrong, fmt.Sprintf("/%s: a %s", n.Path, n.Type))
+		return
+	}
+	if n.UID > vzdump.MaxID || n.GID > vzdump.MaxID {
+		s.wrong = append(s.wrong, fmt.Sprintf("/%s: belongs to %d:%d, wanted ids up to %d", n.Path, n.UID, n.GID, vzdump.MaxID))
+		return
+	}
+	if n.Type == vzdump.File && n.ino != 0 {
+		id := [2]uint64{n.dev, n.ino}
+		if first, ok := s.links[id]; ok {
+			n.Type, n.Link, n.Size, n.Xattrs = vzdump.Link, first, 0, nil
+		} else {
+			s.links[id] = n.Path
+		}
+	}
+	s.total += n.Size
+	s.nodes = append(s.nodes, n)
+}
+
+// node looks at one path.
+func (s *scanner) node(p string) (node, error) {
+	info, err := s.root.Lstat(p)
+	if err != nil {
+		return node{}, fmt.Errorf("read root: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return node{}, fmt.Errorf("read root: %s: no Unix file information", p)
+	}
+	n := node{Entry: vzdump.Entry{
+		Path: p, Type: typeOf(info.Mode()), Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid),
+		ModTime: time.Unix(st.Mtim.Sec, 0),
+	}}
+	switch n.Type {
+	case vzdump.File:
+		n.Size = st.Size
+		if st.Nlink > 1 {
+			n.dev, n.ino = st.Dev, st.Ino
+		}
+	case vzdump.Symlink:
+		n.Mode = 0o777
+		if n.Link, err = s.root.Readlink(p); err != nil {
+			return node{}, fmt.Errorf("read root: %w", err)
+		}
+	}
+	if p == "." || p == "etc" {
+		// Restore makes these two so, whatever stands in the archive.
+		n.Mode, n.UID, n.GID = 0o755, 0, 0
+	}
+	if n.Type == vzdump.File || n.Type == vzdump.Dir {
+		n.Xattrs, err = s.xattrs(p)
+	}
+	return n, err
+}
+
+func (s *scanner) xattrs(p string) (map[string]string, error) {
+	// The folders on the way are no links: the walk has just seen each.
+	full := filepath.Join(s.dir, p)
+	var buf [4096]byte
+	size, err := unix.Llistxattr(full, buf[:])
+	list := buf[:max(size, 0)]
+	if errors.Is(err, unix.ERANGE) {
+		list = make([]byte, 64<<10) // the kernel's own limit
+		size, err = unix.Llistxattr(full, list)
+		list = list[:max(size, 0)]
+	}
+	if errors.Is(err, unix.ENOTSUP) || err == nil && size == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read root: attributes of %s: %w", full, err)
+	}
+	var kept map[string]string
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		if !vzdump.IsRestoredXattr(name) {
+			s.dropped = append(s.dropped, p+": "+name)
+			continue
+		}
+		value := make([]byte, 64<<10)
+		n, err := unix.Lgetxattr(full, name, value)
+		if err != nil {
+			return nil, fmt.Errorf("read root: attribute %s of %s: %w", name, full, err)
+		}
+		value = value[:n]
+		if name == vzdump.CapabilityXattr {
+			if bad := checkCapability(value); bad != "" {
+				s.wrong = append(s.wrong, "/"+p+": "+bad)
+				continue
+			}
+		}
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		kept[name] = string(value)
+	}
+	return kept, nil
+}
+
+// checkCapability wants the plain form (capabilities(7), VFS_CAP_REVISION_2):
+// one that is bound to a user namespace means nothing in another.
+func checkCapability(value []byte) string {
+	const revision2, revisionMask = 0x02000000, 0xff000000
+	if len(value) < 4 || binary.LittleEndian.Uint32(value)&revisionMask != revision2 {
+		return fmt.Sprintf("file capabilities %x are not of revision 2: set them with setcap outside of a user namespace", value)
+	}
+	return ""
+}
+
+func typeOf(m fs.FileMode) vzdump.Type {
+	switch {
+	case m.IsRegular():
+		return vzdump.File
+	case m.IsDir():
+		return vzdump.Dir
+	case m&fs.ModeSymlink != 0:
+		return vzdump.Symlink
+	case m&fs.ModeCharDevice != 0:
+		return vzdump.Char
+	case m&fs.ModeDevice != 0:
+		return vzdump.Block
+	case m&fs.ModeNamedPipe != 0:
+		return vzdump.Fifo
+	}
+	return vzdump.Other
+}

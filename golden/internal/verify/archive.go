@@ -271,8 +271,8 @@ func checkTimes(c *check) {
 		}
 	}
 	for _, e := range c.entries {
-		if !latest.IsZero() && e.mtime.After(latest) {
-			c.fail(e.path, "its time is %s, want none after %s", e.mtime.UTC().Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
+		if at := time.Unix(e.mtime, 0); !latest.IsZero() && at.After(latest) {
+			c.fail(e.path, "its time is %s, want none after %s", at.UTC().Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
 		}
 	}
 }
@@ -298,7 +298,7 @@ func checkDevices(c *check) {
 		switch device := e.typ == vzdump.Char || e.typ == vzdump.Block; {
 		case e.odd.Has(vzdump.UnderDev):
 			c.fail(e.path, "below /dev: restore leaves it out")
-		case device && (e.typ == vzdump.Block || e.node != [2]int64{}): // 0:0 is an overlay whiteout
+		case device && (e.typ == vzdump.Block || !e.white): // 0:0 is an overlay whiteout
 			c.fail(e.path, "is a %s: mknod fails in an unprivileged guest, and restore with it", e.typ)
 		}
 	}

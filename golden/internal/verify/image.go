@@ -10,7 +10,6 @@ import (
 	"io"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -18,10 +17,12 @@ import (
 
 const (
 	// maxIndexBytes bounds the index: names, links and a fixed part for each
-	// member. It is enough for 120,000 members of ordinary names.
+	// member. It is enough for 80,000 members of ordinary names;
+	// a golden has less than a tenth of that.
 	maxIndexBytes = 28 << 20
-	// entryBytes is what one member costs besides its texts.
-	entryBytes = 176
+	// entryBytes is what one member costs besides its texts: here, in the map of
+	// paths, and in the reader's own.
+	entryBytes = 288
 	// maxKeptBytes bounds the content that is kept for the rules.
 	maxKeptBytes = 16 << 20
 	// maxKeptFile is the largest file that is kept; dpkg's status is larger
@@ -41,12 +42,12 @@ type entry struct {
 	uid    int
 	gid    int
 	size   int64
-	mtime  time.Time
+	mtime  int64 // seconds since 1970
 	odd    vzdump.Oddity
 	hashed bool
 	md5    [md5.Size]byte
 	xattrs map[string]string
-	node   [2]int64 // major, minor
+	white  bool // device 0:0, an overlay whiteout
 }
 
 // image is what one pass over an archive leaves in memory.
@@ -84,7 +85,7 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 		}
 		e := &entry{
 			path: m.Path, link: m.Link, typ: m.Type, mode: m.Mode, uid: m.UID, gid: m.GID, size: m.Size,
-			mtime: m.ModTime, odd: m.Odd, xattrs: m.Xattrs, node: [2]int64{m.DevMajor, m.DevMinor},
+			mtime: m.ModTime.Unix(), odd: m.Odd, xattrs: m.Xattrs, white: m.DevMajor == 0 && m.DevMinor == 0,
 		}
 		index += entryBytes + len(e.path) + len(e.link)
 		for k, v := range m.Xattrs {

@@ -1,0 +1,21 @@
+package verify
+
+import (
+	"testing"
+
+	"github.com/felhom/felhom-golden/golden/internal/rules"
+)
+
+// The table and the code agree: a check for each rule, and none besides.
+func TestChecksMatchTable(t *testing.T) {
+	all := checks()
+	for _, r := range rules.All() {
+		if all[r.ID] == nil {
+			t.Errorf("rule %s has no check", r.ID)
+		}
+		delete(all, r.ID)
+	}
+	for id := range all {
+		t.Errorf("check for unknown rule %s", id)
+	}
+}

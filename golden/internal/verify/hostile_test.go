@@ -1,0 +1,163 @@
+package verify_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/felhom/felhom-golden/golden/internal/verify"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// stream writes an archive without end in the background, so that a bomb needs
+// no memory of the test's.
+func stream(t *testing.T, write func(*tar.Writer) error) io.Reader {
+	t.Helper()
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		zw, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+		if err == nil {
+			tw := tar.NewWriter(zw)
+			err = errors.Join(write(tw), tw.Close(), zw.Close())
+		}
+		_ = w.CloseWithError(err) // the reader has gone away: that is the test
+	}()
+	t.Cleanup(func() {
+		_ = r.Close()
+		<-done
+	})
+	return r
+}
+
+func member(tw *tar.Writer, h tar.Header) error {
+	if h.Mode == 0 {
+		h.Mode = 0o644
+	}
+	h.Format = tar.FormatPAX
+	return tw.WriteHeader(&h)
+}
+
+// maxHeap is 64 MiB in use, and as much again that the collector has not
+// looked at: the writers of the bombs run in the same process.
+const maxHeap = 128 << 20
+
+func TestHostileArchivesAreRefused(t *testing.T) {
+	configMember := tar.Header{Typeflag: tar.TypeReg, Name: "./" + vzdump.ConfigPath}
+	good := good().bytes(t)
+	for _, tt := range []struct {
+		name string
+		in   func(t *testing.T) io.Reader
+		want error
+	}{
+		{"escaping name", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				return member(tw, tar.Header{Typeflag: tar.TypeReg, Name: "./../etc/passwd"})
+			})
+		}, vzdump.ErrEscape},
+		{"below a link", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				return errors.Join(member(tw, tar.Header{Typeflag: tar.TypeSymlink, Name: "./a", Linkname: "/etc"}), member(tw, tar.Header{Typeflag: tar.TypeReg, Name: "./a/passwd"}))
+			})
+		}, vzdump.ErrEscape},
+		{"hard link out", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				return member(tw, tar.Header{Typeflag: tar.TypeLink, Name: "./a", Linkname: "../../etc/shadow"})
+			})
+		}, vzdump.ErrEscape},
+		{"two configs", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error { return errors.Join(member(tw, configMember), member(tw, configMember)) })
+		}, vzdump.ErrTwoConfigs},
+		{"truncated", func(*testing.T) io.Reader { return bytes.NewReader(good[:len(good)*2/3]) }, vzdump.ErrTruncated},
+		{"flipped bit", func(*testing.T) io.Reader {
+			bad := bytes.Clone(good)
+			bad[len(bad)/2] ^= 1
+			return bytes.NewReader(bad)
+		}, vzdump.ErrCorrupt},
+		{"not an archive", func(*testing.T) io.Reader { return strings.NewReader(strings.Repeat("hello\n", 1000)) }, nil},
+		{"bomb by ratio", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				zeros := make([]byte, 1<<20)
+				for i := 0; ; i++ {
+					if err := member(tw, tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("./%d", i), Size: 1 << 20}); err != nil {
+						return err
+					}
+					if _, err := tw.Write(zeros); err != nil {
+						return err
+					}
+				}
+			})
+		}, vzdump.ErrLimit},
+		{"bomb by count", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				for i := 0; ; i++ {
+					if err := member(tw, tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("./%032x", i*0x9E3779B97F4A7C1)}); err != nil {
+						return err
+					}
+				}
+			})
+		}, vzdump.ErrLimit},
+		{"giant pax header", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				return member(tw, tar.Header{Typeflag: tar.TypeReg, Name: "./a", PAXRecords: map[string]string{"VENDOR.x": strings.Repeat("x", 900<<10)}})
+			})
+		}, vzdump.ErrLimit},
+		{"settings without end", func(t *testing.T) io.Reader {
+			return stream(t, func(tw *tar.Writer) error {
+				noise := make([]byte, 200<<10)
+				for i := range noise {
+					noise[i] = byte(i*i>>3 ^ i)
+				}
+				for i := 0; ; i++ {
+					if err := member(tw, tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("./etc/%d", i), Size: int64(len(noise))}); err != nil {
+						return err
+					}
+					noise[i%len(noise)]++
+					if _, err := tw.Write(noise); err != nil {
+						return err
+					}
+				}
+			})
+		}, vzdump.ErrLimit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := tt.in(t)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			report, err := verify.Archive(t.Context(), in, archiveName, verify.Options{})
+			runtime.ReadMemStats(&after)
+			if exit.Of(err) != exit.Refused || tt.want != nil && !errors.Is(err, tt.want) {
+				t.Errorf("error %v (class %v), report %+v; want class refused, %v", err, exit.Of(err), report.Findings, tt.want)
+			}
+			// What the runtime took from the system is a bound for what was in use at any time.
+			t.Logf("heap grew by %d MiB", (int64(after.HeapSys)-int64(before.HeapSys))>>20)
+			if got := after.HeapSys; got > maxHeap {
+				t.Errorf("%d MiB of heap, want at most %d", got>>20, maxHeap>>20)
+			}
+		})
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, opts := range []verify.Options{{Profile: "x"}, {Enable: []string{"nope"}}, {Skip: []string{"nope"}}, {Enable: []string{"logs"}, Skip: []string{"logs"}}} {
+		if _, err := verify.Archive(t.Context(), strings.NewReader(""), archiveName, opts); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+			t.Errorf("%+v: %v, want misuse and a hint", opts, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := verify.Archive(ctx, bytes.NewReader(good().bytes(t)), archiveName, verify.Options{}); exit.Of(err) != exit.Interrupted {
+		t.Errorf("cancelled: %v, want class interrupted", err)
+	}
+}

@@ -40,6 +40,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ErrWriter:       stderr,
 		ExitErrHandler:  func(*cli.Context, error) {}, // only main exits
 		OnUsageError:    usageError,
+		Flags:           []cli.Flag{rootFlag(), dockerHostFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return exit.WithHint(exit.Misuse, errors.New("no command given"), "run "+program+" --help")
@@ -67,13 +68,35 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
-func rootFlag(to *string) cli.Flag {
-	return &cli.StringFlag{Name: "root", Value: "/", Usage: "folder that every path is under", Destination: to}
+// The flags that may stand before the command as well as after it.
+const (
+	flagRoot       = "root"
+	flagDockerHost = "docker-host"
+)
+
+func rootFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagRoot, DefaultText: "/", Usage: "folder that every path is under"}
 }
 
-func cleanRoot(root string) (string, error) {
+func dockerHostFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagDockerHost, DefaultText: "unix://ROOT/run/docker.sock", Usage: "engine, unix://PATH"}
+}
+
+// either returns the flag from after the command, or else from before it: the
+// library looks at the nearest place that declares it only.
+func either(c *cli.Context, name string) string {
+	for _, level := range c.Lineage() {
+		if level.Command != nil && level.IsSet(name) {
+			return level.String(name)
+		}
+	}
+	return ""
+}
+
+func rootOf(c *cli.Context) (string, error) {
+	root := either(c, flagRoot)
 	if root == "" {
-		return "", exit.WithHint(exit.Misuse, errors.New("--root is empty"), "leave it out for /")
+		root = "/"
 	}
 	abs, err := filepath.Abs(root)
 	if err != nil {
@@ -93,16 +116,19 @@ EXAMPLE: ` + program + ` apply
 
 ` + exitText,
 		Flags: []cli.Flag{
-			rootFlag(&o.root),
-			&cli.StringFlag{Name: "docker-host", Usage: "engine, unix://PATH", DefaultText: "unix://ROOT/run/docker.sock", Destination: &o.dockerHost},
+			rootFlag(), dockerHostFlag(),
 			&cli.DurationFlag{Name: "engine-wait", Value: 90 * time.Second, Usage: "how long to wait for the engine", Destination: &o.engineWait},
 			&cli.DurationFlag{Name: "pull-patience", Value: 5 * time.Minute, Usage: "how long a pull may go without progress", Destination: &o.pullPatience},
 			&cli.DurationFlag{Name: "ready-wait", Value: 2 * time.Minute, Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
 		},
-		Action: func(c *cli.Context) error {
+		Action: func(c *cli.Context) (err error) {
 			if err := noArguments(c); err != nil {
 				return err
 			}
+			if o.root, err = rootOf(c); err != nil {
+				return err
+			}
+			o.dockerHost = either(c, flagDockerHost)
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -116,10 +142,7 @@ type applyOptions struct {
 	engineWait, pullPatience, readyWait time.Duration
 }
 
-func (o *applyOptions) check() (err error) {
-	if o.root, err = cleanRoot(o.root); err != nil {
-		return err
-	}
+func (o *applyOptions) check() error {
 	if o.dockerHost == "" {
 		o.dockerHost = "unix://" + filepath.Join(o.root, bootstrap.EngineSocket)
 	}
@@ -136,7 +159,6 @@ func (o *applyOptions) check() (err error) {
 }
 
 func validateCommand(stderr io.Writer) *cli.Command {
-	var root string
 	return &cli.Command{
 		Name:      "validate",
 		Usage:     "check a bootstrap.json and print all findings to stderr",
@@ -146,12 +168,12 @@ func validateCommand(stderr io.Writer) *cli.Command {
 EXAMPLE: ` + program + ` validate bootstrap.json
 
 ` + exitText,
-		Flags: []cli.Flag{rootFlag(&root)},
+		Flags: []cli.Flag{rootFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
 				return exit.WithHint(exit.Misuse, fmt.Errorf("validate takes one file, found %d", c.NArg()), "run it once for each file")
 			}
-			root, err := cleanRoot(root)
+			root, err := rootOf(c)
 			if err != nil {
 				return err
 			}
@@ -171,7 +193,7 @@ EXAMPLE: ` + program + ` status --wait --timeout 5m
 
 ` + exitText,
 		Flags: []cli.Flag{
-			rootFlag(&o.root),
+			rootFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
 			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
@@ -186,7 +208,7 @@ EXAMPLE: ` + program + ` status --wait --timeout 5m
 			if o.timeout <= 0 {
 				return exit.WithHint(exit.Misuse, fmt.Errorf("--timeout is %s, wanted more than 0", o.timeout), "write a time such as 90s or 5m")
 			}
-			if o.root, err = cleanRoot(o.root); err != nil {
+			if o.root, err = rootOf(c); err != nil {
 				return err
 			}
 			return status(c.Context, o, stdout)

@@ -81,7 +81,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 							if err != nil {
 								return err
 							}
-							return guestList(cfg, c.Bool("json"), time.Now, stdout, stderr)
+							return guestList(cfg, c.Bool("json"), time.Now, stdout)
 						},
 					},
 				},

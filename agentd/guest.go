@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -159,9 +161,8 @@ type listed struct {
 	Progress  *guests.Progress `json:"progress,omitempty"`
 }
 
-// guestList prints what the store knows. A record that cannot be read is told
-// on stderr and makes the command fail after the others were printed.
-func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout, stderr io.Writer) (err error) {
+// guestList prints what the store knows, or which files of it cannot be read.
+func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout io.Writer) (err error) {
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
 	if err != nil {
 		return err
@@ -184,8 +185,8 @@ func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout, std
 	}
 	if len(broken) > 0 {
 		var all []error
-		for _, err := range broken {
-			all = append(all, err)
+		for _, name := range slices.Sorted(maps.Keys(broken)) {
+			all = append(all, broken[name])
 		}
 		return exit.WithHint(exit.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest")
 	}

@@ -11,11 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
@@ -43,7 +42,7 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 	defer func() { err = errors.Join(err, root.Close()) }()
 	// Two commands that both find no key would make two, and hand out pins of
 	// the one that is overwritten.
-	unlock, err := lockFile(ctx, filepath.Join(cfg.StateDir, "tls.lock"))
+	unlock, err := lock.Wait(ctx, filepath.Join(cfg.StateDir, "tls.lock"))
 	if err != nil {
 		return host{}, err
 	}
@@ -66,25 +65,6 @@ func (h host) pins() pin.Set {
 }
 
 func (h host) endpoint() string { return "https://" + h.addrs[0].String() }
-
-func lockFile(ctx context.Context, name string) (unlock func() error, err error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	locked := make(chan error, 1)
-	go func() { locked <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
-	select {
-	case err := <-locked:
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
-		}
-		return f.Close, nil
-	case <-ctx.Done():
-		go func() { <-locked; _ = f.Close() }() // flock uses the descriptor until it returns
-		return nil, fmt.Errorf("lock %s: %w", name, context.Cause(ctx))
-	}
-}
 
 type pinPair struct {
 	SPKI string `json:"spki_sha256"`

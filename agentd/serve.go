@@ -17,7 +17,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 	"golang.org/x/time/rate"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -44,11 +44,12 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	alone, err := lockState(cfg.StateDir)
+	// Two daemons on one state folder would lose each other's reports.
+	unlock, err := lock.Claim(filepath.Join(cfg.StateDir, "serve.lock"))
 	if err != nil {
-		return err
+		return exit.WithHint(exit.NotReady, fmt.Errorf("serve from %s: %w", cfg.StateDir, err), "another felhom-agentd serves from there; stop it first: systemctl stop felhom-agentd")
 	}
-	defer func() { err = errors.Join(err, alone.Close()) }()
+	defer func() { err = errors.Join(err, unlock()) }()
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
 	if err != nil {
 		return err
@@ -145,31 +146,9 @@ func (s *service) notify(state string) {
 	}
 }
 
-// lockState makes sure that this is the only daemon on a state folder: two would
-// lose each other's reports.
-func lockState(dir string) (*os.File, error) {
-	name := filepath.Join(dir, "serve.lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder, _ := io.ReadAll(io.LimitReader(f, 20))
-		return nil, errors.Join(exit.WithHint(exit.NotReady,
-			fmt.Errorf("another felhom-agentd serves from %s (pid %s)", dir, strings.TrimSpace(string(holder))), "stop it first: systemctl stop felhom-agentd"), f.Close())
-	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
 // listenHealth makes the socket under another name and moves it into place once
 // its mode is right: nobody but root can connect for even a moment, and the
-// leftover of a killed daemon is replaced. lockState has seen to it that no
+// leftover of a killed daemon is replaced. the lock has seen to it that no
 // other one is alive.
 func listenHealth(name string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

@@ -296,6 +296,30 @@ func TestReportsAreListed(t *testing.T) {
 	}
 }
 
+func TestASecondDaemonIsRefused(t *testing.T) {
+	b := startDaemon(t)
+	var stderr bytes.Buffer
+	if code := run(t.Context(), []string{program, "--config", b.config, "serve"}, io.Discard, &stderr); code != 5 || !strings.Contains(stderr.String(), fmt.Sprintf("locked by pid %d", os.Getpid())) {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+	// Another state folder, the same address: the port's holder is named.
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(b.dir, "other.yaml")
+	if err := os.WriteFile(other, bytes.ReplaceAll(text, []byte("/state\n"), []byte("/state2\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stderr.Reset()
+	if code := run(t.Context(), []string{program, "--config", other, "serve"}, io.Discard, &stderr); code != 5 || !strings.Contains(stderr.String(), fmt.Sprintf("(pid %d)", os.Getpid())) {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+	if _, err := os.Lstat(filepath.Join(b.dir, "health.sock")); err != nil {
+		t.Errorf("the refused daemon took the socket of the other away: %v", err)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	b := startDaemon(t)
 	b.add(t, "8200")

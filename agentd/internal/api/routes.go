@@ -21,9 +21,9 @@ import (
 type Right int
 
 const (
-	// AnyGuest: a valid token. The row answers with the asking guest's own data.
+	// AnyGuest demands a valid token. The row answers with the asking guest's own data.
 	AnyGuest Right = iota + 1
-	// OwnGuest: the {vmid} of the path is the asking guest's own.
+	// OwnGuest demands that the {vmid} of the path is the asking guest's own.
 	OwnGuest
 )
 

@@ -95,13 +95,15 @@ func TestParseFindings(t *testing.T) {
 		{"relative folder", minimal + "state_dir: var\n", `4:12: error: state_dir: want a clean absolute path, found "var"`},
 		{"folder with dots", minimal + "mounts_dir: /var/../etc\n", `4:13: error: mounts_dir: want a clean absolute path, found "/var/../etc"`},
 		{"long socket", minimal + "health_socket: /" + strings.Repeat("a", 100) + "\n", `4:16: error: health_socket: has 101 bytes, a Unix socket's path may have 97`},
-		{"every bad listen at once", minimal + "listen: [\"0.0.0.0:8443\", \"10.0.0.1\", \"10.0.0.1:0\", \"10.0.0.2:1\", \"10.0.0.2:1\", \"[fe80::1]:1\", {}]\n",
+		{
+			"every bad listen at once", minimal + "listen: [\"0.0.0.0:8443\", \"10.0.0.1\", \"10.0.0.1:0\", \"10.0.0.2:1\", \"10.0.0.2:1\", \"[fe80::1]:1\", {}]\n",
 			`4:10: error: listen[0]: 0.0.0.0 means every interface; name the bridge's own addresses, or set bridge and leave listen out
 4:26: error: listen[1]: want address:port like 192.0.2.7:8443, found "10.0.0.1"
 4:38: error: listen[2]: port 0 is a different one at each start; guests need a fixed one
 4:66: error: listen[4]: 10.0.0.2:1 stands twice
 4:80: error: listen[5]: guests cannot be told to use fe80::1; name an ordinary address of the bridge
-4:95: error: listen[6]: want address:port like 192.0.2.7:8443, found keys and values`},
+4:95: error: listen[6]: want address:port like 192.0.2.7:8443, found keys and values`,
+		},
 		{"empty listen", minimal + "listen: []\n", `4:9: error: listen: want a list of address:port, found an empty list`},
 		{"half a registry", minimal + "registry: {host: gitea.dooplex.hu}\n", `4:11: error: registry.token_file: is missing
 4:11: error: registry.username: is missing`},
@@ -110,11 +112,13 @@ func TestParseFindings(t *testing.T) {
 4:52: error: registry.token_file: want a clean absolute path, found "t"`},
 		{"token in the file", minimal + "registry: {host: h, username: u, token: secret}\n", `4:11: error: registry.token_file: is missing
 4:34: error: registry.token: unknown key`},
-		{"numbers", minimal + "id_map_base: -1\nlimits: {connections_total: many, connections_per_source: 0, token_overlap: 8d}\n",
+		{
+			"numbers", minimal + "id_map_base: -1\nlimits: {connections_total: many, connections_per_source: 0, token_overlap: 8d}\n",
 			`4:14: error: id_map_base: want a whole number from 0 to 4294967294, found "-1"
 5:29: error: limits.connections_total: want a whole number from 1 to 65536, found "many"
 5:59: error: limits.connections_per_source: want a whole number from 1 to 4096, found "0"
-5:77: error: limits.token_overlap: want a duration like 10m, from 0s to 168h0m0s, found "8d"`},
+5:77: error: limits.token_overlap: want a duration like 10m, from 0s to 168h0m0s, found "8d"`,
+		},
 		{"storage without kind", minimal + "storage: {}\n", `4:10: error: storage.folder: is missing`},
 		{"too large", minimal + strings.Repeat("#", config.MaxBytes), `1:1: error: the file has 65653 bytes, want at most 65536`},
 		{"control characters in a key", minimal + "\"\\e[2J\": 1\n", `4:1: error: \x1b[2J: unknown key`},

@@ -23,8 +23,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
@@ -68,7 +67,7 @@ type Stored struct {
 type Store struct {
 	records *os.Root
 	reports *os.Root
-	lock    string
+	lock    string // guards read, change and write; in the state folder, since pmxcfs has only node-local locks too
 	now     func() time.Time
 
 	mu   sync.Mutex
@@ -131,7 +130,7 @@ func (s *Store) List() ([]Record, map[string]error, error) {
 // result; where there is no record, change gets the zero Record. An error of
 // change leaves the file as it was.
 func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error) (err error) {
-	unlock, err := s.acquire(ctx)
+	unlock, err := lock.Wait(ctx, s.lock)
 	if err != nil {
 		return err
 	}
@@ -149,7 +148,7 @@ func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error
 // Replace puts a record back as it was, or away when old is nil: the undo step
 // of whoever could not finish what Update began.
 func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) {
-	unlock, err := s.acquire(ctx)
+	unlock, err := lock.Wait(ctx, s.lock)
 	if err != nil {
 		return err
 	}
@@ -243,30 +242,6 @@ func (s *Store) refresh(force bool) error {
 	}
 	s.snap = next
 	return nil
-}
-
-// acquire takes the lock that guards read, change and write against the other
-// process (guest add beside serve). It lies in the state folder: pmxcfs has
-// only node-local locks anyway.
-func (s *Store) acquire(ctx context.Context) (unlock func() error, err error) {
-	f, err := os.OpenFile(s.lock, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock guest store: %w", err)
-	}
-	locked := make(chan error, 1)
-	go func() { locked <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
-	select {
-	case err := <-locked:
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock guest store: %w", err), f.Close())
-		}
-		return f.Close, nil
-	case <-ctx.Done():
-		// The descriptor must stay open until flock returns; closing it then
-		// gives the lock back.
-		go func() { <-locked; _ = f.Close() }()
-		return nil, fmt.Errorf("lock guest store: %w", context.Cause(ctx))
-	}
 }
 
 func fileName(vmid int) string { return strconv.Itoa(vmid) + ".json" }

@@ -29,11 +29,13 @@ const (
 	sumDigits    = 6  // 62^6 > 2^32
 	alphabet     = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-	// MinVMID and MaxVMID are PVE's limits of a guest's id.
+	maxLength = len(prefix) + 9 + 1 + secretDigits + sumDigits
+)
+
+// The limits of a guest's id are PVE's.
+const (
 	MinVMID = 100
 	MaxVMID = 999_999_999
-
-	maxLength = len(prefix) + 9 + 1 + secretDigits + sumDigits
 )
 
 // ErrMalformed says that a string is not one of our tokens: another form, a

@@ -1,0 +1,61 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
+)
+
+func TestClaim(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "l")
+	unlock, err := lock.Claim(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = lock.Claim(name)
+	if !errors.Is(err, lock.ErrHeld) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(os.Getpid())) {
+		t.Errorf("error %v, want ErrHeld with the holder's pid", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = lock.Claim(name)
+	if err != nil {
+		t.Fatalf("after it was given back: %v", err)
+	}
+	_ = unlock()
+}
+
+func TestWait(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "l")
+	unlock, err := lock.Claim(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := lock.Wait(ctx, name); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want DeadlineExceeded", err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		unlock, err := lock.Wait(t.Context(), name)
+		if err == nil {
+			err = unlock()
+		}
+		got <- err
+	}()
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("waiting for a lock that is given back: %v", err)
+	}
+}

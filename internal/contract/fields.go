@@ -16,7 +16,7 @@ type object struct {
 	*report
 	node   *node
 	path   string
-	values map[string]*node // known keys with their first value, null and misspelt ones included as nil
+	values map[string]*node // known keys with their first value, null, misspelt and unread ones as nil
 }
 
 // openObject checks the keys of n, which stands at path, against known. It
@@ -59,10 +59,14 @@ func (o *object) keep(m member, known []string) {
 	key, path := m.key.text, joinPath(o.path, m.key.text)
 	switch {
 	case slices.Contains(known, key):
-		o.values[key] = m.value
-		if m.value.kind == kindNull {
+		switch m.value.kind {
+		case kindNull:
 			o.errorf(RuleNull, m.value.off, path, "null is not a value; leave the key out where there is none")
 			o.values[key] = nil
+		case kindUnread:
+			o.values[key] = nil
+		default:
+			o.values[key] = m.value
 		}
 		return
 	case strings.HasPrefix(key, ignoredPrefix):

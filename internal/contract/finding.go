@@ -82,7 +82,7 @@ const (
 
 // MaxFindings is the number of findings after which a document is not worth
 // listing any further.
-const MaxFindings = 100
+const MaxFindings = 50
 
 // Findings are what is wrong with one document, in the order of their positions.
 type Findings []Finding

@@ -106,6 +106,9 @@ func (r *report) mark(show []bool, n *node, path string, public []string) {
 	if path == keyHubURL || path == keyEndpoint || path == keyMirror || path == keyRegistry+"."+keyRegistryHost {
 		ok = ok && !strings.ContainsAny(n.text, "@?") // a password or key in a URL
 	}
+	if path == keyRegistry+"."+keyRegistryUser {
+		ok = ok && !strings.Contains(n.text, ":") // user and password in one
+	}
 	set(n, ok || n.kind == kindNull || n.kind == kindBool)
 }
 
@@ -134,9 +137,13 @@ func (r *report) sourceLine(show []bool, line, column int) (text string, caret i
 		case !unicode.IsPrint(c):
 			c = utf8.RuneError // control characters and such that turn text around
 		}
-		if c != hidden || len(out) == 0 || out[len(out)-1] != hidden {
-			out = append(out, c)
+		if c == hidden {
+			// One placeholder stands for a run of hidden words.
+			if last := lastNonBlank(out); last >= 0 && out[last] == hidden {
+				out = out[:last]
+			}
 		}
+		out = append(out, c)
 		if caret < 0 && i+size > at {
 			caret = len(out) - 1
 		}
@@ -145,6 +152,7 @@ func (r *report) sourceLine(show []bool, line, column int) (text string, caret i
 	if caret < 0 {
 		caret = len(out)
 	}
+	caret = min(caret, len(out))
 	if len(out) > maxShownLine {
 		from := max(min(caret-maxShownLine/2, len(out)-maxShownLine), 0)
 		to := min(from+maxShownLine, len(out))
@@ -158,6 +166,15 @@ func (r *report) sourceLine(show []bool, line, column int) (text string, caret i
 		}
 	}
 	return strings.TrimRight(string(out), " "), caret
+}
+
+func lastNonBlank(text []rune) int {
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] != ' ' {
+			return i
+		}
+	}
+	return -1
 }
 
 // Format returns the findings as they are printed: a line

@@ -24,10 +24,11 @@ const (
 	kindNumber
 	kindBool
 	kindNull
+	kindUnread // what stands there could not be read; the finding is made
 )
 
 func (k kind) String() string {
-	return [...]string{"an object", "a list", "a string", "a number", "true or false", "null"}[k]
+	return [...]string{"an object", "a list", "a string", "a number", "true or false", "null", "nothing readable"}[k]
 }
 
 // node is one JSON value and its place, src[off:end].
@@ -38,7 +39,7 @@ type node struct {
 	members  []member
 	items    []*node
 	spoilt   bool // a string with a finding of its own: no further rule looks at it
-	cut      bool // an object or list that the text breaks off in
+	cut      bool // the text became unreadable in here
 }
 
 type member struct{ key, value *node }
@@ -116,6 +117,8 @@ func (rd *reader) here() string {
 		return "a string"
 	case b == 0:
 		return "a NUL byte"
+	case b == '\n' || b == '\r':
+		return "the end of the line"
 	case b < 0x20 || b >= 0x7f:
 		return fmt.Sprintf("byte 0x%02x", b)
 	default:
@@ -189,23 +192,13 @@ func (rd *reader) object(depth int) *node {
 			return n
 		}
 		m := member{key: rd.str()}
-		if m.key != nil {
-			rd.space()
-			if rd.peek() != ':' {
-				rd.errorf(RuleSyntax, rd.pos, "", `wanted ":" after the key, found %s`, rd.here())
-				n.end = rd.pos
-				return n
-			}
-			rd.pos++
-			rd.space()
-			m.value = rd.value(depth + 1)
-		}
-		if m.value == nil {
+		if m.key == nil {
 			n.end = rd.pos
 			return n
 		}
+		m.value = rd.memberValue(depth)
 		n.members = append(n.members, m)
-		if (m.value.kind == kindObject || m.value.kind == kindArray) && m.value.cut {
+		if m.value.cut {
 			n.end = rd.pos
 			return n
 		}
@@ -214,6 +207,22 @@ func (rd *reader) object(depth int) *node {
 	rd.pos++
 	n.end, n.cut = rd.pos, false
 	return n
+}
+
+// memberValue reads ":" and the value of a member. A key is worth keeping even
+// when its value cannot be read.
+func (rd *reader) memberValue(depth int) *node {
+	rd.space()
+	if rd.peek() == ':' {
+		rd.pos++
+		rd.space()
+		if value := rd.value(depth + 1); value != nil {
+			return value
+		}
+	} else {
+		rd.errorf(RuleSyntax, rd.pos, "", `wanted ":" after the key, found %s`, rd.here())
+	}
+	return &node{kind: kindUnread, off: rd.pos, end: rd.pos, spoilt: true, cut: true}
 }
 
 func (rd *reader) array(depth int) *node {

@@ -109,7 +109,7 @@ func foreignVersion(r *report, root *node) bool {
 		}
 		if m.value.text != fmt.Sprint(SchemaVersion) {
 			r.errorf(RuleVersion, m.value.off, keySchemaVersion,
-				"this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", SchemaVersion, SchemaVersion)
+				"found version %s, but this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", m.value.text, SchemaVersion, SchemaVersion)
 			return true
 		}
 		return false
@@ -294,9 +294,9 @@ func (o *object) environment() map[string]string {
 		switch {
 		case m.key.text == "" || strings.Contains(m.key.text, "="):
 			o.errorf(RuleContainer, m.key.off, at, `the name of a variable is not empty and has no "="`)
+		case m.value.spoilt:
 		case m.value.kind != kindString:
 			o.errorf(RuleType, m.value.off, at, "wanted a string, found %s; put quotes around it", m.value.kind)
-		case m.value.spoilt:
 		case len(m.key.text)+len(m.value.text) > maxContainerEntryBytes:
 			o.errorf(RuleContainer, m.value.off, at, "the variable is %d bytes long; at most %d are accepted", len(m.key.text)+len(m.value.text), maxContainerEntryBytes)
 		default:

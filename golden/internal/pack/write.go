@@ -60,6 +60,7 @@ func (j *job) plan(ctx context.Context) (*base, error) {
 	if j.overlay, err = newOverlay(j.src.Overlay); err != nil {
 		return nil, err
 	}
+	j.total = int64(len(j.src.Config.Format()))
 	for _, f := range j.src.Overlay {
 		j.total += int64(len(f.Data))
 	}
@@ -119,6 +120,7 @@ func (j *job) front(ctx context.Context, f *vzdump.Frame, parents []vzdump.Entry
 	if err := f.AddConfig(conf); err != nil {
 		return err
 	}
+	j.advance(int64(len(conf)))
 	for _, m := range []struct {
 		path string
 		data []byte

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
+	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/preload"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -33,7 +34,6 @@ type Settings struct {
 	Cache     string    // folder of bases, images and frames
 	Bootstrap string    // felhom-controller-bootstrap on this machine
 	Units     fs.FS     // unit files for the guest
-	Excludes  []string  // dpkg's lines for what the profile leaves out
 	Epoch     time.Time // zero: the newest date of the sources
 	Builder   string    // version of this program
 	Progress  *progress.Printer
@@ -100,7 +100,11 @@ func (w *workshop) lay(s Settings) ([]stage.File, error) {
 		}
 		files = append(files, stage.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + contract.PreloadIndex, Mode: 0o644, Data: index})
 	}
-	return w.plan.Overlay(w.base.Root, stage.Ours{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, Excludes: s.Excludes})
+	profile, err := pack.ParseProfile(w.plan.Recipe.Output.Profile)
+	if err != nil {
+		return nil, exit.With(exit.Refused, err)
+	}
+	return w.plan.Overlay(w.base.Root, stage.Ours{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, DpkgConfig: profile.DpkgConfig()})
 }
 
 func fetchImages(ctx context.Context, r recipe.Recipe, s Settings) ([]preload.Image, error) {

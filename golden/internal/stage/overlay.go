@@ -34,10 +34,10 @@ const hostKeysName = "felhom-ssh-hostkeys.service"
 
 // Ours are the parts of the overlay that are not in the recipe.
 type Ours struct {
-	Bootstrap string   // felhom-controller-bootstrap on this machine
-	Units     fs.FS    // unit files for the guest, at the top
-	Images    []File   // preloaded images with their index
-	Excludes  []string // patterns of files that packing leaves out, for dpkg
+	Bootstrap  string // felhom-controller-bootstrap on this machine
+	Units      fs.FS  // unit files for the guest, at the top
+	Images     []File // preloaded images with their index
+	DpkgConfig string // for dpkg.cfg.d: what packing leaves out; "" is nothing
 }
 
 // Overlay lists everything that is laid over the base root: our program, units
@@ -98,13 +98,8 @@ func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
 		}
 		list = append(list, File{Path: "etc/felhom/controller-container.yaml", Mode: 0o644, Data: data})
 	}
-	if len(ours.Excludes) > 0 {
-		var b strings.Builder
-		b.WriteString("# What this image was made without stays out at later upgrades.\n")
-		for _, e := range ours.Excludes {
-			b.WriteString(e + "\n")
-		}
-		list = append(list, File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(b.String())})
+	if ours.DpkgConfig != "" {
+		list = append(list, File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(ours.DpkgConfig)})
 	}
 	return list, nil
 }

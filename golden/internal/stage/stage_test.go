@@ -399,7 +399,7 @@ func TestOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := Plan{Recipe: r}
-	list, err := p.Overlay(root, Ours{Units: fstest.MapFS{"x.path": {Data: []byte("[Install]\nWantedBy=multi-user.target\n")}}, Excludes: []string{"path-exclude=/usr/share/man/*"}})
+	list, err := p.Overlay(root, Ours{Units: fstest.MapFS{"x.path": {Data: []byte("[Install]\nWantedBy=multi-user.target\n")}}, DpkgConfig: "path-exclude=/usr/share/man/*\n"})
 	if err != nil {
 		t.Fatal(err)
 	}

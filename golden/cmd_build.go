@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/golden/internal/build"
+	"github.com/felhom/felhom-golden/golden/internal/provenance"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+)
+
+type buildOptions struct {
+	workshopOptions
+	out         string
+	force       bool
+	compression string
+}
+
+func buildCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "build",
+		Usage:     "bake the archive of a recipe",
+		ArgsUsage: " ",
+		Description: `The way of an image: plan, base, overlay, seal, pack, verify. The archive appears in --out under the name that Proxmox VE wants,
+with .notes, .sha256, ` + provenance.SBOMSuffix + ` and ` + provenance.Suffix + ` beside it, once it has passed verify. Its path is the one line on stdout.
+SOURCE_DATE_EPOCH sets the image's time; the default is the newest date of the sources. Equal inputs give equal bytes.
+
+    felhom-golden build --print-recipe > golden.yaml
+    felhom-golden build --recipe golden.yaml --out .
+    felhom-golden build --explain A.tar.zst B.tar.zst
+
+Exit code: 0 done (--explain: no recorded input differs), 1 failed (--explain: some differ), 2 misuse, 3 recipe or image
+refused, 4 a signature or digest did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
+		Flags: append(workshopFlags(),
+			&cli.StringFlag{Name: "out", Value: ".", Usage: "`FOLDER` for the archive and its records"},
+			&cli.StringFlag{Name: "compression", Usage: "`SETTING` fast or release, in place of the recipe's"},
+			&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"},
+			&cli.BoolFlag{Name: "print-recipe", Usage: "print the built-in recipe and do nothing else"},
+			&cli.BoolFlag{Name: "explain", Usage: "tell which recorded inputs of the two archives A and B differ, and do nothing else"},
+			&cli.BoolFlag{Name: "json", Usage: "with --explain: print JSON"},
+		),
+		Action: func(c *cli.Context) error {
+			switch {
+			case c.Bool("print-recipe") && c.Bool("explain"):
+				return misuse("build: --print-recipe and --explain are given", "give one of them")
+			case c.Bool("json") && !c.Bool("explain"):
+				return misuse("build: --json is given without --explain", "the archive's records are JSON already")
+			case c.Bool("print-recipe"):
+				if err := checkArgs(c); err != nil {
+					return err
+				}
+				_, err := std.out.Write(recipe.DefaultYAML())
+				return err
+			case c.Bool("explain"):
+				if err := checkArgs(c, "A", "B"); err != nil {
+					return err
+				}
+				return explain(c.Args().Get(0), c.Args().Get(1), c.Bool("json"), std)
+			}
+			if err := checkArgs(c); err != nil {
+				return err
+			}
+			o, err := newBuildOptions(c)
+			if err != nil {
+				return err
+			}
+			return buildImage(c.Context, o, std)
+		},
+	}
+}
+
+func newBuildOptions(c *cli.Context) (buildOptions, error) {
+	o := buildOptions{out: c.String("out"), force: c.Bool("force"), compression: c.String("compression")}
+	if o.compression != "" && o.compression != "fast" && o.compression != "release" {
+		return o, misuse(fmt.Sprintf("--compression: want fast or release, found %q", o.compression), "felhom-golden build --help")
+	}
+	var err error
+	o.workshopOptions, err = newWorkshopOptions(c)
+	return o, err
+}
+
+func buildImage(ctx context.Context, o buildOptions, std stdio) error {
+	r, err := o.readRecipe()
+	if err != nil {
+		return err
+	}
+	if o.compression != "" {
+		r.Output.Compression = o.compression
+	}
+	res, err := build.Run(ctx, r, build.Target{Dir: o.out, Force: o.force}, o.settings(std))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(std.out, res.Path)
+	return err
+}
+
+// explain prints the inputs that differ. Archives whose records agree and whose
+// bytes do not are told apart by "diff", which this points at.
+func explain(a, b string, asJSON bool, std stdio) error {
+	ma, err := provenance.Read(a)
+	if err != nil {
+		return err
+	}
+	mb, err := provenance.Read(b)
+	if err != nil {
+		return err
+	}
+	list := provenance.Compare(ma, mb)
+	if asJSON {
+		enc := json.NewEncoder(std.out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(struct {
+			Differences []provenance.Difference `json:"differences"`
+			SameBytes   bool                    `json:"same_bytes"`
+		}{append([]provenance.Difference{}, list...), ma.Archive.SHA256 == mb.Archive.SHA256}); err != nil {
+			return err
+		}
+	}
+	for _, d := range list {
+		if asJSON {
+			break
+		}
+		if _, err := fmt.Fprintf(std.out, "%s: %s -> %s\n", d.Input, orNone(d.A), orNone(d.B)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(list) > 0:
+		return differ{fmt.Errorf("%d recorded input(s) differ", len(list))}
+	case ma.Archive.SHA256 != mb.Archive.SHA256:
+		return differ{fmt.Errorf("every recorded input is the same, and the bytes differ: felhom-golden diff %s %s shows where", filepath.Base(a), filepath.Base(b))}
+	}
+	return nil
+}
+
+// differ is the answer "not the same", which is no failure to answer: what was
+// printed stays.
+type differ struct{ error }
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/golden/internal/build"
+	"github.com/felhom/felhom-golden/internal/progress"
+)
+
+type packOptions struct {
+	root   string
+	target build.Target
+}
+
+func packCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "pack",
+		Usage:     "seal a staged root and make its archive",
+		ArgsUsage: "ROOT [ARCHIVE]",
+		Description: `ROOT was made by stage, and may have been changed by run, serve or by hand since. It is sealed in place. ARCHIVE is the file to
+write; without it the name is made of VMID and time, in the working folder. The archive appears once it has passed verify.
+
+    felhom-golden pack /var/tmp/root
+
+Exit code: 0 done, 1 failed, 2 misuse, 3 image refused, 130 interrupted.`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"}},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 2 {
+				if err := checkArgs(c, "ROOT"); err != nil {
+					return err
+				}
+			}
+			o := packOptions{root: filepath.Clean(c.Args().First()), target: build.Target{Dir: ".", Path: c.Args().Get(1), Force: c.Bool("force")}}
+			if os.Geteuid() != 0 {
+				return misuse("packing a root file system needs root", "sudo felhom-golden pack …")
+			}
+			return packRoot(c.Context, o, std)
+		},
+	}
+}
+
+func packRoot(ctx context.Context, o packOptions, std stdio) error {
+	p := progress.New(std.err, progress.Options{Terminal: isTerminal(std.err)})
+	res, err := build.Pack(ctx, o.root, o.target, build.Settings{Progress: p, Builder: version})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(std.out, res.Path)
+	return err
+}

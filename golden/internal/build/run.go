@@ -1,0 +1,248 @@
+package build
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/golden/internal/pack"
+	"github.com/felhom/felhom-golden/golden/internal/provenance"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/golden/internal/rules"
+	"github.com/felhom/felhom-golden/golden/internal/stage"
+	"github.com/felhom/felhom-golden/golden/internal/verify"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// packJob is what is to be packed.
+type packJob struct {
+	root    string       // sealed; not to be changed
+	overlay []stage.File // sorted; wins over root
+	recipe  recipe.Recipe
+	epoch   time.Time
+	key     string // of root: equal keys, equal trees; "" when nobody knows
+	cache   string // folder of frames; "" without a key
+	path    string // archive to write; its folder is there, it is not
+}
+
+// Target says where an archive goes.
+type Target struct {
+	Dir   string // where archive and records go
+	Path  string // the archive itself; "" is Dir with the name by VMID and time
+	Force bool   // replace what is there
+}
+
+// Result is a finished build.
+type Result struct {
+	Path     string
+	Manifest provenance.Manifest
+	Report   verify.Report
+}
+
+// Run makes the archive of r.
+func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, err error) {
+	w, err := prepare(ctx, r, s)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, w.base.Close()) }()
+	path, err := t.path(r, w.plan.Epoch)
+	if err != nil {
+		return Result{}, err
+	}
+	m, err := w.manifest(s, r.Output.Compression)
+	if err != nil {
+		return Result{}, err
+	}
+	job := packJob{root: w.base.Root, overlay: w.overlay, recipe: r, epoch: w.plan.Epoch, key: w.plan.BaseKey(), cache: filepath.Join(s.Cache, "frames")}
+	res, err := publish(ctx, path, t.Force, job, m, s.Progress)
+	return res, errors.Join(err, stage.Cache{Dir: s.Cache}.Trim())
+}
+
+// Pack makes the archive of a root that [Stage] has made and that may have been
+// changed since. It seals root, and writes its closed preset anew.
+func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error) {
+	rec, err := ReadRecord(root)
+	if err != nil {
+		return Result{}, err
+	}
+	path, err := t.path(rec.Recipe, rec.Epoch)
+	if err != nil {
+		return Result{}, err
+	}
+	st := s.Progress.Start("seal")
+	preset, err := stage.Preset(os.DirFS(root), nil)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := stage.Lay(root, []stage.File{preset}, rec.Epoch); err != nil {
+		return Result{}, err
+	}
+	if err := sealRoot(ctx, root, rec.Recipe, rec.Epoch); err != nil {
+		return Result{}, err
+	}
+	st.Done("done", "")
+	status, err := os.Open(filepath.Join(root, "var/lib/dpkg/status"))
+	if err != nil {
+		return Result{}, fmt.Errorf("record packages: %w", err)
+	}
+	rec.Manifest.Packages, err = provenance.Packages(status)
+	if err := errors.Join(err, status.Close()); err != nil {
+		return Result{}, err
+	}
+	job := packJob{root: root, recipe: rec.Recipe, epoch: rec.Epoch}
+	return publish(ctx, path, t.Force, job, rec.Manifest, s.Progress)
+}
+
+// path is where the archive goes; what is there already is refused early,
+// before minutes of work.
+func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
+	path := t.Path
+	if path == "" {
+		path = filepath.Join(t.Dir, fmt.Sprintf("vzdump-lxc-%d-%s.tar.zst", r.Guest.VMID, epoch.UTC().Format("2006_01_02-15_04_05")))
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return "", misplaced(fmt.Errorf("look at the folder of the archive: %s is not there", filepath.Dir(path)), "make it, or name another one")
+	}
+	_, err = os.Lstat(path)
+	if err == nil && !t.Force {
+		return "", misplaced(fmt.Errorf("look at the archive: %s is there already", path), "--force replaces it")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look at the archive: %w", err)
+	}
+	return path, nil
+}
+
+func misplaced(err error, hint string) error { return exit.WithHint(exit.Misuse, err, hint) }
+
+// publish packs and verifies in a folder beside path and renames the results,
+// the archive last: an archive that is there has passed, and has its records.
+func publish(ctx context.Context, path string, force bool, job packJob, m provenance.Manifest, p *progress.Printer) (_ Result, err error) {
+	dir, name := filepath.Split(path)
+	tmp := filepath.Join(dir, "."+name+".tmp-"+rand.Text()[:8])
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return Result{}, fmt.Errorf("make the folder of the archive: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	job.path = filepath.Join(tmp, name)
+	st := p.Start("pack")
+	packed, err := packArchive(ctx, job, func(done, total int64) { st.Bytes(done, total) })
+	if err != nil {
+		return Result{}, err
+	}
+	m.Archive = provenance.Archive{Name: name, SHA256: packed.SHA256, Size: packed.Size}
+	st.Done(map[bool]string{true: "reused", false: "done"}[packed.BaseReused], fmt.Sprintf("%s, %d members", progress.Bytes(packed.Size), packed.Entries))
+	st = p.Start("verify")
+	report, err := verifyFile(ctx, job, m)
+	if err != nil {
+		return Result{}, err
+	}
+	st.Done("passed", fmt.Sprintf("%d rules, %d warning(s)", len(report.Rules), report.Warnings))
+	for _, f := range report.Findings {
+		p.Line(fmt.Sprintf("warning: %s: %s: %s", f.Rule, f.Path, f.Message))
+	}
+	sbom, err := m.SBOM()
+	if err != nil {
+		return Result{}, err
+	}
+	manifest, err := m.Encode()
+	if err != nil {
+		return Result{}, err
+	}
+	records := []struct {
+		suffix string
+		data   []byte
+	}{
+		{".notes", []byte(m.Notes())},
+		{".sha256", []byte(m.Archive.SHA256 + "  " + name + "\n")},
+		{provenance.SBOMSuffix, sbom},
+		{provenance.Suffix, manifest},
+	}
+	for _, r := range records {
+		if err := os.WriteFile(job.path+r.suffix, r.data, 0o644); err != nil {
+			return Result{}, fmt.Errorf("write records: %w", err)
+		}
+	}
+	for _, r := range records {
+		if err := os.Rename(job.path+r.suffix, path+r.suffix); err != nil {
+			return Result{}, fmt.Errorf("publish records: %w", err)
+		}
+	}
+	move := os.Rename
+	if !force {
+		move = os.Link // fails when somebody else was quicker
+	}
+	if err := move(job.path, path); err != nil {
+		return Result{}, fmt.Errorf("publish archive: %w", err)
+	}
+	return Result{Path: path, Manifest: m, Report: report}, nil
+}
+
+func packArchive(ctx context.Context, job packJob, told pack.Progress) (pack.Result, error) {
+	config, err := job.recipe.Config()
+	if err != nil {
+		return pack.Result{}, exit.With(exit.Refused, err)
+	}
+	profile, err := pack.ParseProfile(job.recipe.Output.Profile)
+	if err != nil {
+		return pack.Result{}, exit.With(exit.Refused, err)
+	}
+	setting := vzdump.Release
+	if job.recipe.Output.Compression == "fast" {
+		setting = vzdump.Fast
+	}
+	files := make([]pack.File, len(job.overlay))
+	for i, f := range job.overlay {
+		files[i] = pack.File(f)
+	}
+	return pack.Pack(ctx,
+		pack.Source{Root: job.root, Overlay: files, Profile: profile, Config: config},
+		pack.Output{Path: job.path, Epoch: job.epoch, Setting: setting, CacheDir: job.cache, CacheKey: job.key}, told)
+}
+
+func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ verify.Report, err error) {
+	f, err := os.Open(job.path)
+	if err != nil {
+		return verify.Report{}, fmt.Errorf("verify: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	allow := job.recipe.Allow
+	report, err := verify.Archive(ctx, f, filepath.Base(job.path), verify.Options{
+		SHA256: m.Archive.SHA256, Epoch: job.epoch,
+		Allow: verify.Allow{SetID: trim(allow.SetID), WorldWritable: trim(allow.WorldWritable), Capabilities: trim(allow.Capabilities)},
+	})
+	if err != nil {
+		return report, err
+	}
+	if err := report.Err(); err != nil {
+		lines := []string{err.Error()}
+		for _, f := range report.Findings {
+			if f.Severity == rules.Error {
+				lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Rule, f.Path, f.Message))
+			}
+		}
+		return report, exit.WithHint(exit.Of(err), errors.New(strings.Join(lines, "\n")), exit.HintOf(err))
+	}
+	return report, nil
+}
+
+func trim(paths []string) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = strings.TrimPrefix(p, "/")
+	}
+	return out
+}

@@ -25,9 +25,13 @@ type stdio struct {
 // Never set Required on a flag: the library then prints usage to stdout.
 func commands(std stdio) []*cli.Command {
 	return []*cli.Command{
+		buildCommand(std),
 		stageCommand(std),
+		packCommand(std),
 		runCommand(std),
 		serveCommand(std),
+		sealCommand(std),
+		verifyCommand(std),
 		versionCommand(std),
 	}
 }

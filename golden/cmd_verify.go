@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/golden/internal/rules"
+	"github.com/felhom/felhom-golden/golden/internal/verify"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// verifyOptions is what the command line of verify says.
+type verifyOptions struct {
+	archive string
+	format  string // text, json, junit
+	sidecar bool   // compare with ARCHIVE.sha256 where it is there
+	check   verify.Options
+}
+
+func verifyCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "judge an archive by the rules, without unpacking it",
+		ArgsUsage: "ARCHIVE (- reads stdin)",
+		Description: `Exit codes: 0 passed, 3 refused (a rule failed, or the archive is hostile or truncated), 4 not the archive that was expected.
+
+Example: felhom-golden verify --profile restore vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "profile", Value: string(verify.Golden), Usage: "golden: all rules; restore: only what restore fails on or changes silently"},
+			&cli.StringSliceFlag{Name: "enable", Usage: "check only this `RULE`; may be repeated"},
+			&cli.StringSliceFlag{Name: "skip", Usage: "do not check this `RULE`; may be repeated"},
+			&cli.BoolFlag{Name: "strict", Usage: "count warnings as errors"},
+			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
+			&cli.BoolFlag{Name: "junit", Usage: "print the report as JUnit XML"},
+			&cli.StringFlag{Name: "sha256", Usage: "the archive's `HASH`; default: from ARCHIVE.sha256 where it is there"},
+			&cli.StringSliceFlag{Name: "allow-set-id", Usage: "set-id `PATH` beyond Debian's own; may be repeated"},
+			&cli.StringSliceFlag{Name: "allow-world-writable", Usage: "world-writable `PATH`; may be repeated"},
+			&cli.StringSliceFlag{Name: "allow-capability", Usage: "`PATH` with file capabilities; may be repeated"},
+			&cli.StringSliceFlag{Name: "allow-secret", Usage: "`PATH` whose content may look like a secret; may be repeated"},
+			&cli.StringSliceFlag{Name: "forbid-name", Usage: "`TEXT` (a host name, a path) that must not occur in settings; may be repeated"},
+			&cli.StringSliceFlag{Name: "hostname", Usage: "`NAME` that /etc/hostname may hold; may be repeated"},
+			&cli.BoolFlag{Name: "list", Usage: "list the rules"},
+			&cli.StringFlag{Name: "explain", Usage: "explain one `RULE`"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Bool("list") || c.IsSet("explain") {
+				return showRules(std.out, c, rules.All())
+			}
+			opts, err := checkVerifyOptions(c)
+			if err != nil {
+				return err
+			}
+			return verifyArchive(c.Context, std, opts)
+		},
+	}
+}
+
+func checkVerifyOptions(c *cli.Context) (verifyOptions, error) {
+	if err := checkArgs(c, "ARCHIVE"); err != nil {
+		return verifyOptions{}, err
+	}
+	opts := verifyOptions{archive: c.Args().First(), format: "text", sidecar: !c.IsSet("sha256"), check: verify.Options{
+		Profile: verify.Profile(c.String("profile")), Enable: c.StringSlice("enable"), Skip: c.StringSlice("skip"), Strict: c.Bool("strict"),
+		SHA256: c.String("sha256"), BuildNames: c.StringSlice("forbid-name"), Hostnames: c.StringSlice("hostname"),
+		Allow: verify.Allow{
+			SetID: c.StringSlice("allow-set-id"), WorldWritable: c.StringSlice("allow-world-writable"),
+			Capabilities: c.StringSlice("allow-capability"), Secrets: c.StringSlice("allow-secret"),
+		},
+	}}
+	switch {
+	case c.Bool("json") && c.Bool("junit"):
+		return opts, misuse("verify: both --json and --junit given", "give one of the two")
+	case c.Bool("json"):
+		opts.format = "json"
+	case c.Bool("junit"):
+		opts.format = "junit"
+	}
+	return opts, nil
+}
+
+// verifyArchive prints the report and returns the judgement. A machine's
+// report is the product and goes to stdout also when the archive failed; the
+// text of a failed one is talk.
+func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err error) {
+	in, name := std.in, "stdin"
+	if opts.archive != "-" {
+		f, openErr := os.Open(opts.archive)
+		if openErr != nil {
+			return exit.WithHint(exit.Failed, openErr, "name the archive, or - to read it from stdin")
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		in, name = f, opts.archive
+		if opts.sidecar {
+			if opts.check.SHA256, err = readSidecar(opts.archive + ".sha256"); err != nil {
+				return err
+			}
+		}
+	} else {
+		opts.check.Skip = append(opts.check.Skip, "archive-name")
+		if len(opts.check.Enable) > 0 {
+			opts.check.Skip = nil
+		}
+	}
+	report, err := verify.Archive(ctx, in, name, opts.check)
+	if err != nil {
+		return err
+	}
+	failed := report.Err()
+	switch {
+	case opts.format == "json":
+		err = report.WriteJSON(std.out)
+	case opts.format == "junit":
+		err = report.WriteJUnit(std.out)
+	case failed != nil:
+		err = report.WriteText(std.err)
+	default:
+		err = report.WriteText(std.out)
+	}
+	return errors.Join(err, failed)
+}
+
+// readSidecar reads the hash of sha256sum(1)'s format; "" when there is none.
+func readSidecar(name string) (string, error) {
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	f := strings.Fields(string(data))
+	if len(f) == 0 || len(f[0]) != 64 {
+		return "", exit.WithHint(exit.Refused, fmt.Errorf("%s: want 64 hex digits and a file name, as sha256sum writes them", name), "give the hash with --sha256, or make the file anew")
+	}
+	return f[0], nil
+}
+
+// showRules serves --list and --explain of verify and seal.
+func showRules(w io.Writer, c *cli.Context, table []rules.Rule) error {
+	if c.NArg() > 0 {
+		return misuse(c.Command.Name+": --list and --explain take no arguments", "")
+	}
+	if id := c.String("explain"); id != "" {
+		r, ok := rules.ByID(id)
+		if !ok {
+			return misuse(fmt.Sprintf("%s: unknown rule %q", c.Command.Name, id), "--list shows the rules")
+		}
+		sealed := r.Seal
+		if sealed == "" {
+			sealed = "nothing"
+		}
+		_, err := fmt.Fprintf(w, "%s (%s, %s)\n  why:    %s\n  seal:   %s\n  verify: %s\n", r.ID, r.Severity, r.Group, r.Reason, sealed, r.Check)
+		return err
+	}
+	for _, r := range table {
+		if _, err := fmt.Fprintf(w, "%-21s %-8s %-9s %s\n", r.ID, r.Severity, r.Group, r.Check); err != nil {
+			return err
+		}
+	}
+	return nil
+}

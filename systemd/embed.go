@@ -1,0 +1,83 @@
+// Package systemd holds the unit files of guest and host, so that a program
+// can bring them along. It owns their text and starts nothing.
+package systemd
+
+import (
+	"embed"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path etc-felhom-bootstrap.mount.unit
+var guest embed.FS
+
+//go:embed felhom-agentd.service
+var host embed.FS
+
+//go:embed felhom-guest.preset
+var preset []byte
+
+// MountUnit is the unit of the config mount, named as systemd escapes its path.
+const MountUnit = `etc-felhom\x2dbootstrap.mount`
+
+// mountFile holds MountUnit: neither Go's embedding nor a module's archive
+// takes a file name with a backslash.
+const mountFile = "etc-felhom-bootstrap.mount.unit"
+
+// Guest returns the units of a guest, each under its unit's name.
+func Guest() fs.ReadDirFS { return unitFS{guest} }
+
+// Host returns the units of a host, each under its unit's name.
+func Host() fs.ReadDirFS { return unitFS{host} }
+
+// GuestPreset returns the preset that enables what a guest needs.
+func GuestPreset() []byte { return slices.Clone(preset) }
+
+// unitFS shows mountFile as MountUnit. All files are at the top.
+type unitFS struct{ files embed.FS }
+
+func (u unitFS) Open(name string) (fs.File, error) {
+	if name == mountFile {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	if name != MountUnit {
+		return u.files.Open(name)
+	}
+	f, err := u.files.Open(mountFile)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return unitFile{f}, nil
+}
+
+func (u unitFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := u.files.ReadDir(name)
+	for i, e := range entries {
+		if e.Name() == mountFile {
+			entries[i] = unitEntry{e}
+		}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
+
+type unitEntry struct{ fs.DirEntry }
+
+func (unitEntry) Name() string { return MountUnit }
+
+func (e unitEntry) Info() (fs.FileInfo, error) {
+	info, err := e.DirEntry.Info()
+	return unitInfo{info}, err
+}
+
+type unitInfo struct{ fs.FileInfo }
+
+func (unitInfo) Name() string { return MountUnit }
+
+type unitFile struct{ fs.File }
+
+func (f unitFile) Stat() (fs.FileInfo, error) {
+	info, err := f.File.Stat()
+	return unitInfo{info}, err
+}

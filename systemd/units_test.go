@@ -1,0 +1,173 @@
+package systemd
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/coreos/go-systemd/v22/unit"
+)
+
+const bootstrap = "felhom-controller-bootstrap.service"
+
+func read(t *testing.T, files fs.FS, name string) []*unit.UnitOption {
+	t.Helper()
+	f, err := files.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := unit.DeserializeOptions(bytes.NewReader(data))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return options
+}
+
+func values(options []*unit.UnitOption, section, name string) []string {
+	var out []string
+	for _, o := range options {
+		if o.Section == section && o.Name == name {
+			out = append(out, strings.Fields(o.Value)...)
+		}
+	}
+	return out
+}
+
+// TestVerify has systemd itself read the units, as a guest and a host would.
+func TestVerify(t *testing.T) {
+	version, err := exec.Command("systemd-analyze", "--version").Output()
+	if err != nil {
+		t.Fatalf("this test needs systemd-analyze (package systemd): %v", err)
+	}
+	var number int
+	if _, err := fmt.Sscanf(string(version), "systemd %d", &number); err != nil {
+		t.Fatalf("systemd-analyze --version gives %q", version)
+	}
+	old := number < 254
+	for name, files := range map[string]fs.FS{"guest": Guest(), "host": Host()} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			dir := filepath.Join(root, "usr/lib/systemd/system")
+			for _, d := range []string{dir, filepath.Join(root, "usr/sbin"), filepath.Join(root, "etc")} {
+				if err := os.MkdirAll(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, program := range []string{"felhom-controller-bootstrap", "felhom-agentd"} {
+				if err := os.WriteFile(filepath.Join(root, "usr/sbin", program), []byte("#!/bin/true\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Stubs for what a guest or host brings along.
+			for _, stub := range []string{
+				"docker.service", "network-online.target", "multi-user.target", "sysinit.target", "basic.target", "paths.target",
+				"shutdown.target", "local-fs.target", "local-fs-pre.target", "umount.target", "pve-cluster.service", "pve-guests.service",
+			} {
+				text := "[Unit]\nDescription=stub\n"
+				if strings.HasSuffix(stub, ".service") {
+					text += "[Service]\nExecStart=/usr/sbin/felhom-agentd\n"
+				}
+				if err := os.WriteFile(filepath.Join(dir, stub), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			entries, err := fs.ReadDir(files, ".")
+			if err != nil || len(entries) == 0 {
+				t.Fatalf("no units: %v", err)
+			}
+			args := []string{"verify", "--recursive-errors=yes", "--man=no", "--root=" + root}
+			for _, e := range entries {
+				data, err := fs.ReadFile(files, e.Name())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if old { // the unit says what 252 on Debian 12 does without them
+					data = regexp.MustCompile(`(?m)^Restart(Steps|MaxDelaySec)=.*\n`).ReplaceAll(data, nil)
+				}
+				if err := os.WriteFile(filepath.Join(dir, e.Name()), data, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, e.Name())
+			}
+			out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
+			if text := strings.TrimSpace(string(out)); err != nil || text != "" {
+				t.Errorf("systemd-analyze verify: %v\n%s", err, text)
+			}
+		})
+	}
+}
+
+// TestExitCodesStopTheRightRetries holds the unit against docs/exit-codes.md:
+// what no later try can change is not retried, not ready is.
+func TestExitCodesStopTheRightRetries(t *testing.T) {
+	got := values(read(t, Guest(), bootstrap), "Service", "RestartPreventExitStatus")
+	if want := []string{"2", "3", "4"}; !slices.Equal(got, want) {
+		t.Errorf("RestartPreventExitStatus=%v, want %v", got, want)
+	}
+}
+
+// TestTriggers holds what facts of hotplug demand, each a trap of its own.
+func TestTriggers(t *testing.T) {
+	service := read(t, Guest(), bootstrap)
+	if got := values(service, "Service", "RemainAfterExit"); len(got) != 0 {
+		t.Errorf("RemainAfterExit=%v: a rewritten file would not start the service again", got)
+	}
+	if got := values(service, "Install", "WantedBy"); !slices.Equal(got, []string{"multi-user.target"}) {
+		t.Errorf("WantedBy=%v, want multi-user.target", got)
+	}
+	const mountName, pathName = `etc-felhom\x2dbootstrap.mount`, "felhom-controller-bootstrap.path"
+	mount := read(t, Guest(), mountName)
+	if got := values(mount, "Unit", "ConditionPathExists"); !slices.Equal(got, []string{"!/"}) {
+		t.Errorf("the mount's condition is %v, want one that is never true", got)
+	}
+	if !slices.Contains(values(mount, "Unit", "Upholds"), pathName) || !slices.Contains(values(mount, "Unit", "Wants"), bootstrap) {
+		t.Error("the mount must uphold the watch and want the service, or a hotplug starts nothing")
+	}
+	path := read(t, Guest(), pathName)
+	if got := values(path, "Path", "PathExists"); len(got) != 0 {
+		t.Errorf("PathExists=%v starts a failing service over and over", got)
+	}
+	if !slices.Contains(values(path, "Unit", "BindsTo"), mountName) {
+		t.Error("the watch must end with its mount")
+	}
+	if !slices.Contains(values(service, "Unit", "After"), pathName) {
+		t.Error("the watch must stand before the file is read")
+	}
+}
+
+// TestPresetEnablesWhatCanBeEnabled names exactly the units with [Install].
+func TestPresetEnablesWhatCanBeEnabled(t *testing.T) {
+	entries, err := fs.ReadDir(Guest(), ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		installable := len(values(read(t, Guest(), e.Name()), "Install", "WantedBy")) > 0
+		if enabled := strings.Contains(string(GuestPreset()), "enable "+e.Name()+"\n"); enabled != installable {
+			t.Errorf("%s: in the preset %v, has [Install] %v", e.Name(), enabled, installable)
+		}
+	}
+}
+
+func TestGuestIsAFileSystem(t *testing.T) {
+	if err := fstest.TestFS(Guest(), bootstrap, MountUnit); err != nil {
+		t.Error(err)
+	}
+	if err := fstest.TestFS(Host(), "felhom-agentd.service"); err != nil {
+		t.Error(err)
+	}
+}

@@ -164,7 +164,8 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 		}
 		switch r.Outcome {
 		case bootstrap.Failed:
-			entry.WithFields(logrus.Fields{"class": r.Class.String(), "hint": r.Hint}).Error(text)
+			// The words of it are the program's last lines, once.
+			entry.WithFields(logrus.Fields{"class": r.Class.String(), "exit_code": int(r.Class), "hint": r.Hint}).Error("failed")
 		case bootstrap.Degraded:
 			entry.WithField("hint", r.Hint).Warn(text)
 		default:
@@ -208,9 +209,19 @@ func (t *talk) finish(r record.Result) {
 	if reporter == nil {
 		return
 	}
-	if lost := reporter.Close(reportsLimit); lost > 0 && !t.terminal {
+	// Where the channel step already said so, nothing is new about it.
+	if lost := reporter.Close(reportsLimit); lost > 0 && !t.terminal && !unreachable(r) {
 		t.log.WithFields(logrus.Fields{"step": "run", "lost": lost}).Warn("reports did not reach the host")
 	}
+}
+
+func unreachable(r record.Result) bool {
+	for _, s := range r.Steps {
+		if s.Step == string(contract.StepChannel) {
+			return s.Result == string(bootstrap.Degraded)
+		}
+	}
+	return false
 }
 
 // notify sets systemd's status line. Without systemd it does nothing, and a

@@ -61,6 +61,13 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 	return outcome{Outcome: Unchanged, Message: "ready"}, nil
 }
 
+// deaths is what the events told about a container's ends.
+type deaths struct {
+	count int
+	code  int // exit code of the last
+	last  time.Time
+}
+
 // verdict is what one look at the container says.
 type verdict struct {
 	ready bool
@@ -74,7 +81,7 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 	events := s.now.events
 	deadline := time.NewTimer(s.limit)
 	defer deadline.Stop()
-	deaths, lastDeath := 0, time.Time{}
+	var died deaths
 	current := s.now.container
 	fresh := !s.now.started // the container step has just looked
 	for {
@@ -84,7 +91,7 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 			}
 		}
 		fresh = false
-		v := s.judge(current, deaths, lastDeath)
+		v := s.judge(current, died)
 		if v.ready || v.why != "" {
 			return waited || s.now.started, v.why, nil
 		}
@@ -109,7 +116,7 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 			case !ok: // connection lost: from now on by looking
 				events = make(chan docker.Event)
 			case e.Container == id && e.Action == "die":
-				deaths, lastDeath = deaths+1, e.Time
+				died = deaths{died.count + 1, e.ExitCode, e.Time}
 			}
 		}
 		again.Stop()
@@ -119,22 +126,24 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 	}
 }
 
-func (s readyStep) judge(c docker.Container, deaths int, lastDeath time.Time) verdict {
+func (s readyStep) judge(c docker.Container, died deaths) verdict {
 	switch {
-	case deaths > deathsAllowed:
-		return verdict{why: fmt.Sprintf("it ended %d times, last with exit code %d", deaths, c.ExitCode)}
+	case died.count > deathsAllowed:
+		return verdict{why: fmt.Sprintf("it ended %d times, last with exit code %d", died.count, died.code)}
+	case c.Status != "running": // engines call an ended container unhealthy as well
+		return verdict{again: lookAgain}
 	case c.Health == "healthy":
 		return verdict{ready: true}
 	case c.Health == "unhealthy" && s.now.started:
 		return verdict{why: "its health test says unhealthy"}
-	case c.Health != "", c.Status != "running":
+	case c.Health != "":
 		return verdict{again: lookAgain}
 	}
 	// "running" means little in the first seconds under a restart policy: it
 	// is stable when it ran for long enough without a death.
 	since := c.StartedAt
-	if lastDeath.After(since) {
-		since = lastDeath
+	if died.last.After(since) {
+		since = died.last
 	}
 	if left := s.stable - time.Since(since); left > 0 {
 		return verdict{again: left}

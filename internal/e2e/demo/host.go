@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -126,7 +128,8 @@ func (d *demo) known(ctx context.Context, h *hostSide) error {
 	if err != nil {
 		return err
 	}
-	for name, secret := range h.secrets {
+	for _, name := range slices.Sorted(maps.Keys(h.secrets)) {
+		secret := h.secrets[name]
 		d.check(secret != "" && !strings.Contains(string(log), secret), "the daemon's log is free of the token of %s", name)
 		d.check(secret != "" && !strings.Contains(string(inspect.Stdout), secret), "docker inspect is free of the token of %s", name)
 	}

@@ -1,0 +1,104 @@
+// Command bench measures the bootstrapper against the shell script of the
+// spike and against the bare API calls, on the same engine, image and registry,
+// in one run, interleaved, and prints a table in Markdown: docs/benchmarks.md
+// holds one such run. It judges nothing: times depend on the machine, so it
+// exits 0 whatever they are.
+//
+// It runs on a test bed:
+//
+//	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/felhom/felhom-golden/internal/e2e/host"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := start(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+type options struct {
+	rounds int
+	dist   string
+	image  string
+}
+
+func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
+	flags.StringVar(&o.dist, "dist", "dist", "`folder` of the binaries (make build)")
+	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return int(exit.OK)
+	}
+	switch {
+	case err != nil:
+		return int(exit.Misuse)
+	case flags.NArg() > 0:
+		err = exit.Errorf(exit.Misuse, "unexpected argument %q", flags.Arg(0))
+	case o.rounds < 1:
+		err = exit.Errorf(exit.Misuse, "-rounds %d, want at least 1", o.rounds)
+	default:
+		err = bench(ctx, o, stdout, stderr)
+	}
+	return int(exit.Print(stderr, "bench", err))
+}
+
+func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	bed, err := testbed.Find()
+	if err != nil {
+		return exit.With(exit.NotReady, err)
+	}
+	if err := testbed.Require(ctx, stderr, "docker", "jq"); err != nil {
+		return err
+	}
+	for _, name := range []string{"felhom-agentd", "felhom-controller-bootstrap"} {
+		if _, err := os.Stat(filepath.Join(o.dist, name)); err != nil {
+			return exit.WithHint(exit.NotReady, err, "make build")
+		}
+	}
+	dir := filepath.Join(bed.Dir, "bench")
+	settings := host.Settings{Binary: filepath.Join(o.dist, "felhom-agentd"), Dir: dir, Image: o.image}
+	daemon, err := host.Start(ctx, bed, settings)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, daemon.Stop(), os.RemoveAll(dir)) }()
+	b, err := prepare(ctx, bed, o, settings, daemon)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.clear(context.WithoutCancel(ctx), true)); b.engine.Close() }()
+
+	samples := samples{}
+	for round := range o.rounds {
+		_, _ = fmt.Fprintf(stderr, "round %d of %d\n", round+1, o.rounds)
+		// The first round warms file caches and is not counted, unless it is the only one.
+		counted := samples
+		if round == 0 && o.rounds > 1 {
+			counted = nil
+		}
+		if err := b.round(ctx, round, counted); err != nil {
+			return err
+		}
+	}
+	return b.print(ctx, stdout, samples, o)
+}

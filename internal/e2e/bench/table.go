@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// wanted are the figures that were asked for, beside what was measured.
+type wanted struct {
+	text  string
+	limit float64
+	got   float64
+	unit  string
+}
+
+func (f *field) print(ctx context.Context, w io.Writer, s samples, o options) error {
+	version, api, err := f.engine.Version(ctx)
+	if err != nil {
+		return err
+	}
+	p := &printer{w: w}
+	p.line("Engine %s (API %s), %s/%s, %d processors, %s; sample image %s; %d rounds, medians (lowest to highest).\n",
+		version, api, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), o.image, max(1, o.rounds-1))
+	for _, c := range f.order {
+		p.line("**%s**\n", c)
+		p.line("| | container started | to the floor | whole run | CPU | peak RSS |")
+		p.line("|---|---|---|---|---|---|")
+		base := s[c][f.cases[c][0].name]
+		for _, one := range f.cases[c] {
+			of := s[c][one.name]
+			name := one.name
+			if one.want != 0 {
+				name += fmt.Sprintf(" (fails, exit %d)", one.want)
+			}
+			p.line("| %s | %s | %.2fx | %s | %.1f ms | %.1f MB |", name, spread(of, started),
+				float64(median(of, started))/float64(median(base, started)), spread(of, wall), ms(median(of, cpu)), mb(medianRSS(of)))
+		}
+		p.line("")
+	}
+	sizes, err := sizes(o.dist)
+	if err != nil {
+		return err
+	}
+	p.line("**size**\n")
+	p.line("| | MB |")
+	p.line("|---|---|")
+	for _, one := range sizes {
+		p.line("| %s | %.2f |", one.name, float64(one.bytes)/1e6)
+	}
+	p.line("\n**wanted**\n")
+	p.line("| | wanted | measured | |")
+	p.line("|---|---|---|---|")
+	for _, want := range figures(s, float64(sizes[0].bytes)/1e6) {
+		verdict := "yes"
+		if want.got > want.limit {
+			verdict = "**no**"
+		}
+		p.line("| %s | ≤ %g %s | %.1f %s | %s |", want.text, want.limit, want.unit, want.got, want.unit, verdict)
+	}
+	return p.err
+}
+
+func figures(s samples, size float64) []wanted {
+	warmOurs := s[warm][ours]
+	rss := max(medianRSS(warmOurs), medianRSS(s[cold][ours]), medianRSS(s[noop][ours]))
+	return []wanted{
+		{"warm, above pull + create + start", 10, ms(above(warmOurs, s[warm][floorPull])), "ms"},
+		{"warm, above create + start alone", 10, ms(above(warmOurs, s[warm][floorKnown])), "ms"},
+		{"CPU, warm", 12, ms(median(warmOurs, cpu)), "ms"},
+		{"peak RSS, highest of the cases", 12, mb(rss), "MB"},
+		{"run again, nothing to do", 30, ms(median(s[noop][ours], wall)), "ms"},
+		{"binary", 9, size, "MB"},
+	}
+}
+
+func started(s sample) time.Duration { return s.Started }
+func wall(s sample) time.Duration    { return s.Wall }
+func cpu(s sample) time.Duration     { return s.CPU }
+
+func median(all []sample, of func(sample) time.Duration) time.Duration { return middle(all, of) }
+func medianRSS(all []sample) int64                                     { return middle(all, func(s sample) int64 { return s.RSS }) }
+
+// above is the median of the differences within a round: what the machine did
+// meanwhile falls out of it, which it does not of a difference of medians.
+func above(ours, floor []sample) time.Duration {
+	var differences []sample
+	for i := range min(len(ours), len(floor)) {
+		differences = append(differences, sample{Wall: ours[i].Started - floor[i].Started})
+	}
+	return median(differences, wall)
+}
+
+// middle is the median; of an even number the mean of the two in the middle.
+func middle[T ~int64](all []sample, of func(sample) T) T {
+	if len(all) == 0 {
+		return 0
+	}
+	values := make([]T, len(all))
+	for i, s := range all {
+		values[i] = of(s)
+	}
+	slices.Sort(values)
+	half := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[half]
+	}
+	return (values[half-1] + values[half]) / 2
+}
+
+func spread(all []sample, of func(sample) time.Duration) string {
+	byValue := func(a, b sample) int { return cmp.Compare(of(a), of(b)) }
+	return fmt.Sprintf("%.1f ms (%.1f to %.1f)", ms(median(all, of)), ms(of(slices.MinFunc(all, byValue))), ms(of(slices.MaxFunc(all, byValue))))
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func mb(kib int64) float64       { return float64(kib) * 1024 / 1e6 }
+
+type size struct {
+	name  string
+	bytes int64
+}
+
+// sizes puts our binary first; the others are what the spike needs in a guest.
+func sizes(dist string) ([]size, error) {
+	var all []size
+	for _, file := range []string{filepath.Join(dist, "felhom-controller-bootstrap"), "docker", "jq"} {
+		path, err := exec.LookPath(file)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, size{strings.TrimPrefix(file, dist+"/"), info.Size()})
+	}
+	return all, nil
+}
+
+// printer keeps the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}

@@ -42,7 +42,11 @@ func (u unitFS) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	if name != MountUnit {
-		return u.files.Open(name)
+		f, err := u.files.Open(name)
+		if dir, ok := f.(fs.ReadDirFile); ok && err == nil {
+			return unitDir{dir}, nil
+		}
+		return f, err
 	}
 	f, err := u.files.Open(mountFile)
 	if err != nil {
@@ -53,12 +57,24 @@ func (u unitFS) Open(name string) (fs.File, error) {
 
 func (u unitFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, err := u.files.ReadDir(name)
+	rename(entries)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
+
+func rename(entries []fs.DirEntry) {
 	for i, e := range entries {
 		if e.Name() == mountFile {
 			entries[i] = unitEntry{e}
 		}
 	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+}
+
+type unitDir struct{ fs.ReadDirFile }
+
+func (d unitDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	entries, err := d.ReadDirFile.ReadDir(n)
+	rename(entries)
 	return entries, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,8 +39,10 @@ func MaybeChild() (code int, isChild bool) {
 	// itself, and the caller, who then ends the lifeline. A handler and not
 	// Ignore, which the program would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	for fd := fdOrder; fd <= fdScript; fd++ {
-		syscall.CloseOnExec(fd)
+	// Ours, and those that the caller was handed by its own parent: an open
+	// folder of this machine would be a way out of the root.
+	if err := unix.CloseRange(fdOrder, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 1, true
 	}
 	report := json.NewEncoder(os.NewFile(fdOutcome, "outcome"))
 	out := serveOrder(report)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -141,8 +142,8 @@ func MaybeDaemon(stderr io.Writer) (code int, isDaemon bool) {
 	if len(os.Args) == 0 || os.Args[0] != daemonName {
 		return 0, false
 	}
-	for fd := fdConfig; fd <= fdWatched; fd++ {
-		syscall.CloseOnExec(fd)
+	if err := keepOwnDescriptors(); err != nil {
+		return int(exit.Print(stderr, daemonName, err)), true
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -190,6 +191,33 @@ func serveConfig(ctx context.Context) (err error) {
 		},
 	}
 	return s.Serve(ctx, l)
+}
+
+// keepOwnDescriptors closes what was handed down to the process that started
+// us: the tool that reads its output would wait for our end. The Go runtime's own
+// are known by their close-on-exec flag.
+func keepOwnDescriptors() error {
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		fd, err := strconv.Atoi(n.Name())
+		if err != nil || fd < fdConfig {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		switch {
+		case err != nil: // the folder's own, closed by now
+		case fd <= fdWatched:
+			unix.CloseOnExec(fd)
+		case flags&unix.FD_CLOEXEC == 0:
+			if err := unix.Close(fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // waitFor blocks until the process of a pidfd has ended.

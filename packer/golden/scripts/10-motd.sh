@@ -1,0 +1,5 @@
+#!/bin/sh
+# An example of a drop-in: every scripts/*.sh runs inside the image, in the
+# order of the names. Remove it, or put your own beside it.
+set -eu
+printf 'A felhom guest. Site: %s\n' "${SITE:-not set}" >/etc/motd

@@ -1,0 +1,107 @@
+package unpack
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+const idMapForm = "an id map is b:0:100000:65536, or u:... and g:... for users and groups: first id in the guest, first id on this machine, number of ids"
+
+// Range maps ids of the guest to ids of this machine.
+type Range struct {
+	Guest, Host, Count int
+}
+
+// IDMap maps owners, like the lxc.idmap lines of a guest. The zero value
+// leaves all ids as they are.
+type IDMap struct {
+	UIDs, GIDs []Range
+}
+
+// ParseIDMap reads ranges in the form of lxc-usernsexec: type:guest:host:count
+// with type u, g or b (both).
+func ParseIDMap(specs []string) (IDMap, error) {
+	var m IDMap
+	for _, spec := range specs {
+		parts := strings.Split(spec, ":")
+		var r Range
+		var errs [3]error
+		if len(parts) == 4 {
+			r.Guest, errs[0] = strconv.Atoi(parts[1])
+			r.Host, errs[1] = strconv.Atoi(parts[2])
+			r.Count, errs[2] = strconv.Atoi(parts[3])
+		}
+		if len(parts) != 4 || errs != [3]error{} || !strings.Contains("ugb", parts[0]) || len(parts[0]) != 1 {
+			return IDMap{}, exit.WithHint(exit.Misuse, fmt.Errorf("id map %q: wanted type:guest:host:count", spec), idMapForm)
+		}
+		if parts[0] != "g" {
+			m.UIDs = append(m.UIDs, r)
+		}
+		if parts[0] != "u" {
+			m.GIDs = append(m.GIDs, r)
+		}
+	}
+	return m, m.check()
+}
+
+func (m IDMap) empty() bool { return len(m.UIDs) == 0 && len(m.GIDs) == 0 }
+
+// check wants each id of a guest mapped exactly once.
+func (m IDMap) check() error {
+	if m.empty() {
+		return nil
+	}
+	for _, kind := range []struct {
+		name   string
+		ranges []Range
+	}{{"user", m.UIDs}, {"group", m.GIDs}} {
+		var times [vzdump.MaxID + 1]uint8
+		for _, r := range kind.ranges {
+			if r.Guest < 0 || r.Host < 0 || r.Count < 1 || r.Guest > vzdump.MaxID || r.Count > vzdump.MaxID+1-r.Guest || r.Host > 1<<31-1-r.Count {
+				return exit.WithHint(exit.Misuse, fmt.Errorf("id map %d:%d:%d: outside of the ids there are", r.Guest, r.Host, r.Count), idMapForm)
+			}
+			for id := r.Guest; id < r.Guest+r.Count; id++ {
+				times[id] = min(times[id]+1, 2)
+			}
+		}
+		for id, n := range times {
+			if n != 1 {
+				return exit.WithHint(exit.Misuse, fmt.Errorf("id map: %s id %d is mapped %s, wanted once", kind.name, id, [...]string{"not at all", "", "more than once"}[n]), idMapForm)
+			}
+		}
+	}
+	return nil
+}
+
+// host returns the owner on this machine.
+func (m IDMap) host(uid, gid int) (int, int) {
+	return mapID(m.UIDs, uid), mapID(m.GIDs, gid)
+}
+
+func mapID(ranges []Range, id int) int {
+	for _, r := range ranges {
+		if id >= r.Guest && id < r.Guest+r.Count {
+			return r.Host + id - r.Guest
+		}
+	}
+	return id
+}
+
+// capability gives file capabilities the root of the guest's user namespace,
+// as the kernel does when tar sets them inside of it (revision 3).
+func (m IDMap) capability(value []byte) []byte {
+	const revision2, revision3, revisionMask = 0x02000000, 0x03000000, 0xff000000
+	if m.empty() || len(value) != 20 || binary.LittleEndian.Uint32(value)&revisionMask != revision2 {
+		return value
+	}
+	out := make([]byte, 24)
+	copy(out, value)
+	binary.LittleEndian.PutUint32(out, binary.LittleEndian.Uint32(value)&^revisionMask|revision3)
+	binary.LittleEndian.PutUint32(out[20:], uint32(mapID(m.UIDs, 0)))
+	return out
+}

@@ -1,0 +1,335 @@
+// Package unpack owns the restore that Proxmox VE makes of an archive, into a
+// folder: the same members left out, the first of two names kept, owners
+// through an id map, and afterwards the configuration taken out of the tree.
+//
+// It works below an [os.Root], so that no member reaches outside of the
+// folder, and it reads through internal/vzdump, which refuses hostile archives.
+// It does not judge an archive (verify) and runs no program.
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// Options change what is written.
+type Options struct {
+	IDMap  IDMap         // the zero value keeps ids as they are
+	Limits vzdump.Limits // the zero value is the defaults
+}
+
+// Result is what came out.
+type Result struct {
+	Config   []byte // pct.conf; it is not in the folder any more
+	Firewall []byte // pct.fw when it was not empty; likewise
+	Entries  int    // members written
+	Bytes    int64  // of file content
+	Skipped  int    // members below ./dev, and names that were there already
+	Facts    vzdump.Facts
+}
+
+// Unpack writes the archive from r below dir, which must exist. A file that is
+// there already stays, as in PVE's restore. After an error the folder holds
+// what was written so far, nothing outside of it, and is for the caller to
+// remove.
+func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Result, err error) {
+	if err := opts.IDMap.check(); err != nil {
+		return Result{}, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Result{}, exit.WithHint(exit.Misuse, fmt.Errorf("unpack: %w", err), "name an existing folder")
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	ar, err := vzdump.NewReader(&contextReader{ctx: ctx, r: r}, opts.Limits)
+	if err != nil {
+		return Result{}, fmt.Errorf("unpack: %w", err)
+	}
+	defer ar.Close()
+	u := &unpacker{root: root, ar: ar, ids: opts.IDMap}
+	if err := u.run(); err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			err = exit.WithHint(exit.Of(err), err, "free space below "+dir)
+		}
+		return u.result, fmt.Errorf("unpack: %w", err)
+	}
+	return u.result, nil
+}
+
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // io.Reader has no other way to be cancelled
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+type unpacker struct {
+	root   *os.Root
+	ar     *vzdump.Reader
+	ids    IDMap
+	result Result
+	dirs   []vzdump.Entry // whose times and modes come last
+}
+
+func (u *unpacker) run() error {
+	for {
+		e, err := u.ar.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := u.member(e); err != nil {
+			return fmt.Errorf("member %q: %w", e.RawName, err)
+		}
+	}
+	u.result.Facts = u.ar.Facts()
+	// From the deepest up: a folder may forbid writing, and a time changes
+	// with each name below.
+	slices.Reverse(u.dirs)
+	for i := range u.dirs {
+		if err := u.attributes(&u.dirs[i]); err != nil {
+			return fmt.Errorf("member %q: %w", u.dirs[i].RawName, err)
+		}
+	}
+	return u.takeConfig()
+}
+
+// member writes one member.
+func (u *unpacker) member(e *vzdump.Entry) error {
+	switch {
+	case e.Odd.Has(vzdump.UnderDev): // PVE's --exclude ./dev/*
+		u.result.Skipped++
+		return nil
+	case e.UID > vzdump.MaxID || e.GID > vzdump.MaxID:
+		return exit.Errorf(exit.Refused, "it belongs to %d:%d: wanted ids up to %d; restore fails on it", e.UID, e.GID, vzdump.MaxID)
+	case e.Type == vzdump.Block, e.Type == vzdump.Other, e.Type == vzdump.Char && (e.DevMajor != 0 || e.DevMinor != 0):
+		return exit.Errorf(exit.Refused, "a %s: restore into an unprivileged guest fails on it", e.Type)
+	case e.Odd.Has(vzdump.BadLink):
+		return exit.Errorf(exit.Refused, "a hard link to %q, which is no earlier file", e.Link)
+	}
+	if err := u.parents(e.Path); err != nil {
+		return err
+	}
+	there, err := u.root.Lstat(e.Path)
+	switch {
+	case err == nil && e.Type == vzdump.Dir && there.IsDir():
+		// tar --skip-old-files leaves a folder that it did not make itself.
+		if e.Path != "." {
+			u.result.Skipped++
+		}
+		return nil
+	case err == nil:
+		u.result.Skipped++
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := u.create(e); err != nil {
+		return err
+	}
+	u.result.Entries++
+	return nil
+}
+
+func (u *unpacker) create(e *vzdump.Entry) error {
+	switch e.Type {
+	case vzdump.Dir:
+		if err := u.root.Mkdir(e.Path, 0o700); err != nil {
+			return err
+		}
+		u.dirs = append(u.dirs, *e)
+		return nil
+	case vzdump.Symlink:
+		if err := u.root.Symlink(e.Link, e.Path); err != nil {
+			return err
+		}
+		return u.attributes(e)
+	case vzdump.Link:
+		return u.root.Link(e.Link, e.Path)
+	case vzdump.Fifo, vzdump.Char: // of devices only the overlay whiteout, 0:0, came so far
+		if err := u.node(e); err != nil {
+			return err
+		}
+		return u.attributes(e)
+	}
+	return u.file(e)
+}
+
+func (u *unpacker) file(e *vzdump.Entry) (err error) {
+	f, err := u.root.OpenFile(e.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	n, err := io.Copy(f, u.ar)
+	u.result.Bytes += n
+	if err != nil {
+		return err
+	}
+	return u.byDescriptor(f, e)
+}
+
+// node makes a fifo or whiteout, relative to a descriptor of its folder, which
+// the root has opened: os.Root has no Mknod.
+func (u *unpacker) node(e *vzdump.Entry) (err error) {
+	d, err := u.root.Open(path.Dir(e.Path))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	kind := uint32(unix.S_IFIFO)
+	if e.Type == vzdump.Char {
+		kind = unix.S_IFCHR
+	}
+	return unix.Mknodat(int(d.Fd()), path.Base(e.Path), kind|0o600, 0)
+}
+
+// parents makes the folders above p that no member has brought, as tar does:
+// 0755 and the guest's root.
+func (u *unpacker) parents(p string) error {
+	dir := path.Dir(p)
+	if dir == "." {
+		return nil
+	}
+	info, err := u.root.Lstat(dir)
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return exit.Errorf(exit.Refused, "%q is no folder", dir)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := u.parents(dir); err != nil {
+		return err
+	}
+	if err := u.root.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	uid, gid := u.ids.host(0, 0)
+	if err := u.root.Lchown(dir, uid, gid); err != nil {
+		return err
+	}
+	return u.root.Chmod(dir, 0o755) // whatever the umask says
+}
+
+// takeConfig does what PVE does after extraction: the configuration leaves the
+// tree, and so does a firewall file that says something. An empty one stays,
+// and the folder with it.
+func (u *unpacker) takeConfig() error {
+	read := func(name string) ([]byte, error) {
+		info, err := u.root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		const limit = 1 << 20
+		if info.Size() > limit {
+			return nil, exit.Errorf(exit.Refused, "%s has %d bytes, at most %d are taken", name, info.Size(), limit)
+		}
+		return u.root.ReadFile(name)
+	}
+	var err error
+	if u.result.Config, err = read(vzdump.ConfigPath); err != nil {
+		return err
+	}
+	if u.result.Config == nil {
+		return exit.WithHint(exit.Refused, fmt.Errorf("no ./%s", vzdump.ConfigPath), "this is no vzdump archive; restore refuses it")
+	}
+	if err := u.root.Remove(vzdump.ConfigPath); err != nil {
+		return err
+	}
+	if u.result.Firewall, err = read(vzdump.FirewallPath); err != nil {
+		return err
+	}
+	if len(u.result.Firewall) == 0 {
+		u.result.Firewall = nil
+		return nil
+	}
+	return u.root.Remove(vzdump.FirewallPath)
+}
+
+// attributes sets owner, attributes, mode and time, in this order: chown
+// clears set-id bits and capabilities.
+func (u *unpacker) attributes(e *vzdump.Entry) (err error) {
+	if e.Type == vzdump.Dir {
+		d, err := u.root.Open(e.Path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(u.byDescriptor(d, e), d.Close())
+	}
+	uid, gid := u.ids.host(e.UID, e.GID)
+	if err := u.root.Lchown(e.Path, uid, gid); err != nil {
+		return err
+	}
+	if e.Type != vzdump.Symlink {
+		if err := u.root.Chmod(e.Path, fileMode(e.Mode)); err != nil {
+			return err
+		}
+	}
+	d, err := u.root.Open(path.Dir(e.Path))
+	if err != nil {
+		return err
+	}
+	times := []unix.Timespec{{Sec: e.ModTime.Unix(), Nsec: int64(e.ModTime.Nanosecond())}, {Sec: e.ModTime.Unix(), Nsec: int64(e.ModTime.Nanosecond())}}
+	return errors.Join(unix.UtimesNanoAt(int(d.Fd()), path.Base(e.Path), times, unix.AT_SYMLINK_NOFOLLOW), d.Close())
+}
+
+func (u *unpacker) byDescriptor(f *os.File, e *vzdump.Entry) error {
+	uid, gid := u.ids.host(e.UID, e.GID)
+	if err := f.Chown(uid, gid); err != nil {
+		return err
+	}
+	if err := f.Chmod(fileMode(e.Mode)); err != nil {
+		return err
+	}
+	for name, value := range e.Xattrs {
+		if !vzdump.IsRestoredXattr(name) {
+			continue
+		}
+		data := []byte(value)
+		if name == vzdump.CapabilityXattr {
+			data = u.ids.capability(data)
+		}
+		if err := unix.Fsetxattr(int(f.Fd()), name, data, 0); err != nil {
+			return fmt.Errorf("attribute %s: %w", name, err)
+		}
+	}
+	return u.root.Chtimes(e.Path, e.ModTime, e.ModTime)
+}
+
+func fileMode(bits uint32) fs.FileMode {
+	m := fs.FileMode(bits & 0o777)
+	if bits&0o4000 != 0 {
+		m |= fs.ModeSetuid
+	}
+	if bits&0o2000 != 0 {
+		m |= fs.ModeSetgid
+	}
+	if bits&0o1000 != 0 {
+		m |= fs.ModeSticky
+	}
+	return m
+}

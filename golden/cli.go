@@ -32,6 +32,7 @@ func commands(std stdio) []*cli.Command {
 		serveCommand(std),
 		sealCommand(std),
 		verifyCommand(std),
+		unpackCommand(std),
 		versionCommand(std),
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/systemd"
 )
 
 // workshopOptions are the flags that stage and build share.
@@ -83,7 +84,7 @@ func (o workshopOptions) readRecipe() (recipe.Recipe, error) {
 
 func (o workshopOptions) settings(std stdio) build.Settings {
 	s := build.Settings{
-		Cache: o.cache, Bootstrap: o.bootstrap, Units: guestUnits(), Epoch: o.epoch, Builder: version,
+		Cache: o.cache, Bootstrap: o.bootstrap, Units: systemd.Guest(), Epoch: o.epoch, Builder: version,
 		Progress: progress.New(std.err, progress.Options{Terminal: isTerminal(std.err)}),
 	}
 	if o.verbose {

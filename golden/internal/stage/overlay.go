@@ -123,6 +123,8 @@ func (p *Plan) guestFiles() ([]File, error) {
 
 func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 	var list []File
+	// Where the host mounts its folder; a mount in a running guest needs it there.
+	list = append(list, File{Path: "etc/felhom-bootstrap", Mode: fs.ModeDir | 0o755})
 	for _, name := range p.Recipe.Units.Mask {
 		list = append(list, File{Path: path.Join(unitDir, name), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
 	}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/golden/internal/unpack"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+type unpackOptions struct {
+	archive string
+	folder  string
+	config  string
+	idmap   unpack.IDMap
+}
+
+func unpackCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "unpack",
+		Usage:     "do the restore that Proxmox VE does, into a folder",
+		ArgsUsage: "ARCHIVE FOLDER",
+		Description: `FOLDER must not exist or be empty; on an error it is as before. What lies below /dev and the guest's configuration do not come in;
+--config keeps the latter. Owners are those of the archive unless --idmap says what they become.
+
+    felhom-golden unpack --idmap b:0:100000:65536 --config pct.conf ARCHIVE FOLDER
+
+Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "idmap", Usage: "`TYPE:GUEST:HOST:COUNT` with type u, g or b for both; may be repeated"},
+			&cli.StringFlag{Name: "config", Usage: "`FILE` to write the guest's pct.conf to"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := checkArgs(c, "ARCHIVE", "FOLDER"); err != nil {
+				return err
+			}
+			o := unpackOptions{archive: c.Args().Get(0), folder: filepath.Clean(c.Args().Get(1)), config: c.String("config")}
+			var err error
+			if o.idmap, err = unpack.ParseIDMap(c.StringSlice("idmap")); err != nil {
+				return exit.WithHint(exit.Misuse, err, "an unprivileged guest's usual map is b:0:100000:65536")
+			}
+			return unpackArchive(c.Context, o)
+		},
+	}
+}
+
+// unpackArchive works in a folder beside the wanted one, so that an archive
+// that is refused halfway leaves nothing.
+func unpackArchive(ctx context.Context, o unpackOptions) (err error) {
+	in, err := os.Open(o.archive)
+	if err != nil {
+		return exit.With(exit.Misuse, fmt.Errorf("unpack: %w", err))
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	switch entries, err := os.ReadDir(o.folder); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return exit.With(exit.Misuse, fmt.Errorf("unpack: %w", err))
+	case len(entries) > 0:
+		return misuse(fmt.Sprintf("unpack: %s is not empty", o.folder), "name a folder that does not exist yet")
+	}
+	tmp := filepath.Join(filepath.Dir(o.folder), "."+filepath.Base(o.folder)+".tmp-"+rand.Text()[:8])
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	res, err := unpack.Unpack(ctx, in, tmp, unpack.Options{IDMap: o.idmap})
+	if err == nil && o.config != "" {
+		err = os.WriteFile(o.config, res.Config, 0o644)
+	}
+	if err == nil {
+		err = ignoreMissing(os.Remove(o.folder))
+	}
+	if err == nil {
+		err = os.Rename(tmp, o.folder)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("unpack %s: %w", o.archive, err), os.RemoveAll(tmp))
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,78 @@
+package build
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+func TestTargetPath(t *testing.T) {
+	dir := t.TempDir()
+	r, err := recipe.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch := time.Date(2026, 11, 22, 2, 9, 5, 0, time.FixedZone("x", 3600))
+	want := filepath.Join(dir, "vzdump-lxc-9100-2026_11_22-01_09_05.tar.zst")
+	got, err := Target{Dir: dir}.path(r, epoch)
+	if err != nil || got != want {
+		t.Errorf("want %s, found %s %v", want, got, err)
+	}
+	if err := os.WriteFile(want, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Target{Dir: dir}).path(r, epoch); exit.Of(err) != exit.Misuse || !strings.Contains(exit.HintOf(err), "--force") {
+		t.Errorf("archive is there: want misuse with a hint, found %v", err)
+	}
+	if got, err := (Target{Dir: dir, Force: true}).path(r, epoch); err != nil || got != want {
+		t.Errorf("with force: found %s %v", got, err)
+	}
+	if _, err := (Target{Dir: filepath.Join(dir, "none")}).path(r, epoch); exit.Of(err) != exit.Misuse {
+		t.Errorf("folder is missing: want misuse, found %v", err)
+	}
+}
+
+func TestCheckEmpty(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]exit.Code{dir: exit.OK, filepath.Join(dir, "none"): exit.OK, "/proc/self/status": exit.Misuse, "/etc": exit.Misuse} {
+		if err := checkEmpty(path); exit.Of(err) != want {
+			t.Errorf("%s: want %v, found %v", path, want, err)
+		}
+	}
+}
+
+func TestReadRecord(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	if _, err := ReadRecord(root); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+		t.Errorf("missing: want misuse with a hint, found %v", err)
+	}
+	if err := os.WriteFile(root+RecordSuffix, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadRecord(root); exit.Of(err) != exit.Refused {
+		t.Errorf("broken: want refused, found %v", err)
+	}
+}
+
+func TestLastWords(t *testing.T) {
+	var all bytes.Buffer
+	l := &lastWords{to: &all}
+	text := strings.Repeat("x", 3*maxLastWords) + "end\n"
+	if _, err := l.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.String(); len(got) >= maxLastWords || !strings.HasSuffix(got, "xend") {
+		t.Errorf("want the end only, found %d bytes", len(got))
+	}
+	if diff := cmp.Diff(text, all.String()); diff != "" {
+		t.Errorf("not all was passed on:\n%s", diff)
+	}
+}

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 // Repository is where the sample controller's images lie in the registry.
@@ -59,6 +60,20 @@ func variants() []variant {
 	}
 }
 
+// checkTags refuses a tag that no variant has, before anything is made.
+func checkTags(tags []string) error {
+	var known []string
+	for _, v := range variants() {
+		known = append(known, v.tag)
+	}
+	for _, tag := range tags {
+		if !slices.Contains(known, tag) {
+			return exit.Errorf(exit.Misuse, "there is no sample image %q, only %s", tag, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
 // pushImages builds the sample controller and pushes the variants with these
 // tags; nil means all. The same source gives the same digests on every machine
 // of one architecture with one Go version.
@@ -92,11 +107,6 @@ func pushImages(ctx context.Context, b Bed, tags []string) (map[string]Image, er
 		}
 		if pushed[v.tag], err = v.push(b.Registry, program, options); err != nil {
 			return nil, fmt.Errorf("push image %s: %w", v.tag, err)
-		}
-	}
-	for _, tag := range tags {
-		if _, ok := pushed[tag]; !ok {
-			return nil, fmt.Errorf("there is no sample image %q", tag)
 		}
 	}
 	return pushed, nil

@@ -65,6 +65,9 @@ func (r *Running) Close() error { return r.undo.run() }
 
 func (r *Running) start(ctx context.Context, o Options) error {
 	logf := func(format string, args ...any) { _, _ = fmt.Fprintf(o.Log, "test bed: "+format+"\n", args...) }
+	if err := checkTags(o.Images); err != nil {
+		return err
+	}
 	if err := Require(ctx, o.Log, "dockerd", "docker-registry", "ip"); err != nil {
 		return err
 	}

@@ -128,6 +128,10 @@ func (r ImageRef) WithHost(host string) (ImageRef, error) {
 	if r.IsZero() {
 		return ImageRef{}, errors.New("there is no image reference to move to another registry")
 	}
+	// Parsing alone would take "mirror.example/x" for a host and a longer path.
+	if err := checkRegistryHost(host); err != nil {
+		return ImageRef{}, err
+	}
 	r.host = host
 	return ParseImageRef(r.String())
 }

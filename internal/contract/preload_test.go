@@ -1,0 +1,127 @@
+package contract
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+const preloadText = `{
+  "images": [
+    {
+      "reference": "registry.example/admin/felhom-controller:v0.34.0",
+      "config_digest": "sha256:` + testHex + `",
+      "manifest_digest": "sha256:` + testHex + `",
+      "file": "felhom-controller.tar"
+    },
+    {
+      "reference": "docker.io/library/nginx:1.27",
+      "config_digest": "sha256:` + testHex + `",
+      "file": "nginx-1.27.tar"
+    }
+  ]
+}
+`
+
+func TestPreloadRoundTrip(t *testing.T) {
+	for _, text := range []string{preloadText, "{\n  \"images\": []\n}\n"} {
+		p, err := ParsePreload([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.Encode()
+		if err != nil || string(got) != text {
+			t.Errorf("encoded as\n%s\nerror %v, want\n%s", got, err, text)
+		}
+	}
+}
+
+func TestPreloadFind(t *testing.T) {
+	p, err := ParsePreload([]byte(preloadText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := p.Find(p.Images[1].Reference); !ok || got.File != "nginx-1.27.tar" {
+		t.Errorf("found %+v, %v", got, ok)
+	}
+	other, err := ParseImageRef("docker.io/library/nginx:1.28")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := p.Find(other); ok {
+		t.Errorf("another tag found %+v", got)
+	}
+}
+
+func TestParsePreloadRefuses(t *testing.T) {
+	tests := []struct {
+		name, old, with string
+		want            string
+		rule            Rule
+	}{
+		{name: "folder in the name", old: `felhom-controller.tar`, with: `../felhom-controller.tar`, want: "beside the index", rule: RulePreload},
+		{name: "absolute name", old: `felhom-controller.tar`, with: `/etc/x.tar`, want: "beside the index", rule: RulePreload},
+		{name: "hidden name", old: `felhom-controller.tar`, with: `.x.tar`, want: "beside the index", rule: RulePreload},
+		{name: "name is all suffix", old: `felhom-controller.tar`, with: `.tar`, want: "no docker archive", rule: RulePreload},
+		{name: "not a tar", old: `felhom-controller.tar`, with: `felhom-controller.tar.gz`, want: "no docker archive", rule: RulePreload},
+		{name: "name empty", old: `felhom-controller.tar`, with: ``, want: "no docker archive", rule: RulePreload},
+		{name: "name long", old: `felhom-controller.tar`, with: strings.Repeat("a", 252) + ".tar", want: "beside the index", rule: RulePreload},
+		{name: "file twice", old: `nginx-1.27.tar`, with: `felhom-controller.tar`, want: "images[1].file: an earlier image has this file", rule: RulePreload},
+		{name: "reference twice", old: `docker.io/library/nginx:1.27`, with: `registry.example/admin/felhom-controller:v0.34.0`, want: "images[1].reference: an earlier image", rule: RulePreload},
+		{name: "reference", old: `docker.io/library/nginx:1.27`, with: `nginx`, want: "images[1].reference: the registry is missing", rule: RuleImage},
+		{name: "digest", old: `"sha256:`, with: `"sha1:`, want: "images[0].config_digest: the digest", rule: RuleDigest},
+		{name: "missing", old: `"file": "nginx-1.27.tar"`, with: `"x_file": ""`, want: "images[1].file: the key is missing", rule: RuleMissing},
+		{name: "no list", old: preloadText, with: `{"images":{}}`, want: "images: wanted a list", rule: RuleType},
+		{name: "nothing in it", old: preloadText, with: `{}`, want: "images: the key is missing", rule: RuleMissing},
+		{name: "item is no object", old: preloadText, with: `{"images":["x"]}`, want: "images[0]: wanted an object", rule: RuleType},
+		{name: "no object", old: preloadText, with: `[]`, want: "wanted an object", rule: RuleType},
+		{name: "empty", old: preloadText, with: ``, want: "empty", rule: RuleSize},
+		{name: "too large", old: preloadText, with: strings.Repeat(" ", MaxPreloadBytes+1), want: "at most 1048576 are read", rule: RuleSize},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := strings.Replace(preloadText, tt.old, tt.with, 1)
+			p, err := ParsePreload([]byte(text))
+			invalid, ok := errors.AsType[*InvalidError](err)
+			if !ok || !strings.Contains(err.Error(), tt.want) || len(p.Images) != 0 {
+				t.Fatalf("got %+v, error %v, want one with %q", p, err, tt.want)
+			}
+			if got := invalid.Findings[0].Rule; got != tt.rule {
+				t.Errorf("got rule %q, want %q", got, tt.rule)
+			}
+		})
+	}
+	if data, err := (Preload{Images: []PreloadImage{{File: "x.tar"}}}).Encode(); err == nil {
+		t.Errorf("encoded as %s", data)
+	}
+}
+
+// FuzzParsePreload: what is accepted reads back the same after encoding.
+func FuzzParsePreload(f *testing.F) {
+	seeds := []string{preloadText, `{"images":[]}`, `{"images":[{}]}`}
+	if len(seeds) == 0 {
+		f.Fatal("no seeds")
+	}
+	for _, s := range seeds {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ParsePreload(data)
+		if err != nil {
+			return
+		}
+		encoded, err := p.Encode()
+		if err != nil {
+			t.Fatalf("accepted what cannot be encoded: %v", err)
+		}
+		again, err := ParsePreload(encoded)
+		if err != nil || len(again.Images) != len(p.Images) {
+			t.Fatalf("read back as %+v, error %v", again, err)
+		}
+		for i := range p.Images {
+			if p.Images[i] != again.Images[i] {
+				t.Fatalf("image %d: got %+v, want %+v", i, again.Images[i], p.Images[i])
+			}
+		}
+	})
+}

@@ -31,7 +31,7 @@ type pkg struct {
 // load lists our packages and, transitively, all they are built from.
 func load(t *testing.T) (ours []pkg, all map[string]pkg) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Name,Doc,Dir,Standard,GoFiles,Imports,Deps", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "integration", "-json=ImportPath,Name,Doc,Dir,Standard,GoFiles,Imports,Deps", "./...")
 	cmd.Dir = "../.."
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

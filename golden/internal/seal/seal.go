@@ -144,8 +144,10 @@ func checkRoot(root string) error {
 	if err != nil {
 		return exit.WithHint(exit.Refused, fmt.Errorf("seal: %w", err), "name the folder of a staged root file system (felhom-golden stage makes one)")
 	}
-	if abs == "/" {
-		return exit.WithHint(exit.Misuse, errors.New("seal: / is the running system"), "name the folder of a staged root file system")
+	if running, err := isRunningSystem(abs); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	} else if running {
+		return exit.WithHint(exit.Misuse, fmt.Errorf("seal: %s is the running system", root), "name the folder of a staged root file system")
 	}
 	for _, name := range []string{"etc", "usr", "var"} {
 		if st, err := os.Lstat(filepath.Join(abs, name)); err != nil || !st.IsDir() {
@@ -163,13 +165,25 @@ func checkRoot(root string) error {
 	return nil
 }
 
+// isRunningSystem compares what the folder is, not what it is called: a bind
+// mount of / has another name and is as dangerous.
+func isRunningSystem(dir string) (bool, error) {
+	own, err := os.Stat("/")
+	if err != nil {
+		return false, err
+	}
+	st, err := os.Stat(dir)
+	return err == nil && os.SameFile(own, st), err
+}
+
 // mountBelow returns the first mount point strictly below dir in the text of
 // /proc/self/mountinfo (proc(5)), or "".
 func mountBelow(mountinfo, dir string) string {
+	below := strings.TrimSuffix(dir, "/") + "/" // "/" itself has all mounts below it
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	for line := range strings.Lines(mountinfo) {
 		if f := strings.Fields(line); len(f) > 4 {
-			if at := unescape.Replace(f[4]); strings.HasPrefix(at, dir+"/") {
+			if at := unescape.Replace(f[4]); strings.HasPrefix(at, below) && at != dir {
 				return at
 			}
 		}

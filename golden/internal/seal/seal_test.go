@@ -236,7 +236,6 @@ func TestRefuses(t *testing.T) {
 		want       exit.Code
 		text       string
 	}{
-		{"the running system", "/", seal.Options{}, exit.Misuse, "running system"},
 		{"no root file system", t.TempDir(), seal.Options{}, exit.Refused, "want a folder etc"},
 		{"missing", filepath.Join(root, "none"), seal.Options{}, exit.Refused, "no such file"},
 		{"unknown rule", root, seal.Options{Skip: []string{"mashine-id"}}, exit.Misuse, `unknown rule "mashine-id"`},

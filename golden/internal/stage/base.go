@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -148,16 +149,8 @@ func (p *Plan) finish(ctx context.Context, root string, h Hooks) (err error) {
 			return fmt.Errorf("finish base: %w", err)
 		}
 	}
-	// mmdebstrap's device nodes: no guest's tar can make them, and the kernel's
-	// own are mounted over them.
-	nodes, err := fs.ReadDir(r.FS(), "dev")
-	if err != nil {
+	if err := emptyDev(r); err != nil {
 		return fmt.Errorf("finish base: %w", err)
-	}
-	for _, n := range nodes {
-		if err := r.RemoveAll("dev/" + n.Name()); err != nil {
-			return fmt.Errorf("finish base: %w", err)
-		}
 	}
 	if err := disable(r, p.Recipe.Units.Disable); err != nil {
 		return fmt.Errorf("disable units: %w", err)
@@ -170,6 +163,37 @@ func (p *Plan) finish(ctx context.Context, root string, h Hooks) (err error) {
 		return err
 	}
 	done()
+	return nil
+}
+
+// emptyDev removes mmdebstrap's device nodes: no guest's tar can make them, and
+// the kernel's own are mounted over them. A /dev that is another file system
+// than the root is somebody's mount, the machine's own in the worst case, and
+// is refused before anything is removed.
+func emptyDev(r *os.Root) error {
+	top, err := r.Stat(".")
+	if err != nil {
+		return err
+	}
+	dev, err := r.Lstat("dev")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !dev.IsDir() || dev.Sys().(*syscall.Stat_t).Dev != top.Sys().(*syscall.Stat_t).Dev {
+		return exit.WithHint(exit.Refused, fmt.Errorf("/dev of %s: want a folder of the root's own file system, found another", r.Name()), "umount "+filepath.Join(r.Name(), "dev"))
+	}
+	nodes, err := fs.ReadDir(r.FS(), "dev")
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := r.RemoveAll("dev/" + n.Name()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

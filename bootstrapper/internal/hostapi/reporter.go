@@ -2,6 +2,7 @@ package hostapi
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,9 +18,9 @@ type sender interface {
 // twenty. More are dropped: reports are news, not a record.
 const queueLength = 64
 
-// Reporter sends reports in their order, one at a time, in the background. A
-// host that does not answer costs the run nothing: after the first report that
-// could not be delivered the rest of a queue is dropped, the next one tries again.
+// Reporter sends reports in their order, one at a time, in the background, so
+// that a slow host costs the run nothing. A report that is no news anymore when
+// its turn comes, "started" of a step that has ended since, is not sent.
 type Reporter struct {
 	run     string
 	version string
@@ -27,17 +28,19 @@ type Reporter struct {
 
 	mu       sync.Mutex
 	sequence uint64
-	queue    chan contract.Report
-	done     chan struct{}
+	queue    []contract.Report
 	closed   bool
 	lost     int
+
+	wake chan struct{} // holds one token when the queue has grown or is closed
+	done chan struct{}
 }
 
 // NewReporter starts a reporter for the run of that id. Close ends it.
 func NewReporter(ctx context.Context, to sender, run, version string) *Reporter {
 	r := &Reporter{
 		run: run, version: version, now: time.Now,
-		queue: make(chan contract.Report, queueLength), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go r.deliver(ctx, to)
 	return r
@@ -45,13 +48,33 @@ func NewReporter(ctx context.Context, to sender, run, version string) *Reporter 
 
 func (r *Reporter) deliver(ctx context.Context, to sender) {
 	defer close(r.done)
-	for report := range r.queue {
-		if err := to.Report(ctx, report); err != nil {
-			r.mu.Lock()
-			r.lost++
-			r.mu.Unlock()
+	for range r.wake {
+		for {
+			report, ok, closed := r.next()
+			if !ok {
+				if closed {
+					return
+				}
+				break
+			}
+			if err := to.Report(ctx, report); err != nil {
+				r.mu.Lock()
+				r.lost++
+				r.mu.Unlock()
+			}
 		}
 	}
+}
+
+func (r *Reporter) next() (report contract.Report, ok, closed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		return contract.Report{}, false, r.closed
+	}
+	report = r.queue[0]
+	r.queue = r.queue[1:]
+	return report, true, r.closed
 }
 
 // Send queues a report. Run, sequence, time and version are filled in.
@@ -64,10 +87,23 @@ func (r *Reporter) Send(report contract.Report) {
 	r.sequence++
 	report.Run, report.Sequence, report.Time, report.Version = r.run, r.sequence, r.now().UTC(), r.version
 	report.Message, report.Hint = cut(report.Message), cut(report.Hint)
-	select {
-	case r.queue <- report:
-	default:
+	if report.State != contract.StateStarted {
+		r.queue = slices.DeleteFunc(r.queue, func(old contract.Report) bool {
+			return old.Step == report.Step && old.State == contract.StateStarted
+		})
+	}
+	if len(r.queue) >= queueLength {
 		r.lost++
+		return
+	}
+	r.queue = append(r.queue, report)
+	r.signal()
+}
+
+func (r *Reporter) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // there is a token already
 	}
 }
 
@@ -75,10 +111,8 @@ func (r *Reporter) Send(report contract.Report) {
 // reports did not arrive.
 func (r *Reporter) Close(limit time.Duration) (lost int) {
 	r.mu.Lock()
-	if !r.closed {
-		r.closed = true
-		close(r.queue)
-	}
+	r.closed = true
+	r.signal()
 	r.mu.Unlock()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -97,12 +131,9 @@ func cut(text string) string {
 		return text
 	}
 	const mark = "…"
-	text = text[:contract.MaxMessageBytes-len(mark)]
-	for len(text) > 0 && text[len(text)-1]&0xc0 == 0x80 {
-		text = text[:len(text)-1]
+	end := contract.MaxMessageBytes - len(mark)
+	for end > 0 && text[end]&0xc0 == 0x80 { // inside a rune
+		end--
 	}
-	if n := len(text); n > 0 && text[n-1] >= 0xc0 {
-		text = text[:n-1]
-	}
-	return text + mark
+	return text[:end] + mark
 }

@@ -57,22 +57,20 @@ build {
   name    = "image"
   sources = ["source.null.image"]
 
-  # Packer uploads into a folder that is there.
-  provisioner "shell" {
-    inline = ["mkdir -p /usr/local/share/felhom"]
-  }
-
+  # A file provisioner first: when staging failed, it fails at once, where a
+  # shell provisioner tries again for start_retry_timeout.
   provisioner "file" {
-    source      = "${path.root}/files/"
-    destination = "/usr/local/share/felhom"
+    source      = "${path.root}/felhom" # becomes /usr/local/share/felhom
+    destination = "/usr/local/share"
   }
 
   dynamic "provisioner" {
     for_each = local.scripts
     labels   = ["shell"]
     content {
-      script           = provisioner.value
-      environment_vars = var.script_env
+      script              = provisioner.value
+      environment_vars    = var.script_env
+      start_retry_timeout = "10s"
     }
   }
 

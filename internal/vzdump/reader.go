@@ -265,6 +265,8 @@ func (r *Reader) place(e *Entry) error {
 		r.tree.set(e.Path, heldDir)
 	case was != 0:
 		e.Odd |= Duplicate
+	case e.Type == Link && r.tree.get(e.Link) == heldSymlink:
+		r.tree.set(e.Path, heldSymlink) // a second name of a symlink leads as far as the first
 	default:
 		r.tree.set(e.Path, heldBy(e.Type))
 	}

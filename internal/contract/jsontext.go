@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -196,7 +197,10 @@ func (rd *reader) object(depth int) *node {
 			n.end = rd.pos
 			return n
 		}
-		m.value = rd.memberValue(depth)
+		if m.value = rd.memberValue(m.key.text, depth); m.value == nil {
+			n.end = rd.pos
+			return n
+		}
 		n.members = append(n.members, m)
 		if m.value.cut {
 			n.end = rd.pos
@@ -210,8 +214,9 @@ func (rd *reader) object(depth int) *node {
 }
 
 // memberValue reads ":" and the value of a member. A key is worth keeping even
-// when its value cannot be read.
-func (rd *reader) memberValue(depth int) *node {
+// when its value cannot be read; but a string without ":" after it need not be
+// a key: it may be a secret that a stray character before it made one.
+func (rd *reader) memberValue(key string, depth int) *node {
 	rd.space()
 	if rd.peek() == ':' {
 		rd.pos++
@@ -221,6 +226,9 @@ func (rd *reader) memberValue(depth int) *node {
 		}
 	} else {
 		rd.errorf(RuleSyntax, rd.pos, "", `wanted ":" after the key, found %s`, rd.here())
+		if !slices.Contains(slices.Concat(bootstrapKeys(), registryKeys(), containerKeys()), key) {
+			return nil
+		}
 	}
 	return &node{kind: kindUnread, off: rd.pos, end: rd.pos, spoilt: true, cut: true}
 }

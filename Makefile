@@ -10,6 +10,8 @@ PROGRAMS := felhom-controller-bootstrap=./bootstrapper felhom-agentd=./agentd fe
 
 # urfave_cli_no_docs: leaves out the CLI library's Markdown generator, which is bytes in each guest.
 GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+# Built first: "go run" does not pass signals on, and the bed takes itself down on them.
+BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
 .PHONY: build demo test unit lint fmt bench repro clean
@@ -26,12 +28,13 @@ build:
 
 # The main job on real parts, on this machine: see README.
 demo: build
-	go run ./internal/e2e/demo
+	go build -o .cache/demo ./internal/e2e/demo
+	.cache/demo
 
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
 	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd
-	go run ./internal/e2e/withbed -- go test -race -tags integration -timeout 20m ./...
+	$(BED) -- go test -race -tags integration -timeout 20m ./...
 
 # What needs neither root nor an engine.
 unit:
@@ -48,7 +51,7 @@ fmt:
 
 # Ratios against the alternatives a user has, in one run: docs/benchmarks.md.
 bench: build
-	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench
+	$(BED) -- go run ./internal/e2e/bench
 
 # Two builds from two folders must be the same bytes.
 repro:

@@ -1,0 +1,371 @@
+//go:build integration
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+)
+
+const controllerName = "felhom-controller"
+
+// realGuest is a guest on the bed's engine and registry, with its own ports.
+func realGuest(t *testing.T) (*guest, testbed.Bed, *testbed.Engine) {
+	t.Helper()
+	bed := testbed.FromEnv(t)
+	bed.Lock(t)
+	id := bed.TestID(t)
+	for _, name := range []string{controllerName, controllerName + "-next", controllerName + "-previous"} {
+		bed.RemoveAfter(t, name)
+	}
+	root := filepath.Join(bed.Dir, id)
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	g := newGuest(t, root, bed.DockerHost)
+	token, err := bed.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.ports(freePort(t, bed.Address))
+	g.set("registry", map[string]string{"host": bed.Registry, "username": bed.Username, "token": token},
+		"controller_image", bed.Registry+"/felhom/controller:v1")
+	return g, bed, bed.Engine(t)
+}
+
+func freePort(t *testing.T, address string) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func (g *guest) ports(hostPort string) {
+	g.write("etc/felhom/controller-container.yaml", fmt.Sprintf("ports: [%q]\n", hostPort+":8080"))
+}
+
+func inspect(t *testing.T, e *testbed.Engine, name string) testbed.Container {
+	t.Helper()
+	c, err := e.Inspect(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// tree lists every file below dir with mode, size and time.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		if strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, "bootstrap-result.json") {
+			out = append(out, name+" "+info.Mode().String())
+			return nil
+		}
+		out = append(out, fmt.Sprintf("%s %s %d %d", name, info.Mode(), info.Size(), info.ModTime().UnixNano()))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestApplyTwiceChangesNothingTheSecondTime(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	g.want(0, nil)
+	want := []string{"mount unchanged", "channel unchanged", "engine unchanged", "settings changed", "container changed", "ready changed"}
+	got := g.outcomes()
+	got = append(got[:3:3], got[4:]...) // the image may be there from another test
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	first, files := inspect(t, engine, controllerName), tree(t, g.root)
+	if first.State.Health == nil || first.State.Health.Status != "healthy" {
+		t.Errorf("state %+v, want healthy", first.State)
+	}
+	token, err := bed.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var raw json.RawMessage
+	if err := engine.Do(t.Context(), "GET", "/containers/"+first.ID+"/json", nil, nil, &raw); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{token, guestToken} {
+		if strings.Contains(string(raw), secret) {
+			t.Error("docker inspect shows a secret")
+		}
+	}
+
+	g.want(0, nil)
+	for _, s := range g.outcomes() {
+		if !strings.HasSuffix(s, " unchanged") {
+			t.Errorf("second run: %s", s)
+		}
+	}
+	second := inspect(t, engine, controllerName)
+	if second.ID != first.ID || second.State.StartedAt != first.State.StartedAt {
+		t.Error("the second run touched the container")
+	}
+	if diff := cmp.Diff(files, tree(t, g.root)); diff != "" {
+		t.Errorf("the second run changed files:\n%s", diff)
+	}
+}
+
+func TestApplyReplacesRestartsAndRepairs(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	g.want(0, nil)
+	first := inspect(t, engine, controllerName)
+
+	g.set("controller_image", bed.Registry+"/felhom/controller:v2")
+	g.want(0, []string{"replaced"})
+	second := inspect(t, engine, controllerName)
+	if second.ID == first.ID || !strings.HasSuffix(second.Config.Image, ":v2") {
+		t.Errorf("after the change it is %s of %s", second.ID, second.Config.Image)
+	}
+	if _, err := engine.Inspect(t.Context(), first.ID); err == nil {
+		t.Error("the old container is still there")
+	}
+
+	g.set("hub_url", "https://other-hub.example")
+	g.want(0, []string{"restarted for the new settings"})
+	third := inspect(t, engine, controllerName)
+	if third.ID != second.ID || third.State.StartedAt == second.State.StartedAt {
+		t.Error("new settings must restart the same container")
+	}
+
+	if err := engine.Do(t.Context(), "POST", "/containers/"+third.ID+"/stop?t=1", nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	g.want(0, []string{"it was exited; started"})
+	if after := inspect(t, engine, controllerName); after.ID != third.ID || !after.State.Running {
+		t.Errorf("after the repair: %+v", after.State)
+	}
+}
+
+// TestFaultsLeaveWhatRanBefore provokes each fault on the real engine while v1
+// runs, and wants class, message, hint, and v1 running afterwards.
+func TestFaultsLeaveWhatRanBefore(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		spoil func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine)
+		args  []string
+		code  int
+		words []string
+	}{
+		{"wrong password", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
+			forget(t, e, bed.Registry+"/felhom/controller:v2")
+			g.set("controller_image", bed.Registry+"/felhom/controller:v2",
+				"registry", map[string]string{"host": bed.Registry, "username": bed.Username, "token": "not-the-password"})
+		}, nil, 4, []string{"unauthorized", "hint: the registry refuses the credential"}},
+		{"no credential", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
+			forget(t, e, bed.Registry+"/felhom/controller:v2")
+			g.set("controller_image", bed.Registry+"/felhom/controller:v2", "registry", nil)
+		}, nil, 4, []string{"no basic auth credentials", "hint: the registry wants a credential"}},
+		{"unknown tag", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			g.set("controller_image", bed.Registry+"/felhom/controller:nope")
+		}, nil, 1, []string{"manifest unknown", "hint: the registry has no such image"}},
+		{"registry down", func(t *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			down := freePort(t, bed.Address)
+			g.set("controller_image", down+"/felhom/controller:v1", "registry", nil)
+		}, []string{"--pull-patience", "2s"}, 5, []string{"connection refused", "hint: check that the registry runs"}},
+		{"other architecture", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			g.set("controller_image", bed.Registry+"/felhom/controller:otherarch")
+		}, nil, 3, []string{"this guest is linux/", "hint: build and push the image"}},
+		{"other architecture in an index", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			g.set("controller_image", bed.Registry+"/felhom/controller:otherarch-index")
+		}, nil, 3, []string{"no matching manifest", "hint: build and push the image"}},
+		{"other digest", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			g.set("controller_image", bed.Registry+"/felhom/controller:v2", "controller_image_config_digest", "sha256:"+strings.Repeat("0", 64))
+		}, nil, 4, []string{"wanted config digest sha256:0000", "found sha256:", "hint: the registry gives another image"}},
+		{"port taken", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
+			taken := freePort(t, bed.Address)
+			hold(t, bed, e, taken)
+			g.ports(taken)
+		}, nil, 5, []string{"hint: find who holds the port"}},
+		{"exits at once", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			g.set("controller_image", bed.Registry+"/felhom/controller:exits")
+		}, nil, 5, []string{"it ended 3 times, last with exit code 3", "told to exit at once", "the previous container runs again", "hint: correct the image"}},
+		{"unhealthy", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
+			g.set("controller_image", bed.Registry+"/felhom/controller:unhealthy")
+		}, nil, 5, []string{"its health test says unhealthy", "the previous container runs again", "hint: correct the image"}},
+		{"invalid contract", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
+			g.write("etc/felhom-bootstrap/bootstrap.json", `{"hub_url": 1}`)
+		}, nil, 3, []string{"bootstrap.json:1:13: error: hub_url", "hint: correct the file on the host"}},
+		{"host refuses the token", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
+			g.host.mu.Lock()
+			g.host.status = 401
+			g.host.mu.Unlock()
+		}, nil, 4, []string{"the host answers 401", "hint: the host does not know the token"}},
+		{"wrong pin", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
+			g.set("local_api_pin_spki_sha256", "uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=")
+		}, nil, 4, []string{"uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=", "hint: somebody else answers"}},
+		{"template wrong", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
+			g.write("etc/felhom/controller.yaml.tmpl", "a: {{.Nope}}\n")
+		}, nil, 3, []string{"controller.yaml.tmpl:1:5", "hint: correct the template"}},
+		{"spec wrong", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
+			g.write("etc/felhom/controller-container.yaml", "ports: [\"99999:8080\"]\nmemory: 1m\n")
+		}, nil, 3, []string{`port "99999:8080"`, "the least is 6m", "hint: correct "}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g, bed, engine := realGuest(t)
+			g.want(0, nil)
+			before := inspect(t, engine, controllerName)
+			settings, err := os.ReadFile(filepath.Join(g.root, "opt/docker/felhom-controller/controller.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.spoil(t, g, bed, engine)
+			g.want(test.code, test.words, append([]string{"--ready-wait", "20s"}, test.args...)...)
+			after := inspect(t, engine, controllerName)
+			if after.ID != before.ID || !after.State.Running {
+				t.Errorf("before %s, after %s running %v: what ran must run", before.ID, after.ID, after.State.Running)
+			}
+			now, err := os.ReadFile(filepath.Join(g.root, "opt/docker/felhom-controller/controller.yaml"))
+			if err != nil || string(now) != string(settings) {
+				t.Errorf("controller.yaml changed: %v", err)
+			}
+			for _, suffix := range []string{"-next", "-previous"} {
+				if _, err := engine.Inspect(t.Context(), controllerName+suffix); err == nil {
+					t.Errorf("%s%s was left behind", controllerName, suffix)
+				}
+			}
+		})
+	}
+}
+
+func TestForeignContainerIsRefusedAndLeftAlone(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	pullV1(t, bed, engine)
+	id, err := engine.Create(t.Context(), controllerName, map[string]any{"Image": bed.Registry + "/felhom/controller:v1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	before := inspect(t, engine, id)
+	g.want(3, []string{"is not ours", id[:12], before.Config.Image, "hint: it was left alone"})
+	if after := inspect(t, engine, controllerName); after.ID != id || after.State.StartedAt != before.State.StartedAt {
+		t.Error("the foreign container was touched")
+	}
+}
+
+func TestFirstContainerOnATakenPortIsRemoved(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	pullV1(t, bed, engine)
+	taken := freePort(t, bed.Address)
+	hold(t, bed, engine, taken)
+	g.ports(taken)
+	g.want(5, []string{"hint: find who holds the port"})
+	if _, err := engine.Inspect(t.Context(), controllerName); err == nil {
+		t.Error("the container that could not start was left behind")
+	}
+}
+
+func TestRegistryDownAndImagePresent(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	pullV1(t, bed, engine)
+	down := freePort(t, bed.Address) + "/felhom/controller"
+	if err := engine.Do(t.Context(), "POST", "/images/"+bed.Registry+"/felhom/controller:v1/tag?tag=v1&repo="+down, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer forget(t, engine, down+":v1")
+	g.set("controller_image", down+":v1", "registry", nil)
+	g.want(0, []string{"present"})
+}
+
+// TestMirror pulls from another name and runs under the original one.
+func TestMirror(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	original := "registry.invalid/felhom/controller:v1"
+	defer forget(t, engine, original)
+	g.set("controller_image", original, "registry_mirror", bed.Registry)
+	g.want(0, []string{"pulling " + bed.Registry})
+	if c := inspect(t, engine, controllerName); c.Config.Image != original {
+		t.Errorf("the container is of %s, want %s", c.Config.Image, original)
+	}
+}
+
+// TestInterruptedReplacementHeals leaves what a killed run leaves behind.
+func TestInterruptedReplacementHeals(t *testing.T) {
+	g, _, engine := realGuest(t)
+	g.want(0, nil)
+	before := inspect(t, engine, controllerName)
+	for _, path := range []string{"/stop?t=1", "/rename?name=" + controllerName + "-previous"} {
+		if err := engine.Do(t.Context(), "POST", "/containers/"+before.ID+path, nil, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.want(0, []string{"put the previous container back"})
+	if after := inspect(t, engine, controllerName); after.ID != before.ID || !after.State.Running {
+		t.Errorf("after: %+v", after.State)
+	}
+}
+
+func forget(t *testing.T, e *testbed.Engine, ref string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	if err := e.RemoveImage(ctx, ref); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pullV1(t *testing.T, bed testbed.Bed, e *testbed.Engine) {
+	t.Helper()
+	token, err := bed.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Pull(t.Context(), bed.Registry+"/felhom/controller:v1", bed.Username, token); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hold publishes a port by a container of somebody else's.
+func hold(t *testing.T, bed testbed.Bed, e *testbed.Engine, hostPort string) {
+	t.Helper()
+	address, port, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := e.Create(t.Context(), bed.TestID(t), map[string]any{
+		"Image": bed.Registry + "/felhom/controller:v1", "ExposedPorts": map[string]any{"8080/tcp": map[string]any{}},
+		"HostConfig": map[string]any{"PortBindings": map[string]any{"8080/tcp": []map[string]string{{"HostIp": address, "HostPort": port}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+}

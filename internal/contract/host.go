@@ -9,7 +9,7 @@ import (
 )
 
 // checkHost refuses what is neither an IP address nor a DNS name. IPv6
-// addresses come without brackets.
+// addresses come without brackets and were parsed before.
 func checkHost(host string) error {
 	if host == "" {
 		return errors.New("the host is missing")
@@ -22,9 +22,6 @@ func checkHost(host string) error {
 			return fmt.Errorf("%s is no address that one can connect to; use the address of the host", addr)
 		}
 		return nil
-	}
-	if strings.Contains(host, ":") {
-		return fmt.Errorf("%q is not an IPv6 address", host)
 	}
 	if len(host) > 253 {
 		return fmt.Errorf("the host name is %d characters long; at most 253 are possible", len(host))
@@ -70,7 +67,6 @@ func parsePort(s string) (int, error) {
 // splitHostPort splits host, host:port, [v6] or [v6]:port and checks both
 // sides. The port is 0 where there is none.
 func splitHostPort(s string) (host string, port int, err error) {
-	host = s
 	portText, hasPort := "", false
 	if rest, bracket := strings.CutPrefix(s, "["); bracket {
 		after, found := "", false
@@ -83,7 +79,7 @@ func splitHostPort(s string) (host string, port int, err error) {
 			}
 		}
 		if _, err := netip.ParseAddr(host); err != nil || !strings.Contains(host, ":") {
-			return "", 0, fmt.Errorf("[%s] is not an IPv6 address", host)
+			return "", 0, fmt.Errorf("%q is not an IPv6 address", host)
 		}
 	} else {
 		if strings.Count(s, ":") > 1 {

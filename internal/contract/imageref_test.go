@@ -31,6 +31,9 @@ func TestImageRefParts(t *testing.T) {
 			if err := again.UnmarshalText(text); err != nil || again != ref {
 				t.Errorf("%s came back as %v, error %v", text, again, err)
 			}
+			if err := again.UnmarshalText(nil); err != nil || !again.IsZero() {
+				t.Errorf("no text came back as %v, error %v", again, err)
+			}
 		})
 	}
 }

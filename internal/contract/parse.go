@@ -109,7 +109,7 @@ func foreignVersion(r *report, root *node) bool {
 		}
 		if m.value.text != fmt.Sprint(SchemaVersion) {
 			r.errorf(RuleVersion, m.value.off, keySchemaVersion,
-				"found version %s, but this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", m.value.text, SchemaVersion, SchemaVersion)
+				"found version %.20s, but this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", m.value.text, SchemaVersion, SchemaVersion)
 			return true
 		}
 		return false

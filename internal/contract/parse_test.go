@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/felhom/felhom-golden/internal/pin"
 )
 
 func addSamples(f *testing.F) {
@@ -258,7 +260,8 @@ func TestEncodeRefuses(t *testing.T) {
 		{"zero value", func(b *Bootstrap) { *b = Bootstrap{} }, []string{keyHubURL + ": ", keyHostID + ": ", keyEndpoint + ": ", keyToken + ": ", keyImage + ": ", "there is no pin"}},
 		{"no token", func(b *Bootstrap) { b.LocalAPIToken = Secret{} }, []string{keyToken + ": the secret is empty"}},
 		{"other version", func(b *Bootstrap) { b.SchemaVersion = 2 }, []string{"found version 2"}},
-		{"zero pin", func(b *Bootstrap) { b.LocalAPIPins = append(b.LocalAPIPins, b.LocalAPIPins[0], b.LocalAPIPins[0]) }, []string{"more than 2 pins over the SHA-256 of the public key"}},
+		{"zero pin", func(b *Bootstrap) { b.LocalAPIPins = pin.Set{{}} }, []string{"an empty pin cannot be written"}},
+		{"third pin", func(b *Bootstrap) { b.LocalAPIPins = append(b.LocalAPIPins, b.LocalAPIPins[0], b.LocalAPIPins[0]) }, []string{"more than 2 pins over the SHA-256 of the public key"}},
 		{"guest id", func(b *Bootstrap) { b.GuestID = 1 }, []string{"found 1, but a VMID"}},
 		{"half a registry", func(b *Bootstrap) { b.Registry = &Registry{Host: "registry.example"} }, []string{"registry.username: ", "registry.token: "}},
 		{"not utf-8", func(b *Bootstrap) { b.Container = &Container{Environment: map[string]string{"A": "\xff"}} }, []string{"not UTF-8"}},

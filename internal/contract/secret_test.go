@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus" //nolint:depguard // what the programs log with must not print a secret
 )
 
 const testSecret = "s3cr3t-v4lu3-0f-a-t3st"
@@ -28,9 +28,18 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	type exported struct{ Token Secret }
 	type unexported struct{ token Secret } // fmt calls no method on this one
 	values := []any{
-		secret, &secret, exported{secret}, &exported{secret}, unexported{secret}, &unexported{secret},
-		[]Secret{secret}, map[string]Secret{"token": secret}, map[string]any{"token": secret}, []any{secret},
-		Bootstrap{LocalAPIToken: secret}, &Registry{Token: secret}, Registry{Token: secret},
+		secret, &secret,
+		exported{secret},
+		&exported{secret},
+		unexported{secret},
+		&unexported{secret},
+		[]Secret{secret},
+		map[string]Secret{"token": secret},
+		map[string]any{"token": secret},
+		[]any{secret},
+		Bootstrap{LocalAPIToken: secret},
+		&Registry{Token: secret},
+		Registry{Token: secret},
 		fmt.Errorf("token %v", secret),
 	}
 	printers := map[string]func(any) string{

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -132,7 +133,8 @@ func (c *Client) Load(ctx context.Context, path string) (err error) {
 		return fmt.Errorf("load image archive: %w", err)
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
-	resp, err := c.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+	// Hidden behind a plain reader, or the HTTP client would close it as well.
+	resp, err := c.api.ImageLoad(ctx, struct{ io.Reader }{archive}, client.ImageLoadWithQuiet(true))
 	if err != nil {
 		return c.fault("load image archive", err)
 	}

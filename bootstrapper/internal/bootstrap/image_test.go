@@ -1,0 +1,196 @@
+package bootstrap
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+	"github.com/felhom/felhom-golden/internal/driver/docker/dockertest"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+const ref = "reg.example/c:v1"
+
+func digest(t *testing.T, text string) contract.Digest {
+	t.Helper()
+	d, err := contract.ParseDigest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestMismatchOnBothImageStores: what a pin can prove depends on how the store
+// names images.
+func TestMismatchOnBothImageStores(t *testing.T) {
+	a, b, c := "sha256:"+strings.Repeat("a", 64), "sha256:"+strings.Repeat("b", 64), "sha256:"+strings.Repeat("c", 64)
+	older := docker.Image{ID: a, Manifests: []string{b}}
+	loaded := docker.Image{ID: a}
+	newer := docker.Image{ID: b, Manifests: []string{b}, Containerd: true}
+	for _, test := range []struct {
+		name             string
+		found            docker.Image
+		manifest, config string
+		want             string // in the error; "": none
+	}{
+		{"not pinned", loaded, "", "", ""},
+		{"older, config", older, "", a, ""},
+		{"older, other config", older, "", c, "wanted config digest " + c + ", found " + a},
+		{"older, manifest", older, b, "", ""},
+		{"older, other manifest", older, c, "", "wanted manifest digest " + c + ", found " + b},
+		{"loaded, both: the config proves it", loaded, b, a, ""},
+		{"loaded, manifest alone cannot be proved", loaded, b, "", "found none (it was loaded, not pulled)"},
+		{"containerd, manifest", newer, b, "", ""},
+		{"containerd, both: the manifest proves it", newer, b, a, ""},
+		{"containerd, other manifest", newer, c, a, "wanted manifest digest " + c},
+		{"containerd, config alone cannot be proved", newer, "", a, "set controller_image_manifest_digest as well"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := imageStep{ref: mustRef(t, ref)}
+			if test.manifest != "" {
+				s.manifest = digest(t, test.manifest)
+			}
+			if test.config != "" {
+				s.config = digest(t, test.config)
+			}
+			err := s.mismatch(test.found)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("mismatch: %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func mustRef(t *testing.T, text string) contract.ImageRef {
+	t.Helper()
+	r, err := contract.ParseImageRef(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// step is an image step on a fake engine.
+func step(t *testing.T) (imageStep, *dockertest.Engine) {
+	t.Helper()
+	e := dockertest.Start(t)
+	c, err := docker.New(e.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return imageStep{store: c, ref: mustRef(t, ref), preload: t.TempDir(), arch: runtime.GOARCH, patience: time.Minute}, e
+}
+
+func bring(t *testing.T, s imageStep) (image, outcome, error) {
+	t.Helper()
+	return s.run(t.Context(), func(text string) { t.Log(text) }, func(int64, int64) {})
+}
+
+func pulled(e *dockertest.Engine) bool {
+	for _, call := range e.Calls() {
+		if strings.HasPrefix(call, "POST /images/create") {
+			return true
+		}
+	}
+	return false
+}
+
+func TestPreloadedImageIsLoadedAndNotPulled(t *testing.T) {
+	s, e := step(t)
+	config, manifest := dockertest.Digests(ref)
+	s.manifest, s.config = digest(t, manifest), digest(t, config)
+	preload(t, s.preload, config, manifest)
+	img, out, err := bring(t, s)
+	if err != nil || out.Outcome != Changed || img.ID != config || img.Ref != ref || pulled(e) {
+		t.Errorf("image %+v, %+v, %v; want it loaded from c.tar without a pull", img, out, err)
+	}
+	if _, out, err := bring(t, s); err != nil || out.Outcome != Unchanged {
+		t.Errorf("again: %+v, %v", out, err)
+	}
+}
+
+func TestWrongPreloadIsNotUsed(t *testing.T) {
+	s, e := step(t)
+	e.Push(ref)
+	config, manifest := dockertest.Digests(ref)
+	s.manifest, s.config = digest(t, manifest), digest(t, config)
+	preload(t, s.preload, "sha256:"+strings.Repeat("0", 64), manifest)
+	if _, out, err := bring(t, s); err != nil || out.Message != "pulled" || !pulled(e) {
+		t.Errorf("%+v, %v; want it pulled", out, err)
+	}
+}
+
+func preload(t *testing.T, dir, config, manifest string) {
+	t.Helper()
+	index, err := contract.Preload{Images: []contract.PreloadImage{{
+		Reference: mustRef(t, ref), ConfigDigest: digest(t, config), ManifestDigest: digest(t, manifest), File: "c.tar",
+	}}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{contract.PreloadIndex: index, "c.tar": []byte(ref)} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPulledImageOfAnotherDigestIsRefused(t *testing.T) {
+	s, e := step(t)
+	e.Push(ref)
+	s.manifest = digest(t, "sha256:"+strings.Repeat("0", 64))
+	if _, _, err := bring(t, s); exit.Of(err) != exit.Verification || !strings.Contains(err.Error(), "wanted manifest digest sha256:000") {
+		t.Errorf("error %v of class %s", err, exit.Of(err))
+	}
+}
+
+func TestFaultsThatPassAreRetried(t *testing.T) {
+	s, e := step(t)
+	e.Push(ref)
+	e.Fail("POST /images/create", 500, "received unexpected HTTP status: 503 Service Unavailable")
+	if _, out, err := bring(t, s); err != nil || out.Message != "pulled" {
+		t.Errorf("%+v, %v; want it pulled at the second try", out, err)
+	}
+}
+
+func TestUnknownFaultsAreExplainedByTheProbe(t *testing.T) {
+	s, e := step(t)
+	e.Push(ref)
+	e.Fail("POST /images/create", 500, "the moon is full")
+	s.probe = func(_ context.Context, host string) docker.Probe {
+		if host != "reg.example" {
+			t.Errorf("asked %q", host)
+		}
+		return docker.Probe{Kind: docker.UntrustedTLS, Err: os.ErrInvalid}
+	}
+	_, _, err := bring(t, s)
+	if exit.Of(err) != exit.Verification || !strings.Contains(err.Error(), "the moon is full") || !strings.Contains(exit.HintOf(err), "certs.d") {
+		t.Errorf("error %v of class %s, hint %s", err, exit.Of(err), exit.HintOf(err))
+	}
+}
+
+// TestCredentialGoesToItsOwnRegistryAlone: a mirror is another's.
+func TestCredentialGoesToItsOwnRegistryAlone(t *testing.T) {
+	secret, err := contract.ParseSecret("registry-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := contract.Bootstrap{ControllerImage: mustRef(t, ref), Registry: &contract.Registry{Host: "reg.example", Username: "u", Token: secret}}
+	if got := credentialFor(b); got.Password != "registry-secret" {
+		t.Errorf("own registry: %q", got.Username)
+	}
+	b.RegistryMirror = "mirror.example"
+	if got := credentialFor(b); got != (docker.Credential{}) {
+		t.Error("the mirror gets the registry's credential")
+	}
+}

@@ -71,8 +71,8 @@ func verifyRoot(t *testing.T, work string) verify.Report {
 		"--xattrs", "--xattrs-include=user.*", "--xattrs-include=security.capability", "-cf", "-",
 		"-C", filepath.Join(work, "config"), "./etc/vzdump/pct.conf", "./etc/vzdump/pct.fw", "-C", filepath.Join(work, "root"), ".")
 	zstd := exec.CommandContext(ctx, "zstd", "-q", "-3", "-c")
-	var stderr bytes.Buffer
-	tar.Stderr, zstd.Stderr = &stderr, &stderr
+	var tarErr, zstdErr bytes.Buffer
+	tar.Stderr, zstd.Stderr = &tarErr, &zstdErr
 	pipe, err := tar.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func verifyRoot(t *testing.T, work string) verify.Report {
 	}
 	for _, c := range []*exec.Cmd{zstd, tar} {
 		if err := c.Wait(); err != nil {
-			t.Fatalf("%v: %v\n%s", c.Args, err, stderr.String())
+			t.Fatalf("%v: %v\n%s", c.Args, err, c.Stderr)
 		}
 	}
 	return report

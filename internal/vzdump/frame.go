@@ -7,8 +7,6 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Members is what the frames written so far hold. The rules of the format
@@ -81,12 +79,13 @@ func (m *Members) check(e *Entry) error {
 	})
 }
 
-// Frame writes members into one zstd frame. Frames one after another are one
-// archive; only the last may end with Finish.
+// Frame writes members into zstd frames of their own: one, or with the fast
+// setting one for each 16 MiB. Frames one after another are one archive; only
+// the last may end with Finish.
 type Frame struct {
 	members *Members
 	epoch   time.Time
-	zstd    *zstd.Encoder
+	zstd    io.WriteCloser
 	tar     *tar.Writer
 	content int64
 }

@@ -3,6 +3,7 @@ package vzdump
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -40,19 +41,24 @@ func (s Setting) String() string {
 	return fmt.Sprintf("Setting(%d)", uint8(s))
 }
 
-// encoder begins a zstd frame. The concurrency is fixed: it pipelines and does
-// not change the bytes, but a default would follow the machine.
-func (s Setting) encoder(w io.Writer) (*zstd.Encoder, error) {
-	opts := []zstd.EOption{zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true)}
+// encoder begins to pack into w. What depends on the machine is how much is
+// done at the same time, never the bytes.
+func (s Setting) encoder(w io.Writer) (io.WriteCloser, error) {
+	opts := []zstd.EOption{zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true)}
 	switch s {
 	case Fast:
-		opts = append(opts, zstd.WithEncoderLevel(zstd.SpeedDefault))
+		workers := min(runtime.GOMAXPROCS(0), maxWorkers)
+		enc, err := zstd.NewWriter(nil, append(opts, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(workers))...)
+		if err != nil {
+			return nil, err
+		}
+		return newChunkWriter(w, enc, workers), nil
 	case Release:
-		opts = append(opts, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(MaxWindow))
-	default:
-		return nil, fmt.Errorf("no compression setting %s", s)
+		// One frame: what makes it small is that programs far apart share code.
+		// Two goroutines pipeline reading and packing.
+		return zstd.NewWriter(w, append(opts, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(MaxWindow), zstd.WithEncoderConcurrency(2))...)
 	}
-	return zstd.NewWriter(w, opts...)
+	return nil, fmt.Errorf("no compression setting %s", s)
 }
 
 // checkWritable says what keeps a path out of a canonical archive.

@@ -1,0 +1,124 @@
+package vzdump
+
+import (
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// chunkSize is what the fast setting packs into one zstd frame. The cuts are
+// at fixed places, so that the bytes do not depend on how many processors work
+// on them; at twice the encoder's window a cut costs little.
+const chunkSize = 16 << 20
+
+// maxWorkers bounds the memory: each worker holds two chunks.
+const maxWorkers = 8
+
+// chunkWriter packs chunks as frames of their own, at the same time, and
+// writes them in order. It is for one goroutine; Close waits for all workers.
+type chunkWriter struct {
+	out     io.Writer
+	encoder *zstd.Encoder
+	buf     []byte
+	wrote   bool
+	slots   chan struct{}    // one for each chunk that is being worked on
+	queue   chan chan []byte // the packed chunks, in order
+	spare   chan []byte
+	drained chan struct{}
+
+	mu  sync.Mutex
+	err error
+}
+
+func newChunkWriter(out io.Writer, encoder *zstd.Encoder, workers int) *chunkWriter {
+	w := &chunkWriter{
+		out: out, encoder: encoder, slots: make(chan struct{}, workers), queue: make(chan chan []byte, workers),
+		spare: make(chan []byte, 2*workers+1), drained: make(chan struct{}),
+	}
+	go w.drain()
+	return w
+}
+
+func (w *chunkWriter) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 {
+		if w.buf == nil {
+			w.buf = w.buffer()
+		}
+		n := min(len(p), chunkSize-len(w.buf))
+		w.buf = append(w.buf, p[:n]...)
+		p = p[n:]
+		if len(w.buf) == chunkSize {
+			w.send()
+		}
+	}
+	return total, w.failed()
+}
+
+func (w *chunkWriter) buffer() []byte {
+	select {
+	case b := <-w.spare:
+		return b[:0]
+	default:
+		return make([]byte, 0, chunkSize)
+	}
+}
+
+// keep holds a buffer for reuse. A sync.Pool would give it to the collector
+// between two chunks, and the memory would be several times as much.
+func (w *chunkWriter) keep(b []byte) {
+	select {
+	case w.spare <- b:
+	default:
+	}
+}
+
+// send hands the chunk to a worker, and waits while all are busy.
+func (w *chunkWriter) send() {
+	chunk := w.buf
+	w.buf, w.wrote = nil, true
+	w.slots <- struct{}{}
+	packed := make(chan []byte, 1)
+	w.queue <- packed
+	go func() {
+		packed <- w.encoder.EncodeAll(chunk, w.buffer())
+		w.keep(chunk)
+	}()
+}
+
+// drain writes what the workers give, in order.
+func (w *chunkWriter) drain() {
+	defer close(w.drained)
+	for packed := range w.queue {
+		data := <-packed
+		if w.failed() == nil {
+			if _, err := w.out.Write(data); err != nil {
+				w.mu.Lock()
+				w.err = err
+				w.mu.Unlock()
+			}
+		}
+		w.keep(data)
+		<-w.slots
+	}
+}
+
+func (w *chunkWriter) failed() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// Close packs the rest; an archive without content is one empty frame.
+func (w *chunkWriter) Close() error {
+	if len(w.buf) > 0 || !w.wrote {
+		w.send()
+	}
+	close(w.queue)
+	<-w.drained
+	if err := w.encoder.Close(); err != nil {
+		return err
+	}
+	return w.failed()
+}

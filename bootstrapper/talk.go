@@ -33,7 +33,6 @@ type talk struct {
 
 	mu       sync.Mutex
 	stages   map[contract.Step]*progress.Stage
-	meter    progress.Meter
 	told     time.Time // last STATUS= of a pull
 	reporter *hostapi.Reporter
 }

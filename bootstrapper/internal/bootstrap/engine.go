@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +40,7 @@ func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error)
 			note("waiting for the engine")
 		}
 		if waitErr := pause.wait(ctx, 0); waitErr != nil {
-			if context.Cause(ctx) == context.DeadlineExceeded {
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return outcome{}, classed(fmt.Errorf("after %s: %w", s.limit, err))
 			}
 			return outcome{}, waitErr

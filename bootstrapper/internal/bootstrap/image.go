@@ -242,7 +242,7 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 	}
 	probe := s.probe(ctx, host)
 	if fault.Kind == docker.Unknown && probe.Kind != "" {
-		fault = &docker.FaultError{Op: fault.Op, Kind: probe.Kind, Err: fmt.Errorf("%w (asked directly: %v)", fault.Err, probe.Err)}
+		fault = &docker.FaultError{Op: fault.Op, Kind: probe.Kind, Err: fmt.Errorf("%w (asked directly: %w)", fault.Err, probe.Err)}
 	}
 	return fault, probe.RetryAfter
 }

@@ -21,10 +21,10 @@ const valid = `{"hub_url":"https://hub.example","host_id":"h","local_api_endpoin
 func TestMain(m *testing.M) {
 	if path := os.Getenv("MOUNT_STEP_OF"); path != "" {
 		_, warnings, err := Check(path)
-		fmt.Printf("warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, exit.Of(err), err, exit.HintOf(err))
-		os.Exit(0)
+		_, _ = fmt.Fprintf(os.Stdout, "warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, exit.Of(err), err, exit.HintOf(err))
+		os.Exit(0) //nolint:forbidigo // this child is a program
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // as every TestMain
 }
 
 // inGuest runs the mount step as root of an unprivileged guest whose ids begin

@@ -39,7 +39,7 @@ func (c *Client) Watch(ctx context.Context, label string) <-chan Event {
 				case <-ctx.Done():
 					return
 				}
-			case <-errs:
+			case <-errs: //nolint:errcheck // see above: the caller inspects
 				return
 			}
 		}

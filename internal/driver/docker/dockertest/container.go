@@ -211,11 +211,11 @@ func (e *Engine) up(c *fakeContainer) {
 	if how == "exits" {
 		c.Status, c.ExitCode, c.Health = "restarting", 3, "unhealthy"
 		e.tell(c, "die")
-		e.later(c, stop, restartAfter, func() { c.Restarts++; e.up(c) })
+		e.later(stop, restartAfter, func() { c.Restarts++; e.up(c) })
 		return
 	}
 	c.Health = "starting"
-	e.later(c, stop, healthAfter, func() {
+	e.later(stop, healthAfter, func() {
 		c.Health = "healthy"
 		if how == "unhealthy" {
 			c.Health = "unhealthy"
@@ -224,7 +224,7 @@ func (e *Engine) up(c *fakeContainer) {
 	})
 }
 
-func (e *Engine) later(c *fakeContainer, stop chan struct{}, wait time.Duration, do func()) {
+func (e *Engine) later(stop chan struct{}, wait time.Duration, do func()) {
 	go func() {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()

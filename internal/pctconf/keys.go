@@ -202,7 +202,7 @@ func tags(s string) (string, error) {
 	list := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return r == ';' || r == ',' || r == ' ' || r == '\t' })
 	for _, tag := range list {
 		if !tagPattern.MatchString(tag) {
-			return "", fmt.Errorf("%q is no tag: wanted letters, digits and _ first, then also - + and .", tag)
+			return "", fmt.Errorf("%q is no tag: wanted a letter, digit or _ first, then also -, + or a full stop", tag)
 		}
 	}
 	slices.Sort(list)

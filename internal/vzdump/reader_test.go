@@ -70,9 +70,11 @@ func file(name string) tar.Header {
 // good is a small canonical archive.
 func good() []tar.Header {
 	return []tar.Header{
-		file("./etc/vzdump/pct.conf"), {Name: "./etc/vzdump/pct.fw", Typeflag: tar.TypeReg},
+		file("./etc/vzdump/pct.conf"),
+		{Name: "./etc/vzdump/pct.fw", Typeflag: tar.TypeReg},
 		dir("./"), dir("./etc/"), file("./etc/passwd"), dir("./usr/"), dir("./usr/bin/"), file("./usr/bin/a"),
-		{Name: "./usr/bin/b", Typeflag: tar.TypeLink, Linkname: "./usr/bin/a"}, {Name: "./x", Typeflag: tar.TypeSymlink, Linkname: "/anywhere"},
+		{Name: "./usr/bin/b", Typeflag: tar.TypeLink, Linkname: "./usr/bin/a"},
+		{Name: "./x", Typeflag: tar.TypeSymlink, Linkname: "/anywhere"},
 	}
 }
 

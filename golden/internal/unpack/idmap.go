@@ -36,7 +36,7 @@ func ParseIDMap(specs []string) (IDMap, error) {
 			r.Host, errs[1] = strconv.Atoi(parts[2])
 			r.Count, errs[2] = strconv.Atoi(parts[3])
 		}
-		if len(parts) != 4 || errs != [3]error{} || !strings.Contains("ugb", parts[0]) || len(parts[0]) != 1 {
+		if len(parts) != 4 || errs != [3]error{} || parts[0] != "u" && parts[0] != "g" && parts[0] != "b" {
 			return IDMap{}, exit.WithHint(exit.Misuse, fmt.Errorf("id map %q: wanted type:guest:host:count", spec), idMapForm)
 		}
 		if parts[0] != "g" {

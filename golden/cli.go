@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/typo"
 )
 
 // stdio is what a command may read and write: out is the product, err is talk.
@@ -94,34 +95,15 @@ func checkArgs(c *cli.Context, names ...string) error {
 }
 
 func unknownCommand(app *cli.App, name string) error {
-	hint := program + " --help lists the commands"
-	best := 3 // more than two edits away is another word
+	var known []string
 	for _, cmd := range app.Commands {
-		if d := editDistance(name, cmd.Name); d < best {
-			best, hint = d, fmt.Sprintf("did you mean %q?", cmd.Name)
-		}
+		known = append(known, cmd.Name)
+	}
+	hint := program + " --help lists the commands"
+	if meant := typo.Closest(name, known); meant != "" {
+		hint = fmt.Sprintf("did you mean %q?", meant)
 	}
 	return misuse(fmt.Sprintf("unknown command %q", name), hint)
-}
-
-// editDistance is the number of letters to add, drop or change from a to b.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // flagsFirst moves the flags of a command in front of its arguments, because

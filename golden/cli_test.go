@@ -17,7 +17,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{"no command", nil, "felhom-golden: no command given\nfelhom-golden: hint: "},
 		{"unknown command", []string{"zzz"}, `unknown command "zzz"`},
-		{"near miss", []string{"versoin"}, `hint: did you mean "version"?`},
+		{"near miss", []string{"vershon"}, `hint: did you mean "version"?`},
 		{"help is no command", []string{"help"}, `unknown command "help"`},
 		{"unknown root flag", []string{"--nope"}, "nope"},
 		{"unknown flag", []string{"version", "--nope"}, "hint: felhom-golden version --help"},

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/felhom/felhom-golden/internal/typo"
 )
 
 // ignoredPrefix begins the keys that are ignored on purpose: notes of whoever
@@ -194,33 +196,9 @@ func closest(key string, known []string) (meant string, sameWord bool) {
 		if fold(k) == fold(key) {
 			return k, true
 		}
-		if d := editDistance(strings.ToLower(key), k); d <= best && d < len(k) && (meant == "" || d < best) {
+		if d := typo.Distance(strings.ToLower(key), k); d <= best && d < len(k) && (meant == "" || d < best) {
 			best, meant = d, k
 		}
 	}
 	return meant, false
-}
-
-// editDistance counts the insertions, deletions, replacements and swaps of
-// neighbours that turn a into b.
-func editDistance(a, b string) int {
-	before, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], before[j-2]+1)
-			}
-		}
-		before, prev, cur = prev, cur, before
-	}
-	return prev[len(b)]
 }

@@ -7,7 +7,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -96,36 +95,4 @@ func (e *Error) Error() string {
 		lines[i] = fmt.Sprintf("%s:%d:%d: error: %s%s", e.File, f.Line, f.Column, key, f.Message)
 	}
 	return strings.Join(lines, "\n")
-}
-
-// suggest returns the candidate that name is most likely a typo of, or "".
-func suggest(name string, candidates []string) string {
-	best, bestDistance := "", max(1, len(name)/3)+1
-	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		if d := distance(strings.ToLower(name), c); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance is the number of edits (insert, delete, replace) between a and b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/felhom/felhom-golden/internal/typo"
 )
 
 // Parse reads a configuration. file is only its name for the findings, which
@@ -128,7 +130,7 @@ func (p *parser) mapping(path string, n *yaml.Node, fields map[string]field) {
 		f, ok := fields[key.Value]
 		if !ok {
 			message := "unknown key"
-			if s := suggest(key.Value, known); s != "" {
+			if s := typo.Closest(key.Value, known); s != "" {
 				message += fmt.Sprintf("; did you mean %q?", s)
 			}
 			p.add(key, full, "%s", message)

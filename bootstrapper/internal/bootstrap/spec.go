@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/docker/go-units"
+	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -114,27 +116,26 @@ func override(file *specFile, o *contract.Container) {
 
 func (b specBuilder) parse(file specFile) (docker.Spec, error) {
 	spec := docker.Spec{Name: b.name, Ports: file.Ports, ExtraHosts: file.ExtraHosts, Command: file.Command, Network: file.Network}
-	var errs []error
+	findings := &multierror.Error{ErrorFormat: oneLine}
 	if err := docker.CheckPorts(file.Ports); err != nil {
-		errs = append(errs, err)
+		findings = multierror.Append(findings, err)
 	}
 	for _, text := range file.Volumes {
 		bind, err := docker.PrefixBind(text, b.source)
 		if err != nil {
-			errs = append(errs, err)
+			findings = multierror.Append(findings, err)
 		}
 		spec.Binds = append(spec.Binds, bind)
 	}
-	for key, value := range file.Environment {
+	for _, key := range slices.Sorted(maps.Keys(file.Environment)) {
 		if key == "" || strings.ContainsAny(key, "=\x00") {
-			errs = append(errs, fmt.Errorf("environment: %q is no name of a variable", key))
+			findings = multierror.Append(findings, fmt.Errorf("environment: %q is no name of a variable", key))
 		}
-		spec.Environment = append(spec.Environment, key+"="+value)
+		spec.Environment = append(spec.Environment, key+"="+file.Environment[key])
 	}
-	slices.Sort(spec.Environment)
 	for _, text := range file.ExtraHosts {
 		if name, address, ok := strings.Cut(text, ":"); !ok || name == "" || address == "" {
-			errs = append(errs, fmt.Errorf("extra host %q: wanted NAME:ADDRESS", text))
+			findings = multierror.Append(findings, fmt.Errorf("extra host %q: wanted NAME:ADDRESS", text))
 		}
 	}
 	if file.Memory != "" {
@@ -143,11 +144,20 @@ func (b specBuilder) parse(file specFile) (docker.Spec, error) {
 			err = errors.New("the least is 6m")
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("memory %q: %w", file.Memory, err))
+			findings = multierror.Append(findings, fmt.Errorf("memory %q: %w", file.Memory, err))
 		}
 		spec.Memory = memory
 	}
-	return spec, errors.Join(errs...)
+	return spec, findings.ErrorOrNil()
+}
+
+// oneLine words what is wrong with a spec: all of it, in one line.
+func oneLine(findings []error) string {
+	texts := make([]string, 0, len(findings))
+	for _, f := range findings {
+		texts = append(texts, f.Error())
+	}
+	return strings.Join(texts, "; ")
 }
 
 // source gives the host's path of a bind. The socket is wherever the engine is.

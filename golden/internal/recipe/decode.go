@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/typo"
 )
 
 // maxNodes bounds a document whose aliases would grow without end.
@@ -320,35 +321,9 @@ func join(path, key string) string {
 
 // suggest names the known key that key was likely meant to be.
 func suggest(key string, known []string) string {
-	best, name := 3, ""
-	for _, k := range known {
-		if dist := distance(key, k); dist < best && dist < len(k) {
-			best, name = dist, k
-		}
-	}
-	if name != "" {
-		return fmt.Sprintf(": did you mean %q?", name)
+	if meant := typo.Closest(key, known); meant != "" {
+		return fmt.Sprintf(": did you mean %q?", meant)
 	}
 	known = slices.Sorted(slices.Values(known))
 	return ": want one of " + strings.Join(known, ", ")
-}
-
-// distance is the number of letters to add, drop or change from a to b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }

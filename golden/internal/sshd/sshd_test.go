@@ -115,20 +115,15 @@ func TestExec(t *testing.T) {
 // A client that never closes its side must not hold the session.
 func TestExecEndsWithOpenStdin(t *testing.T) {
 	s := session(t, client(t, serve(t, entertest.Root(t), nil)))
-	r, w := io.Pipe()
-	defer func() { _ = w.Close() }()
-	s.Stdin = r
-	if err := s.Start("exit 0"); err != nil {
+	if _, err := s.StdinPipe(); err != nil { // never closed
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() {
-		defer func() { _ = w.Close() }()
-		done <- s.Signal(ssh.SIGTERM) // any request; it is answered or dropped, the session ends by itself
-	}()
-	<-done
-	if err := s.Wait(); err != nil {
-		t.Errorf("wait: %v", err)
+	if err := s.Start("exit 9"); err != nil {
+		t.Fatal(err)
+	}
+	var status *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &status) || status.ExitStatus() != 9 {
+		t.Errorf("wait: %v, want status 9", err)
 	}
 }
 

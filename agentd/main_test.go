@@ -16,7 +16,7 @@ import (
 // The test binary is also the program.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		program: func() { os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) }, //nolint:forbidigo // here the test binary is the program
+		program: func() { os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) },
 	})
 }
 

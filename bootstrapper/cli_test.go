@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		program: func() {
-			os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) //nolint:forbidigo // here the test binary is main
+			os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 		},
 	})
 }

@@ -22,7 +22,7 @@ type unpackOptions struct {
 	idmap   unpack.IDMap
 }
 
-func unpackCommand(std stdio) *cli.Command {
+func unpackCommand(stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "unpack",
 		Usage:     "do the restore that Proxmox VE does, into a folder",

@@ -19,7 +19,7 @@ func TestDistance(t *testing.T) {
 		{"abc", "xabc", 1},
 		{"kitten", "sitting", 3},
 		{"flaw", "lawn", 2},
-		{"verison", "version", 1},
+		{"hub_ulr", "hub_url", 1},
 	} {
 		if got := typo.Distance(tt.a, tt.b); got != tt.want {
 			t.Errorf("from %q to %q: %d, want %d", tt.a, tt.b, got, tt.want)
@@ -30,7 +30,7 @@ func TestDistance(t *testing.T) {
 func TestClosest(t *testing.T) {
 	known := []string{"version", "verify", "up", "hub_url", "controller_image"}
 	for _, tt := range []struct{ word, want string }{
-		{"versoin", "version"},
+		{"vresion", "version"},
 		{"Verify", "verify"},
 		{"hub_ulr", "hub_url"},
 		{"controler_imgae", "controller_image"},

@@ -22,9 +22,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("MOUNT_STEP_OF"); path != "" {
 		_, warnings, err := Check(path)
 		_, _ = fmt.Fprintf(os.Stdout, "warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, exit.Of(err), err, exit.HintOf(err))
-		os.Exit(0) //nolint:forbidigo // this child is a program
+		os.Exit(0)
 	}
-	os.Exit(m.Run()) //nolint:forbidigo // as every TestMain
+	os.Exit(m.Run())
 }
 
 // inGuest runs the mount step as root of an unprivileged guest whose ids begin

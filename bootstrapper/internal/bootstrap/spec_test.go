@@ -10,7 +10,7 @@ import (
 func TestSpecNamesAllFindingsAtOnceInOneLine(t *testing.T) {
 	_, err := specBuilder{name: "c", root: "/"}.parse(specFile{
 		Ports:       []string{"nonsense:port"},
-		Volumes:     []string{"relative:/x"},
+		Volumes:     []string{"a:b:c:d"},
 		Environment: map[string]string{"B=": "2", "A=": "1"},
 		ExtraHosts:  []string{"alone"},
 		Memory:      "1k",
@@ -19,7 +19,7 @@ func TestSpecNamesAllFindingsAtOnceInOneLine(t *testing.T) {
 		t.Fatal("a spec with five mistakes was accepted")
 	}
 	text := err.Error()
-	for _, want := range []string{"port", "relative", `"A=" is no name of a variable; environment: "B="`, `extra host "alone"`, `memory "1k": the least is 6m`} {
+	for _, want := range []string{"port", "a:b:c:d", `"A=" is no name of a variable; environment: "B="`, `extra host "alone"`, `memory "1k": the least is 6m`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("error %q lacks %q", text, want)
 		}

@@ -2,7 +2,6 @@ package vzdump
 
 import (
 	"archive/tar"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -88,6 +87,7 @@ type Frame struct {
 	zstd    io.WriteCloser
 	tar     *tar.Writer
 	content int64
+	buf     []byte // for all members: one each would be most of the memory
 }
 
 // NewFrame begins a frame on w, which the caller owns. Times after epoch
@@ -113,9 +113,12 @@ func (f *Frame) Add(e *Entry, content io.Reader) error {
 	if e.Size == 0 {
 		return nil
 	}
-	n, err := io.CopyN(f.tar, content, e.Size)
+	if f.buf == nil {
+		f.buf = make([]byte, 128<<10)
+	}
+	n, err := io.CopyBuffer(f.tar, io.LimitReader(content, e.Size), f.buf)
 	f.content += n
-	if errors.Is(err, io.EOF) {
+	if err == nil && n < e.Size {
 		return fmt.Errorf("write member %q: it has %d bytes, wanted %d: it changed while it was read", e.Path, n, e.Size)
 	}
 	if err != nil {

@@ -86,6 +86,7 @@ type unpacker struct {
 	ids    IDMap
 	result Result
 	dirs   []vzdump.Entry // whose times and modes come last
+	buf    []byte
 }
 
 func (u *unpacker) run() error {
@@ -180,7 +181,11 @@ func (u *unpacker) file(e *vzdump.Entry) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	n, err := io.Copy(f, u.ar)
+	if u.buf == nil {
+		u.buf = make([]byte, 256<<10)
+	}
+	// The wrapping hides File.ReadFrom, which would make a buffer each time.
+	n, err := io.CopyBuffer(struct{ io.Writer }{f}, u.ar, u.buf)
 	u.result.Bytes += n
 	if err != nil {
 		return err

@@ -60,7 +60,8 @@ type image struct {
 	content map[string][]byte
 	elves   []binary
 	secrets []secret
-	named   []secret // hits of build names
+	named   []secret       // hits of build names
+	copying [32 << 10]byte // one for all members: a buffer each was most of the memory
 }
 
 // collect reads the archive to its end.
@@ -134,7 +135,7 @@ func (img *image) read(r io.Reader, e *entry, buf []byte, opts Options) ([]byte,
 	if isELF {
 		tail.want(head)
 	}
-	if _, err := io.Copy(io.MultiWriter(hash, tail), r); err != nil {
+	if _, err := io.CopyBuffer(io.MultiWriter(hash, tail), r, img.copying[:]); err != nil {
 		return nil, err
 	}
 	hash.Sum(e.md5[:0])

@@ -222,7 +222,10 @@ func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ veri
 	allow := job.recipe.Allow
 	report, err := verify.Archive(ctx, f, filepath.Base(job.path), verify.Options{
 		SHA256: m.Archive.SHA256, Epoch: job.epoch,
-		Allow: verify.Allow{SetID: trim(allow.SetID), WorldWritable: trim(allow.WorldWritable), Capabilities: trim(allow.Capabilities)},
+		Allow: verify.Allow{
+			SetID: trim(allow.SetID), WorldWritable: trim(allow.WorldWritable), Capabilities: trim(allow.Capabilities),
+			Secrets: trim(allow.Secrets), Dangling: trim(allow.Dangling), Programs: trim(allow.Programs),
+		},
 	})
 	if err != nil {
 		return report, err

@@ -58,7 +58,10 @@ func check(d *decoder, r *Recipe) {
 	if len(d.findings) == 0 {
 		checkConfig(d, r)
 	}
-	for name, list := range map[string][]string{"allow.set_id": r.Allow.SetID, "allow.world_writable": r.Allow.WorldWritable, "allow.capabilities": r.Allow.Capabilities} {
+	for name, list := range map[string][]string{
+		"allow.set_id": r.Allow.SetID, "allow.world_writable": r.Allow.WorldWritable, "allow.capabilities": r.Allow.Capabilities,
+		"allow.secrets": r.Allow.Secrets, "allow.dangling": r.Allow.Dangling, "allow.programs": r.Allow.Programs,
+	} {
 		for i, p := range list {
 			guestPath(d, index(name, i), p)
 		}

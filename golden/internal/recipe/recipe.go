@@ -148,6 +148,9 @@ type Allow struct {
 	SetID         []string `yaml:"set_id"`         // paths
 	WorldWritable []string `yaml:"world_writable"` // paths
 	Capabilities  []string `yaml:"capabilities"`   // paths
+	Secrets       []string `yaml:"secrets"`        // paths
+	Dangling      []string `yaml:"dangling"`       // paths of links to nothing
+	Programs      []string `yaml:"programs"`       // paths of programs that no package owns
 }
 
 // Output says how the archive is written.

@@ -119,6 +119,9 @@ func TestParseRefuses(t *testing.T) {
 		{"net0 grammar", "guest: {net0: 'name=eth0,bridge=vmbr0,ip=nonsense'}\n", "guest.net0: "},
 		{"features grammar", "guest: {features: 'nestin=1'}\n", "guest.features: "},
 		{"allow", "allow: {set_id: [usr/bin/su]}\n", "allow.set_id[0]: want an absolute path"},
+		{"allow secrets", "allow: {secrets: [root/key]}\n", "allow.secrets[0]: want an absolute path"},
+		{"allow dangling", "allow: {dangling: [root/link]}\n", "allow.dangling[0]: want an absolute path"},
+		{"allow programs", "allow: {programs: [usr/bin/x]}\n", "allow.programs[0]: want an absolute path"},
 		{"compression", "output: {compression: best}\n", "output.compression: want fast or release"},
 		{"profile", "output: {profile: tiny}\n", "output.profile: want full or pruned"},
 	} {

@@ -32,6 +32,10 @@ var hostKeysUnit []byte
 // hostKeysName makes new SSH host keys in a guest that has none.
 const hostKeysName = "felhom-ssh-hostkeys.service"
 
+// debianHostKeysName is the unit of Debian 13's openssh-server for the same. It
+// waits for a first boot, and a guest whose machine-id is empty never has one.
+const debianHostKeysName = "sshd-keygen.service"
+
 // Ours are the parts of the overlay that are not in the recipe.
 type Ours struct {
 	Bootstrap  string // felhom-controller-bootstrap on this machine
@@ -135,6 +139,7 @@ func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 	if _, err := os.Stat(path.Join(root, "usr/bin/ssh-keygen")); err == nil {
 		if _, err := os.Stat(path.Join(root, "usr/sbin/sshd")); err == nil {
 			add(hostKeysName, hostKeysUnit)
+			list = append(list, File{Path: path.Join(unitDir, debianHostKeysName), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
 		}
 	}
 	for _, name := range p.Recipe.Units.Enable {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -392,6 +393,29 @@ func TestCheckBinary(t *testing.T) {
 	}
 }
 
+// Debian 13's sshd-keygen.service waits for a first boot that an empty
+// machine-id never gives: ours is enabled in its place.
+func TestOverlayHostKeys(t *testing.T) {
+	files := maps.Clone(enabled)
+	files["usr/bin/ssh-keygen"], files["usr/sbin/sshd"] = "/bin/sh", "/bin/sh"
+	files["etc/systemd/system/ssh.service.wants/sshd-keygen.service"] = "/usr/lib/systemd/system/sshd-keygen.service"
+	p := Plan{}
+	list, err := p.Overlay(tree(t, files), Ours{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range list {
+		got[f.Path] = string(f.Data) + f.Link
+	}
+	if got["etc/systemd/system/sshd-keygen.service"] != "/dev/null" {
+		t.Error("sshd-keygen.service is not masked")
+	}
+	if preset := got[presetPath]; !strings.Contains(preset, "enable felhom-ssh-hostkeys.service\n") || strings.Contains(preset, "sshd-keygen") {
+		t.Errorf("preset: %q", preset)
+	}
+}
+
 func TestOverlay(t *testing.T) {
 	root := tree(t, enabled)
 	r, err := recipe.Parse("x", []byte("files: [{path: /etc/docker/daemon.json, content: mine}, {path: /etc/motd, content: hi}]\ncontroller: {container: {ports: ['8080:8080']}}\n"))
@@ -418,6 +442,9 @@ func TestOverlay(t *testing.T) {
 	}
 	if got["etc/systemd/system/sys-kernel-debug.mount"] != "/dev/null" || got["etc/felhom/controller-container.yaml"] != "ports:\n    - 8080:8080\n" {
 		t.Errorf("found %v", got)
+	}
+	if got["etc/systemd/system/sshd-keygen.service"] != "" || strings.Contains(got[presetPath], "felhom-ssh-hostkeys") {
+		t.Error("host keys are made in a guest without an SSH server")
 	}
 	p.Recipe.Units.Enable = []string{"none.service"}
 	if _, err := p.Overlay(root, Ours{}); exit.Of(err) != exit.Refused {

@@ -24,6 +24,10 @@ func packageOf(command string) []string {
 		return []string{"docker.io", "docker-cli"}
 	case "ip":
 		return []string{"iproute2"}
+	case "lxc-start":
+		return []string{"lxc"}
+	case "newuidmap":
+		return []string{"uidmap"}
 	}
 	return []string{command} // docker-registry, curl, jq, iptables, zstd
 }

@@ -19,7 +19,7 @@ import (
 
 // formatVersion is part of every cache key: raise it when this package or
 // internal/vzdump writes other bytes for the same tree.
-const formatVersion = 2
+const formatVersion = 3
 
 // record says what a cached frame holds. It lies beside the frame and is
 // written last, so that a frame with a record is complete.

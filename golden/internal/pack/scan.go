@@ -88,7 +88,7 @@ func (s *scanner) folder(ctx context.Context, dir string) error {
 			return err
 		}
 		if n.Type != vzdump.Dir {
-			if !s.profile.Excludes(p, n.Type) {
+			if !s.profile.Excludes(p, n.Type) && !s.orphaned(n) {
 				s.add(n)
 			}
 			continue
@@ -107,6 +107,14 @@ func (s *scanner) folder(ctx context.Context, dir string) error {
 		}
 	}
 	return nil
+}
+
+// orphaned says whether n is an alternative, such as a manual page, whose file
+// the profile leaves out. update-alternatives makes no link to a file that is
+// missing either.
+func (s *scanner) orphaned(n node) bool {
+	target := strings.TrimPrefix(n.Link, "/")
+	return n.Type == vzdump.Symlink && path.Dir(n.Path) == "etc/alternatives" && path.IsAbs(n.Link) && s.profile.Excludes(target, vzdump.File)
 }
 
 // add takes a node in, unless the overlay brings that path.

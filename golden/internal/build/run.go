@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -132,12 +131,12 @@ func misplaced(err error, hint string) error { return exit.WithHint(exit.Misuse,
 // the archive last: an archive that is there has passed, and has its records.
 func publish(ctx context.Context, path string, force bool, job packJob, m provenance.Manifest, p *progress.Printer) (_ Result, err error) {
 	dir, name := filepath.Split(path)
-	tmp := filepath.Join(dir, "."+name+".tmp-"+rand.Text()[:8])
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return Result{}, fmt.Errorf("make the folder of the archive: %w", err)
+	tmp, err := newScratch(dir)
+	if err != nil {
+		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	job.path = filepath.Join(tmp, name)
+	defer func() { err = errors.Join(err, tmp.Close()) }()
+	job.path = filepath.Join(tmp.dir, name)
 	st := p.Start("pack")
 	packed, err := packArchive(ctx, job, func(done, total int64) { st.Bytes(done, total) })
 	if err != nil {

@@ -1,0 +1,46 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestScratchClearsWhatKilledRunsLeft: of a folder that is locked nothing is
+// taken, one that nobody locks goes, and so does our own in the end.
+func TestScratchClearsWhatKilledRunsLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a[b*")
+	stale, other := filepath.Join(dir, scratchPrefix+"STALE"), filepath.Join(dir, ".other")
+	for _, d := range []string{stale, other} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(stale, "half.tar.zst"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(dir, scratchPrefix+"LINK")); err != nil {
+		t.Fatal(err)
+	}
+	first, err := newScratch(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := newScratch(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{stale: false, other: true, first.dir: true, second.dir: true} {
+		if _, err := os.Lstat(path); (err == nil) != want {
+			t.Errorf("%s: want there %v, found %v", path, want, err)
+		}
+	}
+	for _, s := range []scratch{first, second} {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(s.dir); err == nil {
+			t.Errorf("%s is still there", s.dir)
+		}
+	}
+}

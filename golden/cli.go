@@ -33,6 +33,7 @@ func commands(std stdio) []*cli.Command {
 		serveCommand(std),
 		sealCommand(std),
 		verifyCommand(std),
+		inspectCommand(std),
 		unpackCommand(std),
 		versionCommand(std),
 	}

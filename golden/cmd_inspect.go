@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/golden/internal/inspect"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+type inspectOptions struct {
+	archive string
+	json    bool
+	config  bool
+}
+
+func inspectCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "tell what is in an archive, without unpacking it",
+		ArgsUsage: "ARCHIVE (- reads stdin)",
+		Description: `System, configuration, images, units, packages, and sizes by folder. It judges nothing; that is what verify does.
+
+Exit codes: 0 done, 1 failed, 2 misuse, 3 archive refused.
+
+Example: felhom-golden inspect --config vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
+			&cli.BoolFlag{Name: "config", Usage: "print pct.conf as it stands in the archive, and read no further"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := checkArgs(c, "ARCHIVE"); err != nil {
+				return err
+			}
+			o := inspectOptions{archive: c.Args().First(), json: c.Bool("json"), config: c.Bool("config")}
+			if o.json && o.config {
+				return misuse("inspect: both --json and --config given", "give one of the two")
+			}
+			return inspectArchive(c.Context, std, o)
+		},
+	}
+}
+
+func inspectArchive(ctx context.Context, std stdio, o inspectOptions) (err error) {
+	in, name, err := openArchive(std.in, o.archive)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	if o.config {
+		conf, err := inspect.Config(ctx, in, name)
+		if err != nil {
+			return err
+		}
+		_, err = std.out.Write(conf)
+		return err
+	}
+	report, err := inspect.Archive(ctx, in, name, inspect.Options{})
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return report.WriteJSON(std.out)
+	}
+	return report.WriteText(std.out)
+}
+
+// openArchive opens a file, or takes stdin for "-".
+func openArchive(stdin io.Reader, name string) (io.ReadCloser, string, error) {
+	if name == "-" {
+		return io.NopCloser(stdin), "stdin", nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, "", exit.WithHint(exit.Failed, err, "name the archive, or - to read it from stdin")
+	}
+	return f, name, nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// writeArchive makes a small archive whose one file has this content.
+func writeArchive(t *testing.T, path, content string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range [][2]string{{"./etc/vzdump/pct.conf", "arch: amd64\n"}, {"./etc/motd", content}} {
+		if err := w.WriteHeader(&tar.Header{Name: m[0], Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(m[1])), Format: tar.FormatPAX}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, m[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInspectCommand(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "a.tar"), filepath.Join(dir, "bad.tar")
+	writeArchive(t, good, "one\n")
+	if err := os.WriteFile(bad, []byte("no archive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string // substring; "" means nothing at all
+		stderr string
+	}{
+		{"text", []string{good}, 0, "arch: amd64", ""},
+		{"json", []string{good, "--json"}, 0, `"archive": "a.tar"`, ""},
+		{"config", []string{"--config", good}, 0, "arch: amd64\n", ""},
+		{"no archive", nil, 2, "", "want ARCHIVE"},
+		{"two forms", []string{"--json", "--config", good}, 2, "", "give one of the two"},
+		{"missing file", []string{filepath.Join(dir, "none")}, 1, "", "no such file"},
+		{"unreadable", []string{bad}, 3, "", "inspect bad.tar"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), append([]string{program, "inspect"}, tt.args...), nil, &stdout, &stderr)
+			if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) || tt.stdout == "" && stdout.Len() > 0 {
+				t.Errorf("code %d, stdout %q, stderr %q; want %d, %q, %q", code, stdout.String(), stderr.String(), tt.code, tt.stdout, tt.stderr)
+			}
+		})
+	}
+}

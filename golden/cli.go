@@ -34,6 +34,7 @@ func commands(std stdio) []*cli.Command {
 		sealCommand(std),
 		verifyCommand(std),
 		inspectCommand(std),
+		diffCommand(std),
 		unpackCommand(std),
 		versionCommand(std),
 	}

@@ -1,0 +1,233 @@
+// Package diff compares two archives by meaning: packages, units,
+// configuration and files. Order of members, times, compression and names of
+// owners do not count. It says what differs and not whether that is well, and
+// opens no file.
+package diff
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/golden/internal/inspect"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// Change is one thing that two archives do not share. A side that does not
+// have it is null in JSON, nil here.
+type Change struct {
+	Name  string  `json:"name"`
+	Field string  `json:"field,omitempty"` // of a file: what of it differs; "" when one side has none
+	A     *string `json:"a"`
+	B     *string `json:"b"`
+}
+
+// Report is what differs, each list sorted by name.
+type Report struct {
+	A        string   `json:"a"`
+	B        string   `json:"b"`
+	Same     bool     `json:"same"`
+	Packages []Change `json:"packages"` // by version
+	Units    []Change `json:"units"`    // by state
+	Config   []Change `json:"config"`
+	Files    []Change `json:"files"`
+}
+
+// Compare compares what [inspect.Archive] read with its option Files.
+func Compare(a, b inspect.Report) Report {
+	r := Report{
+		A: a.Archive, B: b.Archive,
+		Packages: compare(packages(a), packages(b)),
+		Units:    compare(units(a), units(b)),
+		Config:   compare(config(a), config(b)),
+		Files:    files(a, b),
+	}
+	r.Same = len(r.Packages)+len(r.Units)+len(r.Config)+len(r.Files) == 0
+	return r
+}
+
+func compare(a, b map[string]string) []Change {
+	list := []Change{}
+	for _, name := range names(a, b) {
+		av, inA := a[name]
+		bv, inB := b[name]
+		if inA == inB && av == bv {
+			continue
+		}
+		c := Change{Name: name}
+		if inA {
+			c.A = &av
+		}
+		if inB {
+			c.B = &bv
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// names lists the keys of both, sorted.
+func names[V any](a, b map[string]V) []string {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func packages(r inspect.Report) map[string]string {
+	m := map[string]string{}
+	for _, p := range r.Packages {
+		m[p.Name+":"+p.Arch] = p.Version
+	}
+	return m
+}
+
+func units(r inspect.Report) map[string]string {
+	m := map[string]string{}
+	for _, u := range r.Units {
+		m[u.Name] = u.State
+	}
+	return m
+}
+
+// config brings values to one form, so that "1" and "yes", or two orders of
+// the same properties, are no difference.
+func config(r inspect.Report) map[string]string {
+	m := map[string]string{}
+	for key, value := range r.Config {
+		section, name := "", key
+		if at := strings.Index(key, "] "); at >= 0 {
+			section, name = key[:at+2], key[at+2:]
+		}
+		if canonical, err := pctconf.Canonical(name, value); err == nil {
+			value = canonical
+		}
+		if hasProperties(name) {
+			value = sortProperties(value)
+		}
+		m[section+name] = value
+	}
+	return m
+}
+
+func hasProperties(key string) bool {
+	switch strings.TrimRight(key, "0123456789") {
+	case "net", "mp", "rootfs", "features", "dev":
+		return true
+	}
+	return false
+}
+
+// sortProperties orders "a=1,b=2" by name; what is no property string stays.
+func sortProperties(value string) string {
+	properties, err := pctconf.ParseProperties(value, "")
+	if err != nil {
+		return value
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		part := properties[name]
+		if name != "" {
+			part = name + "=" + part
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ",")
+}
+
+func files(a, b inspect.Report) []Change {
+	inA, inB := byPath(a), byPath(b)
+	list := []Change{}
+	for _, name := range names(inA, inB) {
+		fa, fb := inA[name], inB[name]
+		at := "/" + strings.TrimPrefix(name, ".")
+		switch {
+		case fa == nil:
+			list = append(list, Change{Name: at, B: new(fb.Type.String())})
+		case fb == nil:
+			list = append(list, Change{Name: at, A: new(fa.Type.String())})
+		default:
+			list = append(list, fields(at, fa, fb)...)
+		}
+	}
+	return list
+}
+
+func byPath(r inspect.Report) map[string]*inspect.File {
+	m := make(map[string]*inspect.File, len(r.Files))
+	for i := range r.Files {
+		m[r.Files[i].Path] = &r.Files[i]
+	}
+	return m
+}
+
+func fields(name string, a, b *inspect.File) []Change {
+	if a.Type != b.Type {
+		return []Change{{Name: name, Field: "type", A: new(a.Type.String()), B: new(b.Type.String())}}
+	}
+	rows := []struct{ field, a, b string }{
+		{"mode", fmt.Sprintf("%04o", a.Mode), fmt.Sprintf("%04o", b.Mode)},
+		{"owner", fmt.Sprintf("%d:%d", a.UID, a.GID), fmt.Sprintf("%d:%d", b.UID, b.GID)},
+		{"size", fmt.Sprint(a.Size), fmt.Sprint(b.Size)},
+		{"sha256", a.SHA256, b.SHA256},
+		{"link", a.Link, b.Link},
+		{"device", a.Device, b.Device},
+		{"xattrs", attributes(a.Xattrs), attributes(b.Xattrs)},
+	}
+	// The kernel ignores the mode of a symlink.
+	if a.Type == vzdump.Symlink {
+		rows = rows[1:]
+	}
+	var list []Change
+	for _, r := range rows {
+		if r.a != r.b {
+			list = append(list, Change{Name: name, Field: r.field, A: &r.a, B: &r.b})
+		}
+	}
+	return list
+}
+
+func attributes(m map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s=%x", name, m[name]))
+	}
+	return strings.Join(parts, " ")
+}
+
+// WriteJSON writes the report as one JSON object.
+func (r Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// WriteText writes one line for each difference, and nothing when there is
+// none: "-" only in A, "+" only in B, "~" in both but not the same.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for _, part := range []struct {
+		kind string
+		list []Change
+	}{{"package", r.Packages}, {"unit", r.Units}, {"config", r.Config}, {"file", r.Files}} {
+		for _, c := range part.list {
+			name := inspect.Printable(c.Name)
+			switch {
+			case c.A == nil:
+				fmt.Fprintf(&b, "+ %s %s: %s\n", part.kind, name, inspect.Printable(*c.B))
+			case c.B == nil:
+				fmt.Fprintf(&b, "- %s %s: %s\n", part.kind, name, inspect.Printable(*c.A))
+			default:
+				if c.Field != "" {
+					name += " " + c.Field
+				}
+				fmt.Fprintf(&b, "~ %s %s: %s -> %s\n", part.kind, name, inspect.Printable(*c.A), inspect.Printable(*c.B))
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

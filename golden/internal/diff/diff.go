@@ -105,37 +105,9 @@ func config(r inspect.Report) map[string]string {
 		if canonical, err := pctconf.Canonical(name, value); err == nil {
 			value = canonical
 		}
-		if hasProperties(name) {
-			value = sortProperties(value)
-		}
 		m[section+name] = value
 	}
 	return m
-}
-
-func hasProperties(key string) bool {
-	switch strings.TrimRight(key, "0123456789") {
-	case "net", "mp", "rootfs", "features", "dev":
-		return true
-	}
-	return false
-}
-
-// sortProperties orders "a=1,b=2" by name; what is no property string stays.
-func sortProperties(value string) string {
-	properties, err := pctconf.ParseProperties(value, "")
-	if err != nil {
-		return value
-	}
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		part := properties[name]
-		if name != "" {
-			part = name + "=" + part
-		}
-		parts = append(parts, part)
-	}
-	return strings.Join(parts, ",")
 }
 
 func files(a, b inspect.Report) []Change {

@@ -8,9 +8,12 @@ package main
 import (
 	"context"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/sshd"
@@ -35,6 +38,10 @@ func mainCode() int {
 	if code, isDaemon := sshd.MaybeDaemon(os.Stderr); isDaemon {
 		return code
 	}
+	// What a caller such as Packer has left open is not for our programs: with
+	// ten descriptors or more, mmdebstrap's "cat >&11" is an error in dash. A
+	// kernel before 5.11 cannot, and then all is as the caller has left it.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	// Modes in an image must not depend on who builds it; what is private says so.
 	syscall.Umask(0o022)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

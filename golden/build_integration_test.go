@@ -1,0 +1,142 @@
+//go:build integration
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+)
+
+// bakeRecipe is the smallest image that verify passes as a golden.
+const bakeRecipe = `version: 1
+apt: {security: false}
+output: {compression: fast}
+`
+
+// bakePrograms builds felhom-golden and two felhom-controller-bootstrap that
+// differ, and makes sure that what they call is installed.
+func bakePrograms(t *testing.T) (golden, bootstrap, changed string) {
+	t.Helper()
+	if err := testbed.Require(t.Context(), os.Stderr, "mmdebstrap", "zstd", "unshare", "tar"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	golden, bootstrap, changed = filepath.Join(dir, program), filepath.Join(dir, "felhom-controller-bootstrap"), filepath.Join(dir, "changed")
+	for _, p := range [][2]string{{golden, "."}, {bootstrap, "../bootstrapper"}, {changed, "../bootstrapper"}} {
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+filepath.Base(p[0]), "-o", p[0], p[1])
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", p[1], err, text)
+		}
+	}
+	return golden, bootstrap, changed
+}
+
+// bake runs felhom-golden build and returns the archive's path and what was
+// written to stderr.
+func bake(t *testing.T, cmd *exec.Cmd) (archive, log string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	return strings.TrimSpace(stdout.String()), stderr.String()
+}
+
+// packed tells what the build said of its base frame: reused or done.
+func packed(t *testing.T, log string) string {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		if words := strings.Fields(strings.TrimPrefix(line, program+": ")); len(words) > 1 && words[0] == "pack" && (words[1] == "done" || words[1] == "reused") { // others tell how far it is
+			return words[1]
+		}
+	}
+	t.Fatalf("no line about pack:\n%s", log)
+	return ""
+}
+
+// TestBuildTwice bakes one recipe twice with everything different that must
+// not matter, and then once more with another program of ours.
+func TestBuildTwice(t *testing.T) {
+	golden, bootstrap, changed := bakePrograms(t)
+	shm, err := os.MkdirTemp("/dev/shm", "golden-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(shm); err != nil {
+			t.Error(err)
+		}
+	})
+	// A host name of its own, in a namespace of its own.
+	const script = `umask "$1"; hostname "$2"; cd "$3"; exec "$4" build --out . --recipe "$5" --bootstrap "$6" --cache "$3/cache"`
+	one, two := t.TempDir(), shm
+	var archives, recipes []string
+	for i, v := range []struct {
+		dir, umask, host string
+		env              []string
+	}{
+		{one, "022", "one", []string{"TZ=UTC"}},
+		{two, "077", "other.example", []string{"TZ=Asia/Tokyo", "LC_ALL=POSIX", "LANG=de_DE.UTF-8", "HOME=/nowhere", "TMPDIR=" + shm}},
+	} {
+		recipe := filepath.Join(t.TempDir(), "golden.yaml")
+		if err := os.WriteFile(recipe, []byte(bakeRecipe), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("unshare", "--uts", "sh", "-ec", script, "sh", v.umask, v.host, v.dir, golden, recipe, bootstrap)
+		cmd.Env = append(os.Environ(), v.env...)
+		archive, log := bake(t, cmd)
+		if got := packed(t, log); got != "done" {
+			t.Errorf("build %d with an empty cache: want the frame done anew, found %q", i+1, got)
+		}
+		if !strings.Contains(log, ", 0 warning(s)") {
+			t.Errorf("want no warning about the built-in packages:\n%s", log)
+		}
+		archives, recipes = append(archives, archive), append(recipes, recipe)
+	}
+	same(t, golden, archives[0], archives[1])
+	if filepath.Base(archives[0]) != filepath.Base(archives[1]) {
+		t.Errorf("names differ: %s and %s", archives[0], archives[1])
+	}
+	if out, err := exec.Command(golden, "verify", archives[0]).CombinedOutput(); err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	listing, err := exec.Command("tar", "--zstd", "-tf", archives[1]).Output()
+	if err != nil {
+		t.Fatalf("list with GNU tar: %v", err)
+	}
+	if !strings.Contains(string(listing), "./etc/vzdump/pct.conf\n") {
+		t.Error("tar does not list ./etc/vzdump/pct.conf")
+	}
+	if n := strings.Count(string(listing), "\n"); n < 3000 || !strings.Contains(string(listing), "bin/dockerd\n") {
+		t.Errorf("want a whole system with dockerd, found %d members", n)
+	}
+
+	again := t.TempDir()
+	archive, log := bake(t, exec.Command(golden, "build", "--out", again, "--recipe", recipes[0], "--bootstrap", changed, "--cache", filepath.Join(one, "cache")))
+	if got := packed(t, log); got != "reused" {
+		t.Errorf("with another program of ours: want the base frame reused, found %q\n%s", got, log)
+	}
+	out, err := exec.Command(golden, "build", "--explain", archives[0], archive).CombinedOutput()
+	if err == nil || strings.Count(string(out), " -> ") != 1 || !strings.Contains(string(out), "felhom-controller-bootstrap: ") {
+		t.Errorf("want the program as the one input that differs, found %v\n%s", err, out)
+	}
+}
+
+// same fails with what felhom-golden itself says of the difference.
+func same(t *testing.T, golden, a, b string) {
+	t.Helper()
+	out, err := exec.Command("cmp", a, b).CombinedOutput()
+	if err == nil {
+		return
+	}
+	why, _ := exec.Command(golden, "build", "--explain", a, b).CombinedOutput()
+	t.Errorf("the archives differ: %s%s", out, why)
+}

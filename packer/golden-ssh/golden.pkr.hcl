@@ -13,7 +13,7 @@ locals {
   # Once per run: the server and Packer's client agree upon it.
   password = uuidv4()
 
-  scripts = concat([for f in sort(fileset(path.root, "scripts/*.sh")) : "${path.root}/${f}"], var.scripts)
+  scripts = concat([for f in sort(fileset(".", "scripts/*.sh")) : "${path.root}/${f}"], var.scripts)
 
   recipe_flag    = var.recipe == "" ? "" : "--recipe '${var.recipe}'"
   bootstrap_flag = var.bootstrap == "" ? "" : "--bootstrap '${var.bootstrap}'"

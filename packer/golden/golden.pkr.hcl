@@ -12,7 +12,7 @@ locals {
   archive = "${var.output_dir}/vzdump-lxc-${var.vmid}-${local.stamp}.tar.zst"
 
   # Drop-in scripts in the order of their names, then those of the variable.
-  scripts = concat([for f in sort(fileset(path.root, "scripts/*.sh")) : "${path.root}/${f}"], var.scripts)
+  scripts = concat([for f in sort(fileset(".", "scripts/*.sh")) : "${path.root}/${f}"], var.scripts)
 
   recipe_flag    = var.recipe == "" ? "" : "--recipe '${var.recipe}'"
   bootstrap_flag = var.bootstrap == "" ? "" : "--bootstrap '${var.bootstrap}'"

@@ -1,0 +1,132 @@
+//go:build integration
+
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+)
+
+// TestPacker runs Packer on both recipes as they are, from one base.
+func TestPacker(t *testing.T) {
+	if err := testbed.Require(t.Context(), os.Stderr, "packer"); err != nil {
+		t.Fatal(err)
+	}
+	golden, bootstrap, _ := bakePrograms(t)
+	recipe, failing := filepath.Join(t.TempDir(), "golden.yaml"), filepath.Join(t.TempDir(), "fails.sh")
+	for name, text := range map[string]string{recipe: bakeRecipe, failing: "#!/bin/sh\necho last words\nexit 7\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir(), "CHECKPOINT_DISABLE=1", "PACKER_CACHE_DIR="+t.TempDir(), "PACKER_CONFIG_DIR="+t.TempDir())
+	for _, name := range []string{"golden", "golden-ssh"} {
+		t.Run(name, func(t *testing.T) {
+			folder := filepath.Join("..", "packer", name)
+			work, output := filepath.Join(t.TempDir(), "work"), filepath.Join(t.TempDir(), "output")
+			vars := []string{
+				"-var", "felhom_golden=" + golden, "-var", "bootstrap=" + bootstrap, "-var", "recipe=" + recipe,
+				"-var", "work_dir=" + work, "-var", "output_dir=" + output, "-var", `script_env=["SITE=Example's \"$1\" Street"]`,
+			}
+			if name == "golden-ssh" {
+				vars = append(vars, "-var", "port="+freePort(t))
+			}
+			packer := func(args ...string) (string, error) {
+				cmd := exec.Command("packer", append(args, folder)...)
+				cmd.Env = env
+				out, err := cmd.CombinedOutput()
+				return string(out), err
+			}
+			if out, err := packer("fmt", "-check", "-diff"); err != nil {
+				t.Errorf("fmt: %v\n%s", err, out)
+			}
+			if out, err := packer(append([]string{"validate"}, vars...)...); err != nil {
+				t.Fatalf("validate: %v\n%s", err, out)
+			}
+
+			out, err := packer(append([]string{"build", "-color=false"}, vars...)...)
+			if err != nil {
+				t.Fatalf("build: %v\n%s", err, out)
+			}
+			archives, err := filepath.Glob(filepath.Join(output, "vzdump-lxc-9100-*.tar.zst"))
+			if err != nil || len(archives) != 1 {
+				t.Fatalf("want one archive, found %v %v\n%s", archives, err, out)
+			}
+			if out, err := exec.Command(golden, "verify", archives[0]).CombinedOutput(); err != nil {
+				t.Errorf("verify: %v\n%s", err, out)
+			}
+			motd, err := exec.Command("tar", "--zstd", "-xOf", archives[0], "./etc/motd").Output()
+			if want := "A felhom guest. Site: Example's \"$1\" Street\n"; err != nil || string(motd) != want {
+				t.Errorf("the drop-in: want %q, found %q %v", want, motd, err)
+			}
+			check := exec.Command("sha256sum", "--check", filepath.Base(archives[0])+".sha256sum")
+			check.Dir = output
+			if out, err := check.CombinedOutput(); err != nil {
+				t.Errorf("checksum: %v\n%s", err, out)
+			}
+			checkGone(t, work)
+
+			if err := os.RemoveAll(output); err != nil {
+				t.Fatal(err)
+			}
+			out, err = packer(append([]string{"build", "-color=false", "-var", `scripts=["` + failing + `"]`}, vars...)...)
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "last words") || !strings.Contains(out, "exit status: 7") {
+				t.Errorf("a script that exits 7: want status 1 and its words, found %v\n%s", err, out)
+			}
+			if entries, err := os.ReadDir(output); err != nil || len(entries) > 0 {
+				t.Errorf("want no archive, found %v %v", entries, err)
+			}
+			checkNoMount(t, work)
+		})
+	}
+}
+
+// freePort is one that nobody listens on now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(port)
+}
+
+func checkGone(t *testing.T, dir string) {
+	t.Helper()
+	checkNoMount(t, dir)
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: want it gone, found %v", dir, err)
+	}
+}
+
+// checkNoMount also looks into the mounts of every other process: a namespace
+// that lives on is a process that does.
+func checkNoMount(t *testing.T, dir string) {
+	t.Helper()
+	tables, err := filepath.Glob("/proc/[0-9]*/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range tables {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			continue // the process ended
+		}
+		if strings.Contains(string(data), dir+"/") {
+			t.Errorf("%s: something is still mounted in %s", name, dir)
+		}
+	}
+}

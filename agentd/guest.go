@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
@@ -46,6 +48,13 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 	if err != nil {
 		return err
 	}
+	// Minting and writing the mount are one step: of two at once, the token in
+	// the mount could be the one that the other has already dropped.
+	unlock, err := lock.Wait(ctx, filepath.Join(cfg.StateDir, "guest-add.lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
 	if err != nil {
 		return err

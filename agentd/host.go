@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -53,7 +54,11 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 	}
 	id, err := identity.Load(root, bare, now())
 	if err != nil {
-		return host{}, exit.WithHint(exit.Failed, fmt.Errorf("%s: %w", dir, err),
+		code := exit.Refused // a restart reads the same damaged file again
+		if _, isIO := errors.AsType[*fs.PathError](err); isIO {
+			code = exit.Failed
+		}
+		return host{}, exit.WithHint(code, fmt.Errorf("%s: %w", dir, err),
 			"guests pin this key: restore the file from a backup; only if there is none, move it away and run guest add for every guest")
 	}
 	return host{addrs: addrs, identity: id}, nil

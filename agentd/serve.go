@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -92,8 +93,14 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 	if cfg.StorageFolder != "" {
 		storage = folder.New(cfg.StorageFolder)
 	}
+	hosts := slices.Clone(s.listen)
+	for _, a := range h.addrs {
+		if a.Port() == 443 { // a client leaves out the scheme's own port
+			hosts = append(hosts, strings.TrimSuffix(a.String(), ":443"))
+		}
+	}
 	handler := api.New(api.Options{
-		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version, Hosts: s.listen,
+		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version, Hosts: hosts,
 		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e) },
 	})
 	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)

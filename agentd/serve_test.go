@@ -261,18 +261,20 @@ func TestRotationBesideARunningDaemon(t *testing.T) {
 	b := startDaemon(t)
 	first := b.add(t, "8200")
 	c := client(t, first)
-	ask := func(boot contract.Bootstrap, want int) {
+	ask := func(boot contract.Bootstrap, path string, want int) {
 		t.Helper()
-		if got, body := b.do(t, c, "GET", "/guest", boot.LocalAPIToken.Reveal(), ""); got != want {
+		if got, body := b.do(t, c, "GET", path, boot.LocalAPIToken.Reveal(), ""); got != want {
 			t.Errorf("%d %s, want %d", got, body, want)
 		}
 	}
-	ask(first, 200) // added while serving, seen at the next request
+	ask(first, "/guest", 200) // added while serving, seen at the next request
 	second := b.add(t, "8200")
-	ask(first, 200)
-	ask(second, 200)
-	ask(first, 401)
-	ask(second, 200)
+	ask(first, "/guest", 200)
+	ask(second, "/guest", 200) // the bootstrapper, which still has an image to pull
+	ask(first, "/storage", 200)
+	ask(second, "/storage", 200) // the controller, with the new token
+	ask(first, "/guest", 401)
+	ask(second, "/guest", 200)
 }
 
 func TestReportsAreListed(t *testing.T) {

@@ -379,8 +379,12 @@ func TestStorage(t *testing.T) {
 
 func TestFirstUseIsNotedOnce(t *testing.T) {
 	b := newBed(t, 8200)
+	b.ask("GET", "/guest", b.tokens[8200].Reveal(), "")
+	if r, err := b.store.Get(8200); err != nil || r.Current.FirstUsed != nil {
+		t.Errorf("after GET /guest: record %+v, %v, want no first use: only the bootstrapper has the token so far", r.Current, err)
+	}
 	for range 3 {
-		b.ask("GET", "/guest", b.tokens[8200].Reveal(), "")
+		b.ask("GET", "/storage", b.tokens[8200].Reveal(), "")
 	}
 	r, err := b.store.Get(8200)
 	if err != nil || r.Current.FirstUsed == nil || b.count(api.TokenFirstUsed) != 1 {

@@ -33,6 +33,11 @@ type Route struct {
 	Path    string // segments; {vmid} stands for one segment
 	Right   Right
 	MaxBody int64 // bytes of JSON that the row takes; 0: it takes no body
+	// TakesUp: a request shows that the new token has arrived where it is used
+	// from now on, so the one before it ends. The bootstrapper's own requests do
+	// not: until it has written controller.yaml, the controller that runs has
+	// only the old one.
+	TakesUp bool
 	handle  func(ctx context.Context, req request) (reply, error)
 }
 
@@ -52,8 +57,8 @@ type reply struct {
 func (s *Server) Routes() []Route {
 	return []Route{
 		{Method: http.MethodGet, Path: contract.PathGuest, Right: AnyGuest, handle: s.getGuest},
-		{Method: http.MethodGet, Path: contract.PathStorage, Right: AnyGuest, handle: s.getStorage},
-		{Method: http.MethodGet, Path: contract.PathGuestStorage, Right: OwnGuest, handle: s.getStorage},
+		{Method: http.MethodGet, Path: contract.PathStorage, Right: AnyGuest, TakesUp: true, handle: s.getStorage},
+		{Method: http.MethodGet, Path: contract.PathGuestStorage, Right: OwnGuest, TakesUp: true, handle: s.getStorage},
 		{Method: http.MethodPost, Path: contract.PathReports, Right: AnyGuest, MaxBody: contract.MaxReportBytes, handle: s.postReport},
 	}
 }

@@ -107,10 +107,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, status, problem)
 		return
 	}
-	vmid, ok := s.authenticate(w, r)
+	tok, match, ok := s.authenticate(w, r)
 	if !ok {
 		return
 	}
+	vmid := match.VMID
 	route, own, ok := s.route(w, r, vmid)
 	if !ok {
 		return
@@ -121,6 +122,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		write(w, http.StatusForbidden, problemForbidden)
 		return
+	}
+	if match.FirstUse && route.TakesUp {
+		s.markUsed(r.Context(), tok)
 	}
 	body, status, problem := readBody(w, r, route.MaxBody)
 	if status != 0 {
@@ -156,24 +160,20 @@ func (s *Server) gate(r *http.Request) (int, contract.Problem) {
 	return 0, contract.Problem{}
 }
 
-func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (vmid int, ok bool) {
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token.Token, m guests.Match, ok bool) {
 	claimed := bearer(r.Header.Values("Authorization"))
 	tok, err := token.Parse(claimed)
 	if err == nil {
-		var m guests.Match
 		m, err = s.guests.Authenticate(tok)
 		if err == nil {
-			if m.FirstUse {
-				s.markUsed(r.Context(), tok)
-			}
-			return m.VMID, true
+			return tok, m, true
 		}
 		if !errors.Is(err, guests.ErrUnknownToken) {
 			if s.failures.allow(sourceOf(r), s.now()) {
 				s.event(Event{Kind: StoreFailed, Err: err})
 			}
 			write(w, http.StatusServiceUnavailable, problemUnavailable)
-			return 0, false
+			return tok, m, false
 		}
 	}
 	// Counted per source, never per claimed guest: else a neighbour could lock a
@@ -182,7 +182,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (vmid int,
 	if !s.failures.allow(sourceOf(r), s.now()) {
 		w.Header().Set("Retry-After", "1")
 		write(w, http.StatusTooManyRequests, problemFailures)
-		return 0, false
+		return tok, m, false
 	}
 	e := Event{Kind: TokenRefused, Source: sourceOf(r).Addr()}
 	if claimed != "" {
@@ -191,7 +191,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (vmid int,
 	s.event(e)
 	w.Header().Set("WWW-Authenticate", `Bearer realm="felhom"`)
 	write(w, http.StatusUnauthorized, problemUnauthorized)
-	return 0, false
+	return tok, m, false
 }
 
 func (s *Server) markUsed(ctx context.Context, tok token.Token) {

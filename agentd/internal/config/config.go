@@ -65,7 +65,7 @@ func defaults() Config {
 			ConnectionsPerSource: 16,
 			ConnectionsTotal:     512,
 			HandshakesPerSecond:  20,
-			TokenOverlap:         10 * time.Minute,
+			TokenOverlap:         24 * time.Hour,
 			ReportsPerMinute:     120,
 		},
 	}

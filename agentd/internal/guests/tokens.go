@@ -39,7 +39,7 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 			before := *r
 			minted.Before = &before
 			inUse := r.Current
-			if r.Current.FirstUsed == nil && r.Previous != nil && s.now().Before(*r.Previous.ValidUntil) {
+			if r.Current.FirstUsed == nil && r.Previous != nil && r.Previous.ValidUntil != nil && s.now().Before(*r.Previous.ValidUntil) {
 				inUse = *r.Previous
 			}
 			until := now.Add(overlap)
@@ -68,7 +68,12 @@ func (s *Store) Authenticate(tok token.Token) (Match, error) {
 		return Match{}, err
 	}
 	r, known := s.snap.byVMID[tok.VMID()]
+	broken := s.snap.broken[fileName(tok.VMID())]
 	s.mu.Unlock()
+	if broken != nil {
+		// Not "unknown": for a guest a refused token is final.
+		return Match{}, fmt.Errorf("guest store: %w", broken)
+	}
 
 	current, previous := r.Current.SHA256, token.Digest{}
 	valid := false

@@ -70,6 +70,12 @@ func unpackArchive(ctx context.Context, o unpackOptions) (err error) {
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
+	// The archive's "./" finds this folder there already, so its owner is set
+	// here, as PVE's mkfs does: root of the guest.
+	uid, gid := o.idmap.Root()
+	if err := os.Chown(tmp, uid, gid); err != nil {
+		return errors.Join(fmt.Errorf("unpack: %w", err), os.Remove(tmp))
+	}
 	res, err := unpack.Unpack(ctx, in, tmp, unpack.Options{IDMap: o.idmap})
 	if err == nil && o.config != "" {
 		err = os.WriteFile(o.config, res.Config, 0o644)

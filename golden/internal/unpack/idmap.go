@@ -79,6 +79,9 @@ func (m IDMap) check() error {
 }
 
 // host returns the owner on this machine.
+// Root returns the ids on this machine of the guest's root.
+func (m IDMap) Root() (uid, gid int) { return m.host(0, 0) }
+
 func (m IDMap) host(uid, gid int) (int, int) {
 	return mapID(m.UIDs, uid), mapID(m.GIDs, gid)
 }

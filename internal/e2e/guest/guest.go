@@ -74,10 +74,12 @@ func Restore(ctx context.Context, s Settings) (_ *Guest, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// PVE makes the file system with this owner of its top folder (mkfs -E
-	// root_owner), because tar leaves a folder that is there as it is.
-	if err := os.Lchown(g.Rootfs(), IDMapBase, IDMapBase); err != nil {
+	top, err := os.Lstat(g.Rootfs())
+	if err != nil {
 		return nil, err
+	}
+	if st, ok := top.Sys().(*syscall.Stat_t); !ok || st.Uid != IDMapBase || st.Gid != IDMapBase {
+		return nil, fmt.Errorf("%s does not belong to the guest's root: its systemd would see / owned by nobody", g.Rootfs())
 	}
 	if err := g.writeFiles(); err != nil {
 		return nil, err

@@ -14,6 +14,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -90,11 +92,16 @@ func (d *demo) show(ctx context.Context) (err error) {
 	}
 	defer func() {
 		d.head("Taking everything down")
-		if closeErr := d.bed.Close(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("take down: %w", closeErr))
-			return
+		bridge, dir := d.bed.Bridge, d.bed.Dir
+		closeErr := d.bed.Close()
+		if closeErr != nil {
+			closeErr = fmt.Errorf("take down: %w", closeErr)
 		}
-		d.say("Nothing is left: no process, no bridge, no container, no file.")
+		_, bridgeErr := net.InterfaceByName(bridge)
+		_, dirErr := os.Stat(dir)
+		d.check(closeErr == nil && bridgeErr != nil && errors.Is(dirErr, fs.ErrNotExist),
+			"nothing is left: no process, no bridge, no container, no file (packages that were installed stay)")
+		err = errors.Join(err, closeErr)
 		if len(d.failed) > 0 {
 			err = errors.Join(err, fmt.Errorf("%d of %d checks failed: %s", len(d.failed), d.checks, join(d.failed)))
 		}

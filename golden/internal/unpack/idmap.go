@@ -78,10 +78,10 @@ func (m IDMap) check() error {
 	return nil
 }
 
-// host returns the owner on this machine.
 // Root returns the ids on this machine of the guest's root.
 func (m IDMap) Root() (uid, gid int) { return m.host(0, 0) }
 
+// host returns the owner on this machine.
 func (m IDMap) host(uid, gid int) (int, int) {
 	return mapID(m.UIDs, uid), mapID(m.GIDs, gid)
 }

@@ -210,13 +210,13 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 			taken := freePort(t, bed.Address)
 			hold(t, bed, e, taken)
 			g.ports(taken)
-		}, nil, 5, []string{"hint: find who holds the port"}},
+		}, nil, 3, []string{"hint: find who holds the port"}},
 		{"exits at once", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
 			g.set("controller_image", bed.Registry+"/felhom/controller:exits")
-		}, nil, 5, []string{"it ended 3 times, last with exit code 3", "told to exit at once", "the previous container runs again", "hint: correct the image"}},
+		}, nil, 3, []string{"it ended 3 times, last with exit code 3", "told to exit at once", "the previous container runs again", "hint: correct the image"}},
 		{"unhealthy", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
 			g.set("controller_image", bed.Registry+"/felhom/controller:unhealthy")
-		}, nil, 5, []string{"its health test says unhealthy", "the previous container runs again", "hint: correct the image"}},
+		}, nil, 3, []string{"its health test says unhealthy", "the previous container runs again", "hint: correct the image"}},
 		{"invalid contract", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
 			g.write("etc/felhom-bootstrap/bootstrap.json", `{"hub_url": 1}`)
 		}, nil, 3, []string{"bootstrap.json:1:13: error: hub_url", "hint: correct the file on the host"}},

@@ -202,12 +202,27 @@ func (s containerStep) replace(ctx context.Context, old docker.Container, want s
 		func() error { return s.engine.Rename(ctx, id, name) },
 		func() error { return s.engine.Start(ctx, id) },
 	}
-	for _, step := range steps {
+	for i, step := range steps {
 		if err := step(); err != nil {
-			return running{}, classed(errors.Join(err, putBack(ctx, s.engine, name, id, old.ID)))
+			undone := putBack(ctx, s.engine, name, id, old.ID)
+			err = classed(errors.Join(err, undone))
+			if i > 0 && undone == nil { // the old one was stopped and runs again
+				err = exit.With(rolledBack(ctx, exit.Of(err)), err)
+			}
+			return running{}, err
 		}
 	}
 	return out, nil
+}
+
+// rolledBack gives the class of a replacement that was undone: the same input
+// would stop a controller that runs once more at each try, so none is made by
+// itself. An interrupt says nothing about the input and keeps its class.
+func rolledBack(ctx context.Context, class exit.Code) exit.Code {
+	if ctx.Err() != nil {
+		return class
+	}
+	return exit.Refused
 }
 
 // putBack removes the new container and starts the old one under its name.

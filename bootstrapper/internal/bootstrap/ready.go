@@ -176,14 +176,15 @@ func (s readyStep) notReady(ctx context.Context, why string) error {
 	} else if logs = strings.TrimSpace(s.scrub(logs)); logs != "" {
 		text += "\nits last lines:\n  " + strings.ReplaceAll(logs, "\n", "\n  ")
 	}
-	hint := "look at its log: docker logs " + s.name
+	class, hint := exit.NotReady, "look at its log: docker logs "+s.name
 	if s.now.previous != "" {
 		if err := putBack(ctx, s.engine, s.name, s.now.container.ID, s.now.previous); err != nil {
 			text += "\nthe previous container could not be put back: " + err.Error()
 		} else {
 			text += "\nthe previous container runs again"
+			class = rolledBack(ctx, class)
 			hint = "correct the image or its settings; the new container was removed, its last lines are above"
 		}
 	}
-	return exit.WithHint(exit.NotReady, fmt.Errorf("%s", text), hint)
+	return exit.WithHint(class, fmt.Errorf("%s", text), hint)
 }

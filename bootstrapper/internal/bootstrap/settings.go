@@ -51,7 +51,9 @@ func (s settingsStep) run() (_ outcome, err error) {
 		return outcome{}, fmt.Errorf("open the settings folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, data, atomicfile.Attr{Mode: 0o600})
+	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, data, atomicfile.Attr{
+		Mode: 0o600, Chown: true, UID: os.Geteuid(), GID: os.Getegid(),
+	})
 	if err != nil {
 		return outcome{}, err
 	}

@@ -1,0 +1,35 @@
+package bootstrap
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
+)
+
+// TestSettingsOfAnotherOwnerAreRepaired: the right bytes under the right mode
+// are another user's to read and change as long as the file is theirs.
+func TestSettingsOfAnotherOwnerAreRepaired(t *testing.T) {
+	s := settingsStep{dir: t.TempDir(), values: settings.Values{HostID: "h", Token: "token"}}
+	path := filepath.Join(s.dir, SettingsFile)
+	for _, want := range []Outcome{Changed, Unchanged, Changed, Unchanged} {
+		out, err := s.run()
+		if err != nil || out.Outcome != want {
+			t.Fatalf("outcome %+v, %v, want %s", out, err, want)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != os.Geteuid() || info.Mode() != 0o600 {
+			t.Errorf("uid %d mode %v, want %d 0600", st.Uid, info.Mode(), os.Geteuid())
+		}
+		if want == Unchanged {
+			if err := os.Chown(path, 1000, 1000); err != nil {
+				t.Fatalf("chown (this test needs root): %v", err)
+			}
+		}
+	}
+}

@@ -90,7 +90,7 @@ func validate(root, file string, stderr io.Writer) error {
 	if file == "" {
 		file = filepath.Join(root, bootstrap.MountDir, bootstrap.ConfigFile)
 	}
-	_, warnings, err := bootstrap.Check(file)
+	_, warnings, err := bootstrap.Check(bootstrap.Options{Root: root}, file)
 	for _, w := range warnings {
 		_, _ = fmt.Fprintf(stderr, "%s: warning: %s\n", program, w) // nowhere left to report to
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -144,9 +145,24 @@ func mappedRoot(uidMap string) uint32 {
 	return 0
 }
 
-// Check reads and parses the contract at path as the mount step does, and
-// returns the warnings of a valid one.
-func Check(path string) (contract.Bootstrap, []string, error) {
+// Check reads and parses the contract at path as the mount step does, with the
+// golden's container spec below o.Root, and returns the warnings of a valid one.
+func Check(o Options, path string) (contract.Bootstrap, []string, error) {
+	b, _, warnings, err := o.input(filepath.Dir(path), filepath.Base(path))
+	return b, warnings, err
+}
+
+// input is all that is known before anybody is asked: the contract, and the
+// container's spec that follows from it, complete but for image, labels and
+// health. What the engine would refuse of it later is refused here.
+func (o Options) input(dir, file string) (contract.Bootstrap, docker.Spec, []string, error) {
 	uidMap, _ := os.ReadFile("/proc/self/uid_map") // unreadable: the hint names the usual id
-	return mountStep{dir: filepath.Dir(path), file: filepath.Base(path), idBase: mappedRoot(string(uidMap))}.run()
+	b, warnings, err := mountStep{dir: dir, file: file, idBase: mappedRoot(string(uidMap))}.run()
+	if err != nil {
+		return contract.Bootstrap{}, docker.Spec{}, nil, err
+	}
+	spec, err := specBuilder{
+		name: ContainerName, root: o.at(""), file: o.at(SpecFile), socket: o.Socket, overrides: b.Container,
+	}.build()
+	return b, spec, warnings, err
 }

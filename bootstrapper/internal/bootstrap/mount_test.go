@@ -20,7 +20,7 @@ const valid = `{"hub_url":"https://hub.example","host_id":"h","local_api_endpoin
 // namespace of its own runs the mount step and prints what it gets.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("MOUNT_STEP_OF"); path != "" {
-		_, warnings, err := Check(path)
+		_, warnings, err := Check(Options{}, path)
 		_, _ = fmt.Fprintf(os.Stdout, "warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, exit.Of(err), err, exit.HintOf(err))
 		os.Exit(0)
 	}

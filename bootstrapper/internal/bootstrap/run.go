@@ -3,7 +3,6 @@ package bootstrap
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -135,13 +134,13 @@ func (r *runner) clean(err error) error {
 
 func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	var b contract.Bootstrap
+	var spec docker.Spec
 	if err := r.step(contract.StepMount, func(note func(string)) (outcome, error) {
-		uidMap, _ := os.ReadFile("/proc/self/uid_map") // unreadable: the hint names the usual id
-		got, warnings, err := mountStep{dir: o.MountPath(), idBase: mappedRoot(string(uidMap))}.run()
-		if err != nil {
+		var warnings []string
+		var err error
+		if b, spec, warnings, err = o.input(o.MountPath(), ConfigFile); err != nil {
 			return outcome{}, err
 		}
-		b = got
 		for _, w := range warnings {
 			note("warning: " + w)
 		}
@@ -158,7 +157,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	if err := r.meet(ctx, b, host, engine, o); err != nil {
 		return err
 	}
-	return r.bring(ctx, b, engine, o)
+	return r.bring(ctx, b, spec, engine, o)
 }
 
 // meet asks host and engine at the same time: neither gets anything of the
@@ -192,7 +191,7 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 }
 
 // bring makes image, settings and container what they shall be.
-func (r *runner) bring(ctx context.Context, b contract.Bootstrap, engine Engine, o Options) error {
+func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Spec, engine Engine, o Options) error {
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
@@ -223,13 +222,8 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, engine Engine,
 
 	var now running
 	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
-		spec, err := specBuilder{
-			name: ContainerName, root: o.at(""), file: o.at(SpecFile), socket: o.Socket, overrides: b.Container,
-		}.build()
-		if err != nil {
-			return outcome{}, err
-		}
 		var out outcome
+		var err error
 		now, out, err = containerStep{engine: engine, spec: spec, image: img, settings: settingsPath}.run(ctx, note)
 		return out, err
 	}); err != nil {

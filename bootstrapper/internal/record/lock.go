@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // LockFile is where the lock of a run is, below the root folder.
@@ -25,17 +26,27 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("another run is under way: pid %s holds %s", e.PID, e.Path)
 }
 
-// Lock takes the lock at path or returns a *HeldError at once. The kernel lets
-// go of it when the process ends, however it ends; the file stays.
+// A look by [Held] has the lock for a moment, so Lock tries for longer than that.
+const (
+	patience = 300 * time.Millisecond
+	tryEvery = 20 * time.Millisecond
+)
+
+// Lock takes the lock at path, or returns a *HeldError when another run has it.
+// The kernel lets go of it when the process ends, however it ends; the file
+// stays. It is root's alone: whoever can open it could hold up every run.
 func Lock(path string) (release func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := f.Chmod(0o600); err != nil { // one that an older version made
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
+	}
+	if err := take(f); err != nil {
 		pid, _ := os.ReadFile(path) // only to name the other
 		closeErr := f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -50,6 +61,16 @@ func Lock(path string) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
 	}
 	return f.Close, nil
+}
+
+// take retries while another has the lock, for as long as patience says.
+func take(f *os.File) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(tryEvery) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // Held tells whether a run has the lock at path.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -89,6 +91,9 @@ func weightiest(steps []bootstrap.StepResult) bootstrap.Outcome {
 func validate(root, file string, stderr io.Writer) error {
 	if file == "" {
 		file = filepath.Join(root, bootstrap.MountDir, bootstrap.ConfigFile)
+	} else if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return exit.WithHint(exit.Refused, fmt.Errorf("read %s: there is no such file", file),
+			"name an existing file, or leave FILE out for the one in the mount")
 	}
 	_, warnings, err := bootstrap.Check(bootstrap.Options{Root: root}, file)
 	for _, w := range warnings {

@@ -40,6 +40,11 @@ func (s channelStep) run(ctx context.Context) (outcome, error) {
 			return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, status),
 				"the token is another guest's: on the host, check which folder is mounted into this guest")
 		}
+		text := fmt.Sprintf("the host answers %d, going on without it", status.Code)
+		if status.Message != "" {
+			text += ": " + status.Message
+		}
+		return outcome{Degraded, text, "look at felhom-agentd's log on the host"}, nil
 	}
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -148,7 +148,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	}); err != nil {
 		return err
 	}
-	r.scrub = scrubber(b)
+	r.scrub = scrubber(b, spec.Environment)
 	host := &hostapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
 	defer host.Close()
 	if o.Connected != nil {

@@ -11,9 +11,13 @@ import (
 // a shorter one would make holes in every word, and protects nothing.
 const shortestScrubbed = 4
 
-// scrubber returns a function that hides the contract's secrets in text of
-// others: engine, registry, container. It knows the forms a token travels in.
-func scrubber(b contract.Bootstrap) func(string) string {
+// shortestValue is the same for a variable of the container's environment: any
+// of them may be a secret, but most short ones are words such as "true".
+const shortestValue = 8
+
+// scrubber returns a function that hides the contract's secrets, and the
+// values of environment (NAME=VALUE), in text of others: engine, registry, container. It knows the forms a token travels in.
+func scrubber(b contract.Bootstrap, environment []string) func(string) string {
 	var pairs []string
 	add := func(secret string) {
 		if len(secret) >= shortestScrubbed {
@@ -25,6 +29,11 @@ func scrubber(b contract.Bootstrap) func(string) string {
 		add(r.Token.Reveal())
 	}
 	add(b.LocalAPIToken.Reveal())
+	for _, variable := range environment {
+		if _, value, _ := strings.Cut(variable, "="); len(value) >= shortestValue {
+			add(value)
+		}
+	}
 	if len(pairs) == 0 {
 		return func(text string) string { return text }
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -91,7 +92,7 @@ func (b specBuilder) load() (specFile, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return file, fmt.Errorf("%s: %s", b.file, strings.TrimPrefix(err.Error(), "yaml: "))
+		return file, fmt.Errorf("%s: %s", b.file, settings.WithoutValues(err))
 	}
 	return file, nil
 }

@@ -51,7 +51,7 @@ func Render(name, text string, v Values) ([]byte, error) {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(out.String()), &doc); err != nil {
-		return nil, fmt.Errorf("%s: the result is not YAML: %s", name, withoutValues(err))
+		return nil, fmt.Errorf("%s: the result is not YAML: %s; quote every value: {{quote .Token}}", name, WithoutValues(err))
 	}
 	if doc.Kind == 0 || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("%s: the result is not a YAML mapping (key: value lines)", name)
@@ -63,22 +63,36 @@ func cleanTemplateError(err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), "template: "))
 }
 
-// withoutValues keeps the line and the kind of a YAML error. The parser quotes
-// anchors and tags, and an unquoted secret may look like one.
-func withoutValues(err error) string {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
+// WithoutValues words a YAML error by line and kind alone, in one line. The
+// parser quotes scalars, anchors and tags, and a secret may be or look like one.
+func WithoutValues(err error) string {
+	if typed, ok := errors.AsType[*yaml.TypeError](err); ok {
+		texts := make([]string, len(typed.Errors))
+		for i, text := range typed.Errors {
+			texts[i] = withoutValues(text)
+		}
+		return strings.Join(texts, "; ")
+	}
+	return withoutValues(strings.TrimPrefix(err.Error(), "yaml: "))
+}
+
+func withoutValues(text string) string {
 	line, rest, ok := strings.Cut(text, ": ")
 	if !ok || !strings.HasPrefix(line, "line ") {
 		line, rest = "", text
+	}
+	if what, ok := strings.CutPrefix(rest, "cannot unmarshal "); ok { // TAG `VALUE` into TYPE; a tag is the file's as well
+		wanted := what[strings.LastIndex(what, " ")+1:]
+		rest = "wanted " + wanted + ", found something else"
 	}
 	for _, quote := range []string{"'", "`", "\""} {
 		rest, _, _ = strings.Cut(rest, quote)
 	}
 	rest = strings.TrimSpace(rest)
 	if line == "" {
-		return rest + "; quote every value: {{quote .Token}}"
+		return rest
 	}
-	return fmt.Sprintf("%s of the result: %s; quote every value: {{quote .Token}}", line, rest)
+	return line + ": " + rest
 }
 
 // Quote gives a string as a YAML double-quoted scalar, whatever is in it. All

@@ -65,10 +65,17 @@ func Lock(path string) (release func() error, err error) {
 
 // take retries while another has the lock, for as long as patience says.
 func take(f *os.File) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(tryEvery) {
+	deadline, again := time.After(patience), time.NewTicker(tryEvery)
+	defer again.Stop()
+	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return err
+		}
+		select {
+		case <-deadline:
+			return err
+		case <-again.C:
 		}
 	}
 }

@@ -23,7 +23,8 @@ type Attr struct {
 }
 
 // Write replaces name below root by data. The folder of name must exist.
-// On an error the old file is untouched and no temporary file stays behind.
+// On an error the old file is untouched, unless the error is of the folder's
+// fsync: then the new file is in place. No temporary file stays behind.
 func Write(root *os.Root, name string, data []byte, attr Attr) error {
 	return WriteFrom(root, name, bytes.NewReader(data), attr)
 }

@@ -19,18 +19,7 @@ const (
 	Release                    // smallest; a window of MaxWindow that stock decoders still take
 )
 
-// ParseSetting reads "fast" or "release".
-func ParseSetting(s string) (Setting, error) {
-	switch s {
-	case "fast":
-		return Fast, nil
-	case "release":
-		return Release, nil
-	}
-	return 0, fmt.Errorf("compression %q: wanted fast or release", s)
-}
-
-// String returns the word ParseSetting reads.
+// String returns "fast" or "release".
 func (s Setting) String() string {
 	switch s {
 	case Fast:

@@ -106,7 +106,7 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
 	path := t.Path
 	if path == "" {
-		path = filepath.Join(t.Dir, fmt.Sprintf("vzdump-lxc-%d-%s.tar.zst", r.Guest.VMID, epoch.UTC().Format("2006_01_02-15_04_05")))
+		path = filepath.Join(t.Dir, vzdump.Name{VMID: r.Guest.VMID, Time: epoch.UTC(), Ext: "zst"}.String())
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// The ways in which a hypervisor refuses. Adapters wrap them, with the
+// hypervisor's own words behind; callers compare with errors.Is. ErrNotFound is
+// the first of them.
+var (
+	ErrExists     = errors.New("there is a guest of that VMID already")                   // final
+	ErrRunning    = errors.New("the guest is running")                                    // final until it is stopped
+	ErrNotRunning = errors.New("the guest is not running")                                // final until it is started
+	ErrBusy       = errors.New("another task holds the guest")                            // may pass
+	ErrNotReady   = errors.New("the hypervisor is not ready")                             // may pass: quorum, service, missing program
+	ErrNoBridge   = errors.New("there is no such bridge")                                 // final until somebody makes it
+	ErrNoStorage  = errors.New("the storage cannot take guests")                          // final
+	ErrNoSpace    = errors.New("there is not enough space")                               // final until somebody makes some
+	ErrArchive    = errors.New("the archive cannot be restored")                          // final
+	ErrPending    = errors.New("the change waits for the guest's next start")             // final until a restart
+	ErrStart      = errors.New("the guest does not start")                                // perhaps
+	ErrProtected  = errors.New("the guest is protected or managed by something else")     // final: protection, HA, replication, template
+	ErrRefused    = errors.New("the hypervisor refuses the setting")                      // final
+	ErrHalf       = errors.New("the guest is what an interrupted restore has left of it") // final until Discard
+)
+
+// State is what a guest does now.
+type State string
+
+// The states.
+const (
+	Running State = "running"
+	Stopped State = "stopped"
+)
+
+// IDs are a user and a group of this host.
+type IDs struct{ UID, GID int }
+
+// Net is a guest's first network interface, eth0.
+type Net struct {
+	Bridge  string
+	Address netip.Prefix // zero: by DHCP
+	Gateway netip.Addr   // zero: none
+	VLAN    int          // 0: untagged
+	MAC     string       // told by Guest; Restore always draws a fresh one
+}
+
+// Mount is a folder of the host in a guest.
+type Mount struct {
+	Source   string // absolute folder of the host, no symbolic link in its path
+	Target   string // absolute path in the guest
+	ReadOnly bool
+	Shared   bool // the source is the same on every node of a cluster
+}
+
+// Spec says what shall become of an archive. A zero field means: as the
+// archive's own configuration says.
+type Spec struct {
+	Archive     string // absolute path of a vzdump archive; for PVE also a volume ID such as local:backup/vzdump-lxc-….tar.zst
+	Hostname    string
+	Description string
+	Storage     string // PVE: where the root file system goes
+	RootfsGiB   int
+	Cores       int
+	MemoryMiB   int
+	SwapMiB     *int
+	OnBoot      *bool
+	Net         Net // Bridge "" leaves the archive's interface, with a fresh MAC
+}
+
+// Guest is what the hypervisor knows of a guest.
+type Guest struct {
+	VMID        int
+	State       State
+	Half        bool   // an interrupted Restore left it; Discard takes it away
+	Lock        string // the hypervisor's word for who holds it; "" for nobody
+	Hostname    string
+	Description string
+	Net         Net
+	Mounts      []Mount // host folders only, in the order of the configuration
+	Root        IDs     // of the guest's root, on this host
+	OnBoot      bool
+}
+
+// Progress is told how many bytes of the archive were read; total is 0 where
+// it is not known. It must not block.
+type Progress func(done, total int64)
+
+// Hypervisor restores, starts and removes guests. Nothing in it executes
+// anything inside a guest. Methods are safe for concurrent use on different
+// guests. After a change an adapter reads back what became of it: a nil error
+// means that the change is there, whatever a program's exit status said.
+type Hypervisor interface {
+	Storage
+
+	// Check finds what would make Restore or Start fail, without changing
+	// anything: all findings at once, joined. A VMID that is taken is none.
+	Check(ctx context.Context, vmid int, s Spec) error
+
+	// ArchiveConfig returns the archive's pct.conf. ErrArchive where it has none.
+	ArchiveConfig(ctx context.Context, archive string) ([]byte, error)
+
+	// Guest returns guest vmid as it is now, or ErrNotFound.
+	Guest(ctx context.Context, vmid int) (Guest, error)
+
+	// Restore makes stopped guest vmid. ErrExists where there is one, also a
+	// half one. It never overwrites. On any error but a killed process nothing
+	// of the guest is left. p may be nil.
+	Restore(ctx context.Context, vmid int, s Spec, p Progress) error
+
+	// Discard removes what an interrupted Restore left. Nothing left is nil; a
+	// whole guest is ErrExists, one that a living task still works on ErrBusy.
+	Discard(ctx context.Context, vmid int) error
+
+	// Attach makes m one of the guest's mounts; at once where the guest runs.
+	// It is safe to repeat. Another source at the same target of a running
+	// guest is ErrPending, and nothing changes.
+	Attach(ctx context.Context, vmid int, m Mount) error
+
+	// Detach ends the mount at target, at once where the guest runs and the
+	// hypervisor can; ErrPending where it will end with the guest's next stop.
+	// A mount that is not there is nil.
+	Detach(ctx context.Context, vmid int, target string) error
+
+	// Start returns when the guest's init runs; ErrRunning where it does already.
+	Start(ctx context.Context, vmid int) error
+
+	// Shutdown asks the guest's init to end and waits up to grace, then stops
+	// it hard. ErrNotRunning where it does not run.
+	Shutdown(ctx context.Context, vmid int, grace time.Duration) error
+
+	// Destroy removes a stopped guest with its disks; host folders that were
+	// mounted stay. ErrRunning where it runs.
+	Destroy(ctx context.Context, vmid int) error
+}

@@ -1,0 +1,125 @@
+package pct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// restorable is what "pct restore" tells a compression by; it does not look
+// into the file. That .tgz is on the storage's list of backups does not help.
+var restorable = regexp.MustCompile(`\.tar(\.(gz|bz2|xz|lzo|zst))?$`)
+
+// maxConfig is more than any pct.conf has.
+const maxConfig = 1 << 20
+
+// path returns where an archive is: it is a path, or a volume of a storage.
+func (d *Driver) path(ctx context.Context, archive string) (string, error) {
+	if filepath.IsAbs(archive) {
+		return archive, nil
+	}
+	storage, volume, ok := strings.Cut(archive, ":")
+	if !ok || storage == "" || strings.HasPrefix(archive, "-") {
+		return "", refuse(driver.ErrArchive, "wanted an absolute path, or STORAGE:backup/FILE", "%q is neither a path nor a volume", archive)
+	}
+	if !strings.HasPrefix(volume, "backup/") {
+		return "", refuse(driver.ErrArchive, "put it into the storage's dump folder; its volume is then STORAGE:backup/FILE", "%s is no backup, and pct restores backups only", archive)
+	}
+	out, err := d.call(ctx, readTimeout, d.o.Pvesm, "path", archive)
+	switch {
+	case err != nil && isClass(err, driver.ErrNoStorage):
+		return "", withClass(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", fmt.Errorf("%w: %w", driver.ErrArchive, err))
+	case err != nil:
+		return "", err
+	}
+	path := strings.TrimSpace(string(out))
+	if !filepath.IsAbs(path) {
+		return "", refuse(driver.ErrArchive, "copy it to a storage of type dir or nfs", "pvesm path %s gave %q, which is no file", archive, path)
+	}
+	return path, nil
+}
+
+// ArchiveConfig implements [driver.Hypervisor]. It reads no further than to
+// the member, which is the first one in every archive that PVE made.
+func (d *Driver) ArchiveConfig(ctx context.Context, archive string) ([]byte, error) {
+	conf, _, err := d.archive(ctx, archive)
+	return conf, err
+}
+
+func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size int64, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, 0, err
+	}
+	path, err := d.path(ctx, archive)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !restorable.MatchString(path) {
+		return nil, 0, refuse(driver.ErrArchive, "rename it to what it is", "%s: pct knows a compression by the name's end only: .tar, .tar.zst, .tar.gz, .tar.lzo", archive)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, refuse(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", "%s: %s", archive, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, refuse(driver.ErrArchive, "", "%s is no file", archive)
+	}
+	conf, err = readConfig(ctxReader{ctx, f})
+	switch cause := context.Cause(ctx); {
+	case cause != nil:
+		return nil, 0, cause
+	case err != nil:
+		return nil, 0, refuse(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", archive, err)
+	}
+	return conf, info.Size(), nil
+}
+
+func readConfig(src io.Reader) ([]byte, error) {
+	r, err := vzdump.NewReader(src, vzdump.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for {
+		e, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, errors.New("it has no ./etc/vzdump/pct.conf")
+		case err != nil:
+			return nil, err
+		case e.Path != vzdump.ConfigPath:
+			continue
+		case !strings.HasPrefix(e.RawName, "./"):
+			return nil, fmt.Errorf("its configuration is named %q, and pct finds ./%s only", e.RawName, vzdump.ConfigPath)
+		case e.Size > maxConfig:
+			return nil, fmt.Errorf("its configuration has %d bytes, at most %d are taken", e.Size, maxConfig)
+		}
+		return io.ReadAll(r)
+	}
+}
+
+// ctxReader ends a long read when its context is done.
+type ctxReader struct {
+	ctx context.Context // io.Reader has no place for one
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,127 @@
+package pct
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/run"
+)
+
+// Deadlines of PVE's programs, where the caller's context has no nearer one.
+// PVE itself waits up to ten seconds for a lock.
+const (
+	readTimeout    = time.Minute
+	changeTimeout  = 5 * time.Minute
+	restoreTimeout = 2 * time.Hour
+)
+
+// call runs one of PVE's programs. Its error is the class of what the program
+// said; an exit status that is not 0 is an error, but one that is 0 is no
+// success: callers read back.
+func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, args ...string) (stdout []byte, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	name := filepath.Base(path)
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%s did not end in %s: %w", name, timeout, context.DeadlineExceeded))
+	defer cancel()
+	res, err := run.Run(limited, run.Cmd{Path: path, Args: args})
+	switch {
+	case err == nil:
+		return res.Stdout, nil
+	case run.IsNotFound(err):
+		return nil, refuse(driver.ErrNotReady, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "%s is not installed", name)
+	case limited.Err() != nil:
+		return res.Stdout, fmt.Errorf("%s: %w", run.Quote(name, args...), context.Cause(limited))
+	case res.ExitCode < 0:
+		return res.Stdout, err // not started, or killed by somebody
+	}
+	return res.Stdout, classify(run.Quote(name, args...), string(res.Stdout), string(res.Stderr))
+}
+
+// pct changes a guest.
+func (d *Driver) pct(ctx context.Context, args ...string) (string, error) {
+	out, err := d.call(ctx, changeTimeout, d.o.Pct, args...)
+	return string(out), err
+}
+
+// get reads one resource of the node into v.
+func (d *Driver) get(ctx context.Context, v any, resource string, options ...string) error {
+	args := append([]string{"get", "/nodes/" + d.o.Node + resource}, options...)
+	out, err := d.call(ctx, readTimeout, d.o.Pvesh, append(args, "--output-format", "json")...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(bytes.TrimSpace(out), v); err != nil {
+		return fmt.Errorf("pvesh get %s: %w", resource, err)
+	}
+	return nil
+}
+
+// poll looks until ready says so, ctx is done, or limit is over; done is
+// whether ready said so.
+func (d *Driver) poll(ctx context.Context, limit time.Duration, ready func() (bool, error)) (done bool, err error) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(d.o.Poll)
+	defer tick.Stop()
+	for {
+		if ok, err := ready(); ok || err != nil {
+			return ok, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-deadline.C:
+			return false, nil
+		case <-tick.C:
+		}
+	}
+}
+
+// number is an integer that perl writes as a number or as text.
+type number int64
+
+// UnmarshalJSON takes 1, 1.5, "1", true and null; it cuts fractions.
+func (n *number) UnmarshalJSON(data []byte) error {
+	text := strings.Trim(string(data), `"`)
+	switch text {
+	case "null", "false", "":
+		*n = 0
+		return nil
+	case "true":
+		*n = 1
+		return nil
+	}
+	f, err := json.Number(text).Float64()
+	if err != nil {
+		return fmt.Errorf("%s is no number", data)
+	}
+	*n = number(f)
+	return nil
+}
+
+// wrap names the guest and what was wanted.
+func wrap(vmid int, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("guest %d: %s: %w", vmid, what, err)
+}
+
+// isClass says whether err is one of the sentinels.
+func isClass(err error, sentinels ...error) bool {
+	for _, s := range sentinels {
+		if errors.Is(err, s) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,112 @@
+package pct
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// A rule knows one of PVE's texts. The first that matches counts, so that the
+// reason stands before its consequence: a full disk before "tar failed".
+type rule struct {
+	text *regexp.Regexp
+	is   error
+	hint string
+}
+
+var rules = []rule{
+	{has(`no quorum\?`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
+	{has(`please run as root`), driver.ErrNotReady, "run it as root"},
+	{has(`hostname lookup '.*' failed`), driver.ErrNotReady, "name the node as pvecm and /etc/hosts know it"},
+	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, "take another VMID; pvesh get /cluster/nextid knows a free one"},
+	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
+	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed"},
+	{has(`CT is locked \(`), driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none"},
+	{has(`can't lock file '.*' - got timeout`), driver.ErrBusy, "another command works on the guest; try again"},
+	{has(`detected modified configuration`), driver.ErrBusy, "somebody changed the guest at the same moment; try again"},
+	{has(`already running|container is running|can't overwrite running container|if the CT is running`), driver.ErrRunning, ""},
+	{has(`(CT|VM) \d+ not running`), driver.ErrNotRunning, ""},
+	{has(`protection mode enabled`), driver.ErrProtected, "pct set VMID --protection 0 allows it"},
+	{has(`used in HA resources`), driver.ErrProtected, "take the guest out of HA first: ha-manager remove ct:VMID"},
+	{has(`There is a replication job|to a replicated VM`), driver.ErrProtected, "remove the guest's replication job first: pvesr delete JOB"},
+	{has(`if it's a template|convert a template`), driver.ErrProtected, "a template cannot run: clone it, or restore the archive"},
+	{has(`(?i)no space left on device|insufficient free space|not enough free space|out of space|disk quota exceeded`), driver.ErrNoSpace, "make space on the storage, or name another or a larger root file system"},
+	{has(`storage '.*' (does not exist|is disabled|is not available|does not support container)`), driver.ErrNoStorage, "pvesm status lists the storages; one that takes guests has the content rootdir"},
+	{has(`bridge '.*' does not exist`), driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists them"},
+	{has(`unsupported debian version`), driver.ErrArchive, "pve-container is too old for the archive's Debian: apt full-upgrade"},
+	{has(`can't find file '|volume '.*' does not exist|archive contains no configuration file|content type needs to be 'backup'|unrecognized compression format|does not look like a template archive|configuration could not be recovered|unable to detect disk size|unable to parse version info|unable to detect OS distribution|unable to parse (volume ID|directory volume name)`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
+	{has(`mount points configured, but 'rootfs' not set`), driver.ErrRefused, ""},
+	{has(`command '.*tar .*' failed`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
+	{has(`startup for container '.*' failed|systemctl start pve-container@\d+' failed|hookscript error for`), driver.ErrStart, "pct start VMID --debug 1 shows what LXC's hooks say"},
+	{has(`MTU size|unable to hotplug|read-only option|delete required option|no options specified|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, ""},
+}
+
+func has(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
+
+// classify makes an error of what a program said. A worker's stderr is merged
+// into stdout, so both are looked at, stderr first.
+func classify(command, stdout, stderr string) error {
+	words := lastWords(stdout, stderr)
+	for _, text := range []string{stderr, stdout} {
+		for _, r := range rules {
+			if r.is == driver.ErrArchive && stdoutSaysFull(stdout) {
+				continue // tar failed because of the disk, not of the archive
+			}
+			if r.text.MatchString(text) {
+				return withClass(r.is, r.hint, fmt.Errorf("%w: %s: %s", r.is, command, words))
+			}
+		}
+	}
+	return fmt.Errorf("%s failed: %s", command, words)
+}
+
+var diskFull = has(`(?i)no space left on device|disk quota exceeded`)
+
+func stdoutSaysFull(stdout string) bool { return diskFull.MatchString(stdout) }
+
+// maxWords is how much of PVE's words an error carries.
+const maxWords = 1 << 10
+
+// lastWords are PVE's own: stderr without usage lines, and what tar said.
+func lastWords(stdout, stderr string) string {
+	var lines []string
+	for line := range strings.SplitSeq(stdout, "\n") {
+		if strings.HasPrefix(line, "tar: ") && len(lines) < 5 {
+			lines = append(lines, line)
+		}
+	}
+	for line := range strings.SplitSeq(stderr, "\n") {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "pct ") && !strings.HasPrefix(line, "pvesh ") {
+			lines = append(lines, line)
+		}
+	}
+	words := strings.Join(lines, "; ")
+	switch {
+	case words == "":
+		return "it did not say why"
+	case len(words) > maxWords:
+		return "… " + strings.ToValidUTF8(words[len(words)-maxWords:], "")
+	}
+	return words
+}
+
+// refuse makes an error of a class, with what was wanted and found.
+func refuse(class error, hint, format string, args ...any) error {
+	return withClass(class, hint, fmt.Errorf("%w: %s", class, fmt.Sprintf(format, args...)))
+}
+
+func withClass(class error, hint string, err error) error {
+	code := exit.Failed
+	switch {
+	case errors.Is(class, driver.ErrArchive), errors.Is(class, driver.ErrRefused):
+		code = exit.Refused
+	case errors.Is(class, driver.ErrBusy), errors.Is(class, driver.ErrNotReady):
+		code = exit.NotReady
+	}
+	return exit.WithHint(code, err, hint)
+}

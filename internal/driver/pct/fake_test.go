@@ -1,0 +1,128 @@
+package pct_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/drivertest"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// The test binary is also pct, pvesh, pvesm and dpkg-query.
+func TestMain(m *testing.M) {
+	pcttest.Main()
+	os.Exit(m.Run())
+}
+
+const goldenConfig = `#Golden image%3A 100%25
+arch: ARCH
+features: keyctl=1,nesting=1
+hostname: golden
+memory: 1024
+net0: name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:AA:AA:AA,ip=dhcp,type=veth
+ostype: debian
+rootfs: other:vm-9100-disk-0,size=4G
+swap: 0
+tags: Golden;felhom
+unprivileged: 1
+`
+
+var day = time.Unix(1750000000, 0)
+
+// archive writes an archive with this pct.conf into the node's storage local.
+// cut drops the end of it.
+func archive(t testing.TB, n *pcttest.Node, name, config string, cut int) string {
+	t.Helper()
+	var out bytes.Buffer
+	config = strings.ReplaceAll(config, "ARCH", runtime.GOARCH)
+	members := vzdump.NewMembers()
+	head, err := vzdump.NewFrame(&out, vzdump.Fast, day, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(head.AddConfig([]byte(config)), head.Close()); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := vzdump.NewFrame(&out, vzdump.Fast, day, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := strings.Repeat("golden\n", 2000)
+	err = errors.Join(
+		tree.Add(&vzdump.Entry{Path: ".", Type: vzdump.Dir, Mode: 0o755}, nil),
+		tree.Add(&vzdump.Entry{Path: "etc", Type: vzdump.Dir, Mode: 0o755}, nil),
+		tree.Add(&vzdump.Entry{Path: "etc/motd", Type: vzdump.File, Mode: 0o644, Size: int64(len(content))}, strings.NewReader(content)),
+		tree.Finish(),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, n, name, out.Bytes()[:out.Len()-cut])
+}
+
+func write(t testing.TB, n *pcttest.Node, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(n.Dir("local/dump"), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// bare is a tar without pct.conf.
+func bare(t testing.TB, n *pcttest.Node, name string) string {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, Format: tar.FormatPAX}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return write(t, n, name, out.Bytes())
+}
+
+const golden = "vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"
+
+// newDriver returns a node with the golden on it, and the driver of it.
+func newDriver(t testing.TB) (*pcttest.Node, *pct.Driver) {
+	t.Helper()
+	n := pcttest.New(t)
+	archive(t, n, golden, goldenConfig, 0)
+	d, err := pct.New(pct.Options{
+		Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Pvesm: n.Bin("pvesm"), DpkgQuery: n.Bin("dpkg-query"),
+		Node: pcttest.NodeName, NetDir: n.Dir("net"), PVEDir: n.Dir("etc/pve"),
+		Poll: 5 * time.Millisecond, Settle: 50 * time.Millisecond, HA: 30 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, d
+}
+
+func spec() driver.Spec {
+	return driver.Spec{Archive: "local:backup/" + golden, Storage: "local-lvm", Net: driver.Net{Bridge: "vmbr0"}}
+}
+
+func TestConforms(t *testing.T) {
+	drivertest.RunHypervisor(t, func(t *testing.T) drivertest.HypervisorBed {
+		n, d := newDriver(t)
+		vmid := 8200
+		return drivertest.HypervisorBed{
+			Hypervisor: d, Archive: n.Dir("local/dump/" + golden), Storage: "local-lvm", Bridge: "vmbr0",
+			Truncated: archive(t, n, "vzdump-lxc-9100-short.tar.zst", goldenConfig, 40),
+			NoConfig:  bare(t, n, "vzdump-lxc-9100-bare.tar"),
+			VMID:      func() int { vmid++; return vmid },
+			MakeHalf:  func(_ *testing.T, vmid int) { n.MakeHalf(vmid) },
+			Sees:      func(_ *testing.T, vmid int, path string) bool { return n.Sees(vmid, path) },
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package pct
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// status is what PVE says of a guest's state.
+type status struct {
+	Status  string `json:"status"`
+	Lock    string `json:"lock"`
+	Disk    number `json:"disk"`
+	MaxDisk number `json:"maxdisk"`
+}
+
+func (s status) State() driver.State {
+	if s.Status == "running" {
+		return driver.Running
+	}
+	return driver.Stopped
+}
+
+func (d *Driver) status(ctx context.Context, vmid int) (st status, err error) {
+	err = d.get(ctx, &st, resource(vmid, "status/current"))
+	return st, err
+}
+
+func resource(vmid int, what string) string { return "/lxc/" + strconv.Itoa(vmid) + "/" + what }
+
+// view is one look at a guest.
+type view struct {
+	status
+	config *pctconf.Config // without what is pending
+	digest string
+	half   bool
+}
+
+// config reads the configuration as it is in effect.
+func (d *Driver) config(ctx context.Context, vmid int) (config *pctconf.Config, digest string, err error) {
+	var raw map[string]json.RawMessage
+	if err := d.get(ctx, &raw, resource(vmid, "config"), "--current", "1"); err != nil {
+		return nil, "", err
+	}
+	config = &pctconf.Config{}
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		value := raw[key]
+		switch key {
+		case "lxc":
+			var pairs [][2]string
+			if err := json.Unmarshal(value, &pairs); err != nil {
+				return nil, "", fmt.Errorf("lxc of guest %d: %w", vmid, err)
+			}
+			for _, p := range pairs {
+				config.LXC = append(config.LXC, pctconf.Setting{Key: p[0], Value: p[1]})
+			}
+		case "digest":
+			digest = text(value)
+		case "description":
+			// The parser of PVE ends each line of it, the last one too.
+			config.Description = strings.TrimSuffix(text(value), "\n")
+		default:
+			config.Settings = append(config.Settings, pctconf.Setting{Key: key, Value: text(value)})
+		}
+	}
+	return config, digest, nil
+}
+
+// text is a JSON value as pct.conf has it: perl may give 512 and "512".
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+// look reads a guest.
+func (d *Driver) look(ctx context.Context, vmid int) (view, error) {
+	var v view
+	var both errgroup.Group // each starts an interpreter, which is most of the time
+	both.Go(func() (err error) { v.status, err = d.status(ctx, vmid); return err })
+	both.Go(func() (err error) { v.config, v.digest, err = d.config(ctx, vmid); return err })
+	if err := both.Wait(); err != nil {
+		return view{}, err
+	}
+	v.Lock, _ = v.config.Get("lock")
+	if !unfinished(v.config) {
+		return v, nil
+	}
+	task, err := d.activeTask(ctx, vmid)
+	v.half = task == ""
+	return v, err
+}
+
+// unfinished says whether the configuration is one that a restore or a destroy
+// works on, or that one of them left. PVE writes the root file system's line
+// only after everything was extracted.
+func unfinished(config *pctconf.Config) bool {
+	lock, _ := config.Get("lock")
+	_, rootfs := config.Get("rootfs")
+	return lock == "create" || lock == "destroyed" || !rootfs
+}
+
+// whole is look, for what needs a guest that nobody else works on.
+func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
+	v, err := d.look(ctx, vmid)
+	switch {
+	case err != nil:
+		return v, err
+	case v.half:
+		return v, refuse(driver.ErrHalf, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.Lock)
+	case v.Lock != "":
+		return v, refuse(driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none", "CT is locked (%s)", v.Lock)
+	}
+	return v, nil
+}
+
+// activeTask returns the task that works on guest vmid, or "". PVE's list of
+// active tasks also has those that ended a moment ago.
+func (d *Driver) activeTask(ctx context.Context, vmid int) (string, error) {
+	var tasks []struct {
+		UPID    string `json:"upid"`
+		Status  string `json:"status"`
+		EndTime number `json:"endtime"`
+	}
+	if err := d.get(ctx, &tasks, "/tasks", "--source", "active", "--vmid", strconv.Itoa(vmid)); err != nil {
+		return "", err
+	}
+	for _, t := range tasks {
+		if t.EndTime == 0 && (t.Status == "" || t.Status == "RUNNING") {
+			return t.UPID, nil
+		}
+	}
+	return "", nil
+}
+
+// Guest implements [driver.Hypervisor].
+func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
+	v, err := d.look(ctx, vmid)
+	if err != nil {
+		return driver.Guest{}, wrap(vmid, "look", err)
+	}
+	uid, gid, err := pctconf.RootIDs(v.config)
+	if err != nil {
+		return driver.Guest{}, wrap(vmid, "look", err)
+	}
+	g := driver.Guest{
+		VMID: vmid, State: v.State(), Half: v.half, Lock: v.Lock,
+		Description: v.config.Description, Net: netOf(v.config), Root: driver.IDs{UID: uid, GID: gid},
+	}
+	g.Hostname, _ = v.config.Get("hostname")
+	g.OnBoot, _ = v.config.Bool("onboot")
+	for _, s := range slots(v.config) {
+		if s.bind {
+			g.Mounts = append(g.Mounts, s.mount)
+		}
+	}
+	return g, nil
+}
+
+// netOf reads net0; what is not fixed there is zero.
+func netOf(config *pctconf.Config) (n driver.Net) {
+	value, _ := config.Get("net0")
+	props, err := pctconf.ParseProperties(value, "")
+	if err != nil {
+		return driver.Net{}
+	}
+	n.Bridge, n.MAC = props["bridge"], strings.ToUpper(props["hwaddr"])
+	n.VLAN, err = strconv.Atoi(props["tag"])
+	if err != nil {
+		n.VLAN = 0
+	}
+	for _, v := range []string{"", "6"} {
+		if prefix, err := netip.ParsePrefix(props["ip"+v]); err == nil && !n.Address.IsValid() {
+			n.Address = prefix
+			if gw, err := netip.ParseAddr(props["gw"+v]); err == nil {
+				n.Gateway = gw
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,310 @@
+package pcttest
+
+import (
+	"crypto/sha1" //nolint:gosec // PVE's digest of a configuration
+	"encoding/hex"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// configOptions are the configuration keys that the stand-in takes.
+var configOptions = []string{"rootfs", "hostname", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection"}
+
+var commands = map[string]struct {
+	options []string
+	words   int
+	usage   string
+	run     func(*process, int) int
+}{
+	"restore":  {slices.Concat(configOptions, []string{"storage", "force", "unique", "start", "unprivileged"}), 2, "pct restore <vmid> <ostemplate> [OPTIONS]", (*process).restore},
+	"set":      {slices.Concat(configOptions, []string{"delete", "revert", "digest"}), 1, "pct set <vmid> [OPTIONS]", (*process).set},
+	"start":    {[]string{"debug"}, 1, "pct start <vmid> [OPTIONS]", (*process).start},
+	"stop":     {nil, 1, "pct stop <vmid> [OPTIONS]", (*process).stop},
+	"shutdown": {[]string{"timeout", "forceStop"}, 1, "pct shutdown <vmid> [OPTIONS]", (*process).shutdown},
+	"destroy":  {[]string{"force", "purge", "destroy-unreferenced-disks"}, 1, "pct destroy <vmid> [OPTIONS]", (*process).destroy},
+	"unlock":   {nil, 1, "pct unlock <vmid>", (*process).unlock},
+}
+
+// changes need a quorate cluster.
+var changes = []string{"restore", "set", "destroy", "unlock", "start"}
+
+func runPct(p *process) int {
+	if len(p.args) == 0 {
+		return p.die(255, "ERROR: no command specified")
+	}
+	name := p.args[0]
+	cmd, ok := commands[name]
+	if !ok {
+		return p.die(255, "ERROR: unknown command 'pct %s'", name)
+	}
+	if !p.parse(p.args[1:], cmd.options) {
+		return 255
+	}
+	if len(p.words) != cmd.words {
+		p.say("400 not enough arguments\n%s", cmd.usage)
+		return 255
+	}
+	vmid, err := strconv.Atoi(p.words[0])
+	if err != nil || vmid < 100 || vmid > 999999999 {
+		return p.badParameter(cmd.usage, "vmid", "invalid format - value does not look like a valid VM ID")
+	}
+	for key, value := range p.options {
+		if text := badOption(key, value); text != "" {
+			return p.badParameter(cmd.usage, key, text)
+		}
+	}
+	if p.state.Faults.NoQuorum && slices.Contains(changes, name) {
+		return p.die(syscall.EACCES, "cluster not ready - no quorum?")
+	}
+	return cmd.run(p, vmid)
+}
+
+// badOption checks values as the schema does.
+func badOption(key, value string) string {
+	switch {
+	case key == "hostname":
+		if _, err := pctconf.Canonical(key, value); err != nil {
+			return "invalid format - value does not look like a valid DNS name"
+		}
+	case isMountKey(key):
+		for _, part := range []string{"/./", "/../"} {
+			if strings.Contains(value, part) {
+				return "invalid format - format error\nmp: property is not in the correct format"
+			}
+		}
+		fallthrough
+	case strings.HasPrefix(key, "net"), key == "memory", key == "cores", key == "swap", key == "onboot", key == "features":
+		if _, err := pctconf.Canonical(key, value); err != nil {
+			return "invalid format - " + strings.TrimPrefix(err.Error(), key+": ")
+		}
+	}
+	return ""
+}
+
+func (p *process) set(vmid int) int {
+	config, raw, ok := readConf(p.dir, vmid)
+	if !ok {
+		return p.confMissing(vmid)
+	}
+	changes := maps.Clone(p.options)
+	digest, deletes, reverts := changes["digest"], changes["delete"], changes["revert"]
+	for _, key := range []string{"digest", "delete", "revert"} {
+		delete(changes, key)
+	}
+	if len(changes) == 0 && deletes == "" && reverts == "" {
+		return p.die(syscall.ENOTTY, "no options specified")
+	}
+	if lock, _ := config.Get("lock"); lock != "" {
+		return p.die(syscall.EAGAIN, "CT is locked (%s)", lock)
+	}
+	if digest != "" && digest != digestOf(raw) {
+		return p.die(syscall.EEXIST, "detected modified configuration - file changed by other user? Try again.")
+	}
+	if p.state.Faults.SetForgets {
+		return 0
+	}
+	run := readRun(p.dir, vmid)
+	if p.state.Faults.RaceStart == vmid {
+		run = running{Running: true}
+	}
+	var failed []string
+	for _, key := range slices.Sorted(maps.Keys(changes)) {
+		if text := p.setOne(config, &run, key, changes[key]); text != "" {
+			failed = append(failed, key+": "+text)
+		}
+	}
+	for key := range strings.FieldsFuncSeq(deletes, isListSeparator) {
+		deleteOne(config, run, key)
+	}
+	for key := range strings.FieldsFuncSeq(reverts, isListSeparator) {
+		revertOne(config, key)
+	}
+	if err := writeConf(p.dir, vmid, config); err != nil {
+		panic(err)
+	}
+	if run.Running {
+		if err := writeRun(p.dir, vmid, run); err != nil {
+			panic(err)
+		}
+	}
+	// The LXC configuration is made anew after the change was saved.
+	if bridge := p.bridgeMissing(config); bridge != "" {
+		return p.die(syscall.ENODEV, "bridge '%s' does not exist", bridge)
+	}
+	if len(failed) > 0 {
+		p.say("400 Parameter verification failed.\n%s\npct set <vmid> [OPTIONS]", strings.Join(failed, "\n"))
+		return 255
+	}
+	return 0
+}
+
+func isListSeparator(r rune) bool { return r == ',' || r == ';' || r == ' ' }
+
+// setOne changes one key; the text says why it could not be hot-plugged.
+func (p *process) setOne(config *pctconf.Config, run *running, key, value string) string {
+	switch {
+	case key == "description":
+		config.Description = value
+		return ""
+	case strings.HasPrefix(key, "net"):
+		value = p.freshMAC(value, false)
+	case isMountKey(key) && run.Running:
+		props, err := pctconf.ParseProperties(value, "volume")
+		if err != nil {
+			panic(err)
+		}
+		if old, ok := config.Get(key); ok {
+			if old != value {
+				pend(config, key, value)
+			}
+			return ""
+		}
+		if text := mountFault(props["volume"]); text != "" {
+			return "unable to hotplug " + key + ": " + text
+		}
+		if run.Mounts == nil {
+			run.Mounts = map[string]string{}
+		}
+		run.Mounts[props["mp"]] = props["volume"]
+	}
+	if err := config.Set(key, value); err != nil {
+		panic(err)
+	}
+	return ""
+}
+
+// pend makes a change wait for the next start.
+func pend(config *pctconf.Config, key, value string) {
+	revertOne(config, key)
+	if config.Pending == nil {
+		config.Pending = &pctconf.Section{}
+	}
+	config.Pending.Settings = append(config.Pending.Settings, pctconf.Setting{Key: key, Value: value})
+}
+
+func deleteOne(config *pctconf.Config, run running, key string) {
+	if _, there := config.Get(key); !run.Running || !isMountKey(key) || !there {
+		config.Delete(key)
+		return
+	}
+	revertOne(config, key)
+	list := append(pendingDeletes(config), key)
+	if config.Pending == nil {
+		config.Pending = &pctconf.Section{}
+	}
+	config.Pending.Settings = slices.DeleteFunc(config.Pending.Settings, func(s pctconf.Setting) bool { return s.Key == "delete" })
+	config.Pending.Settings = append(config.Pending.Settings, pctconf.Setting{Key: "delete", Value: strings.Join(list, ",")})
+}
+
+func pendingDeletes(config *pctconf.Config) []string {
+	if config.Pending == nil {
+		return nil
+	}
+	for _, s := range config.Pending.Settings {
+		if s.Key == "delete" {
+			return strings.FieldsFunc(s.Value, isListSeparator)
+		}
+	}
+	return nil
+}
+
+func revertOne(config *pctconf.Config, key string) {
+	if config.Pending == nil {
+		return
+	}
+	left := slices.DeleteFunc(pendingDeletes(config), func(k string) bool { return k == key })
+	config.Pending.Settings = slices.DeleteFunc(config.Pending.Settings, func(s pctconf.Setting) bool { return s.Key == key || s.Key == "delete" })
+	if len(left) > 0 {
+		config.Pending.Settings = append(config.Pending.Settings, pctconf.Setting{Key: "delete", Value: strings.Join(left, ",")})
+	}
+	if len(config.Pending.Settings) == 0 {
+		config.Pending = nil
+	}
+}
+
+// applyPending is what the next stop and start do.
+func applyPending(config *pctconf.Config) {
+	if config.Pending == nil {
+		return
+	}
+	for _, key := range pendingDeletes(config) {
+		config.Delete(key)
+	}
+	for _, s := range config.Pending.Settings {
+		if s.Key != "delete" {
+			if err := config.Set(s.Key, s.Value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	config.Pending = nil
+}
+
+func digestOf(raw []byte) string {
+	sum := sha1.Sum(raw) //nolint:gosec // PVE's digest of a configuration
+	return hex.EncodeToString(sum[:])
+}
+
+func (p *process) unlock(vmid int) int {
+	config, _, ok := readConf(p.dir, vmid)
+	if !ok {
+		return p.confMissing(vmid)
+	}
+	if _, locked := config.Get("lock"); !locked {
+		return p.die(syscall.ENOENT, "no lock found trying to remove any lock")
+	}
+	config.Delete("lock")
+	if err := writeConf(p.dir, vmid, config); err != nil {
+		panic(err)
+	}
+	return 0
+}
+
+func (p *process) destroy(vmid int) int {
+	config, _, ok := readConf(p.dir, vmid)
+	if !ok {
+		return p.confMissing(vmid)
+	}
+	on := func(key string) bool { v, _ := config.Bool(key); return v }
+	lock, _ := config.Get("lock")
+	switch {
+	case on("protection"):
+		return p.die(syscall.EPERM, "can't remove CT %d - protection mode enabled", vmid)
+	case slices.Contains(p.state.Faults.Replicated, vmid):
+		return p.die(syscall.ENOENT, "There is a replication job '%d-0' for guest '%d' - Please remove that first.", vmid, vmid)
+	case slices.Contains(p.state.Faults.HA, vmid):
+		return p.die(syscall.ECONNRESET, "unable to remove CT %d - used in HA resources and purge parameter not set.", vmid)
+	case readRun(p.dir, vmid).Running:
+		return p.die(syscall.EBUSY, "unable to destroy CT %d - container is running", vmid)
+	case lock != "" && lock != "destroyed":
+		return p.fail("CT is locked (%s)", lock)
+	}
+	p.freeVolumes(vmid)
+	if err := os.Remove(confPath(p.dir, vmid)); err != nil {
+		panic(err)
+	}
+	// The firewall file and the run file go with the guest.
+	if err := os.Remove(filepath.Join(p.dir, "run", strconv.Itoa(vmid)+".json")); err != nil && !os.IsNotExist(err) {
+		panic(err)
+	}
+	return 0
+}
+
+func (p *process) freeVolumes(vmid int) {
+	prefix := "vm-" + strconv.Itoa(vmid) + "-"
+	err := withState(p.dir, func(s *state) {
+		for _, st := range s.Storages {
+			st.Volumes = slices.DeleteFunc(st.Volumes, func(v string) bool { return strings.HasPrefix(v, prefix) })
+		}
+	})
+	if err != nil {
+		panic(err)
+	}
+}

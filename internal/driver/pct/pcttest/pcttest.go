@@ -1,0 +1,285 @@
+// Package pcttest is a stand-in for the programs of a Proxmox VE node: pct,
+// pvesh, pvesm and dpkg-query. A test binary that calls [Main] first is each
+// of them when it is started by that name. What they say, how they exit and
+// where they mislead is what PVE's own code was seen to do; they know only
+// what the adapter uses, and refuse the rest. The node's state is a folder, so
+// that it outlives the processes. Only tests import it.
+package pcttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// NodeName is the name of every node.
+const NodeName = "pve"
+
+// programs are the names that [Main] answers to.
+var programs = map[string]func(*process) int{"pct": runPct, "pvesh": runPvesh, "pvesm": runPvesm, "dpkg-query": runDpkgQuery}
+
+// Main runs the program that this process was started as, and then ends the
+// process; it returns where that is none of them.
+func Main() {
+	if run, ok := programs[filepath.Base(os.Args[0])]; ok {
+		os.Exit(run(newProcess())) //nolint:forbidigo // the test binary is the program now
+	}
+}
+
+// Storage is a storage of the node.
+type Storage struct {
+	Type     string // "dir", "lvm", "lvmthin"
+	Content  string // "rootdir,images"
+	Path     string // of a dir storage
+	Disabled bool
+	Inactive bool
+	Avail    int64
+	Volumes  []string // of guests, such as "vm-8200-disk-0"
+}
+
+// Faults are traps of the real programs that a test sets.
+type Faults struct {
+	NoQuorum     bool
+	StartFails   bool   // startup for container 'N' failed
+	StartDies    bool   // start exits 0 and the guest is not running
+	Stubborn     bool   // a shutdown needs force
+	HA           []int  // guests that HA manages: start and stop return at once
+	HAPolls      int    // looks at the status until HA has done it
+	Replicated   []int  // guests with a replication job
+	PauseRestore bool   // the restore waits for SIGTERM half-way
+	KeepHalf     bool   // and an interrupted worker leaves what it made
+	LoseRestore  bool   // restore exits 0 and there is no guest
+	DiskFull     bool   // tar finds no space
+	RaceStart    int    // this guest starts between two calls: it runs once a set comes
+	SetForgets   bool   // set exits 0 and changes nothing
+	Touch        string // file that a restore makes when it pauses
+}
+
+// Task is an active task of the node.
+type Task struct {
+	UPID   string `json:"upid"`
+	Type   string `json:"type"`
+	ID     string `json:"id"`
+	Status string `json:"status"` // RUNNING, or how it ended a moment ago
+}
+
+// state is state.json.
+type state struct {
+	Storages map[string]*Storage
+	Packages map[string]string
+	Faults   Faults
+	Tasks    []Task
+	MACs     int
+	Calls    []string
+}
+
+// Node is the node of a test.
+type Node struct {
+	t   testing.TB
+	dir string
+}
+
+// New makes a node with the bridge vmbr0, the storages local (backups) and
+// local-lvm (guests), and the packages of a current PVE 9.
+func New(t testing.TB) *Node {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{t: t, dir: dir}
+	for _, sub := range []string{"bin", "lxc", "run", "etc/pve/local", "net/vmbr0", "local/dump"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range programs {
+		if err := os.Symlink(exe, n.Bin(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.change(func(s *state) {
+		s.Storages = map[string]*Storage{
+			"local":     {Type: "dir", Content: "backup,iso,vztmpl", Path: filepath.Join(dir, "local"), Avail: 1 << 40},
+			"local-lvm": {Type: "lvmthin", Content: "rootdir,images", Avail: 1 << 40},
+		}
+		s.Packages = map[string]string{"pve-container": "6.1.10", "lxc-pve": "6.0.5-3"}
+	})
+	return n
+}
+
+// Bin is the path of a program.
+func (n *Node) Bin(name string) string { return filepath.Join(n.dir, "bin", name) }
+
+// Dir is a folder of the node: "net" stands for /sys/class/net, "etc/pve" and
+// "local/dump" for what their names say.
+func (n *Node) Dir(name string) string { return filepath.Join(n.dir, name) }
+
+// SetFaults replaces the node's traps.
+func (n *Node) SetFaults(f Faults) { n.change(func(s *state) { s.Faults = f }) }
+
+// SetStorage makes or replaces a storage.
+func (n *Node) SetStorage(name string, st Storage) {
+	n.change(func(s *state) { s.Storages[name] = &st })
+}
+
+// SetPackage sets a version; "" removes the package.
+func (n *Node) SetPackage(name, version string) {
+	n.change(func(s *state) {
+		s.Packages[name] = version
+		if version == "" {
+			delete(s.Packages, name)
+		}
+	})
+}
+
+// SetTasks replaces the active tasks.
+func (n *Node) SetTasks(tasks ...Task) { n.change(func(s *state) { s.Tasks = tasks }) }
+
+// Calls returns the command lines of pct so far, without those of pvesh.
+func (n *Node) Calls() (calls []string) {
+	n.change(func(s *state) { calls = s.Calls })
+	return calls
+}
+
+// SetConfig writes guest vmid's configuration as it is.
+func (n *Node) SetConfig(vmid int, text string) {
+	n.t.Helper()
+	if err := os.WriteFile(confPath(n.dir, vmid), []byte(text), 0o640); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// Config reads guest vmid's configuration.
+func (n *Node) Config(vmid int) string {
+	n.t.Helper()
+	data, err := os.ReadFile(confPath(n.dir, vmid))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// MakeHalf leaves what a killed restore leaves.
+func (n *Node) MakeHalf(vmid int) { n.SetConfig(vmid, "lock: create\nunprivileged: 1\n") }
+
+// Sees tells whether the running guest has a file at path: what a mount shows.
+func (n *Node) Sees(vmid int, path string) bool {
+	n.t.Helper()
+	r := readRun(n.dir, vmid)
+	for target, source := range r.Mounts {
+		if rel, err := filepath.Rel(target, path); err == nil && filepath.IsLocal(rel) {
+			_, err := os.Stat(filepath.Join(source, rel))
+			return err == nil
+		}
+	}
+	return false
+}
+
+func (n *Node) change(f func(*state)) {
+	n.t.Helper()
+	if err := withState(n.dir, f); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// withState reads the node's state, lets f change it and writes it back,
+// alone among all processes. A process may be killed here at any time.
+func withState(dir string, f func(*state)) (err error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "state.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "state.json")
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var s state
+	if old != nil {
+		if err := json.Unmarshal(old, &s); err != nil {
+			return err
+		}
+	}
+	f(&s)
+	data, err := json.Marshal(s)
+	if err != nil || bytes.Equal(data, old) {
+		return err
+	}
+	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+func confPath(dir string, vmid int) string {
+	return filepath.Join(dir, "lxc", strconv.Itoa(vmid)+".conf")
+}
+
+// running is what the kernel has of a guest: run/N.json.
+type running struct {
+	Running bool
+	Mounts  map[string]string // target to source, as they were mounted
+	HA      string            // what HA was asked for: start or stop
+	Polls   int               // looks at the status until HA has done it
+}
+
+func readRun(dir string, vmid int) (r running) {
+	data, err := os.ReadFile(filepath.Join(dir, "run", strconv.Itoa(vmid)+".json"))
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err != nil {
+		return running{}
+	}
+	return r
+}
+
+func writeRun(dir string, vmid int, r running) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "run", strconv.Itoa(vmid)+".json")
+	tmp := path + "." + strconv.Itoa(os.Getpid())
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// readConf returns a guest's configuration and whether there is one.
+func readConf(dir string, vmid int) (config *pctconf.Config, raw []byte, ok bool) {
+	raw, err := os.ReadFile(confPath(dir, vmid))
+	if err != nil {
+		return nil, nil, false
+	}
+	config, _ = pctconf.Parse(raw)
+	return config, raw, true
+}
+
+// writeConf replaces it at once, so that no reader sees half of it.
+func writeConf(dir string, vmid int, config *pctconf.Config) error {
+	tmp := confPath(dir, vmid) + ".tmp." + strconv.Itoa(os.Getpid())
+	if err := os.WriteFile(tmp, config.Format(), 0o640); err != nil {
+		return err
+	}
+	return os.Rename(tmp, confPath(dir, vmid))
+}

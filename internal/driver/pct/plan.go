@@ -1,0 +1,214 @@
+package pct
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// plan is a restore as pct shall do it.
+type plan struct {
+	config  *pctconf.Config // the archive's
+	storage string
+	size    string            // of the root file system, in GiB
+	bytes   int64             // the same
+	bridge  string            // of net0; "" when the guest gets none
+	options map[string]string // of pct restore, without hyphens
+}
+
+// architectures are PVE's names for Go's.
+var architectures = map[string]string{"amd64": "amd64", "arm64": "arm64", "386": "i386", "arm": "armhf", "riscv64": "riscv64"}
+
+// newPlan makes one of an archive's configuration and a spec, or says all that
+// is wrong with them.
+func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
+	config, findings := pctconf.Parse(conf)
+	p := &plan{config: config, options: map[string]string{}}
+	var errs []error
+	archive := func(format string, args ...any) {
+		errs = append(errs, refuse(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", s.Archive, fmt.Sprintf(format, args...)))
+	}
+	for _, f := range findings {
+		// PVE warns at most, and carries the wrong text into the new guest.
+		if f.Severity == pctconf.Error {
+			archive("pct.conf: %s", f)
+		}
+	}
+	if on, _ := config.Bool("unprivileged"); !on {
+		archive("pct.conf: no \"unprivileged: 1\"; PVE would make a privileged guest")
+	}
+	if value, _ := config.Get("features"); !nesting(value) {
+		archive("pct.conf: features %q without nesting=1, which Docker needs", value)
+	}
+	if arch, ok := config.Get("arch"); ok && arch != architectures[runtime.GOARCH] {
+		archive("it is for %s, this node is %s", arch, architectures[runtime.GOARCH])
+	}
+	if vmid < vzdump.MinVMID || vmid > vzdump.MaxVMID {
+		errs = append(errs, refuse(driver.ErrRefused, "", "VMID %d: wanted %d to %d", vmid, vzdump.MinVMID, vzdump.MaxVMID))
+	}
+	errs = append(errs, p.disk(s), p.setNet(s.Net), p.set(s))
+	return p, errors.Join(errs...)
+}
+
+func nesting(features string) bool {
+	props, err := pctconf.ParseProperties(features, "")
+	if err != nil {
+		return false
+	}
+	on, _ := pctconf.ParseBool(props["nesting"])
+	return on
+}
+
+// disk decides storage and size. Both are always named to pct: without them it
+// takes the storage "local", which usually takes no guests.
+func (p *plan) disk(s driver.Spec) error {
+	value, _ := p.config.Get("rootfs")
+	props, err := pctconf.ParseProperties(value, "volume")
+	if err != nil {
+		props = pctconf.Properties{}
+	}
+	p.storage, _, _ = strings.Cut(props["volume"], ":")
+	if s.Storage != "" {
+		p.storage = s.Storage
+	}
+	p.bytes = int64(s.RootfsGiB) << 30
+	if s.RootfsGiB == 0 {
+		if p.bytes, err = pctconf.ParseSize(props["size"]); err != nil {
+			return refuse(driver.ErrRefused, "name the size of the root file system", "the archive does not say it: %s", err)
+		}
+	}
+	switch {
+	case p.storage == "" || strings.ContainsAny(p.storage, ":,/ \n"):
+		return refuse(driver.ErrRefused, "pvesm status lists the storages", "%q is no name of a storage", p.storage)
+	case p.bytes <= 0:
+		return refuse(driver.ErrRefused, "", "a root file system of %d GiB", s.RootfsGiB)
+	}
+	p.size = strconv.FormatFloat(float64(p.bytes)/(1<<30), 'f', -1, 64)
+	p.options["rootfs"] = p.storage + ":" + p.size
+	return nil
+}
+
+// setNet decides how the guest gets its fresh MAC: pct draws one for a net0
+// that is given without, and for all interfaces when it is told to be unique;
+// told both, it loses the net0 that was given.
+func (p *plan) setNet(n driver.Net) error {
+	value, has := p.config.Get("net0")
+	props, err := pctconf.ParseProperties(value, "")
+	if err != nil {
+		props = pctconf.Properties{}
+	}
+	if n.Bridge == "" {
+		p.bridge = props["bridge"]
+		p.options["unique"] = "1"
+		if n.Address.IsValid() || n.Gateway.IsValid() || n.VLAN != 0 {
+			return refuse(driver.ErrRefused, "name the bridge too", "an address, a gateway or a VLAN without a bridge")
+		}
+		return nil
+	}
+	for i := 1; i <= 31; i++ {
+		if _, more := p.config.Get("net" + strconv.Itoa(i)); more {
+			return refuse(driver.ErrArchive, "bake it with net0 alone", "it has net%d, whose MAC the new guest would share", i)
+		}
+	}
+	p.bridge = n.Bridge
+	if !has {
+		props = pctconf.Properties{}
+	}
+	for _, key := range []string{"hwaddr", "tag", "ip", "gw", "ip6", "gw6"} {
+		delete(props, key)
+	}
+	props["name"], props["bridge"], props["type"] = "eth0", n.Bridge, "veth"
+	if n.VLAN != 0 {
+		props["tag"] = strconv.Itoa(n.VLAN)
+	}
+	six := ""
+	if n.Address.IsValid() && n.Address.Addr().Is6() {
+		six = "6"
+	}
+	switch {
+	case n.Address.IsValid():
+		props["ip"+six] = n.Address.String()
+		if n.Gateway.IsValid() {
+			props["gw"+six] = n.Gateway.String()
+		}
+	default:
+		props["ip"] = "dhcp"
+	}
+	parts := make([]string, 0, len(props))
+	for _, key := range slices.Sorted(maps.Keys(props)) {
+		parts = append(parts, key+"="+props[key])
+	}
+	return p.option("net0", strings.Join(parts, ","))
+}
+
+// set decides the rest.
+func (p *plan) set(s driver.Spec) error {
+	var errs []error
+	for key, value := range map[string]string{
+		"hostname": s.Hostname, "cores": positive(s.Cores), "memory": positive(s.MemoryMiB), "swap": number0(s.SwapMiB), "onboot": bit(s.OnBoot),
+	} {
+		if value != "" {
+			errs = append(errs, p.option(key, value))
+		}
+	}
+	const maxDescription = 8192 // PVE's own limit
+	switch {
+	case len(s.Description) > maxDescription:
+		errs = append(errs, refuse(driver.ErrRefused, "", "a description of %d bytes, at most %d are taken", len(s.Description), maxDescription))
+	case s.Description != "":
+		p.options["description"] = s.Description
+	}
+	return errors.Join(errs...)
+}
+
+// option checks a value as PVE will.
+func (p *plan) option(key, value string) error {
+	canonical, err := pctconf.Canonical(key, value)
+	if err != nil {
+		return refuse(driver.ErrRefused, "", "%s", err)
+	}
+	p.options[key] = canonical
+	return nil
+}
+
+// args is the command line. Key and value are one word: a description may
+// begin with a hyphen.
+func (p *plan) args(vmid int, archive string) []string {
+	args := []string{"restore", strconv.Itoa(vmid), archive}
+	for _, key := range slices.Sorted(maps.Keys(p.options)) {
+		args = append(args, "--"+key+"="+p.options[key])
+	}
+	return args
+}
+
+func positive(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func number0(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+func bit(on *bool) string {
+	switch {
+	case on == nil:
+		return ""
+	case *on:
+		return "1"
+	}
+	return "0"
+}

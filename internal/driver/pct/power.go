@@ -1,0 +1,133 @@
+package pct
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+// Start implements [driver.Hypervisor]. Before PVE is asked, the sources of
+// the guest's mounts are looked at: PVE would say no more than that a hook failed.
+func (d *Driver) Start(ctx context.Context, vmid int) error {
+	return wrap(vmid, "start", d.start(ctx, vmid))
+}
+
+func (d *Driver) start(ctx context.Context, vmid int) error {
+	v, err := d.whole(ctx, vmid)
+	switch {
+	case err != nil:
+		return err
+	case v.State() == driver.Running:
+		return refuse(driver.ErrRunning, "", "its state is %s", v.Status)
+	}
+	for _, s := range slots(v.config) {
+		if !s.bind {
+			continue
+		}
+		if err := checkSource(s.mount.Source); err != nil {
+			return refuse(driver.ErrStart, "make the folder, or take the mount away", "%s cannot be mounted: %s", s.key, err)
+		}
+	}
+	out, startErr := d.pct(ctx, "start", strconv.Itoa(vmid))
+	return d.became(ctx, vmid, driver.Running, out, startErr, driver.ErrStart)
+}
+
+// became waits until a guest's state is what a command was to make of it, and
+// is nil exactly then, whatever the command said. HA's manager acts only after
+// the command has ended with 0.
+func (d *Driver) became(ctx context.Context, vmid int, want driver.State, out string, cmdErr, class error) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	limit := d.o.Settle
+	switch {
+	case strings.Contains(out, "Requesting HA "):
+		limit = d.o.HA
+	case cmdErr != nil:
+		limit = 0 // one look
+	}
+	var st status
+	ok, err := d.poll(ctx, limit, func() (ready bool, err error) {
+		st, err = d.status(ctx, vmid)
+		return st.State() == want, err
+	})
+	switch {
+	case err != nil:
+		return err
+	case ok && isClass(cmdErr, driver.ErrRunning, driver.ErrNotRunning):
+		return cmdErr // somebody else was faster
+	case ok:
+		return nil
+	case cmdErr != nil && isClass(cmdErr, class, driver.ErrBusy, driver.ErrNotReady, driver.ErrNoBridge, driver.ErrProtected, driver.ErrNotFound):
+		return cmdErr
+	case cmdErr != nil:
+		return withClass(class, "", errors.Join(class, cmdErr))
+	}
+	return refuse(class, "see the task's log on the node", "PVE reported success, and after %s it is %s", limit, st.Status)
+}
+
+// errStop is the class of a guest that does not end.
+var errStop = errors.New("the guest does not stop")
+
+// Shutdown implements [driver.Hypervisor]. PVE itself stops the guest hard
+// when grace is over.
+func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) error {
+	return wrap(vmid, "shutdown", d.shutdown(ctx, vmid, grace))
+}
+
+func (d *Driver) shutdown(ctx context.Context, vmid int, grace time.Duration) error {
+	v, err := d.whole(ctx, vmid)
+	switch {
+	case err != nil:
+		return err
+	case v.State() != driver.Running:
+		return refuse(driver.ErrNotRunning, "", "its state is %s", v.Status)
+	}
+	id := strconv.Itoa(vmid)
+	args := []string{"stop", id}
+	if grace > 0 {
+		seconds := int64((grace + time.Second - 1) / time.Second)
+		args = []string{"shutdown", id, "--timeout", strconv.FormatInt(seconds, 10), "--forceStop", "1"}
+	}
+	out, err := d.call(ctx, changeTimeout+grace, d.o.Pct, args...)
+	return d.became(ctx, vmid, driver.Stopped, string(out), err, errStop)
+}
+
+// Destroy implements [driver.Hypervisor]. What HA, a replication job or the
+// guest's own protection hold is left alone.
+func (d *Driver) Destroy(ctx context.Context, vmid int) error {
+	return wrap(vmid, "destroy", d.destroy(ctx, vmid))
+}
+
+func (d *Driver) destroy(ctx context.Context, vmid int) error {
+	v, err := d.whole(ctx, vmid)
+	switch {
+	case err != nil:
+		return err
+	case v.State() == driver.Running:
+		return refuse(driver.ErrRunning, "shut it down first", "its state is %s", v.Status)
+	}
+	_, err = d.pct(ctx, "destroy", strconv.Itoa(vmid))
+	return d.gone(ctx, vmid, err)
+}
+
+// gone reads back that nothing is left of a guest.
+func (d *Driver) gone(ctx context.Context, vmid int, cmdErr error) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	_, _, err := d.config(ctx, vmid)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return nil
+	case cmdErr != nil:
+		return cmdErr
+	case err != nil:
+		return err
+	}
+	return refuse(driver.ErrBusy, "see the task's log on the node", "PVE reported success, and its configuration is still there")
+}

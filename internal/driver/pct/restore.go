@@ -1,0 +1,159 @@
+package pct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+// cleanTimeout is how long a restore that failed may take to be undone, also
+// when the caller's context is done already.
+const cleanTimeout = 2 * time.Minute
+
+// Restore implements [driver.Hypervisor]. It never forces, never starts and
+// never mounts: forced, PVE loses the old guest when the restore fails; asked
+// to start, it hides that the start failed; and a mount would be written to.
+// PVE does not tell how far it is: p hears of beginning and end.
+func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) error {
+	return wrap(vmid, "restore", d.restore(ctx, vmid, s, p))
+}
+
+func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress driver.Progress) error {
+	switch v, err := d.look(ctx, vmid); {
+	case errors.Is(err, driver.ErrNotFound):
+	case err != nil:
+		return err
+	case v.half:
+		return refuse(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
+	default:
+		return refuse(driver.ErrExists, "take another VMID; pvesh get /cluster/nextid knows a free one", "it is %s", v.Status)
+	}
+	conf, size, err := d.archive(ctx, s.Archive)
+	if err != nil {
+		return err
+	}
+	plan, err := newPlan(vmid, s, conf)
+	if err := errors.Join(err, d.checkBridge(plan.bridge), d.checkLeftovers(ctx, vmid, plan.storage)); err != nil {
+		return err
+	}
+	if progress != nil {
+		progress(0, size)
+	}
+	_, restoreErr := d.call(ctx, restoreTimeout, d.o.Pct, plan.args(vmid, s.Archive)...)
+	if restoreErr == nil {
+		restoreErr = d.restored(ctx, vmid, plan)
+		if errors.Is(restoreErr, driver.ErrNotFound) {
+			restoreErr = errors.New("pct reported success, and there is no guest")
+		}
+	}
+	if restoreErr != nil {
+		return d.undo(ctx, vmid, restoreErr)
+	}
+	if progress != nil {
+		progress(size, size)
+	}
+	return nil
+}
+
+// restored reads back what became of the guest.
+func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
+	config, _, err := d.config(ctx, vmid)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if on, _ := config.Bool("unprivileged"); !on {
+		errs = append(errs, errors.New("it is privileged"))
+	}
+	if unfinished(config) {
+		errs = append(errs, errors.New("it is not finished"))
+	}
+	for _, key := range []string{"hostname", "cores", "memory", "swap", "onboot"} {
+		if want, given := p.options[key]; given {
+			if got, _ := config.Get(key); got != want {
+				errs = append(errs, fmt.Errorf("%s is %q, wanted %q", key, got, want))
+			}
+		}
+	}
+	got, old := netOf(config), netOf(p.config)
+	if p.bridge != "" && (got.Bridge != p.bridge || got.MAC == "" || got.MAC == old.MAC) {
+		errs = append(errs, fmt.Errorf("net0 has bridge %q and MAC %q, wanted bridge %q and a fresh MAC", got.Bridge, got.MAC, p.bridge))
+	}
+	if want, given := p.options["description"]; given && config.Description != strings.TrimSuffix(want, "\n") {
+		errs = append(errs, fmt.Errorf("the description is %q, wanted %q", config.Description, want))
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("pct reported success, and the guest is not what was asked for: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// undo leaves nothing of a restore that failed. PVE cleans up itself, but not
+// when its worker was killed, nor when it believes that all went well.
+func (d *Driver) undo(ctx context.Context, vmid int, why error) error {
+	if isClass(why, driver.ErrExists, driver.ErrBusy) {
+		return why // somebody else was faster; the guest is theirs
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	var busy string
+	_, err := d.poll(clean, cleanTimeout, func() (idle bool, err error) {
+		busy, err = d.activeTask(clean, vmid) // the worker lives on for a while when pct was ended
+		return busy == "", err
+	})
+	if err == nil {
+		err = d.discardAny(clean, vmid)
+	}
+	if err != nil {
+		err = fmt.Errorf("remove what is left of guest %d: %w", vmid, err)
+	}
+	return errors.Join(why, err)
+}
+
+// Discard implements [driver.Hypervisor]. It also removes what a killed
+// destroy left.
+func (d *Driver) Discard(ctx context.Context, vmid int) error {
+	return wrap(vmid, "discard", d.discard(ctx, vmid))
+}
+
+func (d *Driver) discard(ctx context.Context, vmid int) error {
+	v, err := d.look(ctx, vmid)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case v.half:
+		return d.discardAny(ctx, vmid)
+	case unfinished(v.config):
+		return refuse(driver.ErrBusy, "wait for that task", "a task still works on it")
+	}
+	return refuse(driver.ErrExists, "", "it is whole, not left by an interrupted restore")
+}
+
+// discardAny removes guest vmid, locked or not. Volumes that the killed worker
+// made stand in no configuration yet; Restore began only when there were none
+// of this VMID, so all there are now are its own.
+func (d *Driver) discardAny(ctx context.Context, vmid int) error {
+	config, _, err := d.config(ctx, vmid)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	id := strconv.Itoa(vmid)
+	if lock, locked := config.Get("lock"); locked {
+		if _, err := d.pct(ctx, "unlock", id); err != nil && !strings.Contains(err.Error(), "no lock found") {
+			return fmt.Errorf("take the lock %s away: %w", lock, err)
+		}
+	}
+	_, err = d.pct(ctx, "destroy", id, "--destroy-unreferenced-disks", "1")
+	return d.gone(ctx, vmid, err)
+}
+

@@ -82,12 +82,20 @@ func write(t testing.TB, n *pcttest.Node, name string, data []byte) string {
 // bare is a tar without pct.conf.
 func bare(t testing.TB, n *pcttest.Node, name string) string {
 	t.Helper()
+	return bareAt(t, filepath.Join(n.Dir("local/dump"), name))
+}
+
+func bareAt(t testing.TB, path string) string {
+	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	if err := errors.Join(w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, Format: tar.FormatPAX}), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return write(t, n, name, out.Bytes())
+	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 const golden = "vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"

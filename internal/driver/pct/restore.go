@@ -156,4 +156,3 @@ func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 	_, err = d.pct(ctx, "destroy", id, "--destroy-unreferenced-disks", "1")
 	return d.gone(ctx, vmid, err)
 }
-

@@ -1,0 +1,67 @@
+//go:build pve
+
+package pct_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/drivertest"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+)
+
+// TestConformsOnPVE runs the suite on a real node, which it changes: it makes
+// and destroys guests from FELHOM_PVE_VMID on. On the node, as root:
+//
+//	FELHOM_PVE_ARCHIVE=/var/lib/vz/dump/vzdump-lxc-….tar.zst FELHOM_PVE_STORAGE=local-lvm \
+//	FELHOM_PVE_BRIDGE=vmbr0 FELHOM_PVE_VMID=98200 pct.test -test.run OnPVE
+//
+// where pct.test is made by "go test -c -tags pve ./internal/driver/pct".
+func TestConformsOnPVE(t *testing.T) {
+	env := func(name string) string {
+		value := os.Getenv("FELHOM_PVE_" + name)
+		if value == "" {
+			t.Fatalf("FELHOM_PVE_%s is not set", name)
+		}
+		return value
+	}
+	golden, first := env("ARCHIVE"), env("VMID")
+	vmid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last atomic.Int64
+	last.Store(int64(vmid))
+	d, err := pct.New(pct.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drivertest.RunHypervisor(t, func(t *testing.T) drivertest.HypervisorBed {
+		dir, err := os.MkdirTemp("/var/tmp", "felhom-pve-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		data, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short := filepath.Join(dir, "vzdump-lxc-9100-short.tar.zst")
+		if err := os.WriteFile(short, data[:len(data)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return drivertest.HypervisorBed{
+			Hypervisor: d, Archive: golden, Truncated: short, NoConfig: bareAt(t, filepath.Join(dir, "vzdump-lxc-9100-bare.tar")),
+			Storage: env("STORAGE"), Bridge: env("BRIDGE"), Root: driver.IDs{UID: 100000, GID: 100000},
+			VMID: func() int { return int(last.Add(1)) },
+		}
+	})
+}

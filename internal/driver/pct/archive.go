@@ -36,7 +36,7 @@ func (d *Driver) path(ctx context.Context, archive string) (string, error) {
 	out, err := d.call(ctx, readTimeout, d.o.Pvesm, "path", archive)
 	switch {
 	case err != nil && isClass(err, driver.ErrNoStorage):
-		return "", withClass(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", fmt.Errorf("%w: %w", driver.ErrArchive, err))
+		return "", refuse(driver.ErrArchive, "pvesm status lists the storages", "%s: this node has no storage %s", archive, storage)
 	case err != nil:
 		return "", err
 	}

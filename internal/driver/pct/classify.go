@@ -53,7 +53,7 @@ func classify(command, stdout, stderr string) error {
 	words := lastWords(stdout, stderr)
 	for _, text := range []string{stderr, stdout} {
 		for _, r := range rules {
-			if r.is == driver.ErrArchive && stdoutSaysFull(stdout) {
+			if errors.Is(r.is, driver.ErrArchive) && stdoutSaysFull(stdout) {
 				continue // tar failed because of the disk, not of the archive
 			}
 			if r.text.MatchString(text) {

@@ -103,9 +103,9 @@ func refuse(class error, hint, format string, args ...any) error {
 func withClass(class error, hint string, err error) error {
 	code := exit.Failed
 	switch {
-	case errors.Is(class, driver.ErrArchive), errors.Is(class, driver.ErrRefused):
+	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists):
 		code = exit.Refused
-	case errors.Is(class, driver.ErrBusy), errors.Is(class, driver.ErrNotReady):
+	case isClass(class, driver.ErrBusy, driver.ErrNotReady):
 		code = exit.NotReady
 	}
 	return exit.WithHint(code, err, hint)

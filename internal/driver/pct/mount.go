@@ -97,13 +97,13 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	switch {
 	case there && !old.bind:
 		return refuse(driver.ErrRefused, "choose another target", "%s is the volume %s", old.key, old.mount.Source)
-	case there && old.mount == m && waiting[old.key]:
+	case there && covers(old.mount, m) && waiting[old.key]:
 		// An earlier Detach of a running guest: take it back.
 		if _, err := d.pct(ctx, "set", strconv.Itoa(vmid), "--revert", old.key); err != nil {
 			return err
 		}
 		return d.attached(ctx, vmid, old.key, m)
-	case there && old.mount == m:
+	case there && covers(old.mount, m):
 		return nil
 	case there && v.State() == driver.Running:
 		// PVE would save it, exit 0, and change nothing until the next start.
@@ -133,6 +133,12 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	return nil
 }
 
+// covers says whether a mount is what is wanted. One that the operator called
+// shared by hand, so that the guest can migrate, is.
+func covers(found, wanted driver.Mount) bool {
+	return found.Source == wanted.Source && found.Target == wanted.Target && found.ReadOnly == wanted.ReadOnly && (found.Shared || !wanted.Shared)
+}
+
 // attached reads back whether m is at key. What waits there for the next start
 // is taken back.
 func (d *Driver) attached(ctx context.Context, vmid int, key string, m driver.Mount) error {
@@ -151,7 +157,7 @@ func (d *Driver) attached(ctx context.Context, vmid int, key string, m driver.Mo
 		return refuse(driver.ErrPending, "shut the guest down first", "PVE keeps %s for the next start", key)
 	}
 	for _, s := range slots(config) {
-		if s.key == key && s.mount == m {
+		if s.key == key && covers(s.mount, m) {
 			return nil
 		}
 	}

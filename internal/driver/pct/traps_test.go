@@ -178,6 +178,15 @@ func TestAttachTraps(t *testing.T) {
 			t.Errorf("attach again: %v\n%s", err, n.Config(vmid))
 		}
 	})
+	t.Run("shared by the operator", func(t *testing.T) {
+		n, d := newDriver(t)
+		mount := m(t)
+		n.SetConfig(vmid, guestConfig+"mp0: "+mount.Source+",mp=/etc/felhom-bootstrap,ro=1,shared=1\n")
+		mount.Shared = false
+		if err := errors.Join(d.Start(t.Context(), vmid), d.Attach(t.Context(), vmid, mount)); err != nil || !strings.Contains(n.Config(vmid), "shared=1") {
+			t.Errorf("%v\n%s", err, n.Config(vmid))
+		}
+	})
 	t.Run("locked", func(t *testing.T) {
 		n, d := newDriver(t)
 		n.SetConfig(vmid, guestConfig+"lock: snapshot\n")

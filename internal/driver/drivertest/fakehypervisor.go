@@ -1,0 +1,406 @@
+package drivertest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// ErrKilled is what a method returns that [FakeHypervisor.Kill] ended, when
+// the function given there comes back.
+var ErrKilled = errors.New("the process was killed")
+
+// FakeArchive is an archive that a [FakeHypervisor] knows.
+type FakeArchive struct {
+	Config    []byte // pct.conf; nil: it has none
+	Truncated bool   // Restore fails on it
+}
+
+// FakeHypervisor is a [driver.Hypervisor] in memory that passes the suite.
+// Archives exist in it alone; sources of mounts are real folders.
+type FakeHypervisor struct {
+	// OnStart is told of each guest that started, after Start's work and
+	// before its return: the place to act as the guest would.
+	OnStart func(driver.Guest)
+
+	mu       sync.Mutex
+	archives map[string]FakeArchive
+	bridges  []string
+	guests   map[int]*driver.Guest
+	fail     map[string]error
+	kill     map[string]func()
+	calls    []string
+	macs     int
+}
+
+// NewFakeHypervisor returns one without guests and archives, with these bridges.
+func NewFakeHypervisor(bridges ...string) *FakeHypervisor {
+	return &FakeHypervisor{
+		bridges: bridges, archives: map[string]FakeArchive{}, guests: map[int]*driver.Guest{},
+		fail: map[string]error{}, kill: map[string]func(){},
+	}
+}
+
+// AddArchive makes path an archive.
+func (f *FakeHypervisor) AddArchive(path string, a FakeArchive) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.archives[path] = a
+}
+
+// Fail makes every later call of a method ("Restore") return err before it
+// changes anything; nil heals.
+func (f *FakeHypervisor) Fail(method string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail[method] = err
+}
+
+// Kill makes the next call of a method leave what a process leaves that is
+// killed in the middle of it, and then call at, which need not return: it may
+// block for ever, so that no deferred function of the caller runs either.
+// A Restore leaves a half guest, a Destroy too; the others have done their work.
+func (f *FakeHypervisor) Kill(method string, at func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kill[method] = at
+}
+
+// MakeHalf leaves what an interrupted Restore leaves.
+func (f *FakeHypervisor) MakeHalf(vmid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guests[vmid] = &driver.Guest{VMID: vmid, State: driver.Stopped, Half: true, Lock: "create"}
+}
+
+// Put makes a guest as it is given, in place of an older one.
+func (f *FakeHypervisor) Put(g driver.Guest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guests[g.VMID] = &g
+}
+
+// Calls returns the calls so far, each as "Method VMID"; Guest, Storage and
+// ArchiveConfig, which only look, are not among them.
+func (f *FakeHypervisor) Calls() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// VMIDs returns the guests that there are, half ones too, sorted.
+func (f *FakeHypervisor) VMIDs() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []int
+	for vmid := range f.guests {
+		list = append(list, vmid)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// looks are the methods that change nothing.
+var looks = []string{"Guest", "Storage", "ArchiveConfig"}
+
+// begin locks f, and says why the call fails before it does anything.
+func (f *FakeHypervisor) begin(ctx context.Context, method string, vmid int) error {
+	f.mu.Lock()
+	if !slices.Contains(looks, method) {
+		f.calls = append(f.calls, fmt.Sprintf("%s %d", method, vmid))
+	}
+	return errors.Join(context.Cause(ctx), f.fail[method])
+}
+
+// end unlocks f, with the error of guest vmid or, where it was told so, the
+// end of the process.
+func (f *FakeHypervisor) end(method string, vmid int, err *error) {
+	at := f.kill[method]
+	delete(f.kill, method)
+	f.mu.Unlock()
+	if at != nil {
+		at()
+		*err = ErrKilled
+	}
+	if *err != nil {
+		*err = fmt.Errorf("guest %d: %w", vmid, *err)
+	}
+}
+
+// whole returns a guest that is there and not half; f is locked.
+func (f *FakeHypervisor) whole(vmid int) (*driver.Guest, error) {
+	switch g := f.guests[vmid]; {
+	case g == nil:
+		return nil, driver.ErrNotFound
+	case g.Half:
+		return g, driver.ErrHalf
+	default:
+		return g, nil
+	}
+}
+
+// Storage implements [driver.Hypervisor]; each file system is a tenth full.
+func (f *FakeHypervisor) Storage(ctx context.Context, vmid int) (usage []driver.Usage, err error) {
+	err = f.begin(ctx, "Storage", vmid)
+	defer f.end("Storage", vmid, &err)
+	if err != nil {
+		return nil, err
+	}
+	g := f.guests[vmid]
+	if g == nil {
+		return nil, driver.ErrNotFound
+	}
+	usage = []driver.Usage{{Path: "/", Size: 10 << 30, Used: 1 << 30, Available: 9 << 30}}
+	for _, m := range g.Mounts {
+		usage = append(usage, driver.Usage{Path: m.Target, Size: 10 << 30, Used: 1 << 30, Available: 9 << 30})
+	}
+	slices.SortFunc(usage, func(a, b driver.Usage) int { return strings.Compare(a.Path, b.Path) })
+	return usage, nil
+}
+
+// Guest implements [driver.Hypervisor].
+func (f *FakeHypervisor) Guest(ctx context.Context, vmid int) (guest driver.Guest, err error) {
+	err = f.begin(ctx, "Guest", vmid)
+	defer f.end("Guest", vmid, &err)
+	if err != nil {
+		return driver.Guest{}, err
+	}
+	g := f.guests[vmid]
+	if g == nil {
+		return driver.Guest{}, driver.ErrNotFound
+	}
+	guest = *g
+	guest.Mounts = slices.Clone(g.Mounts)
+	return guest, nil
+}
+
+// ArchiveConfig implements [driver.Hypervisor].
+func (f *FakeHypervisor) ArchiveConfig(ctx context.Context, archive string) (conf []byte, err error) {
+	err = f.begin(ctx, "ArchiveConfig", 0)
+	defer f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return f.config(archive)
+}
+
+func (f *FakeHypervisor) config(archive string) ([]byte, error) {
+	a, ok := f.archives[archive]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s: no such file: %w", archive, driver.ErrArchive)
+	case a.Config == nil:
+		return nil, fmt.Errorf("%s: no pct.conf: %w", archive, driver.ErrArchive)
+	}
+	return slices.Clone(a.Config), nil
+}
+
+// Check implements [driver.Hypervisor].
+func (f *FakeHypervisor) Check(ctx context.Context, vmid int, s driver.Spec) (err error) {
+	err = f.begin(ctx, "Check", vmid)
+	defer f.end("Check", vmid, &err)
+	if err != nil {
+		return err
+	}
+	_, err = f.plan(vmid, s)
+	return err
+}
+
+// plan returns the guest that a Restore makes, or all that is wrong with s.
+func (f *FakeHypervisor) plan(vmid int, s driver.Spec) (*driver.Guest, error) {
+	conf, archiveErr := f.config(s.Archive)
+	config, _ := pctconf.Parse(conf)
+	var bridgeErr, nameErr error
+	if s.Net.Bridge != "" && !slices.Contains(f.bridges, s.Net.Bridge) {
+		bridgeErr = fmt.Errorf("%s: %w", s.Net.Bridge, driver.ErrNoBridge)
+	}
+	if s.Hostname != "" {
+		if _, err := pctconf.Canonical("hostname", s.Hostname); err != nil {
+			nameErr = fmt.Errorf("%w: %w", driver.ErrRefused, err)
+		}
+	}
+	if err := errors.Join(archiveErr, bridgeErr, nameErr); err != nil {
+		return nil, err
+	}
+	hostname, _ := config.Get("hostname")
+	onBoot, _ := config.Bool("onboot")
+	f.macs++
+	g := &driver.Guest{
+		VMID: vmid, State: driver.Stopped, Root: driver.IDs{UID: 100000, GID: 100000}, Net: s.Net,
+		Hostname: cmp.Or(s.Hostname, hostname), Description: cmp.Or(s.Description, config.Description), OnBoot: onBoot,
+	}
+	if s.OnBoot != nil {
+		g.OnBoot = *s.OnBoot
+	}
+	g.Net.MAC = fmt.Sprintf("BC:24:11:%02X:%02X:%02X", f.macs>>16&0xff, f.macs>>8&0xff, f.macs&0xff)
+	return g, nil
+}
+
+// Restore implements [driver.Hypervisor]. It tells its progress three times.
+func (f *FakeHypervisor) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) (err error) {
+	err = f.begin(ctx, "Restore", vmid)
+	defer f.end("Restore", vmid, &err)
+	switch {
+	case err != nil:
+		return err
+	case f.guests[vmid] != nil:
+		return driver.ErrExists
+	}
+	g, err := f.plan(vmid, s)
+	if err != nil {
+		return err
+	}
+	const total = 1 << 20
+	for done := range int64(3) {
+		if p != nil {
+			p(done*total/2, total)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+	}
+	if f.archives[s.Archive].Truncated {
+		return fmt.Errorf("%s: unexpected end: %w", s.Archive, driver.ErrArchive)
+	}
+	if f.kill["Restore"] != nil {
+		g = &driver.Guest{VMID: vmid, State: driver.Stopped, Half: true, Lock: "create"}
+	}
+	f.guests[vmid] = g
+	return nil
+}
+
+// Discard implements [driver.Hypervisor].
+func (f *FakeHypervisor) Discard(ctx context.Context, vmid int) (err error) {
+	err = f.begin(ctx, "Discard", vmid)
+	defer f.end("Discard", vmid, &err)
+	if err != nil {
+		return err
+	}
+	if g := f.guests[vmid]; g != nil && !g.Half {
+		return driver.ErrExists
+	}
+	delete(f.guests, vmid)
+	return nil
+}
+
+// Attach implements [driver.Hypervisor].
+func (f *FakeHypervisor) Attach(ctx context.Context, vmid int, m driver.Mount) (err error) {
+	err = f.begin(ctx, "Attach", vmid)
+	defer f.end("Attach", vmid, &err)
+	if err != nil {
+		return err
+	}
+	g, err := f.whole(vmid)
+	if err != nil {
+		return err
+	}
+	if err := checkMount(m); err != nil {
+		return fmt.Errorf("%w: %w", driver.ErrRefused, err)
+	}
+	at := slices.IndexFunc(g.Mounts, func(o driver.Mount) bool { return o.Target == m.Target })
+	switch {
+	case at < 0:
+		g.Mounts = append(g.Mounts, m)
+	case g.Mounts[at] == m:
+	case g.State == driver.Running:
+		return driver.ErrPending
+	default:
+		g.Mounts[at] = m
+	}
+	return nil
+}
+
+// Detach implements [driver.Hypervisor]; it always works at once.
+func (f *FakeHypervisor) Detach(ctx context.Context, vmid int, target string) (err error) {
+	err = f.begin(ctx, "Detach", vmid)
+	defer f.end("Detach", vmid, &err)
+	if err != nil {
+		return err
+	}
+	g, err := f.whole(vmid)
+	if err != nil {
+		return err
+	}
+	g.Mounts = slices.DeleteFunc(g.Mounts, func(m driver.Mount) bool { return m.Target == target })
+	return nil
+}
+
+// Start implements [driver.Hypervisor].
+func (f *FakeHypervisor) Start(ctx context.Context, vmid int) error {
+	g, err := f.start(ctx, vmid)
+	if err == nil && f.OnStart != nil {
+		f.OnStart(g)
+	}
+	return err
+}
+
+func (f *FakeHypervisor) start(ctx context.Context, vmid int) (started driver.Guest, err error) {
+	err = f.begin(ctx, "Start", vmid)
+	defer f.end("Start", vmid, &err)
+	if err != nil {
+		return driver.Guest{}, err
+	}
+	g, err := f.whole(vmid)
+	switch {
+	case err != nil:
+		return driver.Guest{}, err
+	case g.State == driver.Running:
+		return driver.Guest{}, driver.ErrRunning
+	}
+	for _, m := range g.Mounts {
+		if err := checkMount(m); err != nil {
+			return driver.Guest{}, fmt.Errorf("%w: %w", driver.ErrStart, err)
+		}
+	}
+	g.State = driver.Running
+	started = *g
+	started.Mounts = slices.Clone(g.Mounts)
+	return started, nil
+}
+
+// Shutdown implements [driver.Hypervisor].
+func (f *FakeHypervisor) Shutdown(ctx context.Context, vmid int, _ time.Duration) (err error) {
+	err = f.begin(ctx, "Shutdown", vmid)
+	defer f.end("Shutdown", vmid, &err)
+	if err != nil {
+		return err
+	}
+	g, err := f.whole(vmid)
+	switch {
+	case err != nil:
+		return err
+	case g.State != driver.Running:
+		return driver.ErrNotRunning
+	}
+	g.State = driver.Stopped
+	return nil
+}
+
+// Destroy implements [driver.Hypervisor].
+func (f *FakeHypervisor) Destroy(ctx context.Context, vmid int) (err error) {
+	err = f.begin(ctx, "Destroy", vmid)
+	defer f.end("Destroy", vmid, &err)
+	if err != nil {
+		return err
+	}
+	g, err := f.whole(vmid)
+	switch {
+	case err != nil:
+		return err
+	case g.State == driver.Running:
+		return driver.ErrRunning
+	case f.kill["Destroy"] != nil:
+		g.Half, g.Lock = true, "destroyed"
+	default:
+		delete(f.guests, vmid)
+	}
+	return nil
+}

@@ -4,7 +4,6 @@ package lxc_test
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,7 +22,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
-	"github.com/felhom/felhom-golden/internal/vzdump"
+	"github.com/felhom/felhom-golden/internal/e2e/tiny"
 )
 
 // TestMain runs the tests where root may map the ids that guests get, whatever
@@ -64,56 +63,10 @@ func newBed(t *testing.T) bed {
 	}
 	b := bed{path: filepath.Join(dir, "guests"), archive: filepath.Join(dir, "vzdump-lxc-9100-2026_01_01-00_00_00.tar.zst"), bridge: testbed.FromEnv(t).Bridge}
 	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path)})
-	init := filepath.Join(dir, "init")
-	cmd := exec.Command("go", "build", "-o", init, "./lxctest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	program, err := os.ReadFile(init)
-	if err != nil {
+	if err := tiny.Write(t.Context(), b.archive, tiny.Config()); err != nil {
 		t.Fatal(err)
 	}
-	b.write(t, b.archive, program, conf)
 	return b
-}
-
-const conf = `arch: amd64
-features: keyctl=1,nesting=1
-hostname: small
-memory: 64
-net0: name=eth0,bridge=vmbr0,ip=dhcp,type=veth
-ostype: debian
-rootfs: local-lvm:vm-9100-disk-0,size=1G
-unprivileged: 1
-`
-
-// write makes an archive of a guest whose whole system is one program.
-func (b bed) write(t *testing.T, path string, program []byte, conf string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	epoch := time.Unix(1767225600, 0)
-	frame, err := vzdump.NewFrame(f, vzdump.Fast, epoch, vzdump.NewMembers())
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = frame.AddConfig([]byte(conf))
-	add := func(e vzdump.Entry, content []byte) {
-		e.ModTime, e.Size = epoch, int64(len(content))
-		err = errors.Join(err, frame.Add(&e, bytes.NewReader(content)))
-	}
-	for _, dir := range []string{".", "dev", "etc", "etc/network", "proc", "run", "sbin", "sys", "tmp"} {
-		add(vzdump.Entry{Path: dir, Type: vzdump.Dir, Mode: 0o755}, nil)
-		if dir == "sbin" {
-			add(vzdump.Entry{Path: "sbin/init", Type: vzdump.File, Mode: 0o755}, program)
-		}
-	}
-	if err := errors.Join(err, frame.Finish(), f.Close()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // writeWithoutConfig makes the plain tar that some other program might.

@@ -1,4 +1,4 @@
-// Command lxctest is the whole of a guest that tests restore: an init that waits
+// Command init is the whole of a guest that tests restore: an init that waits
 // to be told to end, as systemd is told. It does nothing else.
 package main
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -189,7 +190,7 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if wait > 0 {
+	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start }) {
 		if err := checkServing(ctx, cfg); err != nil {
 			return err
 		}
@@ -260,7 +261,7 @@ func openProvision(ctx context.Context, cfg config.Config, stderr io.Writer) (p 
 // report to, and the wait would be in vain.
 func checkServing(ctx context.Context, cfg config.Config) error {
 	if err := askHealth(ctx, cfg.HealthSocket); err != nil {
-		return exit.WithHint(exit.NotReady, fmt.Errorf("felhom-agentd does not serve here: %w", err),
+		return exit.WithHint(exit.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
 			"systemctl start felhom-agentd; or do not wait for the guest: --wait 0s")
 	}
 	return nil

@@ -118,13 +118,17 @@ func existing(path string) (string, error) {
 	}
 }
 
-// checkPath wants every folder above the guests to let the guests' mapped root
-// through: liblxc says no more than "Permission denied".
 func (d *Driver) checkPath() error {
 	dir, err := existing(d.o.Path)
 	if err != nil {
 		return err
 	}
+	return reachable(dir)
+}
+
+// reachable wants dir and every folder above it to let a guest's mapped root
+// through: liblxc says no more than "Permission denied".
+func reachable(dir string) error {
 	var all []error
 	for ; dir != "/"; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

@@ -70,7 +70,15 @@ func checkMount(m driver.Mount) error {
 	if err != nil {
 		return exit.With(exit.Refused, fmt.Errorf("%w: %w", driver.ErrRefused, err))
 	}
-	return f.Close()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	// A mount into a running guest is made by this host's root; at the next
+	// start the guest's root has to find the folder.
+	if err := reachable(filepath.Dir(m.Source)); err != nil {
+		return fmt.Errorf("%w: %w", driver.ErrRefused, err)
+	}
+	return nil
 }
 
 // Detach implements [driver.Hypervisor].

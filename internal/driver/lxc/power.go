@@ -52,16 +52,16 @@ func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
 		return err
 	})
 	if err != nil {
-		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.logTail(vmid)),
-			"more is in "+filepath.Join(d.dir(vmid), logFile)+" and "+filepath.Join(d.dir(vmid), consoleFile))
+		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)),
+			"to look closer, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
 	}
 	pid, err := d.initPID(ctx, vmid)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	if pid == 0 {
-		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.logTail(vmid)),
-			"what it said is in "+filepath.Join(d.dir(vmid), consoleFile))
+		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.complaints(vmid)),
+			"to see what it says, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
 	}
 	return nil
 }
@@ -93,8 +93,8 @@ func (d *Driver) checkMounts(conf *pctconf.Config) error {
 		if err != nil {
 			return exit.WithHint(exit.Refused, fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err), "make that folder again, or detach the mount")
 		}
-		if err := f.Close(); err != nil {
-			return err
+		if err := errors.Join(f.Close(), reachable(filepath.Dir(m.Source))); err != nil {
+			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err)
 		}
 	}
 	return nil
@@ -111,16 +111,25 @@ func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
 	return d.writeLXC(root, vmid, conf)
 }
 
-// logTail is the end of what liblxc wrote, for an error.
-func (d *Driver) logTail(vmid int) string {
+// complaints are the errors that liblxc wrote into its log, the first of which
+// tells why: what comes after is what followed from it. They are quoted because
+// the log goes with a guest that is undone.
+func (d *Driver) complaints(vmid int) string {
 	data, err := os.ReadFile(filepath.Join(d.dir(vmid), logFile))
-	text := strings.TrimSpace(string(data))
-	if err != nil || text == "" {
+	if err != nil {
 		return ""
 	}
-	lines := strings.Split(text, "\n")
-	return "\n" + strings.Join(lines[max(0, len(lines)-5):], "\n")
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		// lxc-start 8200 20261126073938.105 ERROR    start - ../src/lxc/start.c:…
+		if _, text, ok := strings.Cut(line, " ERROR "); ok && len(lines) < maxComplaints {
+			lines = append(lines, "\nliblxc: "+strings.TrimSpace(text))
+		}
+	}
+	return strings.Join(lines, "")
 }
+
+const maxComplaints = 8
 
 // Shutdown implements [driver.Hypervisor].
 func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) error {

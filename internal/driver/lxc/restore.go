@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -245,5 +246,17 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	if err := os.RemoveAll(d.halfDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
+	d.sweepCgroups(vmid)
 	return nil
+}
+
+// sweepCgroups removes the empty cgroups that liblxc leaves behind now and
+// then: its monitor cannot remove the one it is in. One that is in use, by a
+// container of that name elsewhere, the kernel keeps.
+func (d *Driver) sweepCgroups(vmid int) {
+	for _, top := range []string{"fs/cgroup", "fs/cgroup/unified"} {
+		for _, kind := range []string{"lxc.monitor.", "lxc.payload."} {
+			_ = os.Remove(filepath.Join(d.o.SysDir, top, kind+strconv.Itoa(vmid)))
+		}
+	}
 }

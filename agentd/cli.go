@@ -31,7 +31,7 @@ Exit codes:
    130  interrupted
 
 Example:
-   felhom-agentd --config /etc/felhom/agentd.yaml guest add 8200`
+   felhom-agentd provision --vmid 8200 --hostname web`
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
@@ -63,13 +63,14 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				},
 			},
 			{
-				Name: "guest", Usage: "add and list guests", HideHelpCommand: true, OnUsageError: usageError, Action: groupAction,
+				Name: "guest", Usage: "add, remove and list guests", HideHelpCommand: true, OnUsageError: usageError, Action: groupAction,
 				Subcommands: []*cli.Command{
 					{
 						Name: "add", Usage: "make a guest known and write its config mount; of a known one, replace the token", ArgsUsage: "VMID",
 						HideHelpCommand: true, OnUsageError: usageError, Flags: []cli.Flag{jsonFlag()},
 						Action: func(c *cli.Context) error { return guestAddCommand(c, stdout) },
 					},
+					guestRemoveCommand(stdout, stderr),
 					{
 						Name: "list", Usage: "show what the guests reported", HideHelpCommand: true, OnUsageError: usageError,
 						Flags: []cli.Flag{jsonFlag()},
@@ -86,6 +87,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					},
 				},
 			},
+			provisionCommand(stdout, stderr),
 			{
 				Name: "pin", Usage: "print the pins of this host's certificates", HideHelpCommand: true, OnUsageError: usageError,
 				Flags: []cli.Flag{jsonFlag()},

@@ -17,10 +17,11 @@ import (
 	"unicode"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
-	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -43,11 +44,6 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 	if err != nil {
 		return err
 	}
-	// Everything that can be wrong is found before the first byte is written.
-	boot, err := bootstrapOf(cfg, h, vmid)
-	if err != nil {
-		return err
-	}
 	// Minting and writing the mount are one step: of two at once, the token in
 	// the mount could be the one that the other has already dropped.
 	unlock, err := lock.Wait(ctx, filepath.Join(cfg.StateDir, "guest-add.lock"))
@@ -60,12 +56,25 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	minted, err := store.Mint(ctx, vmid, cfg.IDMapBase, cfg.Limits.TokenOverlap)
+	record, err := store.Get(vmid)
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return err
+	}
+	// Everything that can be wrong is found before the first byte is written.
+	boot, err := bootstrapOf(cfg.WithImage(record.ControllerImage), h, vmid)
 	if err != nil {
 		return err
 	}
-	mounts := configmount.New(cfg.MountsDir)
-	if err := writeMount(mounts, boot, minted, vmid, cfg.IDMapBase); err != nil {
+	root, err := mappedRoot(ctx, cfg, vmid)
+	if err != nil {
+		return err
+	}
+	minted, err := store.Mint(ctx, vmid, root.UID, cfg.Limits.TokenOverlap)
+	if err != nil {
+		return err
+	}
+	mounts := mountsOf(cfg)
+	if err := provision.WriteMount(mounts, boot, minted, vmid, root); err != nil {
 		// The undo must happen also when ctx is what made the write fail.
 		return errors.Join(err, store.Replace(context.WithoutCancel(ctx), vmid, minted.Before))
 	}
@@ -79,15 +88,22 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 	return printAdded(stdout, out)
 }
 
-func writeMount(mounts configmount.Dir, boot contract.Bootstrap, minted guests.Minted, vmid, gid int) (err error) {
-	if boot.LocalAPIToken, err = contract.ParseSecret(minted.Token.Reveal()); err != nil {
-		return err
+// mappedRoot asks the hypervisor for the ids of the guest's root, where one is
+// configured and knows the guest; otherwise they are id_map_base.
+func mappedRoot(ctx context.Context, cfg config.Config, vmid int) (driver.IDs, error) {
+	ids := driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase}
+	if cfg.Hypervisor == "" {
+		return ids, nil
 	}
-	data, err := boot.Encode()
+	h, err := hypervisorOf(cfg)
 	if err != nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("bootstrap.json of guest %d: %w", vmid, err), "the values come from the configuration; docs/agentd.md describes every key")
+		return ids, err
 	}
-	return mounts.Put(vmid, gid, configmount.BootstrapFile, data)
+	g, err := h.Guest(ctx, vmid)
+	if errors.Is(err, driver.ErrNotFound) {
+		return ids, nil
+	}
+	return g.Root, err
 }
 
 func printAdded(stdout io.Writer, a added) error {
@@ -164,10 +180,11 @@ func readTokenFile(file string) (_ contract.Secret, err error) {
 }
 
 type listed struct {
-	Guest     int              `json:"guest"`
-	Added     time.Time        `json:"added"`
-	TokenSeen *time.Time       `json:"token_first_used,omitempty"`
-	Progress  *guests.Progress `json:"progress,omitempty"`
+	Guest      int              `json:"guest"`
+	Unfinished bool             `json:"unfinished,omitempty"` // its provisioning or removal was interrupted
+	Added      time.Time        `json:"added"`
+	TokenSeen  *time.Time       `json:"token_first_used,omitempty"`
+	Progress   *guests.Progress `json:"progress,omitempty"`
 }
 
 // guestList prints what the store knows, or which files of it cannot be read.
@@ -181,9 +198,13 @@ func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout io.W
 	if err != nil {
 		return err
 	}
+	unfinished, err := provision.Unfinished(cfg.StateDir)
+	if err != nil {
+		return err
+	}
 	out := make([]listed, 0, len(records))
 	for _, r := range records {
-		l := listed{Guest: r.VMID, Added: r.Added, TokenSeen: r.Current.FirstUsed}
+		l := listed{Guest: r.VMID, Unfinished: unfinished[r.VMID], Added: r.Added, TokenSeen: r.Current.FirstUsed}
 		switch p, err := store.Progress(r.VMID); {
 		case err == nil:
 			l.Progress = &p
@@ -211,7 +232,10 @@ func printTable(stdout io.Writer, rows []listed, now time.Time) error {
 	fmt.Fprintln(table, "VMID\tTOKEN\tSTEP\tSTATE\tRESULT\tAGE\tSEQUENCE\tMESSAGE")
 	for _, r := range rows {
 		seen := "unused"
-		if r.TokenSeen != nil {
+		switch {
+		case r.Unfinished:
+			seen = "unfinished"
+		case r.TokenSeen != nil:
 			seen = "used"
 		}
 		step, state, result, age, sequence, message := "-", "-", "-", "-", "-", "-"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/felhom/felhom-golden/golden/internal/unpack"
+	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 

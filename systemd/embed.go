@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path etc-felhom-bootstrap.mount.unit
+//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path felhom-controller-bootstrap-template.path etc-felhom-bootstrap.mount.unit
 var guest embed.FS
 
 //go:embed felhom-agentd.service

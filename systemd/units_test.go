@@ -140,11 +140,19 @@ func TestTriggers(t *testing.T) {
 	if got := values(path, "Path", "PathExists"); len(got) != 0 {
 		t.Errorf("PathExists=%v starts a failing service over and over", got)
 	}
-	if !slices.Contains(values(path, "Unit", "BindsTo"), mountName) {
-		t.Error("the watch must end with its mount")
-	}
-	if !slices.Contains(values(service, "Unit", "After"), pathName) {
-		t.Error("the watch must stand before the file is read")
+	for name, file := range map[string]string{
+		pathName: "/etc/felhom-bootstrap/bootstrap.json", "felhom-controller-bootstrap-template.path": "/etc/felhom-bootstrap/controller.yaml.tmpl",
+	} {
+		watch := read(t, Guest(), name)
+		if got := values(watch, "Path", "PathChanged"); !slices.Equal(got, []string{file}) {
+			t.Errorf("%s watches %v, want %s alone: with two files in a unit, changes are lost", name, got, file)
+		}
+		if !slices.Contains(values(watch, "Unit", "BindsTo"), mountName) || !slices.Contains(values(mount, "Unit", "Upholds"), name) {
+			t.Errorf("%s must come and end with its mount", name)
+		}
+		if !slices.Contains(values(service, "Unit", "After"), name) {
+			t.Errorf("%s must stand before the file is read", name)
+		}
 	}
 }
 
@@ -180,7 +188,7 @@ func TestGuestIsAFileSystem(t *testing.T) {
 		}
 		return nil
 	})
-	if want := []string{MountUnit, "felhom-controller-bootstrap.path", bootstrap}; err != nil || !slices.Equal(names, want) {
+	if want := []string{MountUnit, "felhom-controller-bootstrap-template.path", "felhom-controller-bootstrap.path", bootstrap}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("units %q, %v, want %q", names, err, want)
 	}
 	if _, err := Guest().Open(mountFile); err == nil {

@@ -198,7 +198,7 @@ func TestOddities(t *testing.T) {
 			seen |= c.want
 		})
 	}
-	// GNU tar makes the sparse ones: golden/internal/unpack.
+	// GNU tar makes the sparse ones: internal/unpack.
 	for _, o := range vzdump.Oddities() {
 		if !seen.Has(o) && o != vzdump.Sparse {
 			t.Errorf("no case for %s", o)

@@ -34,7 +34,25 @@ type Config struct {
 	RegistryMirror  string // "" where absent
 	IDMapBase       int    // host id of an unprivileged guest's root
 	StorageFolder   string // storage.folder, "" where absent
+	MountOwner      string // MountOwnerHost or MountOwnerGuest
+	Hypervisor      string // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
+	LXCPath         string // lxc.path
+	Provision       Defaults
 	Limits          Limits
+}
+
+// The values of hypervisor and mount_owner.
+const (
+	HypervisorPCT   = "pct"
+	HypervisorLXC   = "lxc"
+	MountOwnerHost  = "host"
+	MountOwnerGuest = "guest"
+)
+
+// Defaults are what provision takes where a guest says nothing itself.
+type Defaults struct {
+	Guest
+	Wait time.Duration // for the guest's bootstrap; 0: do not wait
 }
 
 // Registry is the credential that is put into the guests' mounts. The token
@@ -43,6 +61,15 @@ type Registry struct {
 	Host      string
 	Username  string
 	TokenFile string
+}
+
+// WithImage returns c for a guest that runs another image than the
+// configuration's, whose digests do not hold for it; "" is the configuration's.
+func (c Config) WithImage(image string) Config {
+	if image != "" && image != c.ControllerImage {
+		c.ControllerImage, c.ManifestDigest, c.ConfigDigest = image, "", ""
+	}
+	return c
 }
 
 // Limits bound what guests can cost the host.
@@ -61,6 +88,9 @@ func defaults() Config {
 		MountsDir:    "/var/lib/felhom/mounts",
 		HealthSocket: "/run/felhom-agentd/health.sock",
 		IDMapBase:    100000,
+		MountOwner:   MountOwnerHost,
+		LXCPath:      "/var/lib/felhom/guests",
+		Provision:    Defaults{Wait: 5 * time.Minute},
 		Limits: Limits{
 			ConnectionsPerSource: 16,
 			ConnectionsTotal:     512,

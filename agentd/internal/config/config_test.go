@@ -20,7 +20,7 @@ hub_url: https://hub.example
 controller_image: gitea.dooplex.hu/admin/felhom-controller:v0.34.0
 `
 
-var compareAddrPort = cmpopts.EquateComparable(netip.AddrPort{})
+var compareAddrPort = cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{}, netip.Addr{})
 
 func wantMinimal() config.Config {
 	return config.Config{
@@ -28,7 +28,9 @@ func wantMinimal() config.Config {
 		ControllerImage: "gitea.dooplex.hu/admin/felhom-controller:v0.34.0",
 		Bridge:          "vmbr0", StateDir: "/var/lib/felhom-agentd", StoreDir: "/var/lib/felhom-agentd/guests",
 		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000,
-		Limits: config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 512, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
+		MountOwner: "host", LXCPath: "/var/lib/felhom/guests",
+		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
+		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 512, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
 	}
 }
 
@@ -64,6 +66,12 @@ func TestDocumentedExample(t *testing.T) {
 	want.StorageFolder = "/var/lib/felhom/guests"
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)
+	want.Hypervisor = "pct"
+	swap, onBoot := 512, true
+	want.Provision.Guest = config.Guest{
+		Golden: "local:backup/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst", Storage: "local-lvm", Rootfs: 16, Bridge: "vmbr0", VLAN: 20,
+		Gateway: netip.MustParseAddr("192.0.2.1"), Cores: 2, Memory: 2048, Swap: &swap, OnBoot: &onBoot,
+	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
@@ -118,6 +126,16 @@ func TestParseFindings(t *testing.T) {
 5:29: error: limits.connections_total: want a whole number from 1 to 65536, found "many"
 5:59: error: limits.connections_per_source: want a whole number from 1 to 4096, found "0"
 5:77: error: limits.token_overlap: want a duration like 10m, from 0s to 168h0m0s, found "8d"`,
+		},
+		{
+			"provisioning", minimal + "hypervisor: kvm\nmount_owner: me\nprovision: {vmid: 8200, golden: x.tar, ip: dhcp, wait: 1d, start: 1}\n",
+			`4:13: error: hypervisor: want pct or lxc, found "kvm"
+5:14: error: mount_owner: want host or guest, found "me"
+6:13: error: provision.vmid: unknown key
+6:33: error: provision.golden: want a clean absolute path or a volume like local:backup/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst, found "x.tar"
+6:40: error: provision.ip: unknown key
+6:56: error: provision.wait: want a duration like 10m, from 0s to 24h0m0s, found "1d"
+6:67: error: provision.start: want true or false, found "1"`,
 		},
 		{"storage without kind", minimal + "storage: {}\n", `4:10: error: storage.folder: is missing`},
 		{"too large", minimal + strings.Repeat("#", config.MaxBytes), `1:1: error: the file has 65653 bytes, want at most 65536`},

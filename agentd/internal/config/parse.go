@@ -24,12 +24,15 @@ import (
 // come all at once as an [*Error].
 func Parse(file string, data []byte) (Config, error) {
 	p := parser{cfg: defaults()}
-	p.document(data)
-	if len(p.findings) > 0 {
-		slices.SortStableFunc(p.findings, func(a, b Finding) int {
-			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-		})
-		return Config{}, &Error{File: file, Findings: p.findings}
+	p.document(data, p.top())
+	if err := p.result(file); err != nil {
+		return Config{}, err
+	}
+	if p.cfg.Hypervisor == HypervisorLXC && p.cfg.StorageFolder == "" {
+		p.cfg.StorageFolder = p.cfg.LXCPath
+	}
+	if p.cfg.Provision.Bridge == "" {
+		p.cfg.Provision.Bridge = p.cfg.Bridge
 	}
 	if p.cfg.StoreDir == "" {
 		p.cfg.StoreDir = filepath.Join(p.cfg.StateDir, "guests")
@@ -48,7 +51,18 @@ type field struct {
 	take     func(p *parser, key string, n *yaml.Node)
 }
 
-func (p *parser) document(data []byte) {
+// result is all that was found, by position.
+func (p *parser) result(file string) error {
+	if len(p.findings) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(p.findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return &Error{File: file, Findings: p.findings}
+}
+
+func (p *parser) document(data []byte, fields map[string]field) {
 	if len(data) > MaxBytes {
 		p.at(1, 1, "", "the file has %d bytes, want at most %d", len(data), MaxBytes)
 		return
@@ -62,7 +76,7 @@ func (p *parser) document(data []byte) {
 		p.syntax(err)
 		return
 	}
-	p.mapping("", doc.Content[0], p.top())
+	p.mapping("", doc.Content[0], fields)
 	var more yaml.Node
 	switch err := decoder.Decode(&more); {
 	case errors.Is(err, io.EOF):
@@ -100,6 +114,20 @@ func (p *parser) top() map[string]field {
 		}},
 		"storage": {take: func(p *parser, key string, n *yaml.Node) {
 			p.mapping(key, n, map[string]field{"folder": {required: true, take: text(&c.StorageFolder, checkPath)}})
+		}},
+		"mount_owner": {take: word(&c.MountOwner, MountOwnerHost, MountOwnerGuest)},
+		"hypervisor":  {take: word(&c.Hypervisor, HypervisorPCT, HypervisorLXC)},
+		"lxc": {take: func(p *parser, key string, n *yaml.Node) {
+			p.mapping(key, n, map[string]field{"path": {required: true, take: text(&c.LXCPath, checkPath)}})
+		}},
+		"provision": {take: func(p *parser, key string, n *yaml.Node) {
+			fields := guestFields(&c.Provision.Guest)
+			// What is one guest's own has no default.
+			for _, own := range []string{"vmid", "hostname", "ip", "image"} {
+				delete(fields, own)
+			}
+			fields["wait"] = field{take: duration(&c.Provision.Wait, 0, 24*time.Hour)}
+			p.mapping(key, n, fields)
 		}},
 		"limits": {take: func(p *parser, key string, n *yaml.Node) {
 			l := &c.Limits

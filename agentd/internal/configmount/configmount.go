@@ -1,11 +1,13 @@
 // Package configmount owns the folder that a guest sees read-only at
 // /etc/felhom-bootstrap: who owns it and how a file in it is replaced. It never
 // reads anything back from there, because a guest's root can remount the bind
-// read-write, and never removes what others put there (controller.yaml.tmpl).
+// read-write, and never removes what others put there (controller.yaml.tmpl)
+// while the guest is known.
 //
 // Folder root:<mapped root> 0750, file root:<mapped root> 0640: the guest's
 // root reads through its group, and after a read-write remount still can not
-// write, create, unlink or chmod.
+// write, create, unlink or chmod. [OwnerGuest] gives the file to the guest's
+// root instead; the folder stays the host's.
 package configmount
 
 import (
@@ -17,47 +19,91 @@ import (
 	"strconv"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/driver"
 )
 
 // BootstrapFile is the name of the contract's file in the mount.
 const BootstrapFile = "bootstrap.json"
 
+// Target is where a guest sees its folder.
+const Target = "/etc/felhom-bootstrap"
+
 const (
 	parentMode = 0o711 // the guest's mapped root walks through, nobody lists
 	folderMode = 0o750
-	fileMode   = 0o640
+)
+
+// Owner says whose the files in a mount are.
+type Owner int
+
+// The owners.
+const (
+	// OwnerHost: root:<mapped root> 0640. The guest's root cannot change the
+	// file, whatever it does to its mount.
+	OwnerHost Owner = iota
+	// OwnerGuest: <mapped root> 0600, for programs in the guest that want root
+	// as owner. A guest's root that remounts the folder read-write can change
+	// and fill the file.
+	OwnerGuest
 )
 
 // Dir is the host folder below which each guest has its mount.
 type Dir struct {
-	path string
-	uid  int // owner of what is written
+	path  string
+	owner Owner
 }
 
 // New returns the mounts below path. path need not exist yet.
-func New(path string) Dir { return Dir{path: path, uid: 0} }
+func New(path string, owner Owner) Dir { return Dir{path: path, owner: owner} }
 
 // Path returns the host folder of guest vmid: the source of its bind mount.
 func (d Dir) Path(vmid int) string { return filepath.Join(d.path, strconv.Itoa(vmid)) }
 
 // Put replaces file name in the mount of guest vmid, making the folder first
 // where there is none and setting its owner and mode where they are different.
-// gid is the host id of the guest's root group. The guest sees the old file or
-// the new one, and no symbolic link is followed.
-func (d Dir) Put(vmid, gid int, name string, data []byte) (err error) {
+// root is the guest's root, in this host's ids. The guest sees the old file or the new
+// one, and no symbolic link is followed.
+func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error) {
 	if filepath.Base(name) != name || name == "." || name == ".." {
 		return fmt.Errorf("config mount of guest %d: %q is not the name of a file", vmid, name)
 	}
-	folder, err := d.open(vmid, gid)
+	folder, err := d.open(vmid, root.GID)
 	if err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
 	defer func() { err = errors.Join(err, folder.Close()) }()
-	attr := atomicfile.Attr{Mode: fileMode, Chown: true, UID: d.uid, GID: gid}
+	attr := atomicfile.Attr{Mode: 0o640, Chown: true, UID: 0, GID: root.GID}
+	if d.owner == OwnerGuest {
+		attr = atomicfile.Attr{Mode: 0o600, Chown: true, UID: root.UID, GID: root.GID}
+	}
 	if err := atomicfile.Write(folder, name, data, attr); err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
 	return nil
+}
+
+// Remove removes the mount of guest vmid with all that is in it. A folder that
+// is not there is nothing to do; a guest that still has it mounted goes on
+// seeing an empty one.
+func (d Dir) Remove(vmid int) (err error) {
+	parent, err := os.OpenRoot(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
+	defer func() { err = errors.Join(err, parent.Close()) }()
+	if err := parent.RemoveAll(strconv.Itoa(vmid)); err != nil {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
+	return nil
+}
+
+// Exists says whether guest vmid has a folder here.
+func (d Dir) Exists(vmid int) bool {
+	_, err := os.Lstat(d.Path(vmid))
+	return err == nil
 }
 
 func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
@@ -78,7 +124,7 @@ func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
 		return nil, err
 	}
 	// Owner first: from here on the guest can not change what the folder holds.
-	if err := folder.Chown(".", d.uid, gid); err != nil {
+	if err := folder.Chown(".", 0, gid); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	if err := folder.Chmod(".", folderMode); err != nil {

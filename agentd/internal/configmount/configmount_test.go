@@ -10,9 +10,12 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/internal/driver"
 )
 
 const mappedRoot = 100000
+
+var root = driver.IDs{UID: mappedRoot, GID: mappedRoot}
 
 func assertFile(t *testing.T, path, want string, mode fs.FileMode) {
 	t.Helper()
@@ -52,7 +55,7 @@ func TestPut(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			top := filepath.Join(t.TempDir(), "felhom/mounts")
-			dir := configmount.New(top)
+			dir := configmount.New(top, configmount.OwnerHost)
 			guest := dir.Path(8200)
 			if c.name != "nothing there" {
 				if err := os.MkdirAll(guest, 0o700); err != nil {
@@ -63,7 +66,7 @@ func TestPut(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, content := range []string{"one", "two"} {
-				if err := dir.Put(8200, mappedRoot, configmount.BootstrapFile, []byte(content)); err != nil {
+				if err := dir.Put(8200, root, configmount.BootstrapFile, []byte(content)); err != nil {
 					t.Fatal(err)
 				}
 				assertFile(t, guest, "", fs.ModeDir|0o750)
@@ -80,7 +83,7 @@ func TestPutFollowsNoLinkOfTheGuest(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("host"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := configmount.New(t.TempDir())
+	dir := configmount.New(t.TempDir(), configmount.OwnerHost)
 	guest := dir.Path(8200)
 	if err := os.Mkdir(guest, 0o700); err != nil {
 		t.Fatal(err)
@@ -90,7 +93,7 @@ func TestPutFollowsNoLinkOfTheGuest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := dir.Put(8200, mappedRoot, configmount.BootstrapFile, []byte("guest")); err != nil {
+	if err := dir.Put(8200, root, configmount.BootstrapFile, []byte("guest")); err != nil {
 		t.Fatal(err)
 	}
 	assertFile(t, filepath.Join(guest, "bootstrap.json"), "guest", 0o640)
@@ -115,7 +118,7 @@ func TestPutRefusesAFolderThatIsALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, vmid := range []int{8200, 8202} {
-		err := configmount.New(top).Put(vmid, mappedRoot, configmount.BootstrapFile, nil)
+		err := configmount.New(top, configmount.OwnerHost).Put(vmid, root, configmount.BootstrapFile, nil)
 		if err == nil || !strings.Contains(err.Error(), "want a folder") {
 			t.Errorf("guest %d: error %v, want a refusal", vmid, err)
 		}
@@ -128,9 +131,9 @@ func TestPutRefusesAFolderThatIsALink(t *testing.T) {
 }
 
 func TestPutLeavesOtherFilesAlone(t *testing.T) {
-	dir := configmount.New(t.TempDir())
+	dir := configmount.New(t.TempDir(), configmount.OwnerHost)
 	for _, name := range []string{"controller.yaml.tmpl", "bootstrap.json", "bootstrap.json"} {
-		if err := dir.Put(8200, mappedRoot, name, []byte(name)); err != nil {
+		if err := dir.Put(8200, root, name, []byte(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,9 +151,9 @@ func TestPutLeavesOtherFilesAlone(t *testing.T) {
 }
 
 func TestPutRefusesPaths(t *testing.T) {
-	dir := configmount.New(t.TempDir())
+	dir := configmount.New(t.TempDir(), configmount.OwnerHost)
 	for _, name := range []string{"", ".", "..", "../8201/bootstrap.json", "a/b", "/etc/passwd"} {
-		if err := dir.Put(8200, mappedRoot, name, nil); err == nil {
+		if err := dir.Put(8200, root, name, nil); err == nil {
 			t.Errorf("name %q was accepted", name)
 		}
 	}

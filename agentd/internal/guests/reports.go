@@ -41,6 +41,16 @@ func (p Progress) Last() (Received, bool) {
 	return p.Steps[len(p.Steps)-1], true
 }
 
+// RemoveReports forgets what guest vmid reported.
+func (s *Store) RemoveReports(vmid int) error {
+	s.reportMu.Lock()
+	defer s.reportMu.Unlock()
+	if err := s.reports.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove reports of guest %d: %w", vmid, err)
+	}
+	return nil
+}
+
 // AddReport keeps r when it is news: of each step of the last run the report
 // with the highest sequence number. It is safe to repeat; false means that this
 // report, or a later one, was there already.

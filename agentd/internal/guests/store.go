@@ -53,6 +53,16 @@ type Record struct {
 	IDMapBase int       `json:"id_map_base"` // host id of the guest's root
 	Current   Stored    `json:"current"`
 	Previous  *Stored   `json:"previous,omitempty"` // still accepted until ValidUntil or the first use of Current
+
+	ControllerImage string       `json:"controller_image,omitempty"` // where it is not the configuration's
+	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: somebody else made the guest
+}
+
+// Provisioned says how this host made the guest.
+type Provisioned struct {
+	ID     string    `json:"id"`     // stands in the guest's description as well
+	Golden string    `json:"golden"` // archive or volume
+	At     time.Time `json:"at"`
 }
 
 // Stored is one token as it is kept: never the token itself.

@@ -5,6 +5,8 @@ package guest_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,26 +15,17 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/e2e/acceptance"
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
-	"github.com/felhom/felhom-golden/internal/e2e/host"
-	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
-
-// bench is what the test has beside the bed: the product's programs and a
-// daemon of the host.
-type bench struct {
-	bed    testbed.Bed
-	dir    string // others may search it
-	golden string
-	agentd string
-	host   *host.Host
-}
 
 // identity is what no two guests of one golden may share.
 type identity map[string]string
@@ -45,30 +38,53 @@ var identityFiles = map[string]*regexp.Regexp{
 	"var/lib/docker/engine-id":         regexp.MustCompile(`^[0-9a-f-]{36}$`),
 }
 
-// TestGoldenBoots bakes the default golden with an SSH server, boots two guests
-// of it, and sees the host's bootstrap.json become a healthy controller in each.
-func TestGoldenBoots(t *testing.T) {
-	b := newBench(t)
-	archive := b.bake(t)
-	guests := map[string]*guest.Guest{}
-	addresses := map[string]netip.Addr{}
-	for i, vmid := range []string{"8200", "8201"} {
-		address := b.address(t, byte(200+i))
-		guests[vmid], addresses[vmid] = b.restore(t, archive, vmid, address), address.Addr()
+// TestGuests takes guests the whole way, from a golden that felhom-golden
+// bakes to a healthy controller, with the product's own commands, and meets
+// there what has gone wrong before. The parts share guests: a boot costs
+// seconds.
+func TestGuests(t *testing.T) {
+	s := newStack(t)
+	for _, vmid := range []int{8200, 8201, 8202} {
+		s.removeAfter(t, vmid)
 	}
-	found := map[string]identity{}
+	t.Run("cold restore", s.coldRestore)
+	if t.Failed() {
+		return
+	}
+	t.Run("side by side", func(t *testing.T) {
+		t.Run("channel", func(t *testing.T) { t.Parallel(); s.channel(t); s.reboot(t) })
+		t.Run("triggers", func(t *testing.T) { t.Parallel(); s.triggers(t); s.registryDown(t) })
+		t.Run("hotplug", func(t *testing.T) { t.Parallel(); s.hotplug(t); s.unreadable(t); s.wrongPin(t) })
+	})
+	t.Run("no secret anywhere", s.noSecret)
+	t.Run("remove", s.remove)
+}
+
+// coldRestore provisions two guests by a specification.
+func (s *stack) coldRestore(t *testing.T) {
+	spec := filepath.Join(s.dir, "guests.yaml")
+	text := fmt.Sprintf(`version: 1
+guests:
+  - {vmid: 8200, hostname: felhom-8200, golden: %[1]s, ip: %[2]s}
+  - {vmid: 8201, hostname: felhom-8201, golden: %[1]s, ip: %[3]s}
+`, s.archive, s.address(t, 200), s.address(t, 201))
+	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.agentd(t, "provision", "--spec", spec)
+	s.wantList(t, 8200, 8201)
+	found := map[int]identity{}
 	var mu sync.Mutex
 	t.Run("guests", func(t *testing.T) {
-		for vmid, g := range guests {
-			t.Run(vmid, func(t *testing.T) {
+		for i, vmid := range []int{8200, 8201} {
+			t.Run(strconv.Itoa(vmid), func(t *testing.T) {
 				t.Parallel()
-				checkNoIdentity(t, g)
-				if err := g.Start(); err != nil {
-					t.Fatal(err)
-				}
-				checkBooted(t, g)
-				checkEngine(t, b.bed, g)
-				checkNetwork(t, vmid, addresses[vmid])
+				g := s.guest(vmid)
+				wantBooted(t, g)
+				wantStarts(t, g, "mount there at boot", 1)
+				s.readToken(t, vmid)
+				s.wantHealthy(t, g, "v1")
+				wantNetwork(t, vmid, s.address(t, byte(200+i)).Addr())
 				id := identityOf(t, g)
 				mu.Lock()
 				defer mu.Unlock()
@@ -77,173 +93,15 @@ func TestGoldenBoots(t *testing.T) {
 		}
 	})
 	for file := range identityFiles {
-		if found["8200"][file] == found["8201"][file] {
-			t.Errorf("two guests of one golden have the same %s: %q", file, found["8200"][file])
-		}
-	}
-	b.checkList(t, "8200", "8201")
-	for vmid, g := range guests {
-		if err := g.Stop(t.Context()); err != nil {
-			t.Errorf("guest %s: %v", vmid, err)
-		}
-	}
-	if left, err := filepath.Glob("/sys/fs/cgroup/*/lxc.*" + filepath.Base(b.dir) + "*"); err != nil || len(left) > 0 {
-		t.Errorf("cgroups left behind: %v %v", left, err)
-	}
-}
-
-// newBench builds the programs and starts the daemon.
-func newBench(t *testing.T) *bench {
-	t.Helper()
-	b := &bench{bed: testbed.FromEnv(t)}
-	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start", "newuidmap", "mmdebstrap", "nsenter"); err != nil {
-		t.Fatal(err)
-	}
-	// Not t.TempDir: its folder is closed, and the guest's root is nobody here.
-	dir, err := os.MkdirTemp("", "felhom-guest-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.dir = dir
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	programs := filepath.Join(dir, "programs")
-	for name, folder := range map[string]string{"felhom-golden": "golden", "felhom-agentd": "agentd", "felhom-controller-bootstrap": "bootstrapper"} {
-		// As in the Makefile, so that nothing but the source decides the bytes
-		// and the cached base of the last run still fits.
-		command(t, run.Cmd{
-			Path: "go", Env: append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="),
-			Args: []string{
-				"build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs", "-ldflags", "-s -w -buildid=",
-				"-o", filepath.Join(programs, name), "github.com/felhom/felhom-golden/" + folder,
-			},
-		})
-	}
-	b.golden, b.agentd = filepath.Join(programs, "felhom-golden"), filepath.Join(programs, "felhom-agentd")
-	if err := os.MkdirAll(filepath.Join(dir, "guests"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	b.host, err = host.Start(t.Context(), b.bed, host.Settings{Binary: b.agentd, Dir: dir, Image: "v1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(b.host.Log())
-		}
-		if err := b.host.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-// bake builds the archive. The registry's certificate is laid over, not part of
-// the cached base: each bed has its own.
-func (b *bench) bake(t *testing.T) string {
-	t.Helper()
-	recipe := filepath.Join(b.dir, "golden.yaml")
-	text := fmt.Sprintf("version: 1\npackages: {include: [openssh-server]}\nfiles:\n  - {path: \"/etc/docker/certs.d/%s/ca.crt\", source: %q}\n",
-		b.bed.Registry, b.bed.CAFile)
-	if err := os.WriteFile(recipe, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out := command(t, run.Cmd{Path: b.golden, Args: []string{"build", "--recipe", recipe, "--compression", "fast", "--out", b.dir}})
-	return strings.TrimSpace(out)
-}
-
-// restore makes a guest that the host knows, with the host's folder mounted.
-func (b *bench) restore(t *testing.T, archive, vmid string, address netip.Prefix) *guest.Guest {
-	t.Helper()
-	command(t, run.Cmd{Path: b.agentd, Args: []string{"--config", b.host.Config, "guest", "add", vmid}})
-	g, err := guest.Restore(t.Context(), guest.Settings{
-		Name: filepath.Base(b.dir) + "-" + vmid, Dir: filepath.Join(b.dir, "guests", vmid),
-		Golden: b.golden, Archive: archive,
-		Bridge: b.bed.Bridge, Address: address, ConfigMount: b.host.Mount(vmid),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(g.Console())
-		}
-		if err := g.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
-}
-
-// address is the bed's network with the last byte changed.
-func (b *bench) address(t *testing.T, last byte) netip.Prefix {
-	t.Helper()
-	bridge, err := net.InterfaceByName(b.bed.Bridge)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := bridge.Addrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		p, err := netip.ParsePrefix(a.String())
-		if err != nil || p.Addr().String() != b.bed.Address {
-			continue
-		}
-		bytes := p.Addr().As4()
-		bytes[3] = last
-		return netip.PrefixFrom(netip.AddrFrom4(bytes), p.Bits())
-	}
-	t.Fatalf("bridge %s has no address %s", b.bed.Bridge, b.bed.Address)
-	return netip.Prefix{}
-}
-
-// checkList wants the run of every guest to have reached its end.
-func (b *bench) checkList(t *testing.T, vmids ...string) {
-	t.Helper()
-	out := command(t, run.Cmd{Path: b.agentd, Args: []string{"--config", b.host.Config, "guest", "list"}})
-	for _, vmid := range vmids {
-		if !regexp.MustCompile(`(?m)^` + vmid + ` +used +run +done +changed `).MatchString(out) {
-			t.Errorf("guest %s: want token used and run done, found:\n%s", vmid, out)
+		if found[8200][file] == found[8201][file] {
+			t.Errorf("two guests of one golden have the same %s: %q", file, found[8200][file])
 		}
 	}
 }
 
-// checkNoIdentity wants what is told apart later to be made by the boot.
-func checkNoIdentity(t *testing.T, g *guest.Guest) {
-	t.Helper()
-	for file, form := range identityFiles {
-		data, err := os.ReadFile(filepath.Join(g.Rootfs(), file))
-		if err == nil && form.Match(data) {
-			t.Errorf("the golden brings %s: %q", file, data)
-		}
-	}
-}
-
-func identityOf(t *testing.T, g *guest.Guest) identity {
-	t.Helper()
-	id := identity{}
-	for file, form := range identityFiles {
-		data, err := os.ReadFile(filepath.Join(g.Rootfs(), file))
-		if err != nil || !form.Match(data) {
-			t.Errorf("%s: want %s, found %q %v", file, form, data, err)
-		}
-		// Not the comment, which is the host name.
-		id[file] = string(bytes.Join(bytes.Fields(data)[:min(2, len(bytes.Fields(data)))], []byte(" ")))
-	}
-	return id
-}
-
-// checkBooted wants a system with no failed unit at all: those that fail in
+// wantBooted wants a system with no failed unit at all: those that fail in
 // every guest are masked in the golden.
-func checkBooted(t *testing.T, g *guest.Guest) {
+func wantBooted(t *testing.T, g guest.Guest) {
 	t.Helper()
 	// A boot takes 3 s here; 120 s were lost where presets enabled networkd.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -262,7 +120,7 @@ func checkBooted(t *testing.T, g *guest.Guest) {
 		"ssh.service":                      "success active",
 		"felhom-controller-bootstrap.path": "success active",
 		// A oneshot without RemainAfterExit.
-		"felhom-controller-bootstrap.service": "success inactive",
+		unit: "success inactive",
 	} {
 		out, err := g.Ask(ctx, "systemctl", "show", "--property=ActiveState,Result", "--value", unit)
 		if got := strings.Join(strings.Fields(out), " "); got != want {
@@ -271,35 +129,22 @@ func checkBooted(t *testing.T, g *guest.Guest) {
 	}
 }
 
-// checkEngine asks the guest's own engine, on its socket.
-func checkEngine(t *testing.T, bed testbed.Bed, g *guest.Guest) {
+func identityOf(t *testing.T, g guest.Guest) identity {
 	t.Helper()
-	socket, err := g.Socket(t.Context(), "run/docker.sock")
-	if err != nil {
-		t.Fatal(err)
+	id := identity{}
+	for file, form := range identityFiles {
+		data, err := os.ReadFile(filepath.Join(g.Rootfs(), file))
+		if err != nil || !form.Match(data) {
+			t.Errorf("%s: want %s, found %q %v", file, form, data, err)
+		}
+		// Not the comment, which is the host name.
+		id[file] = string(bytes.Join(bytes.Fields(data)[:min(2, len(bytes.Fields(data)))], []byte(" ")))
 	}
-	engine := testbed.NewEngine("unix://" + socket)
-	defer engine.Close()
-	version, _, err := engine.Version(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("engine %s", version)
-	c, err := engine.Inspect(t.Context(), "felhom-controller")
-	if err != nil {
-		journal, _ := g.Ask(t.Context(), "journalctl", "--no-pager", "--boot", "--unit", "felhom-controller-bootstrap")
-		t.Fatalf("%v\n%s", err, journal)
-	}
-	if c.State.Health == nil || c.State.Health.Status != "healthy" || c.RestartCount != 0 {
-		t.Errorf("want a healthy controller that never restarted, found %+v, restarts %d", c.State, c.RestartCount)
-	}
-	if image, err := bed.Image("v1"); err != nil || c.Config.Image != image.Reference {
-		t.Errorf("want image %s, found %s %v", image.Reference, c.Config.Image, err)
-	}
+	return id
 }
 
-// checkNetwork talks to the guest from this machine.
-func checkNetwork(t *testing.T, vmid string, address netip.Addr) {
+// wantNetwork talks to the guest from this machine.
+func wantNetwork(t *testing.T, vmid int, address netip.Addr) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -313,7 +158,7 @@ func checkNetwork(t *testing.T, vmid string, address netip.Addr) {
 	}
 	page, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	_ = resp.Body.Close()
-	for _, want := range []string{"mode:     configured\n", "storage:  200 OK {", `"guest":` + vmid} {
+	for _, want := range []string{"mode:     configured\n", "storage:  200 OK {", `"guest":` + strconv.Itoa(vmid)} {
 		if err != nil || !strings.Contains(string(page), want) {
 			t.Errorf("the controller's page: want %q in it, found %v\n%s", want, err, page)
 		}
@@ -333,12 +178,329 @@ func checkNetwork(t *testing.T, vmid string, address netip.Addr) {
 	}
 }
 
-// command runs a command that must succeed and returns its stdout.
-func command(t *testing.T, c run.Cmd) string {
-	t.Helper()
-	res, err := run.Run(t.Context(), c)
+// channel asks T1 to T4 from inside guest 8200's network, once with 8201's
+// token too, which is T3.
+func (s *stack) channel(t *testing.T) {
+	g := s.guest(8200)
+	pin := strings.TrimSpace(s.agentd(t, "pin", "--json"))
+	var pins struct {
+		Current struct {
+			SPKI string `json:"spki_sha256"`
+		} `json:"current"`
+	}
+	if err := json.Unmarshal([]byte(pin), &pins); err != nil {
+		t.Fatal(err)
+	}
+	within := func(argv ...string) ([]string, error) { return g.InNetwork(t.Context(), argv...) }
+	for _, c := range acceptance.Cases(8200, pins.Current.SPKI, s.readToken(t, 8200), s.readToken(t, 8201)) {
+		got, body, err := c.Ask(t.Context(), s.host.Endpoint, within)
+		if err != nil || got != c.Want {
+			t.Errorf("%s, %s: want %s, found %s %v\n%s", c.Name, c.What, c.Want, got, err, body)
+		}
+		if c.Name == "T1" && !strings.Contains(body, `{"storage":"ok","guest":8200`) {
+			t.Errorf("T1: the answer is %s", body)
+		}
+	}
+}
+
+// reboot: nothing is changed by it, and the controller is up again.
+func (s *stack) reboot(t *testing.T) {
+	g := s.guest(8200)
+	before, first := s.wantHealthy(t, g, "v1"), result(t, g)
+	settings := filepath.Join(g.Rootfs(), "opt/docker/felhom-controller/controller.yaml")
+	old, err := os.Stat(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(res.Stdout)
+	if err := s.driver.Shutdown(t.Context(), 8200, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	s.agentd(t, "provision", "--vmid", "8200", "--golden", s.archive) // the operator's way to have it up
+	wantBooted(t, g)
+	wantStarts(t, g, "boot", 1)
+	after, second := s.wantHealthy(t, g, "v1"), result(t, g)
+	now, err := os.Stat(settings)
+	if err != nil || !os.SameFile(old, now) || !now.ModTime().Equal(old.ModTime()) {
+		t.Errorf("controller.yaml was written again: %v", err)
+	}
+	if after.ID != before.ID || second.Run == first.Run || second.ExitCode != 0 {
+		t.Errorf("want the same container and another run, found %s and %s, result %+v", before.ID, after.ID, second)
+	}
+}
+
+// triggers: each cause begins the bootstrap exactly once.
+func (s *stack) triggers(t *testing.T) {
+	g, ctx := s.guest(8201), t.Context()
+	n, err := starts(ctx, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.agentd(t, "guest", "add", "8201")
+	wantStarts(t, g, "file rewritten by the host", n+1)
+	first := s.readToken(t, 8201)
+
+	if err := s.driver.Detach(ctx, 8201, "/etc/felhom-bootstrap"); err != nil {
+		t.Fatal(err)
+	}
+	wantStarts(t, g, "unplugged", n+1)
+	if err := s.driver.Attach(ctx, 8201, s.mount(8201)); err != nil {
+		t.Fatal(err)
+	}
+	wantStarts(t, g, "plugged again", n+2)
+	if r := result(t, g); r.Result != "unchanged" {
+		t.Errorf("the mount came back as it was, and the run is %+v", r)
+	}
+
+	if err := s.driver.Detach(ctx, 8201, "/etc/felhom-bootstrap"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(s.mountFile(8201)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.driver.Attach(ctx, 8201, s.mount(8201)); err != nil {
+		t.Fatal(err)
+	}
+	wantStarts(t, g, "mount without a file", n+2)
+	s.agentd(t, "guest", "add", "8201")
+	wantStarts(t, g, "file after the mount", n+3)
+	if second := s.readToken(t, 8201); second == first {
+		t.Error("guest add gave the same token")
+	}
+	s.wantHealthy(t, g, "v1")
+	wantNetwork(t, 8201, s.address(t, 201).Addr())
+}
+
+// registryDown: the image is there, so the registry is not needed.
+func (s *stack) registryDown(t *testing.T) {
+	g, ctx := s.guest(8201), t.Context()
+	_, port, err := net.SplitHostPort(s.bed.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv, err := g.InNetwork(ctx, "iptables", "-I", "OUTPUT", "-p", "tcp", "--dport", port, "-j", "REJECT", "--reject-with", "tcp-reset")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(t, run.Cmd{Path: argv[0], Args: argv[1:]})
+	if argv, err = g.InNetwork(ctx, "curl", "--silent", "--insecure", "--max-time", "5", "https://"+s.bed.Registry+"/v2/"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Run(ctx, run.Cmd{Path: argv[0], Args: argv[1:]}); err == nil {
+		t.Fatal("the guest still reaches the registry")
+	}
+	old := s.wantHealthy(t, g, "v1")
+	if err := engineOf(t, g).Remove(ctx, "felhom-controller"); err != nil {
+		t.Fatal(err)
+	}
+	n, err := starts(ctx, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.agentd(t, "guest", "add", "8201")
+	wantStarts(t, g, "file rewritten", n+1)
+	s.readToken(t, 8201)
+	if c := s.wantHealthy(t, g, "v1"); c.ID == old.ID {
+		t.Error("the container was not made anew")
+	}
+}
+
+// hotplug: the mount arrives in a guest that runs and has never had one.
+func (s *stack) hotplug(t *testing.T) {
+	g, ctx := s.guest(8202), t.Context()
+	s.agentd(t, "provision", "--vmid", "8202", "--hostname", "felhom-8202", "--golden", s.archive, "--ip", s.address(t, 202).String(), "--no-start")
+	if err := s.driver.Detach(ctx, 8202, "/etc/felhom-bootstrap"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.driver.Start(ctx, 8202); err != nil {
+		t.Fatal(err)
+	}
+	boot, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if state, err := g.Booted(boot); err != nil || state != "running" {
+		t.Fatalf("state %s %v", state, err)
+	}
+	wantStarts(t, g, "boot without a mount", 0)
+	if err := s.driver.Attach(ctx, 8202, s.mount(8202)); err != nil {
+		t.Fatal(err)
+	}
+	wantStarts(t, g, "hotplugged", 1)
+	s.readToken(t, 8202)
+	s.wantHealthy(t, g, "v1")
+	s.wantList(t, 8202)
+}
+
+// replaceFile puts a file into the mount as a careless host would: its own
+// owner and mode, in one step.
+func (s *stack) replaceFile(t *testing.T, vmid int, data []byte, mode os.FileMode, gid int) {
+	t.Helper()
+	tmp := s.mountFile(vmid) + ".test"
+	if err := errors.Join(os.WriteFile(tmp, data, mode), os.Chown(tmp, 0, gid), os.Rename(tmp, s.mountFile(vmid))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantFailure wants the service failed with that code, and the message in the
+// guest's own journal.
+func wantFailure(t *testing.T, g guest.Guest, code int, words ...string) {
+	t.Helper()
+	if r := result(t, g); r.ExitCode != code {
+		t.Errorf("want exit code %d, found %+v", code, r)
+	}
+	out, err := g.Ask(t.Context(), "systemctl", "show", "--property=Result,ExecMainStatus", "--value", unit)
+	if got, want := strings.Join(strings.Fields(out), " "), "exit-code "+strconv.Itoa(code); got != want {
+		t.Errorf("the service: want %s, found %s %v", want, got, err)
+	}
+	text := journal(g)
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			t.Errorf("want %q in the journal, found\n%s", word, text)
+		}
+	}
+}
+
+// unreadable: the file belongs to the host's root, who is nobody in the guest.
+func (s *stack) unreadable(t *testing.T) {
+	g := s.guest(8202)
+	data, err := os.ReadFile(s.mountFile(8202))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := starts(t.Context(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.replaceFile(t, 8202, data, 0o600, 0)
+	wantStarts(t, g, "file that cannot be read", n+1)
+	wantFailure(t, g, 3, "permission denied", "belongs to nobody", "chown root:100000 HOSTDIR")
+	s.agentd(t, "guest", "add", "8202") // which writes it anew, and heals it
+	wantStarts(t, g, "file mended", n+2)
+	s.readToken(t, 8202)
+	if r := result(t, g); r.ExitCode != 0 {
+		t.Errorf("the mended mount: %+v", r)
+	}
+}
+
+// wrongPin: somebody else answers at the host's address. Nothing is said to it.
+func (s *stack) wrongPin(t *testing.T) {
+	g := s.guest(8202)
+	rogue := newRogue(t, s.bed.Address)
+	data, err := os.ReadFile(s.mountFile(8202))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.ReplaceAll(data, []byte(s.host.Endpoint), []byte("https://"+rogue.address))
+	if bytes.Equal(changed, data) {
+		t.Fatalf("no endpoint %s in the mount", s.host.Endpoint)
+	}
+	n, err := starts(t.Context(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.replaceFile(t, 8202, changed, 0o640, 100000)
+	wantStarts(t, g, "wrong pin", n+1)
+	wantFailure(t, g, 4, "pin")
+	connections, heard := rogue.heard()
+	if connections == 0 {
+		t.Error("the guest did not even ask the rogue server")
+	}
+	if len(heard) > 0 {
+		t.Errorf("the rogue server was told %q", heard)
+	}
+	s.wantHealthy(t, g, "v1") // the controller that was there runs on
+}
+
+// noSecret searches all that a run leaves behind for every secret of the test.
+func (s *stack) noSecret(t *testing.T) {
+	if len(s.secrets) < 6 {
+		t.Fatalf("only %d secrets to look for", len(s.secrets))
+	}
+	places := 0
+	search := func(place string, data []byte) {
+		places++
+		for what, secret := range s.secrets {
+			if bytes.Contains(data, []byte(secret)) {
+				t.Errorf("%s holds the secret of %s", place, what)
+			}
+		}
+	}
+	s.mu.Lock()
+	for line := range s.argv {
+		search("command line "+strings.ReplaceAll(line, "\x00", " "), []byte(line))
+	}
+	s.mu.Unlock()
+	if log, err := os.ReadFile(s.host.LogFile); err != nil {
+		t.Error(err)
+	} else {
+		search("the daemon's log", log)
+	}
+	for _, vmid := range []int{8200, 8201, 8202} {
+		g := s.guest(vmid)
+		text, err := g.Ask(t.Context(), "journalctl", "--no-pager", "--output=export")
+		if err != nil || text == "" {
+			t.Errorf("journal of %d: %v", vmid, err)
+		}
+		search(fmt.Sprintf("journal of guest %d", vmid), []byte(text))
+		var inspect json.RawMessage
+		if err := engineOf(t, g).Do(t.Context(), http.MethodGet, "/containers/felhom-controller/json", nil, nil, &inspect); err != nil {
+			t.Error(err)
+		}
+		search(fmt.Sprintf("docker inspect in guest %d", vmid), inspect)
+		s.searchDisk(t, g, search)
+	}
+	if places < 5000 {
+		t.Errorf("only %d places were searched", places)
+	}
+	t.Logf("%d places searched for %d secrets", places, len(s.secrets))
+}
+
+// searchDisk reads every file of the guest. controller.yaml alone may hold the
+// guest's token: the controller reads it from there.
+func (s *stack) searchDisk(t *testing.T, g guest.Guest, search func(string, []byte)) {
+	t.Helper()
+	if err := filepath.WalkDir(g.Rootfs(), func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || strings.HasSuffix(path, "/opt/docker/felhom-controller/controller.yaml") {
+			return ignoreGone(err)
+		}
+		info, err := e.Info()
+		if err != nil || info.Size() > 20<<20 { // Docker's own programs
+			return ignoreGone(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return ignoreGone(err)
+		}
+		search(path, data)
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// ignoreGone: the guest runs, and files come and go.
+func ignoreGone(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// remove takes everything back.
+func (s *stack) remove(t *testing.T) {
+	for _, vmid := range []int{8200, 8201, 8202} {
+		s.agentd(t, "guest", "remove", "--force", strconv.Itoa(vmid))
+		if _, err := s.driver.Guest(t.Context(), vmid); !errors.Is(err, driver.ErrNotFound) {
+			t.Errorf("guest %d is left: %v", vmid, err)
+		}
+		for _, path := range []string{s.guest(vmid).Dir(), s.mountDir(vmid)} {
+			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left: %v", path, err)
+			}
+		}
+	}
+	if out := strings.TrimSpace(s.agentd(t, "guest", "list", "--json")); out != "[]" {
+		t.Errorf("the host still knows %s", out)
+	}
+	if left, err := filepath.Glob("/sys/fs/cgroup/*/lxc.*.820[0-2]"); err != nil || len(left) > 0 {
+		t.Errorf("cgroups left behind: %v %v", left, err)
+	}
 }

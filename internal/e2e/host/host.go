@@ -23,6 +23,7 @@ type Settings struct {
 	Binary string // felhom-agentd
 	Dir    string // everything lies below it: host/ and guests/
 	Image  string // tag of the sample image that guests shall run
+	LXC    bool   // guests are real ones, below the bed's lxcpath
 }
 
 // Host is a running daemon.
@@ -30,6 +31,7 @@ type Host struct {
 	Config   string // its configuration file
 	Endpoint string // "https://ADDRESS:PORT"
 	LogFile  string
+	binary   string
 	dir      string
 	daemon   *testbed.Daemon
 }
@@ -50,6 +52,10 @@ func (s Settings) Config(bed testbed.Bed) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	guests := fmt.Sprintf("storage:\n  folder: %s/guests\n", s.Dir)
+	if s.LXC {
+		guests = fmt.Sprintf("hypervisor: lxc\nlxc:\n  path: %s\nprovision:\n  wait: 2m\n", bed.LXCPath())
+	}
 	return fmt.Sprintf(`host_id: demo-felhom
 hub_url: https://hub.example
 bridge: %s
@@ -63,9 +69,7 @@ registry:
 state_dir: %[8]s/host/state
 mounts_dir: %[8]s/host/mounts
 health_socket: %[8]s/host/health.sock
-storage:
-  folder: %[8]s/guests
-`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir), nil
+%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir, guests), nil
 }
 
 // Start returns when the daemon is healthy. On an error nothing runs.
@@ -74,6 +78,7 @@ func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 		Config:   s.ConfigFile(),
 		Endpoint: "https://" + net.JoinHostPort(bed.Address, "8443"),
 		LogFile:  filepath.Join(s.Dir, "host/agentd.log"),
+		binary:   s.Binary,
 		dir:      filepath.Join(s.Dir, "host"),
 	}
 	config, err := s.Config(bed)
@@ -96,6 +101,12 @@ func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 		return nil, errors.Join(err, h.daemon.StopAnyway())
 	}
 	return h, nil
+}
+
+// Command is the command line of felhom-agentd with the daemon's configuration,
+// run where root may map the ids of guests.
+func (h *Host) Command(args ...string) []string {
+	return testbed.WithSubIDs(append([]string{h.binary, "--config", h.Config}, args...)...)
 }
 
 // Stop ends the daemon; one that had ended by itself is an error.

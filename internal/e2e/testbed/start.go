@@ -127,7 +127,9 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 	_, _ = rand.Read(random[:]) // never fails
 	id := hex.EncodeToString(random[:])
 	dir := filepath.Join(home, id)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// Searched by others: a guest's root is nobody here. Every secret in it is
+	// in a file of its own mode.
+	if err := errors.Join(os.MkdirAll(dir, 0o711), os.Chmod(home, 0o711)); err != nil {
 		return err
 	}
 	r.undo.push(func() error {
@@ -165,6 +167,7 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 		return err
 	}
 	r.undo.push(func() error { return removeBridge(r.Bridge) })
+	r.undo.push(func() error { return stopGuests(r.LXCPath()) })
 	return addBridge(ctx, r.Bridge, network)
 }
 

@@ -112,7 +112,7 @@ func sweep(logf func(string, ...any)) error {
 			continue
 		}
 		logf("cleaning up after an earlier run that was killed (%s)", e.Name())
-		if err := s.takeDown(rebooted); err != nil {
+		if err := errors.Join(stopGuests(lxcPath(dir)), s.takeDown(rebooted)); err != nil {
 			return fmt.Errorf("clean up after an earlier run: %w", err)
 		}
 		if err := errors.Join(unmountDir(dir), os.RemoveAll(dir)); err != nil {

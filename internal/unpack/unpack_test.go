@@ -19,8 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 

@@ -1,0 +1,108 @@
+package config_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+)
+
+func TestParseGuests(t *testing.T) {
+	got, err := config.ParseGuests("guests.yaml", []byte(`version: 1
+guests:
+  - {vmid: 8200, hostname: one, ip: 192.0.2.7/24, gateway: 192.0.2.1, swap: 0, onboot: false}
+  - vmid: 8201
+    golden: /srv/g.tar.zst
+    image: registry.example/a:1
+    ip: dhcp
+    start: false
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	swap, onBoot := 0, false
+	want := []config.Guest{
+		{VMID: 8200, Hostname: "one", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &onBoot},
+		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", NoStart: true},
+	}
+	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}
+
+func TestParseGuestsFindings(t *testing.T) {
+	cases := []struct{ name, input, want string }{
+		{"empty", "", "1:1: error: guests: is missing\n1:1: error: version: is missing"},
+		{"no guest", "version: 1\nguests: []\n", "2:9: error: guests: want a list of 1 to 1000 guests, found an empty list"},
+		{
+			"all at once", "version: 2\nguests:\n  - {vmid: 8200, hostnam: a}\n  - {hostname: a_b, ip: 192.0.2.7}\n  - {vmid: 8200, vlan: 5000}\n",
+			`1:10: error: version: want a whole number from 1 to 1, found "2"
+3:18: error: guests[0].hostnam: unknown key; did you mean "hostname"?
+4:5: error: guests[1].vmid: is missing
+4:16: error: guests[1].hostname: "a_b" is no DNS name: each part has 1 to 63 letters, digits and inner hyphens
+4:25: error: guests[1].ip: want dhcp or an address with its network's length like 192.0.2.7/24, found "192.0.2.7"
+5:5: error: guests[2].vmid: guest 8200 stands twice; the first is in line 3
+5:24: error: guests[2].vlan: want a whole number from 1 to 4094, found "5000"`,
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := config.ParseGuests("f", []byte(c.input))
+			want := "f:" + strings.ReplaceAll(c.want, "\n", "\nf:")
+			if err == nil {
+				t.Fatal("no finding")
+			}
+			if diff := cmp.Diff(want, err.Error()); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestGuestSet(t *testing.T) {
+	var g config.Guest
+	for key, value := range map[string]string{
+		"vmid": "8200", "golden": "local:backup/a.tar.zst", "rootfs": "8", "ip": "192.0.2.7/24", "swap": "0", "memory": "512", "onboot": "true",
+	} {
+		if err := g.Set(key, value); err != nil {
+			t.Errorf("%s=%s: %v", key, value, err)
+		}
+	}
+	if g.VMID != 8200 || g.Rootfs != 8 || g.IP.Bits() != 24 || g.Swap == nil || *g.Swap != 0 || g.Memory != 512 || g.OnBoot == nil || !*g.OnBoot {
+		t.Errorf("got %+v", g)
+	}
+	for key, value := range map[string]string{"vmid": "8", "memory": "512M", "cores": "", "golden": "local:iso/a", "nonsense": "1"} {
+		if err := g.Set(key, value); err == nil {
+			t.Errorf("%s=%s was accepted", key, value)
+		}
+	}
+}
+
+func TestGuestCheck(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		g    config.Guest
+		want string
+	}{
+		{"good", config.Guest{VMID: 8200, Golden: "/a"}, ""},
+		{"nothing", config.Guest{}, "vmid: is missing\ngolden: is missing: name an archive, or set provision.golden in the configuration"},
+		{"gateway without address", config.Guest{VMID: 8200, Golden: "/a", Gateway: netip.MustParseAddr("192.0.2.1")}, "gateway: a guest with DHCP learns it; give ip as well"},
+		{
+			"gateway elsewhere", config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.3.1")},
+			"gateway: 192.0.3.1 is not in 192.0.2.0/24, the network of ip",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if err := c.g.Check(); err != nil {
+				got = err.Error()
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}

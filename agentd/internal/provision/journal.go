@@ -1,0 +1,122 @@
+package provision
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+const journalVersion = 1
+
+// journal is what a later run has to know of one that did not come to its end.
+// It is written before what it tells of.
+type journal struct {
+	Version   int       `json:"version"`
+	VMID      int       `json:"vmid"`
+	ID        string    `json:"id"` // stands in the guest's description
+	Begun     time.Time `json:"begun"`
+	NewRecord bool      `json:"new_record"` // there was no record of the guest
+	NewMount  bool      `json:"new_mount"`  // there was no folder
+	Restoring bool      `json:"restoring"`  // the restore may have begun
+	Removing  bool      `json:"removing,omitempty"`
+}
+
+func (o Options) journalDir() string { return filepath.Join(o.StateDir, "provision") }
+
+func journalName(vmid int) string { return strconv.Itoa(vmid) + ".json" }
+
+func (o Options) withJournals(work func(*os.Root) error) (err error) {
+	if err := os.MkdirAll(o.journalDir(), 0o700); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(o.journalDir())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return work(root)
+}
+
+func (o Options) writeJournal(j *journal) error {
+	j.Version = journalVersion
+	data, err := json.MarshalIndent(j, "", "  ")
+	if err != nil {
+		return err
+	}
+	return o.withJournals(func(root *os.Root) error {
+		return atomicfile.Write(root, journalName(j.VMID), append(data, '\n'), atomicfile.Attr{Mode: 0o600})
+	})
+}
+
+// readJournal returns nil where no run is unfinished.
+func (o Options) readJournal(vmid int) (j *journal, err error) {
+	err = o.withJournals(func(root *os.Root) error {
+		data, err := root.ReadFile(journalName(vmid))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		j = &journal{}
+		if err := json.Unmarshal(data, j); err != nil || j.Version != journalVersion || j.VMID != vmid || j.ID == "" {
+			return exit.WithHint(exit.Refused, fmt.Errorf("%s is no journal of guest %d: %w", filepath.Join(o.journalDir(), journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
+				"it says what an interrupted provisioning had begun; look at guest, record and mount yourself, then remove it")
+		}
+		return nil
+	})
+	return j, err
+}
+
+func errOr(err error, text string) error {
+	if err != nil {
+		return err
+	}
+	return errors.New(text)
+}
+
+func (o Options) removeJournal(vmid int) error {
+	return o.withJournals(func(root *os.Root) error {
+		if err := root.Remove(journalName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// Unfinished returns the guests whose provisioning or removal was interrupted.
+func Unfinished(stateDir string) (map[int]bool, error) {
+	entries, err := os.ReadDir(Options{StateDir: stateDir}.journalDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	found := map[int]bool{}
+	for _, e := range entries {
+		name := e.Name()
+		if vmid, err := strconv.Atoi(name[:len(name)-len(filepath.Ext(name))]); err == nil && filepath.Ext(name) == ".json" {
+			found[vmid] = true
+		}
+	}
+	return found, nil
+}
+
+// claim keeps other runs off the guest until this one is over.
+func (o Options) claim(vmid int) (func() error, error) {
+	if err := os.MkdirAll(o.journalDir(), 0o700); err != nil {
+		return nil, err
+	}
+	unlock, err := lock.Claim(filepath.Join(o.journalDir(), strconv.Itoa(vmid)+".lock"))
+	if errors.Is(err, lock.ErrHeld) {
+		return nil, exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
+	}
+	return unlock, err
+}

@@ -1,0 +1,91 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// shutdownGrace is what a guest gets to end by itself.
+const shutdownGrace = time.Minute
+
+// Removed says what Remove took away.
+type Removed struct {
+	Guest  bool // with its disks
+	Record bool
+}
+
+// ErrKnownNothing says that there is nothing of that VMID.
+var ErrKnownNothing = errors.New("felhom-agentd knows no guest of that VMID")
+
+// Remove takes back all that was made for the guest: the guest itself where
+// provisioning made it, its mount, its token, its reports. A running guest is
+// refused unless force says to shut it down. It finishes a removal that was
+// interrupted, and one begins where a provisioning was.
+func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, err error) {
+	unlock, err := o.claim(vmid)
+	if err != nil {
+		return Removed{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	j, err := o.readJournal(vmid)
+	if err != nil {
+		return Removed{}, err
+	}
+	record, err := o.Store.Get(vmid)
+	isKnown := err == nil
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return Removed{}, err
+	}
+	if !isKnown && j == nil && !o.Mounts.Exists(vmid) {
+		return Removed{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", vmid, ErrKnownNothing), "felhom-agentd guest list shows those it knows")
+	}
+	id := ""
+	switch {
+	case j != nil:
+		id = j.ID
+	case record.Provisioned != nil:
+		id = record.Provisioned.ID
+	}
+	removed := Removed{Record: isKnown}
+	if id != "" {
+		if removed.Guest, err = o.removeGuest(ctx, vmid, id, j, force); err != nil {
+			return Removed{}, err
+		}
+	}
+	err = errors.Join(o.Mounts.Remove(vmid), o.Store.Replace(ctx, vmid, nil), o.Store.RemoveReports(vmid))
+	if err != nil {
+		return removed, err
+	}
+	return removed, o.removeJournal(vmid)
+}
+
+// removeGuest removes the guest that has the ID, and says whether it was there.
+func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journal, force bool) (bool, error) {
+	g, err := o.Hypervisor.Guest(ctx, vmid)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	case g.Half && j == nil, !g.Half && idOf(g.Description) != id:
+		return false, nil // somebody else's
+	case g.State == driver.Running && !force:
+		return false, exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
+			"its disks would be removed with it: stop it first, or add --force")
+	}
+	// Whatever ends this process: the next run must finish, not begin anew.
+	if j == nil {
+		j = &journal{VMID: vmid, ID: id, Begun: o.Now().UTC().Truncate(time.Second)}
+	}
+	j.Removing, j.Restoring = true, true
+	if err := o.writeJournal(j); err != nil {
+		return false, err
+	}
+	return true, o.destroy(ctx, vmid, id, shutdownGrace)
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/lxc"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// reportPoll is how often provision looks for what guests reported.
+const reportPoll = 100 * time.Millisecond
+
+// guestFlags are the keys of a guest that are flags too, with their help.
+var guestFlags = []struct{ name, usage string }{
+	{"vmid", "`NUMBER` of the guest, 100 to 999999999"},
+	{"golden", "archive to restore: an absolute `PATH`, or a volume of PVE"},
+	{"image", "the controller's image, in place of the configuration's: a full `REFERENCE`"},
+	{"hostname", "`NAME` of the guest"},
+	{"storage", "PVE: `STORAGE` of the root file system"},
+	{"rootfs", "size of the root file system in `GIB`"},
+	{"bridge", "`BRIDGE` of eth0"},
+	{"vlan", "VLAN `TAG` of eth0"},
+	{"ip", "dhcp, or an `ADDRESS` with its network's length such as 192.0.2.7/24"},
+	{"gateway", "`ADDRESS` of the gateway, for a guest with --ip"},
+	{"memory", "`MIB` of memory"},
+	{"swap", "`MIB` of swap"},
+	{"cores", "`NUMBER` of processors"},
+	{"onboot", "true or false: start it with the host"},
+}
+
+type provisionOptions struct {
+	guests []config.Guest // as asked for, without defaults
+	wait   *time.Duration // nil: the configuration's
+	asJSON bool
+}
+
+func provisionCommand(stdout, stderr io.Writer) *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "spec", Usage: "`FILE` with several guests (docs/agentd.md)"},
+		&cli.BoolFlag{Name: "no-start", Usage: "leave the guest stopped"},
+		&cli.DurationFlag{Name: "wait", Usage: "how long to wait for the guest's bootstrap; 0s: not at all", DefaultText: "provision.wait, 5m"},
+		jsonFlag(),
+	}
+	for _, f := range guestFlags {
+		flags = append(flags, &cli.StringFlag{Name: f.name, Usage: f.usage})
+	}
+	return &cli.Command{
+		Name: "provision", Usage: "make a guest from a golden and see its controller come up",
+		Description: `Mints a token, writes the config mount, restores the golden, attaches the mount, starts the guest and waits for its
+reports. When a step fails, all before it are undone. The same command again finishes what was interrupted, and
+changes nothing where all is as it shall be. What is not given comes from "provision" in the configuration.
+
+Example:
+   felhom-agentd provision --vmid 8200 --hostname web --ip 192.0.2.7/24`,
+		HideHelpCommand: true, OnUsageError: usageError, Flags: flags,
+		Action: func(c *cli.Context) error {
+			o, err := provisionFlags(c)
+			if err != nil {
+				return err
+			}
+			cfg, err := loadConfig(c.String("config"))
+			if err != nil {
+				return err
+			}
+			return provisionGuests(c.Context, cfg, o, stdout, stderr)
+		},
+	}
+}
+
+func provisionFlags(c *cli.Context) (provisionOptions, error) {
+	o := provisionOptions{asJSON: c.Bool("json")}
+	if err := wantArgs(c); err != nil {
+		return o, err
+	}
+	if c.IsSet("wait") {
+		wait := c.Duration("wait")
+		if wait < 0 {
+			return o, misuse(c, fmt.Errorf("--wait is %v, wanted 0s or more", wait))
+		}
+		o.wait = &wait
+	}
+	var all []error
+	g := config.Guest{NoStart: c.Bool("no-start")}
+	isSet := c.IsSet("no-start")
+	for _, f := range guestFlags {
+		if !c.IsSet(f.name) {
+			continue
+		}
+		isSet = true
+		if err := g.Set(f.name, c.String(f.name)); err != nil {
+			all = append(all, fmt.Errorf("--%s: %w", f.name, err))
+		}
+	}
+	switch {
+	case len(all) > 0:
+		return o, misuse(c, errors.Join(all...))
+	case c.IsSet("spec") && isSet:
+		return o, misuse(c, errors.New("--spec together with a flag of one guest: write it into the file"))
+	case c.IsSet("spec"):
+		data, err := readConfig(c.String("spec"))
+		if err != nil {
+			return o, exit.WithHint(exit.Refused, err, "name the file of the guests")
+		}
+		o.guests, err = config.ParseGuests(c.String("spec"), data)
+		return o, exit.WithHint(exit.Refused, err, "docs/agentd.md describes every key")
+	case g.VMID == 0:
+		return o, misuse(c, errors.New("--vmid is missing, or --spec for several guests"))
+	}
+	o.guests = []config.Guest{g}
+	return o, nil
+}
+
+// hypervisorOf returns the adapter of the configuration.
+func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
+	if cfg.Hypervisor == config.HypervisorLXC {
+		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath)}), nil
+	}
+	return nil, exit.WithHint(exit.Refused, errors.New("this build has no adapter for Proxmox VE"), "write hypervisor: lxc into the configuration")
+}
+
+func mountsOf(cfg config.Config) configmount.Dir {
+	owner := configmount.OwnerHost
+	if cfg.MountOwner == config.MountOwnerGuest {
+		owner = configmount.OwnerGuest
+	}
+	return configmount.New(cfg.MountsDir, owner)
+}
+
+// jobOf turns a guest as it is asked for, with the defaults, into a job.
+func jobOf(g config.Guest, defaults config.Guest) (provision.Job, error) {
+	g = g.With(defaults)
+	if err := g.Check(); err != nil {
+		return provision.Job{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
+	}
+	return provision.Job{
+		VMID: g.VMID, Image: g.Image, Start: !g.NoStart,
+		Spec: driver.Spec{
+			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
+			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
+			Net: driver.Net{Bridge: g.Bridge, Address: g.IP, Gateway: g.Gateway, VLAN: g.VLAN},
+		},
+	}, nil
+}
+
+// provisionedGuest is what is printed of one.
+type provisionedGuest struct {
+	Guest   int     `json:"guest"`
+	Outcome string  `json:"outcome"` // provisioned, finished, unchanged, started, updated
+	Report  string  `json:"report"`  // done, or not-waited
+	Seconds float64 `json:"seconds"`
+}
+
+// provisionGuests takes the guests one after the other to their start, and then
+// waits for all of them: they boot side by side.
+func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions, stdout, stderr io.Writer) (err error) {
+	if err := requireRoot(ctx, "provision"); err != nil {
+		return err
+	}
+	wait := cfg.Provision.Wait
+	if o.wait != nil {
+		wait = *o.wait
+	}
+	var jobs []provision.Job
+	var all []error
+	for _, g := range o.guests {
+		job, err := jobOf(g, cfg.Provision.Guest)
+		jobs, all = append(jobs, job), append(all, err)
+	}
+	if err := errors.Join(all...); err != nil {
+		return err
+	}
+	p, done, err := openProvision(ctx, cfg, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start }) {
+		if err := checkServing(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	begun := time.Now()
+	out := make([]provisionedGuest, 0, len(jobs))
+	results := make([]provision.Result, len(jobs))
+	for i, job := range jobs {
+		if results[i], err = p.Apply(ctx, job); err != nil {
+			return err
+		}
+		out = append(out, provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)})
+	}
+	for i, job := range jobs {
+		if wait == 0 || !job.Start {
+			continue
+		}
+		if err := p.Wait(ctx, job.VMID, results[i].After, wait); err != nil {
+			all = append(all, err)
+			continue
+		}
+		out[i].Report, out[i].Seconds = "done", since(begun)
+	}
+	if err := errors.Join(all...); err != nil {
+		return err
+	}
+	if o.asJSON {
+		return printJSON(stdout, out)
+	}
+	for _, g := range out {
+		text := "its controller is up"
+		if g.Report != "done" {
+			text = "not waited for"
+		}
+		if _, err := fmt.Fprintf(stdout, "guest %d %s, %s (%.1f s)\n", g.Guest, g.Outcome, text, g.Seconds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func since(t time.Time) float64 { return float64(time.Since(t).Milliseconds()) / 1000 }
+
+// openProvision opens what provisioning works with; done closes it.
+func openProvision(ctx context.Context, cfg config.Config, stderr io.Writer) (p provision.Options, done func() error, err error) {
+	h, err := openHost(ctx, cfg, time.Now)
+	if err != nil {
+		return p, nil, err
+	}
+	hypervisor, err := hypervisorOf(cfg)
+	if err != nil {
+		return p, nil, err
+	}
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+	if err != nil {
+		return p, nil, err
+	}
+	return provision.Options{
+		Hypervisor: hypervisor, Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
+		Bootstrap: func(vmid int, image string) (contract.Bootstrap, error) {
+			return bootstrapOf(cfg.WithImage(image), h, vmid)
+		},
+		Observer: newTeller(stderr), Now: time.Now, Poll: reportPoll,
+	}, store.Close, nil
+}
+
+// checkServing wants the daemon to answer: without it a guest has nobody to
+// report to, and the wait would be in vain.
+func checkServing(ctx context.Context, cfg config.Config) error {
+	if err := askHealth(ctx, cfg.HealthSocket); err != nil {
+		return exit.WithHint(exit.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
+			"systemctl start felhom-agentd; or do not wait for the guest: --wait 0s")
+	}
+	return nil
+}
+
+// askHealth asks the daemon on its Unix socket whether it is well.
+func askHealth(ctx context.Context, socket string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agentd"+contract.PathHealth, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", socket, resp.Status)
+	}
+	return nil
+}

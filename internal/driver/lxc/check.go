@@ -1,0 +1,222 @@
+package lxc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/unpack"
+)
+
+// leastGrowth is by how much an archive grows when it is unpacked, at least:
+// less free space than this cannot be enough.
+const leastGrowth = 2
+
+// Check implements [driver.Hypervisor].
+func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	return errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
+}
+
+func (d *Driver) checkHost(ctx context.Context) error {
+	var all []error
+	for _, program := range []string{"lxc-start", "lxc-stop", "lxc-info"} {
+		if _, err := run.Run(ctx, run.Cmd{Path: program, Args: []string{"--version"}, Env: environment()}); err != nil {
+			all = append(all, exit.WithHint(exit.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
+		}
+	}
+	for _, part := range []string{"common", "userns", "nesting"} {
+		if _, err := os.Stat(filepath.Join(d.o.ConfigDir, part+".conf")); err != nil {
+			all = append(all, exit.WithHint(exit.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (d *Driver) checkArchive(ctx context.Context, s driver.Spec) error {
+	data, err := d.ArchiveConfig(ctx, s.Archive)
+	if err != nil {
+		return err
+	}
+	archived, err := parseArchived(s.Archive, data)
+	if err != nil {
+		return err
+	}
+	var all []error
+	if arch, _ := archived.Get("arch"); arch != "" && arch != runtime.GOARCH {
+		all = append(all, refuseArchive(s.Archive, fmt.Errorf("it is for %s, this host is %s", arch, runtime.GOARCH)))
+	}
+	conf, err := applySpec(archived, s)
+	if err != nil {
+		return errors.Join(append(all, err)...)
+	}
+	ids, err := idMap(conf)
+	if err != nil {
+		return errors.Join(append(all, refuseArchive(s.Archive, err))...)
+	}
+	all = append(all, d.checkSubIDs(ids))
+	if s.Net.Bridge == "" {
+		net, err := netOf(conf)
+		all = append(all, err, d.checkBridge(net.Bridge))
+	}
+	return errors.Join(append(all, d.checkSpace(s.Archive))...)
+}
+
+func (d *Driver) checkBridge(name string) error {
+	if name == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(d.o.SysDir, "class/net", name, "bridge")); err != nil {
+		return exit.WithHint(exit.Refused, fmt.Errorf("%w: %q", driver.ErrNoBridge, name), "ip link shows what there is; name another with --bridge")
+	}
+	return nil
+}
+
+func (d *Driver) checkSpace(archive string) error {
+	info, err := os.Stat(archive)
+	if err != nil {
+		return err
+	}
+	dir, err := existing(d.o.Path)
+	if err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	free := int64(st.Bavail) * st.Frsize
+	if want := leastGrowth * info.Size(); free < want {
+		return exit.WithHint(exit.Failed, fmt.Errorf("%w: %s has %d MB free, the archive needs more than %d MB", driver.ErrNoSpace, dir, free/1e6, want/1e6), "free space there")
+	}
+	return nil
+}
+
+// existing is the deepest folder of path that is there.
+func existing(path string) (string, error) {
+	for {
+		_, err := os.Stat(path)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return path, err
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+func (d *Driver) checkPath() error {
+	dir, err := existing(d.o.Path)
+	if err != nil {
+		return err
+	}
+	return reachable(dir)
+}
+
+// reachable wants dir and every folder above it to let a guest's mapped root
+// through: liblxc says no more than "Permission denied".
+func reachable(dir string) error {
+	var all []error
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("%s has mode %#o: a guest's root is another user here and cannot reach its files below", dir, info.Mode().Perm()),
+				"chmod o+x "+dir))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// checkSubIDs looks for what newuidmap, which liblxc uses where it is
+// installed, lets root map.
+func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
+	if !onPath("newuidmap") {
+		return nil
+	}
+	var all []error
+	for file, ranges := range map[string][]unpack.Range{d.o.SubUIDFile: ids.UIDs, d.o.SubGIDFile: ids.GIDs} {
+		allowed, err := subIDs(file)
+		if err != nil {
+			return err
+		}
+		for _, r := range ranges {
+			if !allowed.covers(r) {
+				all = append(all, exit.WithHint(exit.NotReady,
+					fmt.Errorf("%w: %s does not give root the ids %d to %d", driver.ErrNotReady, file, r.Host, r.Host+r.Count-1),
+					fmt.Sprintf("echo root:%d:%d >> %s", r.Host, r.Count, file)))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+func onPath(program string) bool {
+	for _, env := range environment() {
+		if list, ok := strings.CutPrefix(env, "PATH="); ok {
+			for _, dir := range filepath.SplitList(list) {
+				if _, err := os.Stat(filepath.Join(dir, program)); err == nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+type subIDRange struct{ first, count int }
+
+type subIDRanges []subIDRange
+
+func (s subIDRanges) covers(r unpack.Range) bool {
+	for _, a := range s {
+		if r.Host >= a.first && r.Host+r.Count <= a.first+a.count {
+			return true
+		}
+	}
+	return false
+}
+
+// subIDs reads root's lines of subuid(5).
+func subIDs(file string) (list subIDRanges, err error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		parts := strings.Split(lines.Text(), ":")
+		if len(parts) != 3 || parts[0] != "root" && parts[0] != "0" {
+			continue
+		}
+		first, err1 := strconv.Atoi(parts[1])
+		count, err2 := strconv.Atoi(parts[2])
+		if err1 == nil && err2 == nil {
+			list = append(list, subIDRange{first, count})
+		}
+	}
+	return list, lines.Err()
+}
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

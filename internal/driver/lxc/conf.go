@@ -1,0 +1,216 @@
+package lxc
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/unpack"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// defaultIDBase is the first host id of an unprivileged guest without lxc.idmap
+// lines, as on PVE.
+const defaultIDBase = 100000
+
+// idMap returns the guest's id map: its lxc.idmap lines, or PVE's.
+func idMap(c *pctconf.Config) (unpack.IDMap, error) {
+	var m unpack.IDMap
+	for _, s := range c.LXC {
+		if s.Key != "lxc.idmap" {
+			continue
+		}
+		var kind string
+		var r unpack.Range
+		if n, err := fmt.Sscanf(s.Value, "%1s %d %d %d", &kind, &r.Guest, &r.Host, &r.Count); n != 4 || err != nil {
+			return m, fmt.Errorf("lxc.idmap: %q: wanted u or g, first id in the guest, first id of the host, number of ids", s.Value)
+		}
+		switch kind {
+		case "u":
+			m.UIDs = append(m.UIDs, r)
+		case "g":
+			m.GIDs = append(m.GIDs, r)
+		default:
+			return m, fmt.Errorf("lxc.idmap: %q: wanted u or g first", s.Value)
+		}
+	}
+	if len(m.UIDs) > 0 || len(m.GIDs) > 0 {
+		return m, nil
+	}
+	if unprivileged, _ := c.Bool("unprivileged"); !unprivileged {
+		return m, errors.New("unprivileged is not 1: this host runs unprivileged guests only")
+	}
+	r := unpack.Range{Guest: 0, Host: defaultIDBase, Count: vzdump.MaxID + 1}
+	return unpack.IDMap{UIDs: []unpack.Range{r}, GIDs: []unpack.Range{r}}, nil
+}
+
+// settings is a configuration with the first thing that went wrong.
+type settings struct {
+	*pctconf.Config
+	err error
+}
+
+func (s *settings) set(key, value string) {
+	if err := s.Set(key, value); err != nil && s.err == nil {
+		s.err = exit.With(exit.Refused, fmt.Errorf("%w: %w", driver.ErrRefused, err))
+	}
+}
+
+// applySpec turns an archive's configuration into the new guest's.
+func applySpec(archive *pctconf.Config, s driver.Spec) (*pctconf.Config, error) {
+	c := &settings{Config: archive}
+	c.Pending, c.Snapshots = nil, nil
+	// As in PVE's restore: what belongs to another place does not come along.
+	c.Settings = slices.DeleteFunc(c.Settings, func(l pctconf.Setting) bool {
+		return isNumbered(l.Key, "mp") || isNumbered(l.Key, "unused") || l.Key == "lock" || l.Key == "template" || l.Key == "parent"
+	})
+	if s.Hostname != "" {
+		c.set("hostname", s.Hostname)
+	}
+	if s.Description != "" {
+		c.Description = s.Description
+	}
+	for key, value := range map[string]int{"cores": s.Cores, "memory": s.MemoryMiB} {
+		if value != 0 {
+			c.set(key, strconv.Itoa(value))
+		}
+	}
+	if s.SwapMiB != nil {
+		c.set("swap", strconv.Itoa(*s.SwapMiB))
+	}
+	if s.OnBoot != nil {
+		c.set("onboot", map[bool]string{true: "1", false: "0"}[*s.OnBoot])
+	}
+	net, err := netOf(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	if s.Net.Bridge != "" {
+		net = s.Net
+	}
+	if net.Bridge != "" {
+		net.MAC = freshMAC()
+		c.set("net0", netValue(net))
+	}
+	return c.Config, c.err
+}
+
+func isNumbered(key, name string) bool {
+	digits, ok := strings.CutPrefix(key, name)
+	_, err := strconv.Atoi(digits)
+	return ok && err == nil
+}
+
+// freshMAC is in the range that is registered for Proxmox guests.
+func freshMAC() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("BC:24:11:%02X:%02X:%02X", b[0], b[1], b[2])
+}
+
+func netValue(n driver.Net) string {
+	v := "name=eth0,bridge=" + n.Bridge + ",hwaddr=" + n.MAC + ",type=veth"
+	kind := ""
+	if n.Address.IsValid() && n.Address.Addr().Is6() {
+		kind = "6"
+	}
+	switch {
+	case n.Address.IsValid():
+		v += ",ip" + kind + "=" + n.Address.String()
+	default:
+		v += ",ip=dhcp"
+	}
+	if n.Gateway.IsValid() {
+		v += ",gw" + kind + "=" + n.Gateway.String()
+	}
+	if n.VLAN != 0 {
+		v += ",tag=" + strconv.Itoa(n.VLAN)
+	}
+	return v
+}
+
+func netOf(c *pctconf.Config) (n driver.Net, err error) {
+	value, ok := c.Get("net0")
+	if !ok {
+		return n, nil
+	}
+	p, err := pctconf.ParseProperties(value, "")
+	if err != nil {
+		return n, fmt.Errorf("net0: %w", err)
+	}
+	n.Bridge, n.MAC = p["bridge"], p["hwaddr"]
+	for _, key := range []string{"ip", "ip6"} {
+		if a, err := netip.ParsePrefix(p[key]); err == nil && !n.Address.IsValid() {
+			n.Address = a
+		}
+	}
+	for _, key := range []string{"gw", "gw6"} {
+		if a, err := netip.ParseAddr(p[key]); err == nil && !n.Gateway.IsValid() {
+			n.Gateway = a
+		}
+	}
+	if p["tag"] != "" {
+		if n.VLAN, err = strconv.Atoi(p["tag"]); err != nil {
+			return n, fmt.Errorf("net0: tag: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// mounts returns the host folders that are mounted, by their keys.
+func mounts(c *pctconf.Config) (keys []string, list []driver.Mount, err error) {
+	for _, s := range c.Settings {
+		if !isNumbered(s.Key, "mp") {
+			continue
+		}
+		p, err := pctconf.ParseProperties(s.Value, "volume")
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", s.Key, err)
+		}
+		if filepath.IsAbs(p["volume"]) {
+			keys = append(keys, s.Key)
+			list = append(list, driver.Mount{Source: p["volume"], Target: p["mp"], ReadOnly: p["ro"] == "1", Shared: p["shared"] == "1"})
+		}
+	}
+	return keys, list, nil
+}
+
+func mountValue(m driver.Mount) string {
+	v := m.Source + ",mp=" + m.Target + ",replicate=0"
+	if m.ReadOnly {
+		v += ",ro=1"
+	}
+	if m.Shared {
+		v += ",shared=1"
+	}
+	return v
+}
+
+// guestOf is all that the configuration says; the state is the kernel's to say.
+func guestOf(vmid int, c *pctconf.Config) (driver.Guest, error) {
+	g := driver.Guest{VMID: vmid, Description: c.Description}
+	g.Hostname, _ = c.Get("hostname")
+	g.OnBoot, _ = c.Bool("onboot")
+	g.Lock, _ = c.Get("lock")
+	var err error
+	if g.Net, err = netOf(c); err != nil {
+		return g, err
+	}
+	if _, g.Mounts, err = mounts(c); err != nil {
+		return g, err
+	}
+	ids, err := idMap(c)
+	if err != nil {
+		return g, err
+	}
+	g.Root.UID, g.Root.GID = ids.Root()
+	return g, nil
+}

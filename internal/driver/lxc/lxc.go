@@ -1,0 +1,199 @@
+// Package lxc is the hypervisor adapter of plain liblxc hosts: a workshop or a
+// homelab without Proxmox VE. A guest is a folder <path>/<vmid> that liblxc takes
+// as a container of that name:
+//
+//	pct.conf     what the guest is, in PVE's grammar; the source of the next
+//	config       liblxc's configuration, written anew before each start
+//	rootfs       its root file system, owned through the id map
+//	console.log  what it wrote to its console since the last start
+//
+// Guests are unprivileged, with nesting. Nothing is executed in a guest: before
+// the first start the files are written that PVE writes before each one, and a
+// mount into a running guest is one system call in its mount namespace.
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// Options are the host's places. The zero value of each but Path is Debian's.
+type Options struct {
+	Path       string         // folder of the guests: liblxc's lxcpath; absolute
+	Storage    driver.Storage // who knows how full the guests below Path are
+	ConfigDir  string         // liblxc's common configuration; /usr/share/lxc/config
+	SysDir     string         // /sys
+	SubUIDFile string         // /etc/subuid
+	SubGIDFile string         // /etc/subgid
+}
+
+// Driver runs the guests below one folder. It implements [driver.Hypervisor];
+// file system figures are those of [Options].
+type Driver struct {
+	o Options
+}
+
+// Storage implements [driver.Hypervisor].
+func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) {
+	return d.o.Storage.Storage(ctx, vmid)
+}
+
+// New returns the driver of the guests below o.Path, which need not exist yet.
+func New(o Options) *Driver {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&o.ConfigDir, "/usr/share/lxc/config"},
+		{&o.SysDir, "/sys"},
+		{&o.SubUIDFile, "/etc/subuid"},
+		{&o.SubGIDFile, "/etc/subgid"},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	return &Driver{o: o}
+}
+
+const (
+	confFile    = "pct.conf"
+	lxcFile     = "config"
+	rootfsDir   = "rootfs"
+	consoleFile = "console.log"
+	logFile     = "lxc.log"
+)
+
+func (d *Driver) dir(vmid int) string { return filepath.Join(d.o.Path, strconv.Itoa(vmid)) }
+
+// halfDir is where a guest is before it is whole, and after it was.
+func (d *Driver) halfDir(vmid int) string {
+	return filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".half")
+}
+
+// Guest implements [driver.Hypervisor].
+func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
+	if err := context.Cause(ctx); err != nil {
+		return driver.Guest{}, fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	conf, err := d.readConf(vmid)
+	if errors.Is(err, driver.ErrNotFound) {
+		if _, err := os.Lstat(d.halfDir(vmid)); err == nil {
+			return driver.Guest{VMID: vmid, State: driver.Stopped, Half: true}, nil
+		}
+	}
+	if err != nil {
+		return driver.Guest{}, err
+	}
+	g, err := guestOf(vmid, conf)
+	if err != nil {
+		return driver.Guest{}, fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	pid, err := d.initPID(ctx, vmid)
+	if err != nil {
+		return driver.Guest{}, err
+	}
+	g.State = driver.Stopped
+	if pid != 0 {
+		g.State = driver.Running
+	}
+	return g, nil
+}
+
+// readConf returns the guest's configuration, or ErrNotFound.
+func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
+	file := filepath.Join(d.dir(vmid), confFile)
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(d.dir(vmid)); err == nil {
+			return nil, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile),
+				"the folder is another container's: take another VMID")
+		}
+		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	conf, findings := pctconf.Parse(data)
+	for _, f := range findings {
+		if f.Severity == pctconf.Error {
+			return nil, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %s: %s", vmid, file, f), "correct that line by hand")
+		}
+	}
+	return conf, nil
+}
+
+// initPID returns the process of the guest's init, 0 when it does not run.
+func (d *Driver) initPID(ctx context.Context, vmid int) (int, error) {
+	res, err := d.run(ctx, "lxc-info", vmid, "--no-humanize", "--state", "--pid")
+	if err != nil {
+		return 0, fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(string(res.Stdout)) {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			said[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
+		}
+	}
+	if said["state"] == "STOPPED" {
+		return 0, nil
+	}
+	// STARTING, STOPPING and ABORTING have a process too: there is something
+	// to wait for or to stop.
+	pid, err := strconv.Atoi(said["pid"])
+	if err != nil || pid <= 0 {
+		return 0, exit.With(exit.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout))
+	}
+	return pid, nil
+}
+
+// environment is what liblxc's programs get: nothing of the caller's.
+func environment() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+}
+
+// run runs one of liblxc's programs on guest vmid.
+func (d *Driver) run(ctx context.Context, program string, vmid int, args ...string) (run.Result, error) {
+	all := append([]string{"--lxcpath", d.o.Path, "--name", strconv.Itoa(vmid)}, args...)
+	res, err := run.Run(ctx, run.Cmd{Path: program, Args: all, Env: environment()})
+	if run.IsNotFound(err) {
+		return res, exit.WithHint(exit.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint)
+	}
+	return res, err
+}
+
+const installHint = "apt-get install lxc uidmap"
+
+// claim takes the guest for one change. Another process that has it is ErrBusy.
+// The lock is on a file beside the guest's folder and ends with this process.
+func (d *Driver) claim(vmid int) (release func() error, err error) {
+	if err := os.MkdirAll(d.o.Path, 0o711); err != nil {
+		return nil, err
+	}
+	name := filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock")
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w", vmid, driver.ErrBusy), "another command changes this guest now; try again when it has ended")
+		return nil, errors.Join(err, f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+	}
+	return f.Close, nil
+}

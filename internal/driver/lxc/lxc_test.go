@@ -1,0 +1,190 @@
+package lxc
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/unpack"
+)
+
+const archived = `#golden
+arch: amd64
+cores: 2
+features: keyctl=1,nesting=1
+hostname: golden
+memory: 2048
+mp0: local:vm-9100-disk-1,mp=/data,size=8G
+net0: name=eth0,bridge=vmbr0,ip=dhcp,type=veth
+onboot: 1
+rootfs: local-lvm:vm-9100-disk-0,size=8G
+swap: 512
+unprivileged: 1
+`
+
+func parse(t *testing.T, text string) *pctconf.Config {
+	t.Helper()
+	c, findings := pctconf.Parse([]byte(text))
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	return c
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLXCConfig holds the whole of what liblxc is given, on a host with
+// AppArmor and the unified hierarchy.
+func TestLXCConfig(t *testing.T) {
+	sys := t.TempDir()
+	write(t, filepath.Join(sys, "kernel/security/apparmor/features/x"), "")
+	write(t, filepath.Join(sys, "fs/cgroup/cgroup.controllers"), "cpu memory pids\n")
+	d := New(Options{Path: "/srv/guests", SysDir: sys, ConfigDir: "/usr/share/lxc/config"})
+	c, err := applySpec(parse(t, archived), driver.Spec{
+		Hostname: "web.example", Net: driver.Net{Bridge: "br0", VLAN: 7, Address: netip.MustParsePrefix("192.0.2.7/24")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := settings{Config: c}
+	s.set("mp0", mountValue(driver.Mount{Source: "/srv/a b#c", Target: "/etc/felhom-bootstrap", ReadOnly: true}))
+	net, err := netOf(c)
+	if err := errors.Join(s.err, err); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.lxcConfig(8200, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/config.want")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Replace(string(want), "MAC", net.MAC, 1), got); d != "" {
+		t.Errorf("want -, got +:\n%s", d)
+	}
+}
+
+// TestLXCConfigOfAPlainHost: liblxc refuses to start a guest with a limit that
+// the host cannot set.
+func TestLXCConfigOfAPlainHost(t *testing.T) {
+	got, err := New(Options{Path: "/srv/guests", SysDir: t.TempDir()}).lxcConfig(8200, parse(t, archived))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(got, "cgroup2") || !strings.Contains(got, "lxc.apparmor.profile = unconfined\n") {
+		t.Errorf("no controller and no AppArmor, got\n%s", got)
+	}
+}
+
+func TestSpecDropsWhatBelongsElsewhere(t *testing.T) {
+	c, err := applySpec(parse(t, archived+"lock: backup\ntemplate: 1\n"), driver.Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"mp0", "lock", "template"} {
+		if value, ok := c.Get(key); ok {
+			t.Errorf("%s: %s came along", key, value)
+		}
+	}
+	net, err := netOf(c)
+	if err != nil || !strings.HasPrefix(net.MAC, "BC:24:11:") || net.Bridge != "vmbr0" {
+		t.Errorf("net0 is %+v, %v, want the archive's bridge and a fresh MAC", net, err)
+	}
+}
+
+func TestIDMap(t *testing.T) {
+	usual := unpack.Range{Guest: 0, Host: 100000, Count: 65536}
+	cases := []struct {
+		name, conf string
+		want       unpack.IDMap
+		wantErr    string
+	}{
+		{"usual", "unprivileged: 1\n", unpack.IDMap{UIDs: []unpack.Range{usual}, GIDs: []unpack.Range{usual}}, ""},
+		{"own", "lxc.idmap: u 0 200000 65536\nlxc.idmap: g 0 300000 65536\n", unpack.IDMap{
+			UIDs: []unpack.Range{{Guest: 0, Host: 200000, Count: 65536}}, GIDs: []unpack.Range{{Guest: 0, Host: 300000, Count: 65536}},
+		}, ""},
+		{"privileged", "", unpack.IDMap{}, "unprivileged is not 1"},
+		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "wanted u or g, first id"},
+		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "wanted u or g first"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := idMap(parse(t, c.conf))
+			if c.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), c.wantErr) {
+					t.Errorf("error %v, want %q", err, c.wantErr)
+				}
+				return
+			}
+			if d := cmp.Diff(c.want, got); err != nil || d != "" {
+				t.Errorf("%v\n%s", err, d)
+			}
+		})
+	}
+}
+
+func TestCheckSubIDs(t *testing.T) {
+	ids, err := idMap(parse(t, "unprivileged: 1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, good := range map[string]bool{
+		"root:100000:65536\n":           true,
+		"u:1:2\nroot:99000:70000\n":     true,
+		"0:100000:65536\n":              true,
+		"":                              false,
+		"root:100000:65535\n":           false,
+		"root:100001:65536\n":           false,
+		"other:100000:65536\n":          false,
+		"root:100000\nroot:x:65536\n\n": false,
+	} {
+		file := filepath.Join(t.TempDir(), "subid")
+		write(t, file, text)
+		list, err := subIDs(file)
+		if err != nil || list.covers(ids.UIDs[0]) != good {
+			t.Errorf("%q covers the guest's ids: %v, %v, want %v", text, !good, err, good)
+		}
+	}
+}
+
+// TestCheckPath: liblxc says no more than "Permission denied".
+func TestCheckPath(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	err := New(Options{Path: filepath.Join(dir, "guests")}).checkPath()
+	if err == nil || !strings.Contains(err.Error(), dir+" has mode 0700") || exit.HintOf(err) != "chmod o+x "+dir {
+		t.Errorf("error %v, hint %q", err, exit.HintOf(err))
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := New(Options{Path: filepath.Join(dir, "guests")}).checkPath(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAnotherContainersFolder is not taken for a guest, nor for nothing.
+func TestAnotherContainersFolder(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "8200/config"), "lxc.uts.name = somebody\n")
+	_, err := New(Options{Path: dir}).Guest(t.Context(), 8200)
+	if !errors.Is(err, driver.ErrExists) {
+		t.Errorf("error %v, want ErrExists", err)
+	}
+}

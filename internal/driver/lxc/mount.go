@@ -1,0 +1,265 @@
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// Attach implements [driver.Hypervisor].
+func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err error) {
+	if err := checkMount(m); err != nil {
+		return fmt.Errorf("mount into guest %d: %w", vmid, err)
+	}
+	return d.change(ctx, vmid, func(g driver.Guest, pid int, conf *pctconf.Config) error {
+		keys, list, err := mounts(conf)
+		if err != nil {
+			return err
+		}
+		key, before := freeKey(conf), driver.Mount{}
+		for i, old := range list {
+			if old.Target == m.Target {
+				key, before = keys[i], old
+			}
+		}
+		if pid != 0 && before != m {
+			if before != (driver.Mount{}) {
+				return exit.WithHint(exit.Refused, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
+			}
+		}
+		if pid != 0 {
+			if err := plug(pid, m, g.Root); err != nil {
+				return err
+			}
+		}
+		c := &settings{Config: conf}
+		c.set(key, mountValue(m))
+		return c.err
+	})
+}
+
+func freeKey(conf *pctconf.Config) string {
+	for i := 0; ; i++ {
+		key := "mp" + strconv.Itoa(i)
+		if _, taken := conf.Get(key); !taken {
+			return key
+		}
+	}
+}
+
+func checkMount(m driver.Mount) error {
+	for name, path := range map[string]string{"source": m.Source, "target": m.Target} {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
+			return exit.With(exit.Refused, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, name, path))
+		}
+	}
+	f, err := openFolder(m.Source)
+	if err != nil {
+		return exit.With(exit.Refused, fmt.Errorf("%w: %w", driver.ErrRefused, err))
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	// A mount into a running guest is made by this host's root; at the next
+	// start the guest's root has to find the folder.
+	if err := reachable(filepath.Dir(m.Source)); err != nil {
+		return fmt.Errorf("%w: %w", driver.ErrRefused, err)
+	}
+	return nil
+}
+
+// Detach implements [driver.Hypervisor].
+func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
+	return d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
+		keys, list, err := mounts(conf)
+		if err != nil {
+			return err
+		}
+		for i, m := range list {
+			if m.Target != target {
+				continue
+			}
+			if pid != 0 {
+				if err := unplug(pid, m); err != nil {
+					return err
+				}
+			}
+			conf.Delete(keys[i])
+		}
+		return nil
+	})
+}
+
+// change runs work on the guest's configuration and writes what became of it.
+func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest, pid int, conf *pctconf.Config) error) (err error) {
+	g, err := d.Guest(ctx, vmid)
+	if err != nil {
+		return err
+	}
+	if g.Half {
+		return exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+	}
+	release, err := d.claim(vmid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	conf, err := d.readConf(vmid)
+	if err != nil {
+		return err
+	}
+	pid, err := d.initPID(ctx, vmid)
+	if err != nil {
+		return err
+	}
+	before := slices.Clone(conf.Settings)
+	if err := work(g, pid, conf); err != nil {
+		return fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	if slices.Equal(before, conf.Settings) {
+		return nil
+	}
+	root, err := os.OpenRoot(d.dir(vmid))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
+		return err
+	}
+	return d.writeLXC(root, vmid, conf)
+}
+
+// plug mounts m into the running guest, as PVE does: a clone of the folder's
+// tree is made and set read-only here, and moved into the guest's namespace.
+// What is there already is left alone.
+func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
+	source, err := openFolder(m.Source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	fd, err := unix.OpenTree(int(source.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return &fs.PathError{Op: "open_tree", Path: m.Source, Err: err}
+	}
+	tree := os.NewFile(uintptr(fd), m.Source)
+	defer func() { err = errors.Join(err, tree.Close()) }()
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_PRIVATE}
+	if m.ReadOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return &fs.PathError{Op: "mount_setattr", Path: m.Source, Err: err}
+	}
+	return inGuest(pid, func() error {
+		target, err := openTarget(m.Target, owner)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, target.Close()) }()
+		same, err := sameFolder(source, target)
+		if err != nil || same {
+			return err
+		}
+		if err := unix.MoveMount(fd, "", int(target.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+			return &fs.PathError{Op: "move_mount", Path: m.Target, Err: err}
+		}
+		return nil
+	})
+}
+
+// unplug ends the mount of m in the running guest, also one that is in use.
+func unplug(pid int, m driver.Mount) error {
+	source, err := openFolder(m.Source)
+	if err != nil {
+		return err
+	}
+	err = inGuest(pid, func() error {
+		target, err := openGuestFolder(m.Target)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		same, err := sameFolder(source, target)
+		if err := errors.Join(err, target.Close()); err != nil || !same {
+			return err // not mounted there, or something else is: nothing of ours
+		}
+		if err := unix.Unmount(m.Target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+			return &fs.PathError{Op: "umount", Path: m.Target, Err: err}
+		}
+		return nil
+	})
+	return errors.Join(err, source.Close())
+}
+
+func sameFolder(a, b *os.File) (bool, error) {
+	ai, err := a.Stat()
+	if err != nil {
+		return false, err
+	}
+	bi, err := b.Stat()
+	return err == nil && os.SameFile(ai, bi), err
+}
+
+// openFolder opens a folder of this host that no symbolic link leads to.
+func openFolder(path string) (*os.File, error) {
+	return openNoLinks(unix.AT_FDCWD, path, path)
+}
+
+// openGuestFolder opens a folder of the guest whose namespace the thread is
+// in. The guest's root may have put links anywhere.
+func openGuestFolder(path string) (*os.File, error) {
+	return openNoLinks(unix.AT_FDCWD, path, path+" in the guest")
+}
+
+func openNoLinks(at int, path, name string) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(at, path, &how)
+	switch {
+	case errors.Is(err, unix.ELOOP):
+		return nil, fmt.Errorf("open %s: a symbolic link is in the way", name)
+	case err != nil:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openTarget opens the mount point in the guest and makes what is missing of
+// it, as the guest's root would.
+func openTarget(path string, owner driver.IDs) (*os.File, error) {
+	f, err := openGuestFolder(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	parent, err := openTarget(filepath.Dir(path), owner)
+	if err != nil {
+		return nil, err
+	}
+	base := filepath.Base(path)
+	err = unix.Mkdirat(int(parent.Fd()), base, 0o755)
+	if err == nil {
+		err = unix.Fchownat(int(parent.Fd()), base, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW)
+	} else if errors.Is(err, unix.EEXIST) {
+		err = nil
+	}
+	if err := errors.Join(err, parent.Close()); err != nil {
+		return nil, fmt.Errorf("make %s in the guest: %w", path, err)
+	}
+	return openGuestFolder(path)
+}

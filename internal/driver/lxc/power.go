@@ -1,0 +1,154 @@
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// startLimit bounds lxc-start, which returns when the guest's init runs.
+const startLimit = time.Minute
+
+// stopMargin is what lxc-stop may take beyond the guest's grace.
+const stopMargin = 30 * time.Second
+
+// Start implements [driver.Hypervisor]. The guest outlives this process.
+func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
+	conf, err := d.whole(ctx, vmid, driver.Stopped)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	// liblxc only says that it could not start.
+	if err := d.checkMounts(conf); err != nil {
+		return fmt.Errorf("start guest %d: %w", vmid, err)
+	}
+	if err := d.renew(vmid, conf); err != nil {
+		return fmt.Errorf("start guest %d: %w", vmid, err)
+	}
+	for _, name := range []string{consoleFile, logFile} {
+		if err := os.Remove(filepath.Join(d.dir(vmid), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("start guest %d: %w", vmid, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	err = inNamespace(d.prepareCgroups, func() error {
+		_, err := d.run(ctx, "lxc-start", vmid, "--daemon", "--logfile", filepath.Join(d.dir(vmid), logFile), "--logpriority", "WARN")
+		return err
+	})
+	if err != nil {
+		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)),
+			"to look closer, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
+	}
+	pid, err := d.initPID(ctx, vmid)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	if pid == 0 {
+		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.complaints(vmid)),
+			"to see what it says, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
+	}
+	return nil
+}
+
+// whole returns the configuration of a guest that is whole and in state.
+func (d *Driver) whole(ctx context.Context, vmid int, state driver.State) (*pctconf.Config, error) {
+	g, err := d.Guest(ctx, vmid)
+	switch {
+	case err != nil:
+		return nil, err
+	case g.Half:
+		return nil, exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+	case g.State == driver.Running && state == driver.Stopped:
+		return nil, exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrRunning))
+	case g.State == driver.Stopped && state == driver.Running:
+		return nil, exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotRunning))
+	}
+	return d.readConf(vmid)
+}
+
+// checkMounts says what liblxc does not: that a folder to mount is not there.
+func (d *Driver) checkMounts(conf *pctconf.Config) error {
+	_, list, err := mounts(conf)
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		f, err := openFolder(m.Source)
+		if err != nil {
+			return exit.WithHint(exit.Refused, fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err), "make that folder again, or detach the mount")
+		}
+		if err := errors.Join(f.Close(), reachable(filepath.Dir(m.Source))); err != nil {
+			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err)
+		}
+	}
+	return nil
+}
+
+// renew writes liblxc's configuration anew: what the host can do may have
+// changed since the last start.
+func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
+	root, err := os.OpenRoot(d.dir(vmid))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return d.writeLXC(root, vmid, conf)
+}
+
+// complaints are the errors that liblxc wrote into its log, the first of which
+// tells why: what comes after is what followed from it. They are quoted because
+// the log goes with a guest that is undone.
+func (d *Driver) complaints(vmid int) string {
+	data, err := os.ReadFile(filepath.Join(d.dir(vmid), logFile))
+	if err != nil {
+		return ""
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		// lxc-start 8200 20261126073938.105 ERROR    start - ../src/lxc/start.c:…
+		if _, text, ok := strings.Cut(line, " ERROR "); ok && len(lines) < maxComplaints {
+			lines = append(lines, "\nliblxc: "+strings.TrimSpace(text))
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+const maxComplaints = 8
+
+// Shutdown implements [driver.Hypervisor].
+func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) error {
+	if _, err := d.whole(ctx, vmid, driver.Running); err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace+stopMargin)
+	defer cancel()
+	args := []string{"--kill"}
+	if seconds := int(grace.Round(time.Second) / time.Second); seconds > 0 {
+		args = []string{"--timeout", strconv.Itoa(seconds)}
+	}
+	_, stopErr := d.run(ctx, "lxc-stop", vmid, args...)
+	pid, err := d.initPID(ctx, vmid)
+	if err != nil {
+		return errors.Join(stopErr, err)
+	}
+	if pid != 0 {
+		return exit.With(exit.Failed, fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrRunning, errors.Join(stopErr, context.Cause(ctx))))
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/unpack"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// maxConfigBytes bounds a pct.conf; real ones have less than a kilobyte.
+const maxConfigBytes = 1 << 20
+
+// ArchiveConfig implements [driver.Hypervisor]. It reads no further than it
+// must, so it says nothing of the rest of the archive.
+func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("read %s: %w", archive, err)
+	}
+	f, err := openArchive(archive)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	ar, err := vzdump.NewReader(f, vzdump.Limits{})
+	if err != nil {
+		return nil, refuseArchive(archive, err)
+	}
+	defer ar.Close()
+	for {
+		e, err := ar.Next()
+		if errors.Is(err, io.EOF) {
+			return nil, refuseArchive(archive, fmt.Errorf("it has no ./%s", vzdump.ConfigPath))
+		}
+		if err != nil {
+			return nil, refuseArchive(archive, err)
+		}
+		if e.Path != vzdump.ConfigPath {
+			continue
+		}
+		if e.Size > maxConfigBytes {
+			return nil, refuseArchive(archive, fmt.Errorf("its ./%s has %d bytes, at most %d are taken", vzdump.ConfigPath, e.Size, maxConfigBytes))
+		}
+		data, err := io.ReadAll(ar)
+		if err != nil {
+			return nil, refuseArchive(archive, err)
+		}
+		return data, nil
+	}
+}
+
+func openArchive(archive string) (*os.File, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: %w", driver.ErrArchive, err), "name the golden by its absolute path; felhom-golden build makes one")
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(refuseArchive(archive, errors.New("it is no regular file")), err, f.Close())
+	}
+	return f, nil
+}
+
+func refuseArchive(archive string, err error) error {
+	return exit.WithHint(exit.Refused, fmt.Errorf("%w: %s: %w", driver.ErrArchive, archive, err), "felhom-golden verify "+archive+" says all that is wrong with it")
+}
+
+// Restore implements [driver.Hypervisor]. The guest is made in a folder beside
+// its own, which takes the guest's name last.
+func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) (err error) {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("restore guest %d: %w", vmid, err)
+	}
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	for _, dir := range []string{d.dir(vmid), d.halfDir(vmid)} {
+		if _, err := os.Lstat(dir); err == nil {
+			return exit.WithHint(exit.Refused, fmt.Errorf("restore guest %d: %w: %s", vmid, driver.ErrExists, dir), "take another VMID, or remove that guest first")
+		}
+	}
+	half := d.halfDir(vmid)
+	if err := os.Mkdir(half, 0o700); err != nil {
+		return fmt.Errorf("restore guest %d: %w", vmid, err)
+	}
+	if err := d.restore(ctx, half, vmid, s, p); err != nil {
+		return errors.Join(fmt.Errorf("restore guest %d: %w", vmid, err), os.RemoveAll(half))
+	}
+	return nil
+}
+
+func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Spec, p driver.Progress) (err error) {
+	data, err := d.ArchiveConfig(ctx, s.Archive)
+	if err != nil {
+		return err
+	}
+	archived, err := parseArchived(s.Archive, data)
+	if err != nil {
+		return err
+	}
+	conf, err := applySpec(archived, s)
+	if err != nil {
+		return err
+	}
+	ids, err := idMap(conf)
+	if err != nil {
+		return refuseArchive(s.Archive, err)
+	}
+	net, err := netOf(conf)
+	if err := errors.Join(err, d.checkBridge(net.Bridge)); err != nil {
+		return err
+	}
+	rootfs := filepath.Join(half, rootfsDir)
+	if err := os.Mkdir(rootfs, 0o755); err != nil {
+		return err
+	}
+	// The archive's "./" finds this folder there already, so its owner is set
+	// here, as PVE's mkfs does: root of the guest.
+	uid, gid := ids.Root()
+	if err := os.Chown(rootfs, uid, gid); err != nil {
+		return err
+	}
+	if err := unpackInto(ctx, s.Archive, rootfs, ids, p); err != nil {
+		return err
+	}
+	if err := guestFiles(rootfs, vmid, conf); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(half)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := d.writeLXC(root, vmid, conf); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
+		return err
+	}
+	// Mapped root has to reach its rootfs through here.
+	if err := os.Chmod(half, 0o711); err != nil {
+		return err
+	}
+	return os.Rename(half, d.dir(vmid))
+}
+
+func parseArchived(archive string, data []byte) (*pctconf.Config, error) {
+	conf, findings := pctconf.Parse(data)
+	var all []error
+	for _, f := range findings {
+		if f.Severity == pctconf.Error {
+			all = append(all, refuseArchive(archive, fmt.Errorf("./%s: %s", vzdump.ConfigPath, f)))
+		}
+	}
+	return conf, errors.Join(all...)
+}
+
+func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p driver.Progress) (err error) {
+	f, err := openArchive(archive)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = unpack.Unpack(ctx, &meter{r: f, total: info.Size(), progress: p}, rootfs, unpack.Options{IDMap: ids})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return err
+	case isNoSpace(err):
+		return exit.WithHint(exit.Failed, fmt.Errorf("%w: %w", driver.ErrNoSpace, err), "free space below "+filepath.Dir(filepath.Dir(rootfs)))
+	}
+	if _, isIO := errors.AsType[*fs.PathError](err); isIO && exit.Of(err) != exit.Refused {
+		return err
+	}
+	return refuseArchive(archive, err)
+}
+
+// meter tells how much of the archive was read.
+type meter struct {
+	r           io.Reader
+	done, total int64
+	progress    driver.Progress
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	n, err := m.r.Read(b)
+	m.done += int64(n)
+	if m.progress != nil {
+		m.progress(m.done, m.total)
+	}
+	return n, err
+}
+
+// Discard implements [driver.Hypervisor].
+func (d *Driver) Discard(ctx context.Context, vmid int) (err error) {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("discard guest %d: %w", vmid, err)
+	}
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("discard: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if _, err := os.Lstat(d.dir(vmid)); err == nil {
+		return exit.With(exit.Refused, fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
+	}
+	return os.RemoveAll(d.halfDir(vmid))
+}
+
+// Destroy implements [driver.Hypervisor]. A guest that is only half removed is
+// a half one: Discard ends it.
+func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
+	g, err := d.Guest(ctx, vmid)
+	switch {
+	case err != nil:
+		return fmt.Errorf("destroy: %w", err)
+	case g.Half:
+		return fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrHalf)
+	case g.State == driver.Running:
+		return exit.With(exit.Refused, fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
+	}
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("destroy: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if err := os.Rename(d.dir(vmid), d.halfDir(vmid)); err != nil {
+		return fmt.Errorf("destroy guest %d: %w", vmid, err)
+	}
+	if err := os.RemoveAll(d.halfDir(vmid)); err != nil {
+		return fmt.Errorf("destroy guest %d: %w", vmid, err)
+	}
+	d.sweepCgroups(vmid)
+	return nil
+}
+
+// sweepCgroups removes the empty cgroups that liblxc leaves behind now and
+// then: its monitor cannot remove the one it is in. One that is in use, by a
+// container of that name elsewhere, the kernel keeps.
+func (d *Driver) sweepCgroups(vmid int) {
+	for _, top := range []string{"fs/cgroup", "fs/cgroup/unified"} {
+		for _, kind := range []string{"lxc.monitor.", "lxc.payload."} {
+			_ = os.Remove(filepath.Join(d.o.SysDir, top, kind+strconv.Itoa(vmid)))
+		}
+	}
+}

@@ -1,0 +1,82 @@
+// Package acceptance holds the table by which the channel between guest and
+// host was accepted, T1 to T4, and asks it by curl, as it was asked first. It
+// knows nothing of the product.
+package acceptance
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver/run"
+)
+
+// Case is one row of the table.
+type Case struct {
+	Name, What string
+	Path       string
+	Want       Answer
+	pin, token string
+}
+
+// Answer is what curl got.
+type Answer struct {
+	Exit   int // of curl
+	Status int // of HTTP; 0: no answer
+}
+
+// String is "200", or "curl 90" where there is no answer.
+func (a Answer) String() string {
+	if a.Exit != 0 {
+		return "curl " + strconv.Itoa(a.Exit)
+	}
+	return strconv.Itoa(a.Status)
+}
+
+// pinMismatch is curl's exit status when --pinnedpubkey does not match.
+const pinMismatch = 90
+
+// Cases returns the table as it is for guest vmid, whose token is own, on a
+// host with that SPKI pin (sha256//…); others is the token of another guest.
+func Cases(vmid int, pin, own, others string) []Case {
+	wrong := sha256.Sum256([]byte("some other key"))
+	wrongPin := "sha256//" + base64.StdEncoding.EncodeToString(wrong[:])
+	return []Case{
+		{"T1", "right pin, own token", "/storage", Answer{Status: 200}, pin, own},
+		{"T2", "right pin, no token", "/storage", Answer{Status: 401}, pin, ""},
+		{"T3", "right pin, another guest's token", fmt.Sprintf("/guests/%d/storage", vmid), Answer{Status: 403}, pin, others},
+		{"T4", "wrong pin, valid token", "/storage", Answer{Exit: pinMismatch}, wrongPin, own},
+	}
+}
+
+// Ask asks the host at endpoint. within changes the command line, such as to
+// run it in a guest's network; nil leaves it. The token goes to curl on its
+// standard input: arguments are for everybody to read.
+func (c Case) Ask(ctx context.Context, endpoint string, within func(argv ...string) ([]string, error)) (got Answer, body string, err error) {
+	config := ""
+	if c.token != "" {
+		config = fmt.Sprintf("header = \"Authorization: Bearer %s\"\n", c.token)
+	}
+	argv := []string{
+		"curl", "--silent", "--max-time", "10", "--insecure", "--pinnedpubkey", c.pin, "--config", "-", "--write-out", "\n%{http_code}", endpoint + c.Path,
+	}
+	if within != nil {
+		if argv, err = within(argv...); err != nil {
+			return Answer{}, "", err
+		}
+	}
+	res, err := run.Run(ctx, run.Cmd{Path: argv[0], Args: argv[1:], Stdin: strings.NewReader(config)})
+	if err != nil && (res.ExitCode <= 0 || ctx.Err() != nil) {
+		return Answer{}, "", err // did not run; a status of its own is an outcome
+	}
+	out := string(res.Stdout)
+	end := strings.LastIndexByte(out, '\n')
+	if end < 0 {
+		return Answer{}, "", fmt.Errorf("curl wrote %q, want a body and a status", out)
+	}
+	status, err := strconv.Atoi(out[end+1:])
+	return Answer{Exit: res.ExitCode, Status: status}, out[:end], err
+}

@@ -1,0 +1,326 @@
+//go:build integration
+
+package guest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/lxc"
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/e2e/guest"
+	"github.com/felhom/felhom-golden/internal/e2e/host"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+)
+
+// stack is a host with its daemon, a golden, and guests that the product made.
+type stack struct {
+	bed     testbed.Bed
+	dir     string
+	golden  string
+	host    *host.Host
+	archive string
+	driver  *lxc.Driver // for what an operator does with the hypervisor's own tools
+
+	mu      sync.Mutex
+	secrets map[string]string // what it is, to the secret
+	argv    map[string]bool   // every command line that this machine has run meanwhile
+}
+
+func newStack(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{bed: testbed.FromEnv(t), secrets: map[string]string{}, argv: map[string]bool{}}
+	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start", "mmdebstrap", "nsenter", "iptables", "curl"); err != nil {
+		t.Fatal(err)
+	}
+	s.watchArguments(t)
+	// Not t.TempDir: its folder is closed, and a guest's root is nobody here.
+	var err error
+	if s.dir, err = os.MkdirTemp("", "felhom-guests-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(s.dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	programs := filepath.Join(s.dir, "programs")
+	for name, source := range map[string]string{"felhom-golden": "golden", "felhom-agentd": "agentd", "felhom-controller-bootstrap": "bootstrapper"} {
+		// As in the Makefile, so that nothing but the source decides the bytes
+		// and the cached base of the last run still fits.
+		command(t, run.Cmd{
+			Path: "go", Env: append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="),
+			Args: []string{
+				"build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs", "-ldflags", "-s -w -buildid=",
+				"-o", filepath.Join(programs, name), "github.com/felhom/felhom-golden/" + source,
+			},
+		})
+	}
+	s.host, err = host.Start(t.Context(), s.bed, host.Settings{Binary: filepath.Join(programs, "felhom-agentd"), Dir: s.dir, Image: "v1", LXC: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.host.Log())
+		}
+		if err := s.host.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.archive, err = guest.Bake(t.Context(), filepath.Join(programs, "felhom-golden"), s.bed, s.dir, os.Stderr, "openssh-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.driver = lxc.New(lxc.Options{Path: s.bed.LXCPath(), Storage: folder.New(s.bed.LXCPath())})
+	registry, err := s.bed.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.secrets["registry"] = registry
+	return s
+}
+
+// watchArguments collects command lines until the test ends: arguments are for
+// everybody on a machine to read, those of guests included.
+func (s *stack) watchArguments(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+			for _, file := range files {
+				if line, err := os.ReadFile(file); err == nil && len(line) > 0 {
+					s.mu.Lock()
+					s.argv[string(line)] = true
+					s.mu.Unlock()
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// agentd runs felhom-agentd as an operator does and returns its stdout.
+func (s *stack) agentd(t *testing.T, args ...string) string {
+	t.Helper()
+	argv := s.host.Command(args...)
+	return command(t, run.Cmd{Path: argv[0], Args: argv[1:], Stderr: os.Stderr})
+}
+
+func (s *stack) guest(vmid int) guest.Guest { return guest.Guest{VMID: vmid, Path: s.bed.LXCPath()} }
+
+// remove takes a guest away when the test is over, in whatever state it is.
+func (s *stack) removeAfter(t *testing.T, vmid int) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.guest(vmid).Console())
+		}
+		argv := s.host.Command("guest", "remove", "--force", strconv.Itoa(vmid))
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil && !strings.Contains(string(out), "knows no guest") {
+			t.Errorf("remove guest %d: %v\n%s", vmid, err, out)
+		}
+	})
+}
+
+// readToken keeps what is in the guest's mount for the search at the end.
+func (s *stack) readToken(t *testing.T, vmid int) string {
+	t.Helper()
+	var boot struct {
+		Token string `json:"local_api_token"`
+	}
+	data, err := os.ReadFile(s.mountFile(vmid))
+	if err == nil {
+		err = json.Unmarshal(data, &boot)
+	}
+	if err != nil || boot.Token == "" {
+		t.Fatalf("token of guest %d: %v", vmid, err)
+	}
+	s.secrets[fmt.Sprintf("token of %d, %.12s…", vmid, boot.Token)] = boot.Token
+	return boot.Token
+}
+
+func (s *stack) mountDir(vmid int) string { return s.host.Mount(strconv.Itoa(vmid)) }
+
+func (s *stack) mountFile(vmid int) string { return filepath.Join(s.mountDir(vmid), "bootstrap.json") }
+
+func (s *stack) mount(vmid int) driver.Mount {
+	return driver.Mount{Source: s.mountDir(vmid), Target: "/etc/felhom-bootstrap", ReadOnly: true}
+}
+
+// address is the bed's network with the last byte changed.
+func (s *stack) address(t *testing.T, last byte) netip.Prefix {
+	t.Helper()
+	bridge, err := net.InterfaceByName(s.bed.Bridge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := bridge.Addrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil || p.Addr().String() != s.bed.Address {
+			continue
+		}
+		bytes := p.Addr().As4()
+		bytes[3] = last
+		return netip.PrefixFrom(netip.AddrFrom4(bytes), p.Bits())
+	}
+	t.Fatalf("bridge %s has no address %s", s.bed.Bridge, s.bed.Address)
+	return netip.Prefix{}
+}
+
+const unit = "felhom-controller-bootstrap.service"
+
+// starts counts how often systemd has begun the bootstrap in this boot.
+func starts(ctx context.Context, g guest.Guest) (int, error) {
+	const unitStarting = "7d4958e842da4a758f6c1cdc7b36dcc5" // SD_MESSAGE_UNIT_STARTING, systemd's catalogue
+	out, err := g.Ask(ctx, "journalctl", "--boot", "--quiet", "--output=cat", "--unit="+unit, "MESSAGE_ID="+unitStarting)
+	return strings.Count(out, "\n"), err
+}
+
+// quiet is how long nothing may happen after a cause has had its effect.
+const quiet = 1500 * time.Millisecond
+
+// wantStarts waits until the bootstrap has begun n times and ended, and sees
+// that it does not begin once more.
+func wantStarts(t *testing.T, g guest.Guest, cause string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	err := guest.Poll(ctx, func() error {
+		got, err := starts(ctx, g)
+		state, stateErr := g.Ask(ctx, "systemctl", "show", "--property=ActiveState", "--value", unit)
+		if err := errors.Join(err, stateErr); err != nil {
+			return err
+		}
+		if state = strings.TrimSpace(state); got < n || state != "inactive" && state != "failed" {
+			return fmt.Errorf("%d starts, %s", got, state)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%s: want %d starts, found %v\n%s", cause, n, err, journal(g))
+	}
+	quietly, cancelQuiet := context.WithTimeout(t.Context(), quiet)
+	defer cancelQuiet()
+	var got int
+	_ = guest.Poll(quietly, func() error { // until something happens, which it must not
+		if now, err := starts(t.Context(), g); err == nil {
+			got = now
+		}
+		if got > n {
+			return nil
+		}
+		return errors.New("quiet")
+	})
+	if got != n {
+		t.Errorf("%s: want exactly %d starts, found %d\n%s", cause, n, got, journal(g))
+	}
+}
+
+func journal(g guest.Guest) string {
+	out, err := g.Ask(context.Background(), "journalctl", "--boot", "--no-pager", "--unit=felhom-controller-bootstrap*", "--unit=etc-felhom*")
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+// result is how the last run in the guest ended, read from its disk.
+func result(t *testing.T, g guest.Guest) (r struct {
+	Run      string `json:"run"`
+	ExitCode int    `json:"exit_code"`
+	Result   string `json:"result"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint"`
+	Image    string `json:"image"`
+	ID       string `json:"container"`
+}) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(g.Rootfs(), "var/lib/felhom/bootstrap-result.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// engine is a client of the guest's own engine, on its socket.
+func engineOf(t *testing.T, g guest.Guest) *testbed.Engine {
+	t.Helper()
+	socket, err := g.Socket(t.Context(), "run/docker.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := testbed.NewEngine("unix://" + socket)
+	t.Cleanup(e.Close)
+	return e
+}
+
+// wantHealthy wants the controller up in the guest, from the image of tag.
+func (s *stack) wantHealthy(t *testing.T, g guest.Guest, tag string) testbed.Container {
+	t.Helper()
+	c, err := engineOf(t, g).Inspect(t.Context(), "felhom-controller")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, journal(g))
+	}
+	if c.State.Health == nil || c.State.Health.Status != "healthy" || c.RestartCount != 0 {
+		t.Errorf("want a healthy controller that never restarted, found %+v, restarts %d", c.State, c.RestartCount)
+	}
+	if image, err := s.bed.Image(tag); err != nil || c.Config.Image != image.Reference {
+		t.Errorf("want image %s, found %s %v", image.Reference, c.Config.Image, err)
+	}
+	return c
+}
+
+// wantList wants the run of every guest to have reached its end.
+func (s *stack) wantList(t *testing.T, vmids ...int) {
+	t.Helper()
+	out := s.agentd(t, "guest", "list")
+	for _, vmid := range vmids {
+		if !regexp.MustCompile(`(?m)^` + strconv.Itoa(vmid) + ` +\S+ +run +done +changed `).MatchString(out) {
+			t.Errorf("guest %d: want run done, found:\n%s", vmid, out)
+		}
+	}
+}
+
+// command runs a command that must succeed and returns its stdout.
+func command(t *testing.T, c run.Cmd) string {
+	t.Helper()
+	res, err := run.Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(res.Stdout)
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -131,7 +132,7 @@ func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	if cfg.Hypervisor == config.HypervisorLXC {
 		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath)}), nil
 	}
-	return nil, exit.WithHint(exit.Refused, errors.New("this build has no adapter for Proxmox VE"), "write hypervisor: lxc into the configuration")
+	return pct.New(pct.Options{})
 }
 
 func mountsOf(cfg config.Config) configmount.Dir {

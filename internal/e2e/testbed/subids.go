@@ -15,6 +15,7 @@ file=$(mktemp)
 trap 'rm -f "$file"' EXIT
 echo root:100000:65536 > "$file"
 for target in /etc/subuid /etc/subgid; do
+  grep -qsx root:100000:65536 "$target" && continue
   [ -e "$target" ] || { echo "$target is missing: install the package login or passwd" >&2; exit 1; }
   mount --bind "$file" "$target"
 done

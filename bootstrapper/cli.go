@@ -47,7 +47,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			}
 			return exit.WithHint(exit.Misuse, fmt.Errorf("unknown command %q", c.Args().First()), "run "+program+" --help")
 		},
-		Commands: []*cli.Command{applyCommand(stdout, stderr), validateCommand(stderr), statusCommand(stdout), versionCommand(stdout)},
+		Commands: []*cli.Command{applyCommand(stderr), validateCommand(stderr), statusCommand(stdout), versionCommand(stdout)},
 	}
 	for _, c := range app.Commands {
 		c.OnUsageError = usageError
@@ -105,18 +105,28 @@ func rootOf(c *cli.Context) (string, error) {
 	return abs, nil
 }
 
-func applyCommand(stdout, stderr io.Writer) *cli.Command {
+func applyCommand(stderr io.Writer) *cli.Command {
 	var o applyOptions
 	return &cli.Command{
 		Name:  "apply",
 		Usage: "bring the controller up, or find that nothing is to be done",
 		Description: `Safe to repeat: a second run changes nothing.
 
+   With --keep-trying, as the unit runs it: what may pass (exit code 5, or 1) is tried again
+   at growing intervals, and at once when the host changes something in the mount, until the
+   controller runs, nothing but a changed mount can help (2, 3, 4), or the mount is taken away.
+
 EXAMPLE: ` + program + ` apply
 
 ` + exitText,
 		Flags: []cli.Flag{
 			rootFlag(), dockerHostFlag(),
+			&cli.BoolFlag{Name: "keep-trying", Usage: "run again until it succeeds or only a changed mount can help", Destination: &o.keepTrying},
+			&cli.DurationFlag{
+				Name: "host-patience", Value: 30 * time.Minute, Destination: &o.hostPatience,
+				Usage: "with --keep-trying: for how long a run that went well without the host is tried again for its sake",
+			},
+			&cli.DurationFlag{Name: "network-wait", Value: 30 * time.Second, Usage: "how long this guest may be without a network", Destination: &o.networkWait},
 			&cli.DurationFlag{Name: "engine-wait", Value: 90 * time.Second, Usage: "how long to wait for the engine", Destination: &o.engineWait},
 			&cli.DurationFlag{Name: "pull-patience", Value: 5 * time.Minute, Usage: "how long a pull may go without progress", Destination: &o.pullPatience},
 			&cli.DurationFlag{Name: "ready-wait", Value: 2 * time.Minute, Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
@@ -129,16 +139,21 @@ EXAMPLE: ` + program + ` apply
 				return err
 			}
 			o.dockerHost = either(c, flagDockerHost)
+			if c.IsSet("host-patience") && !o.keepTrying {
+				return exit.WithHint(exit.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
+			}
 			if err := o.check(); err != nil {
 				return err
 			}
-			return apply(c.Context, o, stdout, stderr)
+			return apply(c.Context, o, stderr)
 		},
 	}
 }
 
 type applyOptions struct {
 	root, dockerHost                    string
+	keepTrying                          bool
+	hostPatience, networkWait           time.Duration
 	engineWait, pullPatience, readyWait time.Duration
 }
 
@@ -150,7 +165,7 @@ func (o *applyOptions) check() error {
 		return exit.WithHint(exit.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
 			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
 	}
-	for name, d := range map[string]time.Duration{"engine-wait": o.engineWait, "pull-patience": o.pullPatience, "ready-wait": o.readyWait} {
+	for name, d := range map[string]time.Duration{"host-patience": o.hostPatience, "network-wait": o.networkWait, "engine-wait": o.engineWait, "pull-patience": o.pullPatience, "ready-wait": o.readyWait} {
 		if d <= 0 {
 			return exit.WithHint(exit.Misuse, fmt.Errorf("--%s is %s, wanted more than 0", name, d), "write a time such as 90s or 5m")
 		}

@@ -90,5 +90,9 @@ func printTable(w io.Writer, r record.Result) error {
 	}
 	_, _ = fmt.Fprintf(table, "run\t%s\t%s\texit code %d (%s), ended %s\n", r.Result, progress.Duration(r.Finished.Sub(r.Started)),
 		r.ExitCode, r.Class, r.Finished.Format(time.RFC3339))
-	return table.Flush()
+	if err := table.Flush(); err != nil || r.NextTry.IsZero() {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "try %d; next try at %s, or as soon as the mount changes\n", r.Try, r.NextTry.Format(time.RFC3339))
+	return err
 }

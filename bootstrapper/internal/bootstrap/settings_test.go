@@ -15,7 +15,11 @@ func TestSettingsOfAnotherOwnerAreRepaired(t *testing.T) {
 	s := settingsStep{dir: t.TempDir(), values: settings.Values{HostID: "h", Token: "token"}}
 	path := filepath.Join(s.dir, SettingsFile)
 	for _, want := range []Outcome{Changed, Unchanged, Changed, Unchanged} {
-		out, err := s.run()
+		r, err := s.render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.write()
 		if err != nil || out.Outcome != want {
 			t.Fatalf("outcome %+v, %v, want %s", out, err, want)
 		}

@@ -19,9 +19,6 @@ const (
 	most  = 5 * time.Minute // a guest whose host was repaired is up again within it
 	// slow is the least wait after a failure that is likely to need a person.
 	slow = time.Minute
-	// unreachedFor bounds tries for the host's sake alone: the controller runs,
-	// and a host without the local API is a supported one.
-	unreachedFor = 30 * time.Minute
 	// settle is how long after a change the program stays, at the least: systemd
 	// watches the same files, and its start must find this one still under way or
 	// it would be a second run for one cause.
@@ -59,7 +56,10 @@ func (t Try) Next(e End) time.Duration { return t.plan(e) }
 // Loop runs until there is nothing left to try.
 type Loop struct {
 	Source Source
-	Run    func(context.Context, Try) End
+	// HostPatience bounds tries for the host's sake alone: the controller runs, and
+	// a host without the local API is a supported one.
+	HostPatience time.Duration
+	Run          func(context.Context, Try) End
 	// Waiting is told before each wait: how the run ended, and for how long.
 	Waiting func(End, time.Duration)
 	// Gone is told when the mount was taken away while something was to be tried.
@@ -175,7 +175,7 @@ func (l *Loop) wait(ctx context.Context, seen watch.State, limit time.Duration) 
 }
 
 func (l *Loop) plan(e End) time.Duration {
-	floor := time.Duration(0)
+	pause := max(l.pause, first)
 	switch exit.Of(e.Err) {
 	case exit.OK:
 		if !e.Unreached {
@@ -184,20 +184,16 @@ func (l *Loop) plan(e End) time.Duration {
 		if l.unreached.IsZero() {
 			l.unreached = time.Now()
 		}
-		if time.Since(l.unreached) >= unreachedFor {
+		if time.Since(l.unreached)+pause > l.HostPatience {
 			return 0
 		}
 	case exit.NotReady:
 	case exit.Failed:
-		floor = slow
+		pause = max(pause, slow)
 	default:
 		return 0
 	}
-	if l.pause == 0 {
-		l.pause = first
-	}
-	pause := max(l.pause, floor)
-	l.pause = min(l.pause*2, most)
+	l.pause = min(max(l.pause, first)*2, most)
 	if l.Jitter != nil {
 		return l.Jitter(pause)
 	}

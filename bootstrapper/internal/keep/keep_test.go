@@ -80,7 +80,7 @@ func story(t *testing.T, ends []End, begin watch.State, happen map[time.Duration
 			time.AfterFunc(stopAt, cancel)
 		}
 		loop := Loop{
-			Source: m,
+			Source: m, HostPatience: 30 * time.Minute,
 			Run: func(ctx context.Context, try Try) End {
 				say("run %d", try.Number)
 				end := ends[min(try.Number, len(ends))-1]
@@ -231,7 +231,7 @@ func TestUnreachedHostIsTriedForAWhile(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if last := said[len(said)-1]; len(said) != 24 || last != "30m27s end: <nil>" {
+	if last := said[len(said)-1]; len(said) != 22 || last != "25m26s end: <nil>" {
 		t.Errorf("%d entries, last %q:\n%q", len(said), last, said)
 	}
 }

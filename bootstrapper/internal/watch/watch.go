@@ -44,12 +44,16 @@ type Watcher struct {
 	inotify   int
 	wakeup    int // eventfd: Close was called
 	watched   int // descriptor of the folder's watch in inotify; -1: none
+	every     int // milliseconds after which a look is due anyway; -1: none is
 	turns     atomic.Uint64
 
 	changes chan struct{}
 	done    chan struct{}
 	close   sync.Once
 }
+
+// lookEvery is how often the folder is looked at where the kernel does not tell.
+const lookEvery = 2000 // ms
 
 // folderEvents are the ways in which a name's content, owner or existence
 // changes. A file that is written in place tells when it is closed.
@@ -62,7 +66,7 @@ func New(dir string, names ...string) (_ *Watcher, err error) {
 		return nil, fmt.Errorf("watch %s: wanted 1 to %d names, got %d", dir, maxNames, len(names))
 	}
 	w := &Watcher{
-		dir: dir, names: slices.Clone(names), mountinfo: -1, inotify: -1, wakeup: -1, watched: -1,
+		dir: dir, names: slices.Clone(names), mountinfo: -1, inotify: -1, wakeup: -1, watched: -1, every: -1,
 		changes: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	defer func() {
@@ -70,13 +74,14 @@ func New(dir string, names ...string) (_ *Watcher, err error) {
 			err = errors.Join(fmt.Errorf("watch %s: %w", dir, err), w.release())
 		}
 	}()
-	// The kernel tells of mounts by poll(2) on this file. One that cannot be
-	// opened leaves the watch on the folder, which is most of it.
+	// The kernel tells of mounts by poll(2) on this file.
 	if w.mountinfo, err = unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, err
 	}
+	// All guests with one id map share one limit of inotify instances. Where that
+	// is used up, the folder is looked at from time to time.
 	if w.inotify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
-		return nil, err
+		w.inotify, w.every = -1, lookEvery
 	}
 	if w.wakeup, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, err
@@ -134,7 +139,14 @@ func (w *Watcher) release() error {
 // follow puts the folder's watch on what is at its path now: a mount that came
 // or went is another folder.
 func (w *Watcher) follow() error {
+	if w.inotify < 0 {
+		return nil
+	}
 	now, err := unix.InotifyAddWatch(w.inotify, w.dir, folderEvents)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) { // as above, of the watches themselves
+		w.every = lookEvery
+		return nil
+	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES) {
 		now, err = -1, nil // nothing to see until a mount comes
 	}
@@ -159,18 +171,20 @@ func (w *Watcher) loop() {
 	for {
 		fds := []unix.PollFd{
 			{Fd: int32(w.wakeup), Events: unix.POLLIN},
-			{Fd: int32(w.inotify), Events: unix.POLLIN},
+			{Fd: int32(w.inotify), Events: unix.POLLIN}, // -1 is passed over
 			{Fd: int32(w.mountinfo), Events: unix.POLLPRI},
 		}
-		if _, err := unix.Poll(fds, -1); errors.Is(err, unix.EINTR) {
+		n, err := unix.Poll(fds, w.every)
+		if errors.Is(err, unix.EINTR) {
 			continue
-		} else if err != nil {
+		}
+		if err != nil {
 			return // the descriptors are ours and stay open: this does not happen
 		}
 		if fds[0].Revents != 0 {
 			return
 		}
-		tell := false
+		tell := n == 0
 		if fds[1].Revents != 0 {
 			n, err := unix.Read(w.inotify, buffer)
 			tell = err != nil || w.concerns(buffer[:max(n, 0)])

@@ -201,8 +201,10 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	var o statusOptions
 	return &cli.Command{
 		Name:  "status",
-		Usage: "show how the last run ended, and exit as it did",
+		Usage: "show how the last run ended, and exit as it did", ArgsUsage: "[FILE]",
 		Description: `Exits with the code of the recorded run, and with 5 when there is none yet.
+
+   With --timeline an SVG picture of the run, and 0; FILE is a result file that was kept.
 
 EXAMPLE: ` + program + ` status --wait --timeout 5m
 
@@ -210,12 +212,21 @@ EXAMPLE: ` + program + ` status --wait --timeout 5m
 		Flags: []cli.Flag{
 			rootFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
+			&cli.BoolFlag{Name: "timeline", Usage: "print a picture of the run (SVG)", Destination: &o.timeline},
 			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
 		},
 		Action: func(c *cli.Context) (err error) {
-			if err := noArguments(c); err != nil {
+			if o.timeline && c.NArg() == 1 {
+				o.file = c.Args().First()
+			} else if err := noArguments(c); err != nil {
 				return err
+			}
+			if o.timeline && o.json {
+				return exit.WithHint(exit.Misuse, errors.New("--timeline with --json"), "choose one")
+			}
+			if o.file != "" && o.wait {
+				return exit.WithHint(exit.Misuse, errors.New("--wait with a file"), "leave FILE out, or --wait")
 			}
 			if c.IsSet("timeout") && !o.wait {
 				return exit.WithHint(exit.Misuse, errors.New("--timeout without --wait"), "add --wait, or leave --timeout out")

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
@@ -75,6 +76,9 @@ func (r rendered) write() (_ outcome, err error) {
 		return outcome{}, fmt.Errorf("open the settings folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := sweep(root); err != nil {
+		return outcome{}, fmt.Errorf("clear the settings folder: %w", err)
+	}
 	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, r.data, atomicfile.Attr{
 		Mode: 0o600, Chown: true, UID: os.Geteuid(), GID: os.Getegid(),
 	})
@@ -85,6 +89,21 @@ func (r rendered) write() (_ outcome, err error) {
 		return outcome{Outcome: Changed, Message: fmt.Sprintf("wrote %s from %s", filepath.Join(r.dir, SettingsFile), r.from)}, nil
 	}
 	return outcome{Outcome: Unchanged}, nil
+}
+
+// sweep removes what a write that was killed left behind: it holds the token. The
+// run's lock sees to it that no other write is under way.
+func sweep(root *os.Root) error {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); e.Type().IsRegular() && strings.HasPrefix(name, "."+SettingsFile+".") && strings.HasSuffix(name, ".tmp") {
+			err = errors.Join(err, root.Remove(name))
+		}
+	}
+	return err
 }
 
 // readSmall reads a file of at most maxTemplateBytes.

@@ -57,7 +57,7 @@ func states(t *testing.T, n int) (empty watch.State, filled []watch.State) {
 var (
 	notReady = exit.With(exit.NotReady, errors.New("registry down"))
 	refused  = exit.With(exit.Refused, errors.New("line 1"))
-	failed   = errors.New("disk full")
+	errFull  = errors.New("disk full")
 )
 
 // story runs a loop whose n-th run takes a second and ends as ends says (the last
@@ -129,7 +129,7 @@ func TestLoop(t *testing.T) {
 			},
 		},
 		{
-			name: "what may need a person is tried slowly", ends: []End{{Err: failed}, {}}, begin: files[0],
+			name: "what may need a person is tried slowly", ends: []End{{Err: errFull}, {}}, begin: files[0],
 			want: []string{"0s run 1", "1s wait 1m0s: disk full", "1m1s run 2", "1m2s end: <nil>"},
 		},
 		{

@@ -82,6 +82,8 @@ type service struct {
 	caps   *listener.Caps
 	listen []string
 	ready  atomic.Bool
+	// answering asks store and listeners; it is what the watchdog stands on.
+	answering func(context.Context) error
 }
 
 func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Logger) *service {
@@ -105,6 +107,9 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 	})
 	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
 	s.api = api.HTTP(handler, pin.ServerTLS(h.identity.Current), complaints)
+	s.answering = func(ctx context.Context) error {
+		return answering(ctx, cfg.HealthSocket, s.listen)
+	}
 	s.health = api.HTTP(api.HealthHandler(func() api.Health {
 		out := api.Health{Ready: s.ready.Load(), Listen: s.listen, Version: version}
 		records, broken, err := store.List()
@@ -123,6 +128,12 @@ func (s *service) serve(ctx context.Context, sockets []net.Listener, health net.
 	s.ready.Store(true)
 	s.notify(daemon.SdNotifyReady + "\nSTATUS=serving " + strings.Join(s.listen, ", "))
 	s.logger.WithFields(logrus.Fields{"listen": s.listen, "version": version}).Info("serving")
+	// Not set where no unit asks for it.
+	if every, err := daemon.SdWatchdogEnabled(false); err != nil {
+		s.logger.WithError(err).Warn("no watchdog")
+	} else if every > 0 {
+		group.Go(func() error { s.keepAlive(running, every/3); return nil })
+	}
 	group.Go(func() error {
 		<-running.Done()
 		s.ready.Store(false)

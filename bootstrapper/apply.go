@@ -14,6 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
@@ -23,36 +24,52 @@ import (
 // reportsLimit bounds how long the end of a run waits for reports under way.
 const reportsLimit = 2 * time.Second
 
-func apply(ctx context.Context, o applyOptions, _, stderr io.Writer) (err error) {
-	lockPath := filepath.Join(o.root, record.LockFile)
-	release, err := record.Lock(lockPath)
-	if held, ok := errors.AsType[*record.HeldError](err); ok {
-		return exit.WithHint(exit.NotReady, held, "wait for it: "+program+" status --wait")
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-
+// apply makes one run, or with keepTrying as many as it takes.
+func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 	engine, err := docker.New(o.dockerHost)
 	if err != nil {
 		return exit.With(exit.Misuse, err)
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	if o.keepTrying {
+		return keepTrying(ctx, o, engine, stderr)
+	}
+	return once(ctx, o, engine, stderr, keep.Try{Number: 1}).Err
+}
+
+// once makes one run, from taking the lock to writing the record.
+func once(ctx context.Context, o applyOptions, engine *docker.Client, stderr io.Writer, try keep.Try) (end keep.End) {
+	release, err := record.Lock(filepath.Join(o.root, record.LockFile))
+	if held, ok := errors.AsType[*record.HeldError](err); ok {
+		return keep.End{Err: exit.WithHint(exit.NotReady, held, "wait for it: "+program+" status --wait")}
+	}
+	if err != nil {
+		return keep.End{Err: err}
+	}
+	defer func() { end.Err = errors.Join(end.Err, release()) }()
 
 	t := newTalk(stderr, rand.Text()[:16])
 	started := time.Now()
 	out, runErr := bootstrap.Run(ctx, bootstrap.Options{
 		Root: o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
-		EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait,
+		NetworkWait: o.networkWait, EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait, Stale: try.Stale,
 		Connected: func(host *hostapi.Client) {
 			// Reports outlive an interrupt: the last one tells of it.
 			t.reportTo(hostapi.NewReporter(context.WithoutCancel(ctx), host, t.run, version))
 		},
 	}, engine, t)
 	result := resultOf(t.run, started, out, runErr)
+	end = keep.End{Err: runErr, Unreached: unreachable(result), Blind: errors.Is(runErr, bootstrap.ErrUnreadable)}
+	if o.keepTrying {
+		result.Try = try.Number
+		if next := try.Next(end); next > 0 {
+			result.NextTry = result.Finished.Add(next).Truncate(time.Second)
+		}
+	}
+	result.Boot = bootOf(o.root, started)
 	t.finish(result)
-	return errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
+	end.Err = errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
+	return end
 }
 
 // resultOf gives the record of a run.
@@ -68,11 +85,13 @@ func resultOf(id string, started time.Time, out bootstrap.Outcomes, err error) r
 	for _, s := range out.Steps {
 		r.Steps = append(r.Steps, record.Step{
 			Step: string(s.Step), Result: string(s.Outcome), Message: s.Message, Hint: s.Hint,
-			DurationMS: float64(s.Duration.Microseconds()) / 1000,
+			StartMS: milliseconds(s.Begun.Sub(started)), DurationMS: milliseconds(s.Duration),
 		})
 	}
 	return r
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func weightiest(steps []bootstrap.StepResult) bootstrap.Outcome {
 	order := []bootstrap.Outcome{bootstrap.Unchanged, bootstrap.Changed, bootstrap.Repaired, bootstrap.Degraded, bootstrap.Failed}

@@ -47,7 +47,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			}
 			return exit.WithHint(exit.Misuse, fmt.Errorf("unknown command %q", c.Args().First()), "run "+program+" --help")
 		},
-		Commands: []*cli.Command{applyCommand(stdout, stderr), validateCommand(stderr), statusCommand(stdout), versionCommand(stdout)},
+		Commands: []*cli.Command{applyCommand(stderr), validateCommand(stderr), statusCommand(stdout), versionCommand(stdout)},
 	}
 	for _, c := range app.Commands {
 		c.OnUsageError = usageError
@@ -105,18 +105,28 @@ func rootOf(c *cli.Context) (string, error) {
 	return abs, nil
 }
 
-func applyCommand(stdout, stderr io.Writer) *cli.Command {
+func applyCommand(stderr io.Writer) *cli.Command {
 	var o applyOptions
 	return &cli.Command{
 		Name:  "apply",
 		Usage: "bring the controller up, or find that nothing is to be done",
 		Description: `Safe to repeat: a second run changes nothing.
 
+   With --keep-trying, as the unit runs it: what may pass (exit code 5, or 1) is tried again
+   at growing intervals, and at once when the host changes something in the mount, until the
+   controller runs, nothing but a changed mount can help (2, 3, 4), or the mount is taken away.
+
 EXAMPLE: ` + program + ` apply
 
 ` + exitText,
 		Flags: []cli.Flag{
 			rootFlag(), dockerHostFlag(),
+			&cli.BoolFlag{Name: "keep-trying", Usage: "run again until it succeeds or only a changed mount can help", Destination: &o.keepTrying},
+			&cli.DurationFlag{
+				Name: "host-patience", Value: 30 * time.Minute, Destination: &o.hostPatience,
+				Usage: "with --keep-trying: for how long a run that went well without the host is tried again for its sake",
+			},
+			&cli.DurationFlag{Name: "network-wait", Value: 30 * time.Second, Usage: "how long this guest may be without a network", Destination: &o.networkWait},
 			&cli.DurationFlag{Name: "engine-wait", Value: 90 * time.Second, Usage: "how long to wait for the engine", Destination: &o.engineWait},
 			&cli.DurationFlag{Name: "pull-patience", Value: 5 * time.Minute, Usage: "how long a pull may go without progress", Destination: &o.pullPatience},
 			&cli.DurationFlag{Name: "ready-wait", Value: 2 * time.Minute, Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
@@ -129,16 +139,21 @@ EXAMPLE: ` + program + ` apply
 				return err
 			}
 			o.dockerHost = either(c, flagDockerHost)
+			if c.IsSet("host-patience") && !o.keepTrying {
+				return exit.WithHint(exit.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
+			}
 			if err := o.check(); err != nil {
 				return err
 			}
-			return apply(c.Context, o, stdout, stderr)
+			return apply(c.Context, o, stderr)
 		},
 	}
 }
 
 type applyOptions struct {
 	root, dockerHost                    string
+	keepTrying                          bool
+	hostPatience, networkWait           time.Duration
 	engineWait, pullPatience, readyWait time.Duration
 }
 
@@ -150,7 +165,7 @@ func (o *applyOptions) check() error {
 		return exit.WithHint(exit.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
 			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
 	}
-	for name, d := range map[string]time.Duration{"engine-wait": o.engineWait, "pull-patience": o.pullPatience, "ready-wait": o.readyWait} {
+	for name, d := range map[string]time.Duration{"host-patience": o.hostPatience, "network-wait": o.networkWait, "engine-wait": o.engineWait, "pull-patience": o.pullPatience, "ready-wait": o.readyWait} {
 		if d <= 0 {
 			return exit.WithHint(exit.Misuse, fmt.Errorf("--%s is %s, wanted more than 0", name, d), "write a time such as 90s or 5m")
 		}
@@ -186,8 +201,10 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	var o statusOptions
 	return &cli.Command{
 		Name:  "status",
-		Usage: "show how the last run ended, and exit as it did",
+		Usage: "show how the last run ended, and exit as it did", ArgsUsage: "[FILE]",
 		Description: `Exits with the code of the recorded run, and with 5 when there is none yet.
+
+   With --timeline an SVG picture of the run, and 0; FILE is a result file that was kept.
 
 EXAMPLE: ` + program + ` status --wait --timeout 5m
 
@@ -195,12 +212,21 @@ EXAMPLE: ` + program + ` status --wait --timeout 5m
 		Flags: []cli.Flag{
 			rootFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
+			&cli.BoolFlag{Name: "timeline", Usage: "print a picture of the run (SVG)", Destination: &o.timeline},
 			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
 		},
 		Action: func(c *cli.Context) (err error) {
-			if err := noArguments(c); err != nil {
+			if o.timeline && c.NArg() == 1 {
+				o.file = c.Args().First()
+			} else if err := noArguments(c); err != nil {
 				return err
+			}
+			if o.timeline && o.json {
+				return exit.WithHint(exit.Misuse, errors.New("--timeline with --json"), "choose one")
+			}
+			if o.file != "" && o.wait {
+				return exit.WithHint(exit.Misuse, errors.New("--wait with a file"), "leave FILE out, or --wait")
 			}
 			if c.IsSet("timeout") && !o.wait {
 				return exit.WithHint(exit.Misuse, errors.New("--timeout without --wait"), "add --wait, or leave --timeout out")

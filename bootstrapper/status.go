@@ -10,13 +10,16 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/timeline"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
 type statusOptions struct {
 	root       string
+	file       string // with timeline: a result file; "" is that below root
 	json, wait bool
+	timeline   bool
 	timeout    time.Duration
 }
 
@@ -29,6 +32,10 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 		return exit.WithHint(exit.NotReady, err, "start one: systemctl start "+program+".service; or wait: "+program+" status --wait")
 	}
 	if err != nil {
+		return err
+	}
+	if o.timeline {
+		_, err := stdout.Write(timeline.SVG(r))
 		return err
 	}
 	if o.json {
@@ -53,6 +60,9 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 // way or none has ended yet.
 func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 	path, lock := filepath.Join(o.root, record.File), filepath.Join(o.root, record.LockFile)
+	if o.file != "" {
+		return record.Read(o.file)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	for {
@@ -90,5 +100,9 @@ func printTable(w io.Writer, r record.Result) error {
 	}
 	_, _ = fmt.Fprintf(table, "run\t%s\t%s\texit code %d (%s), ended %s\n", r.Result, progress.Duration(r.Finished.Sub(r.Started)),
 		r.ExitCode, r.Class, r.Finished.Format(time.RFC3339))
-	return table.Flush()
+	if err := table.Flush(); err != nil || r.NextTry.IsZero() {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "try %d; next try at %s, or as soon as the mount changes\n", r.Try, r.NextTry.Format(time.RFC3339))
+	return err
 }

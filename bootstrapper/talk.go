@@ -214,6 +214,20 @@ func (t *talk) finish(r record.Result) {
 	}
 }
 
+// tell says what is between two runs.
+func (t *talk) tell(step, text string, fields map[string]any) {
+	if t.terminal {
+		t.printer.Line(fmt.Sprintf("%-10s %s", step, text))
+		return
+	}
+	entry := t.log.WithField("step", step).WithFields(fields)
+	if len(fields) > 0 {
+		entry.Warn(text)
+		return
+	}
+	entry.Info(text)
+}
+
 func unreachable(r record.Result) bool {
 	for _, s := range r.Steps {
 		if s.Step == string(contract.StepChannel) {

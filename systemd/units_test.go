@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/coreos/go-systemd/v22/unit"
+	"github.com/google/go-cmp/cmp"
 )
 
 const bootstrap = "felhom-controller-bootstrap.service"
@@ -73,10 +76,13 @@ func TestVerify(t *testing.T) {
 			}
 			// Stubs for what a guest or host brings along.
 			for _, stub := range []string{
-				"docker.service", "network-online.target", "multi-user.target", "sysinit.target", "basic.target", "paths.target",
+				"docker.service", "docker.socket", "network-online.target", "multi-user.target", "sysinit.target", "basic.target", "paths.target",
 				"shutdown.target", "local-fs.target", "local-fs-pre.target", "umount.target", "pve-cluster.service", "pve-guests.service",
 			} {
 				text := "[Unit]\nDescription=stub\n"
+				if strings.HasSuffix(stub, ".socket") {
+					text += "[Socket]\nListenStream=/run/docker.sock\n"
+				}
 				if strings.HasSuffix(stub, ".service") {
 					text += "[Service]\nExecStart=/usr/sbin/felhom-agentd\n"
 				}
@@ -132,6 +138,9 @@ func TestTriggers(t *testing.T) {
 	mount := read(t, Guest(), mountName)
 	if got := values(mount, "Unit", "ConditionPathExists"); !slices.Equal(got, []string{"!/"}) {
 		t.Errorf("the mount's condition is %v, want one that is never true", got)
+	}
+	if !slices.Contains(values(mount, "Unit", "Wants"), pathName) {
+		t.Error("the mount must want the watch as well: both starts are then in one queue, the watch first")
 	}
 	if !slices.Contains(values(mount, "Unit", "Upholds"), pathName) || !slices.Contains(values(mount, "Unit", "Wants"), bootstrap) {
 		t.Error("the mount must uphold the watch and want the service, or a hotplug starts nothing")
@@ -193,5 +202,120 @@ func TestGuestIsAFileSystem(t *testing.T) {
 	}
 	if _, err := Guest().Open(mountFile); err == nil {
 		t.Errorf("%s can be opened under the name that it has in the repository", mountFile)
+	}
+}
+
+// hardening is the sandbox of each service, whole: a directive that is taken
+// away, or weakened, is a difference.
+var hardening = map[string]map[string]string{
+	bootstrap: {
+		"AmbientCapabilities": "", "CapabilityBoundingSet": "", "LimitCORE": "0", "ReadWritePaths": "/opt /run",
+		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+	},
+	agentd: {
+		"AmbientCapabilities": "", "CapabilityBoundingSet": "CAP_DAC_READ_SEARCH CAP_SYS_PTRACE", "LimitCORE": "0",
+		"ReadWritePaths": "-/etc/pve/priv", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+	},
+}
+
+// both is the part of the sandbox that the two services share.
+var both = map[string]string{
+	"LockPersonality": "yes", "MemoryDenyWriteExecute": "yes", "NoNewPrivileges": "yes", "PrivateDevices": "yes", "PrivateTmp": "yes",
+	"ProtectClock": "yes", "ProtectControlGroups": "yes", "ProtectHome": "yes", "ProtectHostname": "yes", "ProtectKernelLogs": "yes",
+	"ProtectKernelModules": "yes", "ProtectKernelTunables": "yes", "ProtectSystem": "strict", "RemoveIPC": "yes", "RestrictNamespaces": "yes",
+	"RestrictRealtime": "yes", "RestrictSUIDSGID": "yes", "SystemCallArchitectures": "native", "SystemCallErrorNumber": "EPERM",
+	"SystemCallFilter": "@system-service ~@privileged @resources @chown", "UMask": "0077",
+}
+
+const agentd = "felhom-agentd.service"
+
+func TestSandbox(t *testing.T) {
+	isHardening := regexp.MustCompile(`^(Ambient|Capability|Limit|Lock|Memory(Deny)|NoNew|Private|Protect|ReadWrite|Remove|Restrict(A|N|R|S)|SystemCall|UMask)`)
+	for name, files := range map[string]fs.FS{bootstrap: Guest(), agentd: Host()} {
+		t.Run(name, func(t *testing.T) {
+			got := map[string]string{}
+			for _, o := range read(t, files, name) {
+				if o.Section == "Service" && isHardening.MatchString(o.Name) {
+					got[o.Name] = strings.TrimSpace(got[o.Name] + " " + o.Value)
+				}
+			}
+			want := maps.Clone(both)
+			maps.Copy(want, hardening[name])
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestExposure has systemd judge the two services. The limits are what it says
+// of them today, in tenths: what raises one wants a reason.
+func TestExposure(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		files fs.FS
+		limit int
+	}{
+		{bootstrap, Guest(), 21},
+		{agentd, Host(), 26},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text, err := fs.ReadFile(test.files, test.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := exposure(t, test.name, text); got > test.limit {
+				t.Errorf("exposure %d, want at most %d", got, test.limit)
+			}
+			// Without one weighty line it must say more, or nothing is measured.
+			weaker := bytes.Replace(text, []byte("ProtectSystem=strict\n"), nil, 1)
+			if got := exposure(t, test.name, weaker); got <= test.limit {
+				t.Errorf("without ProtectSystem= the exposure is %d all the same", got)
+			}
+		})
+	}
+}
+
+// exposure returns what systemd-analyze security says, in tenths.
+func exposure(t *testing.T, name string, text []byte) int {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", path)
+	out, err := cmd.Output() // the figure decides, not the status
+	found := regexp.MustCompile(`exposure level for \S+: (\d+)\.(\d)`).FindSubmatch(out)
+	if found == nil {
+		t.Fatalf("systemd-analyze security: %v\n%s", err, out)
+	}
+	tenths, err := strconv.Atoi(string(found[1]) + string(found[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tenths
+}
+
+// TestStartAndReadiness: what design and docs/bootstrapper.md say of the two.
+func TestStartAndReadiness(t *testing.T) {
+	guest, host := read(t, Guest(), bootstrap), read(t, Host(), agentd)
+	for _, test := range []struct {
+		name, section, key string
+		unit               []*unit.UnitOption
+		want               []string
+	}{
+		{"guest is ready after its first try", "Service", "Type", guest, []string{"notify"}},
+		{"guest tries by itself", "Service", "ExecStart", guest, []string{"/usr/sbin/felhom-controller-bootstrap", "apply", "--keep-trying"}},
+		{"guest waits for the socket, not for dockerd nor a network", "Unit", "After", guest, []string{"felhom-controller-bootstrap.path", "felhom-controller-bootstrap-template.path", "docker.socket"}},
+		{"guest has dockerd started", "Unit", "Wants", guest, []string{"docker.service"}},
+		{"a stop is no failure", "Service", "SuccessExitStatus", guest, []string{"130"}},
+		{"host is ready when it serves", "Service", "Type", host, []string{"notify"}},
+		{"host is watched", "Service", "WatchdogSec", host, []string{"90s"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := values(test.unit, test.section, test.key); !slices.Equal(got, test.want) {
+				t.Errorf("%s=%q, want %q", test.key, got, test.want)
+			}
+		})
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"syscall"
+	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -23,10 +26,40 @@ type channelStep struct {
 	host     Host
 	endpoint string
 	guestID  int // 0: not known
+	// networkWait is how long the network may be missing: the run begins before
+	// the guest has an address.
+	networkWait time.Duration
 }
 
-func (s channelStep) run(ctx context.Context) (outcome, error) {
-	me, err := s.host.Guest(ctx)
+// ask asks the host, and asks again for as long as there is no network to it.
+func (s channelStep) ask(ctx context.Context, note func(string)) (contract.Guest, error) {
+	begun, pause := time.Now(), backoff{first: 50 * time.Millisecond, most: 500 * time.Millisecond}
+	for try := 0; ; try++ {
+		me, err := s.host.Guest(ctx)
+		if err == nil || !noNetwork(err) || time.Since(begun)+pause.next > s.networkWait {
+			return me, err
+		}
+		if try == 0 {
+			note(fmt.Sprintf("waiting for the network: %v", err))
+		}
+		if err := pause.wait(ctx, 0, nil); err != nil {
+			return me, err
+		}
+	}
+}
+
+// noNetwork tells an early run from a host that is down: there is no route yet,
+// no address to send from, or no name server that is reached.
+func noNetwork(err error) bool {
+	if errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENETDOWN) {
+		return true
+	}
+	name, ok := errors.AsType[*net.DNSError](err)
+	return ok && name.IsTemporary
+}
+
+func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error) {
+	me, err := s.ask(ctx, note)
 	if mismatch, ok := errors.AsType[*pin.MismatchError](err); ok {
 		return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
 			"somebody else answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount anew (felhom-agentd guest add VMID)")

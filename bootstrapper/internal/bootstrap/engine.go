@@ -39,7 +39,7 @@ func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error)
 		if try == 0 {
 			note("waiting for the engine")
 		}
-		if waitErr := pause.wait(ctx, 0); waitErr != nil {
+		if waitErr := pause.wait(ctx, 0, nil); waitErr != nil {
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return outcome{}, classed(fmt.Errorf("after %s: %w", s.limit, err))
 			}

@@ -35,6 +35,7 @@ type imageStep struct {
 	preload    string // folder of preloaded images
 	arch       string // GOARCH
 	patience   time.Duration
+	stale      <-chan struct{} // closed: the next try shall be another run's, with the new input
 	probe      func(ctx context.Context, host string) docker.Probe
 }
 
@@ -210,11 +211,13 @@ func (s imageStep) pull(ctx context.Context, note func(string), bytes func(done,
 				return classed(fault)
 			}
 		}
-		if time.Since(last)+max(pause.next, floor) > s.patience {
+		if time.Since(last)+max(pause.next, pause.first, floor) > s.patience {
 			return classed(fault)
 		}
 		note(fmt.Sprintf("trying again: %v", fault))
-		if err := pause.wait(ctx, floor); err != nil {
+		if err := pause.wait(ctx, floor, s.stale); errors.Is(err, errStale) {
+			return classed(fault)
+		} else if err != nil {
 			return err
 		}
 	}

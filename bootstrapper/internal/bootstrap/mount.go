@@ -21,6 +21,9 @@ const ConfigFile = "bootstrap.json"
 // nobody is how an unprivileged guest sees an owner outside its id map.
 const nobody = 65534
 
+// ErrUnreadable says that the host wrote the contract for somebody else.
+var ErrUnreadable = errors.New("permission denied")
+
 // mountStep reads and parses the contract. It changes nothing.
 type mountStep struct {
 	dir    string // absolute
@@ -64,7 +67,7 @@ func (s mountStep) read() (_ []byte, warnings []string, err error) {
 		return nil, nil, exit.WithHint(exit.NotReady, fmt.Errorf("read %s: there is no such file", name),
 			fmt.Sprintf("on the host, put the config folder into this guest: pct set VMID -mp0 HOSTDIR,mp=%s,ro=1", s.dir))
 	case errors.Is(err, fs.ErrPermission):
-		return nil, nil, exit.WithHint(exit.Refused, fmt.Errorf("read %s: permission denied%s", name, ownerOf(name, s.dir)), s.chownHint())
+		return nil, nil, exit.WithHint(exit.Refused, fmt.Errorf("read %s: %w%s", name, ErrUnreadable, ownerOf(name, s.dir)), s.chownHint())
 	case errors.Is(err, syscall.ELOOP):
 		return nil, nil, exit.WithHint(exit.Refused, fmt.Errorf("read %s: it is a symbolic link, wanted a regular file", name),
 			"on the host, replace the link by the file itself")

@@ -41,12 +41,16 @@ type Engine interface {
 
 // Options say how to run. Zero durations are the defaults.
 type Options struct {
-	Root         string // folder that every path is under; "" is "/"
-	Mount        string // the config mount; "" is Root + MountDir
-	Socket       string // path of the engine's socket, for the controller's own use
+	Root         string        // folder that every path is under; "" is "/"
+	Mount        string        // the config mount; "" is Root + MountDir
+	Socket       string        // path of the engine's socket, for the controller's own use
+	NetworkWait  time.Duration // how long a guest that just boots may be without a network
 	EngineWait   time.Duration
 	PullPatience time.Duration // how long a pull may go without any progress
 	ReadyWait    time.Duration
+	// Stale is closed when the input of the run has changed since: between two
+	// tries of a pull the run ends for the next one then. It may be nil.
+	Stale <-chan struct{}
 	// Connected is called with the client of the local API as soon as the
 	// contract is read, so that reports can begin. It may be nil.
 	Connected func(*hostapi.Client)
@@ -79,6 +83,9 @@ func Run(ctx context.Context, o Options, engine Engine, obs Observer) (Outcomes,
 }
 
 func withDefaults(o Options) Options {
+	if o.NetworkWait == 0 {
+		o.NetworkWait = 30 * time.Second
+	}
 	if o.EngineWait == 0 {
 		o.EngineWait = 90 * time.Second
 	}
@@ -110,7 +117,7 @@ func (r *runner) step(name contract.Step, work func(note func(string)) (outcome,
 
 func (r *runner) end(name contract.Step, begun time.Time, out outcome, err error) error {
 	result := StepResult{
-		Step: name, Outcome: out.Outcome, Duration: time.Since(begun),
+		Step: name, Outcome: out.Outcome, Begun: begun, Duration: time.Since(begun),
 		Message: r.scrub(out.Message), Hint: r.scrub(out.Hint),
 	}
 	if err != nil {
@@ -154,15 +161,17 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	if o.Connected != nil {
 		o.Connected(host)
 	}
-	if err := r.meet(ctx, b, host, engine, o); err != nil {
+	put, err := r.meet(ctx, b, host, engine, o)
+	if err != nil {
 		return err
 	}
-	return r.bring(ctx, b, spec, engine, o)
+	return r.bring(ctx, b, spec, engine, o, put)
 }
 
-// meet asks host and engine at the same time: neither gets anything of the
-// other's, and both may let us wait.
-func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options) error {
+// meet waits for the engine and does meanwhile what needs none: it asks the host,
+// and prepares the settings. Neither side gets anything of the other's. The
+// function that it returns ends the settings step where that had to be put off.
+func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options) (put func() error, err error) {
 	type answer struct {
 		begun time.Time
 		out   outcome
@@ -179,24 +188,48 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 		engineAnswer <- answer{begun, out, err}
 	}()
 	begun := time.Now()
-	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID}.run(ctx)
+	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait}.run(ctx,
+		func(text string) { r.obs.Note(contract.StepChannel, r.scrub(text)) })
+	if err = r.end(contract.StepChannel, begun, out, err); err == nil {
+		put, err = r.settings(b, o)
+	}
 	if err != nil {
 		cancel()
 		<-engineAnswer
-		return r.end(contract.StepChannel, begun, out, err)
+		return nil, err
 	}
-	_ = r.end(contract.StepChannel, begun, out, nil) // nil in, nil out
 	got := <-engineAnswer
-	return r.end(contract.StepEngine, got.begun, got.out, got.err)
+	return put, r.end(contract.StepEngine, got.begun, got.out, got.err)
+}
+
+// settings renders controller.yaml, and writes it at once where that takes nothing
+// from a controller that runs with the one before. Else put does it later.
+func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, err error) {
+	begun := time.Now()
+	now, err := settingsStep{
+		templates: []string{filepath.Join(o.MountPath(), TemplateName), o.at(TemplateFile)},
+		dir:       o.at(SettingsDir), values: valuesOf(b),
+	}.render()
+	if err == nil && now.replaces() {
+		return func() error {
+			return r.step(contract.StepSettings, func(func(string)) (outcome, error) { return now.write() })
+		}, nil
+	}
+	r.obs.Started(contract.StepSettings)
+	var out outcome
+	if err == nil {
+		out, err = now.write()
+	}
+	return func() error { return nil }, r.end(contract.StepSettings, begun, out, err)
 }
 
 // bring makes image, settings and container what they shall be.
-func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Spec, engine Engine, o Options) error {
+func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Spec, engine Engine, o Options, put func() error) error {
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
 			store: engine, ref: b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
-			credential: credentialFor(b), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience,
+			credential: credentialFor(b), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {
 				return docker.ProbeRegistry(ctx, o.at(CertsDir), host)
 			},
@@ -210,16 +243,10 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Sp
 	}
 	r.out.Image, r.out.ImageID = b.ControllerImage.String(), img.ID
 
-	settingsPath := filepath.Join(o.at(SettingsDir), SettingsFile)
-	if err := r.step(contract.StepSettings, func(func(string)) (outcome, error) {
-		return settingsStep{
-			templates: []string{filepath.Join(o.MountPath(), TemplateName), o.at(TemplateFile)},
-			dir:       o.at(SettingsDir), values: valuesOf(b),
-		}.run()
-	}); err != nil {
+	if err := put(); err != nil {
 		return err
 	}
-
+	settingsPath := filepath.Join(o.at(SettingsDir), SettingsFile)
 	var now running
 	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
 		var out outcome

@@ -1,12 +1,14 @@
 package bootstrap
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
@@ -20,13 +22,23 @@ const maxTemplateBytes = 256 << 10
 const SettingsFile = "controller.yaml"
 
 // settingsStep writes controller.yaml when its content, mode or owner differs.
+// What a running controller would read must not change before all else that the
+// new settings speak of is there, so the step has two parts.
 type settingsStep struct {
 	templates []string // paths in the order they are looked for; then the built-in one
 	dir       string   // folder of controller.yaml, made where it is missing
 	values    settings.Values
 }
 
-func (s settingsStep) run() (_ outcome, err error) {
+// rendered is settings that are right and not written yet.
+type rendered struct {
+	dir  string
+	from string // the template's name
+	data []byte
+}
+
+// render gives the settings. It changes nothing.
+func (s settingsStep) render() (rendered, error) {
 	name, text := settings.BuiltInName, settings.BuiltIn()
 	for _, path := range s.templates {
 		data, err := readSmall(path)
@@ -34,33 +46,64 @@ func (s settingsStep) run() (_ outcome, err error) {
 			continue
 		}
 		if err != nil {
-			return outcome{}, exit.WithHint(exit.Refused, fmt.Errorf("read template: %w", err), "make it a readable file, or remove it")
+			return rendered{}, exit.WithHint(exit.Refused, fmt.Errorf("read template: %w", err), "make it a readable file, or remove it")
 		}
 		name, text = path, string(data)
 		break
 	}
 	data, err := settings.Render(name, text, s.values)
 	if err != nil {
-		return outcome{}, exit.WithHint(exit.Refused, err, "correct the template; docs/controller-yaml.md lists its values and functions")
+		return rendered{}, exit.WithHint(exit.Refused, err, "correct the template; docs/controller-yaml.md lists its values and functions")
 	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	return rendered{dir: s.dir, from: name, data: data}, nil
+}
+
+// replaces tells whether writing would change what a controller has read.
+func (r rendered) replaces() bool {
+	old, err := readSmall(filepath.Join(r.dir, SettingsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	return err != nil || !bytes.Equal(old, r.data) // unreadable: writing it tells why
+}
+
+func (r rendered) write() (_ outcome, err error) {
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return outcome{}, fmt.Errorf("make the settings folder: %w", err)
 	}
-	root, err := os.OpenRoot(s.dir)
+	root, err := os.OpenRoot(r.dir)
 	if err != nil {
 		return outcome{}, fmt.Errorf("open the settings folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, data, atomicfile.Attr{
+	if err := sweep(root); err != nil {
+		return outcome{}, fmt.Errorf("clear the settings folder: %w", err)
+	}
+	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, r.data, atomicfile.Attr{
 		Mode: 0o600, Chown: true, UID: os.Geteuid(), GID: os.Getegid(),
 	})
 	if err != nil {
 		return outcome{}, err
 	}
 	if changed {
-		return outcome{Outcome: Changed, Message: fmt.Sprintf("wrote %s from %s", filepath.Join(s.dir, SettingsFile), name)}, nil
+		return outcome{Outcome: Changed, Message: fmt.Sprintf("wrote %s from %s", filepath.Join(r.dir, SettingsFile), r.from)}, nil
 	}
 	return outcome{Outcome: Unchanged}, nil
+}
+
+// sweep removes what a write that was killed left behind: it holds the token. The
+// run's lock sees to it that no other write is under way.
+func sweep(root *os.Root) error {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); e.Type().IsRegular() && strings.HasPrefix(name, "."+SettingsFile+".") && strings.HasSuffix(name, ".tmp") {
+			err = errors.Join(err, root.Remove(name))
+		}
+	}
+	return err
 }
 
 // readSmall reads a file of at most maxTemplateBytes.

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -15,7 +16,11 @@ func TestSettingsOfAnotherOwnerAreRepaired(t *testing.T) {
 	s := settingsStep{dir: t.TempDir(), values: settings.Values{HostID: "h", Token: "token"}}
 	path := filepath.Join(s.dir, SettingsFile)
 	for _, want := range []Outcome{Changed, Unchanged, Changed, Unchanged} {
-		out, err := s.run()
+		r, err := s.render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.write()
 		if err != nil || out.Outcome != want {
 			t.Fatalf("outcome %+v, %v, want %s", out, err, want)
 		}
@@ -31,5 +36,29 @@ func TestSettingsOfAnotherOwnerAreRepaired(t *testing.T) {
 				t.Fatalf("chown (this test needs root): %v", err)
 			}
 		}
+	}
+}
+
+// TestLeftoversOfAKilledWriteAreSwept: they hold the token.
+func TestLeftoversOfAKilledWriteAreSwept(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".controller.yaml.ABCDEFGH.tmp", ".controller.yaml", "controller.yaml.tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := (rendered{dir: dir, data: []byte("x")}).write(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if want := []string{".controller.yaml", SettingsFile, "controller.yaml.tmp"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %q, want %q", got, want)
 	}
 }

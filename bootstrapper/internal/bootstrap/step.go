@@ -1,12 +1,13 @@
 // Package bootstrap owns the steps that turn a bootstrap.json into a running,
-// healthy controller: mount, channel, engine, image, settings, container,
-// ready. Each step is safe to repeat and says whether it found anything to do.
+// healthy controller: mount, then channel and settings while the engine comes up,
+// then image, container, ready. Each step is safe to repeat and says whether it found anything to do.
 // The package decides what a failure means for the run; it knows interfaces
 // and not Docker's API, and it writes to no terminal, journal or host.
 package bootstrap
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -38,6 +39,7 @@ type Observer interface {
 type StepResult struct {
 	Step     contract.Step
 	Outcome  Outcome
+	Begun    time.Time
 	Duration time.Duration
 	Message  string // one line, no secret; may be empty
 	Hint     string // what to do about a failed or degraded step; may be empty
@@ -57,9 +59,12 @@ type backoff struct {
 	next        time.Duration
 }
 
-// wait returns the context's error when it ends first. A floor, such as a
-// registry's Retry-After, lengthens this one wait.
-func (b *backoff) wait(ctx context.Context, floor time.Duration) error {
+// errStale says that a wait was ended because the input is another one now.
+var errStale = errors.New("the input has changed")
+
+// wait returns the context's error when it ends first, and errStale when stale is
+// closed. A floor, such as a registry's Retry-After, lengthens this one wait.
+func (b *backoff) wait(ctx context.Context, floor time.Duration, stale <-chan struct{}) error {
 	if b.next == 0 {
 		b.next = b.first
 	}
@@ -70,6 +75,8 @@ func (b *backoff) wait(ctx context.Context, floor time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-stale:
+		return errStale
 	case <-timer.C:
 		return nil
 	}

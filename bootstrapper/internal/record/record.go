@@ -15,8 +15,9 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
 
-// Version is the version of the form that this package writes and reads.
-const Version = 1
+// Version is the version of the form that this package writes. It reads version
+// 1 as well, which knew no start of a step and one try only.
+const Version = 2
 
 // File is where the result of the last run is, below the root folder.
 const File = "/var/lib/felhom/bootstrap-result.json"
@@ -32,20 +33,30 @@ type Result struct {
 	Started   time.Time `json:"started"`
 	Finished  time.Time `json:"finished"`
 	ExitCode  int       `json:"exit_code"`
-	Class     string    `json:"class"`  // docs/exit-codes.md
-	Result    string    `json:"result"` // unchanged, changed, repaired, degraded, failed: the weightiest of the steps
+	Class     string    `json:"class"`             // docs/exit-codes.md
+	Result    string    `json:"result"`            // unchanged, changed, repaired, degraded, failed: the weightiest of the steps
+	Try       int       `json:"try,omitempty"`     // from 1, among those of one start of the program
+	NextTry   time.Time `json:"next_try,omitzero"` // when the program tries again by itself; zero: it does not
 	Message   string    `json:"message,omitempty"`
 	Hint      string    `json:"hint,omitempty"`
 	Image     string    `json:"image,omitempty"`
 	ImageID   string    `json:"image_id,omitempty"`
 	Container string    `json:"container,omitempty"`
-	Steps     []Step    `json:"steps"`
+	Boot      *Boot     `json:"boot,omitempty"`
+	Steps     []Step    `json:"steps"` // in the order in which they ended
+}
+
+// Boot says where the run lies in the life of the guest.
+type Boot struct {
+	RunMS    float64 `json:"run_ms"`              // from the guest's init to the begin of the run
+	EngineMS float64 `json:"engine_ms,omitempty"` // from the guest's init to that of dockerd; 0: not known
 }
 
 // Step is how a step of the run ended.
 type Step struct {
 	Step       string  `json:"step"`
 	Result     string  `json:"result"`
+	StartMS    float64 `json:"start_ms"` // from the begin of the run
 	DurationMS float64 `json:"duration_ms"`
 	Message    string  `json:"message,omitempty"`
 	Hint       string  `json:"hint,omitempty"`
@@ -92,8 +103,26 @@ func Read(path string) (Result, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Result{}, fmt.Errorf("read result %s: %w", path, err)
 	}
-	if r.Version != Version {
-		return Result{}, fmt.Errorf("read result %s: wanted version %d, found %d", path, Version, r.Version)
+	switch r.Version {
+	case Version:
+	case 1:
+		placeSteps(r.Steps)
+	default:
+		return Result{}, fmt.Errorf("read result %s: wanted version %d or 1, found %d", path, Version, r.Version)
 	}
 	return r, nil
+}
+
+// placeSteps works out when the steps of a version 1 record began: one after the
+// other, except that engine began together with channel.
+func placeSteps(steps []Step) {
+	end, last := 0.0, 0.0
+	for i := range steps {
+		begin := end
+		if steps[i].Step == "engine" {
+			begin = last
+		}
+		steps[i].StartMS = begin
+		last, end = begin, max(end, begin+steps[i].DurationMS)
+	}
 }

@@ -103,7 +103,7 @@ func bootRules() []Rule {
 		{ // 52
 			ID: "unit-order", Group: Boot, Severity: Warning,
 			Reason: "a cycle in the order makes systemd drop a unit of its choice",
-			Check:  "After= and Before= of all enabled units: no cycle; the bootstrap comes after docker.service",
+			Check:  "After= and Before= of all enabled units: no cycle; the bootstrap comes after docker.socket or docker.service",
 		},
 		{ // 53
 			ID: "docker", Group: Boot, Severity: Error,

@@ -221,8 +221,10 @@ func checkUnitOrder(c *check) {
 		c.fail("", "order cycle: %s", strings.Join(cycle, " after "))
 	}
 	if e, _ := u.find(bootstrapUnit); e != nil {
-		if f := u.load(bootstrapUnit); !slices.Contains(f.list("Unit", "After"), "docker.service") {
-			c.fail(e.path, "no After=docker.service: it may start before the engine")
+		// The socket is enough: what is asked of it waits for the engine.
+		after := u.load(bootstrapUnit).list("Unit", "After")
+		if !slices.Contains(after, "docker.service") && !slices.Contains(after, "docker.socket") {
+			c.fail(e.path, "no After=docker.socket nor After=docker.service: it may start before there is an engine to wait for")
 		}
 	}
 }

@@ -233,7 +233,7 @@ func brokenSamples() []broken {
 		{rule: "unit-order", what: "order cycle", spot: func(s *sample, _ *verify.Options) {
 			s.replace(unitFolder+"docker.service", "After=", "After=felhom-controller-bootstrap.service ")
 		}},
-		{rule: "unit-order", what: "no After=docker.service", spot: func(s *sample, _ *verify.Options) {
+		{rule: "unit-order", what: "no After=docker.socket", spot: func(s *sample, _ *verify.Options) {
 			s.replace(unitFolder+"felhom-controller-bootstrap.service", "After=docker.service", "")
 		}},
 		{rule: "docker", what: "is missing or not executable", spot: without("usr/sbin/dockerd")},

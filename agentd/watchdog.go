@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/felhom/felhom-golden/agentd/internal/api"
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// keepAlive tells systemd that the daemon lives, each time that store and
+// listeners have answered. What does not answer is left to systemd, which ends
+// and starts the daemon after three times of silence.
+func (s *service) keepAlive(ctx context.Context, every time.Duration) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		check, cancel := context.WithTimeout(ctx, every)
+		err := s.answering(check)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return // stopping has a limit of its own
+		case err != nil:
+			s.logger.WithError(err).Error("not answering itself; systemd will start the daemon anew if this lasts")
+		default:
+			s.notify(daemon.SdNotifyWatchdog)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+// answering asks the health socket, whose answer needs the store, and each
+// listener for a handshake.
+func answering(ctx context.Context, healthSocket string, listen []string) error {
+	if err := askHealth(ctx, healthSocket); err != nil {
+		return fmt.Errorf("health socket: %w", err)
+	}
+	for _, address := range listen {
+		if err := handshake(ctx, address); err != nil {
+			return fmt.Errorf("listener %s: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// askHealth wants an answer, not a good one: a guest's record that is damaged
+// makes the daemon not ready, and no restart mends it.
+func askHealth(ctx context.Context, socket string) (err error) {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://health"+contract.PathHealth, http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, answer.Body.Close()) }()
+	var health api.Health
+	if err := json.NewDecoder(io.LimitReader(answer.Body, contract.MaxResponseBytes)).Decode(&health); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	return nil
+}
+
+// handshake proves that somebody accepts connections. One that is closed is an
+// answer too: under a flood the caps refuse us like everybody else, and a daemon
+// that holds its ground must not be killed for it.
+func handshake(ctx context.Context, address string) error {
+	dialer := tls.Dialer{Config: &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		InsecureSkipVerify: true, // nothing is sent, and nothing believed: only that it answers
+	}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}

@@ -1,0 +1,64 @@
+package timeline
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+)
+
+func TestPictures(t *testing.T) {
+	for _, name := range []string{"boot", "failed", "version1"} {
+		t.Run(name, func(t *testing.T) {
+			r, err := record.Read(filepath.Join("testdata", name+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := SVG(r)
+			if !bytes.Equal(got, SVG(r)) {
+				t.Error("the same record gives two pictures")
+			}
+			for dec := xml.NewDecoder(bytes.NewReader(got)); ; {
+				if _, err := dec.Token(); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					t.Fatalf("not well-formed: %v", err)
+				}
+			}
+			for _, foreign := range []string{"url(", "href", "@import", "<script", "%!"} {
+				if strings.Contains(string(got), foreign) {
+					t.Errorf("it has %q: a part outside of the file", foreign)
+				}
+			}
+			want := filepath.Join("testdata", name+".svg.want")
+			if os.Getenv("UPDATE") != "" {
+				if err := os.WriteFile(want, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text, err := os.ReadFile(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(text), string(got)); diff != "" {
+				t.Errorf("-want +got (UPDATE=1 writes it):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTicksAreFewAndRound(t *testing.T) {
+	for end, want := range map[float64]float64{1: 0.2, 33: 5, 800: 100, 1700: 500, 61_000: 10_000} {
+		if got := tick(end); got != want {
+			t.Errorf("tick(%v) = %v, want %v", end, got, want)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/progress"
+)
+
+// keepTrying runs until nothing is left that a later try, or the host, could
+// change. It is what the unit runs.
+func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, stderr io.Writer) (err error) {
+	mount := filepath.Join(o.root, bootstrap.MountDir)
+	source, err := watch.New(mount, bootstrap.ConfigFile, bootstrap.TemplateName)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	loop := keep.Loop{
+		Source: source, HostPatience: o.hostPatience,
+		Run: func(ctx context.Context, try keep.Try) keep.End {
+			if try.Number > 1 {
+				notify(fmt.Sprintf("try %d", try.Number))
+			}
+			return once(ctx, o, engine, stderr, try)
+		},
+		Waiting: func(end keep.End, next time.Duration) { waiting(stderr, end, next) },
+		Gone: func(end keep.End) {
+			text := mount + " was taken away; the next mount starts a new run"
+			notify(text)
+			newTalk(stderr, "").tell("run", text, nil)
+		},
+	}
+	err = loop.Do(ctx)
+	if err == nil {
+		ready("") // a unit of Type=notify that ends well must have been ready
+	}
+	return err
+}
+
+// waiting tells of the wait before the next try: the unit is up from now on, as
+// the boot shall not wait for what may take hours.
+func waiting(stderr io.Writer, end keep.End, next time.Duration) {
+	what := "the host is not reached"
+	if end.Err != nil {
+		what, _, _ = strings.Cut(end.Err.Error(), "\n")
+	}
+	when := fmt.Sprintf("next try at %s, or as soon as the mount changes", time.Now().Add(next).Format(time.TimeOnly))
+	ready(what + "; " + when)
+	t := newTalk(stderr, "")
+	if end.Err == nil { // the run has told of it already
+		t.tell("run", when, nil)
+		return
+	}
+	t.tell("run", end.Err.Error()+"; "+when, map[string]any{
+		"class": exit.Of(end.Err).String(), "hint": exit.HintOf(end.Err), "next_try_ms": next.Milliseconds(),
+	})
+}
+
+// ready tells systemd that the boot may go on; text is the status line, "" keeps it.
+func ready(text string) {
+	state := daemon.SdNotifyReady
+	if text != "" {
+		state += "\nSTATUS=" + progress.Clean(text)
+	}
+	_, _ = daemon.SdNotify(false, state) // without systemd there is nobody to tell
+}

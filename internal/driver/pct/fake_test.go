@@ -20,7 +20,9 @@ import (
 
 // The test binary is also pct, pvesh, pvesm and dpkg-query.
 func TestMain(m *testing.M) {
-	pcttest.Main()
+	if err := pcttest.Main(); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

@@ -81,12 +81,15 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) error {
 }
 
 func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
-	v, err := d.whole(ctx, vmid)
-	if err != nil {
+	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	if err := checkMount(m); err != nil {
 		return refuse(driver.ErrRefused, "name a real folder and a plain path", "%s", err)
+	}
+	v, err := d.whole(ctx, vmid)
+	if err != nil {
+		return err
 	}
 	waiting, err := d.pending(ctx, vmid)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,10 +30,13 @@ var programs = map[string]func(*process) int{"pct": runPct, "pvesh": runPvesh, "
 
 // Main runs the program that this process was started as, and then ends the
 // process; it returns where that is none of them.
-func Main() {
+func Main() error {
 	if run, ok := programs[filepath.Base(os.Args[0])]; ok {
 		os.Exit(run(newProcess())) //nolint:forbidigo // the test binary is the program now
 	}
+	// Programs are children of this process. With the race detector each would
+	// wait for a second before it exits.
+	return os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 }
 
 // Storage is a storage of the node.

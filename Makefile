@@ -14,7 +14,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build demo test unit lint fmt bench repro clean
+.PHONY: build demo demo-local test unit lint fmt bench repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -30,6 +30,11 @@ build:
 demo: build
 	go build -o .cache/demo ./internal/e2e/demo
 	.cache/demo
+
+# The same without a guest: the bootstrapper in a folder, on an engine of this machine.
+demo-local: build
+	go build -o .cache/demo ./internal/e2e/demo
+	.cache/demo --local
 
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build

@@ -63,13 +63,15 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				},
 			},
 			{
-				Name: "guest", Usage: "add, remove and list guests", HideHelpCommand: true, OnUsageError: usageError, Action: groupAction,
+				Name: "guest", Usage: "add, attach, detach, remove and list guests", HideHelpCommand: true, OnUsageError: usageError, Action: groupAction,
 				Subcommands: []*cli.Command{
 					{
 						Name: "add", Usage: "make a guest known and write its config mount; of a known one, replace the token", ArgsUsage: "VMID",
 						HideHelpCommand: true, OnUsageError: usageError, Flags: []cli.Flag{jsonFlag()},
 						Action: func(c *cli.Context) error { return guestAddCommand(c, stdout) },
 					},
+					guestAttachCommand(stdout),
+					guestDetachCommand(stdout),
 					guestRemoveCommand(stdout, stderr),
 					{
 						Name: "list", Usage: "show what the guests reported", HideHelpCommand: true, OnUsageError: usageError,

@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
@@ -85,7 +86,7 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 	if asJSON {
 		return printJSON(stdout, out)
 	}
-	return printAdded(stdout, out)
+	return printAdded(stdout, out, cfg.Hypervisor)
 }
 
 // mappedRoot asks the hypervisor for the ids of the guest's root, where one is
@@ -106,7 +107,7 @@ func mappedRoot(ctx context.Context, cfg config.Config, vmid int) (driver.IDs, e
 	return g.Root, err
 }
 
-func printAdded(stdout io.Writer, a added) error {
+func printAdded(stdout io.Writer, a added, hypervisor string) error {
 	var b strings.Builder
 	if a.Outcome == "added" {
 		fmt.Fprintf(&b, "guest %d added\n", a.Guest)
@@ -114,7 +115,11 @@ func printAdded(stdout io.Writer, a added) error {
 		fmt.Fprintf(&b, "guest %d was there: it has a new token; the one in use stays valid until the new one is first used, at most until %s\n",
 			a.Guest, a.Overlap.Format(time.RFC3339))
 	}
-	fmt.Fprintf(&b, "  endpoint  %s\n  mount     %s\n  attach    pct set %d -mp0 %s,mp=/etc/felhom-bootstrap,ro=1,replicate=0\n", a.Endpoint, a.Mount, a.Guest, a.Mount)
+	attach := fmt.Sprintf("pct set %d -mp0 %s,mp=%s,ro=1,replicate=0", a.Guest, a.Mount, configmount.Target)
+	if hypervisor != "" {
+		attach = fmt.Sprintf("felhom-agentd guest attach %d", a.Guest)
+	}
+	fmt.Fprintf(&b, "  endpoint  %s\n  mount     %s\n  attach    %s\n", a.Endpoint, a.Mount, attach)
 	_, err := io.WriteString(stdout, b.String())
 	return err
 }

@@ -4,126 +4,198 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-const controllerName = "felhom-controller"
-
-func (d *demo) applyArgs(h *hostSide) []string {
-	return []string{"--root", h.guest, "--docker-host", d.bed.DockerHost, "apply"}
+// showGuest is the showing with a real guest.
+func (d *demo) showGuest(ctx context.Context) error {
+	d.head("Real parts: a bridge without a way out, a registry, liblxc in place of Proxmox VE")
+	return d.onBed(ctx, testbed.Options{NoEngine: true}, []string{"lxc-start", "mmdebstrap", "zstd", "nsenter", "curl"}, d.guest)
 }
 
-// bootstrap runs the guest's program for the first time.
-func (d *demo) bootstrap(ctx context.Context, h *hostSide) error {
-	// What the golden image would bring along: ports go to the bed's address
-	// alone, so that two demos do not get in each other's way.
-	spec := fmt.Sprintf("ports:\n  - %[1]s:8080:8080\n  - %[1]s:8081:8081\n", d.bed.Address)
-	file := filepath.Join(h.guest, "etc/felhom/controller-container.yaml")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+func (d *demo) guest(ctx context.Context) (err error) {
+	d.head("The workshop: felhom-golden bakes the image")
+	d.say("$ felhom-golden build --recipe $DEMO/golden.yaml --compression fast --out $DEMO     (the base is cached for the next time)\n")
+	archive, err := guest.Bake(ctx, d.binary("felhom-golden"), d.bed.Bed, d.dir, d.stderr)
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, []byte(spec), 0o644); err != nil {
+	d.say("\n%s\n", d.short(archive))
+
+	d.head("The host: felhom-agentd")
+	host, err := d.startHost(ctx, true)
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, host.Stop()) }()
+
+	d.head("From the golden to a guest whose controller is up")
+	number, err := strconv.Atoi(vmid)
+	if err != nil {
+		return err
+	}
+	g := guest.Guest{VMID: number, Path: d.bed.LXCPath()}
+	address := guestAddress(d.bed.Address)
+	if err := d.provision(ctx, host, archive, address); err != nil {
+		return err
+	}
+	d.head("The channel's acceptance table, by curl, from inside the guest's network")
+	within := func(argv ...string) ([]string, error) { return g.InNetwork(ctx, argv...) }
+	if err := d.table(ctx, host, within); err != nil {
+		return err
+	}
+	d.head("The controller, as the guest's neighbours see it")
+	if err := d.page(ctx, "http://"+address+":8080/"); err != nil {
+		return err
+	}
+	d.head("Hotplug: the config mount leaves the running guest and comes back")
+	if err := d.hotplug(ctx, host, g); err != nil {
+		return err
+	}
+	d.head("What the guest recorded, read from its disk")
+	if err := d.record(ctx, g); err != nil {
+		return err
+	}
+	d.head("What the host knows now")
+	socket, err := g.Socket(ctx, "run/docker.sock")
+	if err != nil {
+		return err
+	}
+	if err := d.known(ctx, host, socket); err != nil {
+		return err
+	}
+	if err := d.wait(ctx, "curl http://"+address+":8080/"); err != nil {
+		return err
+	}
+	d.head("Taking the guest back")
+	return d.takeBack(ctx, host, g)
+}
+
+func guestAddress(bridge string) string {
+	a := netip.MustParseAddr(bridge).As4()
+	a[3] = 200
+	return netip.AddrFrom4(a).String()
+}
+
+// agentd runs felhom-agentd where root may map a guest's ids.
+func (d *demo) agentd(ctx context.Context, h *hostSide, args ...string) (int, error) {
+	return d.run(ctx, run.Quote("felhom-agentd", append([]string{"--config", h.Config}, args...)...), h.Command(args...))
+}
+
+func (d *demo) provision(ctx context.Context, h *hostSide, archive, address string) error {
 	start := time.Now()
-	code, err := d.program(ctx, "felhom-controller-bootstrap", d.applyArgs(h)...)
+	code, err := d.agentd(ctx, h, "provision", "--vmid", vmid, "--hostname", "demo", "--golden", archive, "--ip", address+"/24")
 	if err != nil {
 		return err
 	}
-	d.check(code == 0, "the bootstrap is done: exit %d, want 0, in %v", code, time.Since(start).Round(10*time.Millisecond))
-	settings := filepath.Join(h.guest, "opt/docker/felhom-controller/controller.yaml")
-	info, err := os.Stat(settings)
-	d.check(err == nil && info.Mode().Perm() == 0o600, "%s is written, for root only", d.short(settings))
-	return nil
+	d.check(code == 0, "guest %s is there and its controller is healthy: exit %d, want 0, in %v", vmid, code, time.Since(start).Round(100*time.Millisecond))
+	if code != 0 {
+		return errors.New("without a guest there is nothing more to show")
+	}
+	d.say("\nNothing was executed in the guest: the host wrote a file, and what was baked in acted on it.")
+	text, err := h.readMount(vmid)
+	if err != nil {
+		return err
+	}
+	d.say("What the guest found in its mount:\n\n%s\n", indent(redact(text)))
+	code, err = d.agentd(ctx, h, "guest", "add", other) // somebody whose token must not do
+	if err != nil {
+		return err
+	}
+	d.check(code == 0, "guest %s, a second one, is known: exit %d, want 0", other, code)
+	if _, err := h.readMount(other); err != nil {
+		return err
+	}
+	return d.readRegistryToken(h)
 }
 
-// controller looks at the container with its own client, and at its page.
-func (d *demo) controller(ctx context.Context) (testbed.Container, error) {
-	engine := testbed.NewEngine(d.bed.DockerHost)
-	defer engine.Close()
-	c, err := engine.Inspect(ctx, controllerName)
-	if err != nil {
-		return c, err
-	}
-	health := "none"
-	if c.State.Health != nil {
-		health = c.State.Health.Status
-	}
-	d.say("container  %s %.12s\nimage      %s\nstate      %s, health %s, restarts %d\n",
-		strings.TrimPrefix(c.Name, "/"), c.ID, c.Config.Image, c.State.Status, health, c.RestartCount)
-	d.check(c.State.Running && health == "healthy", "the container runs and is healthy")
-
-	url := "http://" + d.bed.Address + ":8080/"
+func (d *demo) page(ctx context.Context, url string) error {
 	page, err := get(ctx, url)
-	d.say("\nIts own page, %s:\n\n%s\n", url, indent(page))
+	d.say("$ curl %s\n\n%s\n", url, indent(page))
 	if err != nil {
-		return c, err
+		return err
 	}
 	d.check(strings.Contains(page, "mode:     configured"), "the controller is configured, not in setup mode")
 	d.check(strings.Contains(page, "host:     demo-felhom\n"), "it knows its host")
 	d.check(strings.Contains(page, "storage:  200 OK {"), "its own token gets 200 from the host's /storage, from inside the container")
-	return c, nil
-}
-
-func get(ctx context.Context, url string) (_ string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	return string(body), err
-}
-
-// again runs the bootstrapper a second time.
-func (d *demo) again(ctx context.Context, h *hostSide, before testbed.Container) error {
-	settings := filepath.Join(h.guest, "opt/docker/felhom-controller/controller.yaml")
-	old, err := os.Stat(settings)
-	if err != nil {
-		return err
-	}
-	start := time.Now()
-	code, err := d.program(ctx, "felhom-controller-bootstrap", d.applyArgs(h)...)
-	if err != nil {
-		return err
-	}
-	d.check(code == 0, "the second run is done: exit %d, want 0, in %v", code, time.Since(start).Round(time.Millisecond))
-	engine := testbed.NewEngine(d.bed.DockerHost)
-	defer engine.Close()
-	after, err := engine.Inspect(ctx, controllerName)
-	if err != nil {
-		return err
-	}
-	d.check(after.ID == before.ID && after.State.StartedAt == before.State.StartedAt && after.RestartCount == before.RestartCount,
-		"the same container still runs, never restarted")
-	now, err := os.Stat(settings)
-	d.check(err == nil && os.SameFile(old, now) && now.ModTime().Equal(old.ModTime()), "controller.yaml was left alone")
 	return nil
 }
 
-// removeController takes the container away also when the engine is not ours.
-func (d *demo) removeController() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	engine := testbed.NewEngine(d.bed.DockerHost)
-	defer engine.Close()
-	err := engine.Remove(ctx, controllerName)
-	image, imageErr := d.bed.Image("v1")
-	if imageErr == nil {
-		imageErr = engine.RemoveImage(ctx, image.Reference)
+func (d *demo) hotplug(ctx context.Context, h *hostSide, g guest.Guest) error {
+	before, err := runOf(g)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, imageErr)
+	for _, verb := range []string{"detach", "attach"} {
+		code, err := d.agentd(ctx, h, "guest", verb, vmid)
+		if err != nil {
+			return err
+		}
+		d.check(code == 0, "the mount is %sed: exit %d, want 0", verb, code)
+	}
+	start := time.Now()
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err = guest.Poll(wait, func() error {
+		switch now, err := runOf(g); {
+		case err != nil:
+			return err
+		case now == before:
+			return errors.New("no new run is recorded")
+		}
+		return nil
+	})
+	d.check(err == nil, "it starts the bootstrap in the guest, whose run is over %v after the mount %s", time.Since(start).Round(10*time.Millisecond), because(err))
+	return nil
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf("(%v)", err)
+}
+
+// runOf is the ID of the last run that the guest recorded.
+func runOf(g guest.Guest) (string, error) {
+	data, err := os.ReadFile(filepath.Join(g.Rootfs(), "var/lib/felhom/bootstrap-result.json"))
+	if err != nil {
+		return "", err
+	}
+	_, rest, _ := strings.Cut(string(data), `"run": "`)
+	id, _, ok := strings.Cut(rest, `"`)
+	if !ok {
+		return "", errors.New("the record names no run")
+	}
+	return id, nil
+}
+
+func (d *demo) record(ctx context.Context, g guest.Guest) error {
+	code, err := d.program(ctx, "felhom-controller-bootstrap", "--root", g.Rootfs(), "status")
+	if err != nil {
+		return err
+	}
+	d.check(code == 0, "the last run ended well: exit %d, want 0", code)
+	return nil
+}
+
+func (d *demo) takeBack(ctx context.Context, h *hostSide, g guest.Guest) error {
+	code, err := d.agentd(ctx, h, "guest", "remove", "--force", vmid)
+	if err != nil {
+		return err
+	}
+	_, guestErr := os.Lstat(g.Dir())
+	_, mountErr := os.Lstat(h.Mount(vmid))
+	d.check(code == 0 && errors.Is(guestErr, os.ErrNotExist) && errors.Is(mountErr, os.ErrNotExist),
+		"guest %s is gone, with its disk, its mount and its token: exit %d, want 0", vmid, code)
+	return nil
 }

@@ -25,8 +25,8 @@ type hostSide struct {
 	secrets map[string]string // guest, or "registry", to its token
 }
 
-func (d *demo) startHost(ctx context.Context) (_ *hostSide, err error) {
-	settings := host.Settings{Binary: d.binary("felhom-agentd"), Dir: d.dir, Image: "v1"}
+func (d *demo) startHost(ctx context.Context, realGuests bool) (_ *hostSide, err error) {
+	settings := host.Settings{Binary: d.binary("felhom-agentd"), Dir: d.dir, Image: "v1", LXC: realGuests}
 	config, err := settings.Config(d.bed.Bed)
 	if err != nil {
 		return nil, err
@@ -75,26 +75,17 @@ func (d *demo) addGuests(ctx context.Context, h *hostSide) error {
 			return err
 		}
 		d.check(code == 0, "guest %s is added: exit %d, want 0", guest, code)
-		data, err := os.ReadFile(filepath.Join(h.Mount(guest), "bootstrap.json"))
+		text, err := h.readMount(guest)
 		if err != nil {
 			return err
 		}
-		var boot struct {
-			Token string `json:"local_api_token"`
-		}
-		if err := json.Unmarshal(data, &boot); err != nil {
-			return err
-		}
-		h.secrets[guest] = boot.Token
 		if guest == vmid {
-			d.say("\nWhat guest %s finds in its mount:\n\n%s\n", guest, indent(redact(string(data))))
+			d.say("\nWhat guest %s finds in its mount:\n\n%s\n", guest, indent(redact(text)))
 		}
 	}
-	registry, err := d.bed.Token()
-	if err != nil {
+	if err := d.readRegistryToken(h); err != nil {
 		return err
 	}
-	h.secrets["registry"] = registry
 
 	target := filepath.Join(h.guest, "etc/felhom-bootstrap")
 	if err := os.MkdirAll(target, 0o755); err != nil {
@@ -110,8 +101,30 @@ func (d *demo) addGuests(ctx context.Context, h *hostSide) error {
 	return nil
 }
 
+// readMount returns a guest's bootstrap.json, and keeps its token for the table
+// and for the search at the end.
+func (h *hostSide) readMount(guest string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(h.Mount(guest), "bootstrap.json"))
+	if err != nil {
+		return "", err
+	}
+	var boot struct {
+		Token string `json:"local_api_token"`
+	}
+	if err := json.Unmarshal(data, &boot); err != nil {
+		return "", err
+	}
+	h.secrets[guest] = boot.Token
+	return string(data), nil
+}
+
+func (d *demo) readRegistryToken(h *hostSide) (err error) {
+	h.secrets["registry"], err = d.bed.Token()
+	return err
+}
+
 // known shows the host's list and looks for secrets where none may be.
-func (d *demo) known(ctx context.Context, h *hostSide) error {
+func (d *demo) known(ctx context.Context, h *hostSide, engine string) error {
 	code, err := d.program(ctx, "felhom-agentd", "--config", h.Config, "guest", "list")
 	if err != nil {
 		return err
@@ -123,7 +136,7 @@ func (d *demo) known(ctx context.Context, h *hostSide) error {
 	}
 	inspect, err := run.Run(ctx, run.Cmd{
 		Path: "curl",
-		Args: []string{"--silent", "--fail", "--unix-socket", strings.TrimPrefix(d.bed.DockerHost, "unix://"), "http://engine/containers/felhom-controller/json"},
+		Args: []string{"--silent", "--fail", "--unix-socket", engine, "http://engine/containers/felhom-controller/json"},
 	})
 	if err != nil {
 		return err

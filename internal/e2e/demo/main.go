@@ -4,8 +4,10 @@
 // does, runs the product's own binaries as an operator would, checks what comes
 // out, and takes everything down. It exits 0 only when every check held.
 //
-// One thing is not as in production: the guest is a folder and not an LXC
-// container, and its Docker Engine is the test bed's.
+// The guest is a real one: an unprivileged LXC container, restored from a golden
+// that is baked before your eyes, or from the cache of the last time. With
+// --local it is a folder, and its Docker Engine the test bed's: quicker, and
+// for machines where no container can run.
 package main
 
 import (
@@ -19,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
@@ -35,6 +38,7 @@ func main() {
 func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	local := flags.Bool("local", false, "without a guest: the bootstrapper in a folder, on an engine of this machine")
 	keep := flags.Bool("keep", false, "leave everything up until Enter or Ctrl-C")
 	dist := flags.String("dist", "dist", "`folder` of the binaries (make build)")
 	if err := flags.Parse(args); err != nil {
@@ -50,7 +54,11 @@ func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	if *keep {
 		d.keep = stdin
 	}
-	err := d.show(ctx)
+	show := d.showGuest
+	if *local {
+		show = d.showLocal
+	}
+	err := show(ctx)
 	if err == nil {
 		_, err = fmt.Fprintf(stdout, "\nAll %d checks held.\n", d.checks)
 	}
@@ -75,18 +83,19 @@ const (
 	other = "8201" // a second guest: somebody whose token must not do
 )
 
-// show runs the parts in order and takes everything down, whatever happens.
-func (d *demo) show(ctx context.Context) (err error) {
-	for _, name := range []string{"felhom-agentd", "felhom-controller-bootstrap"} {
+// onBed runs the parts of a showing on a test bed and takes everything down,
+// whatever happens.
+func (d *demo) onBed(ctx context.Context, o testbed.Options, require []string, parts func(context.Context) error) (err error) {
+	for _, name := range []string{"felhom-agentd", "felhom-golden", "felhom-controller-bootstrap"} {
 		if _, err := os.Stat(filepath.Join(d.dist, name)); err != nil {
 			return exit.WithHint(exit.NotReady, err, "make build")
 		}
 	}
-	d.head("Real parts: a bridge, a Docker Engine, a registry")
-	if err := testbed.Require(ctx, d.stdout, "curl"); err != nil {
+	if err := testbed.Require(ctx, d.stdout, require...); err != nil {
 		return err
 	}
-	d.bed, err = testbed.Start(ctx, testbed.Options{Log: d.stdout, Images: []string{"v1"}})
+	o.Log, o.Images = d.stdout, []string{"v1"}
+	d.bed, err = testbed.Start(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -107,9 +116,21 @@ func (d *demo) show(ctx context.Context) (err error) {
 		}
 	}()
 	d.dir = filepath.Join(d.bed.Dir, "demo")
+	if err := os.Mkdir(d.dir, 0o711); err != nil { // a guest's root, who is nobody here, goes through it
+		return err
+	}
+	return parts(ctx)
+}
 
+// showLocal is the showing without a guest.
+func (d *demo) showLocal(ctx context.Context) error {
+	d.head("Real parts: a bridge, a Docker Engine, a registry")
+	return d.onBed(ctx, testbed.Options{}, []string{"curl"}, d.local)
+}
+
+func (d *demo) local(ctx context.Context) (err error) {
 	d.head("The host: felhom-agentd")
-	host, err := d.startHost(ctx)
+	host, err := d.startHost(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -125,7 +146,7 @@ func (d *demo) show(ctx context.Context) (err error) {
 		return err
 	}
 	d.head("The channel's acceptance table, by curl")
-	if err := d.table(ctx, host); err != nil {
+	if err := d.table(ctx, host, nil); err != nil {
 		return err
 	}
 	d.head("The controller")
@@ -138,8 +159,8 @@ func (d *demo) show(ctx context.Context) (err error) {
 		return err
 	}
 	d.head("What the host knows now")
-	if err := d.known(ctx, host); err != nil {
+	if err := d.known(ctx, host, strings.TrimPrefix(d.bed.DockerHost, "unix://")); err != nil {
 		return err
 	}
-	return d.wait(ctx)
+	return d.wait(ctx, "export DOCKER_HOST="+d.bed.DockerHost+"\ncurl http://"+d.bed.Address+":8080/")
 }

@@ -42,8 +42,13 @@ func join(texts []string) string { return strings.Join(texts, "; ") }
 // program runs one of the product's binaries in front of the viewer, as typed,
 // and returns its exit status. Its output goes to the terminal as it comes.
 func (d *demo) program(ctx context.Context, name string, args ...string) (int, error) {
-	d.say("$ %s", d.short(run.Quote(name, args...)))
-	cmd := exec.CommandContext(ctx, d.binary(name), args...)
+	return d.run(ctx, run.Quote(name, args...), append([]string{d.binary(name)}, args...))
+}
+
+// run runs a command line that the viewer sees as typed.
+func (d *demo) run(ctx context.Context, typed string, argv []string) (int, error) {
+	d.say("$ %s", d.short(typed))
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = d.stdout, d.stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	err := cmd.Run()
@@ -87,14 +92,14 @@ func indent(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
 }
 
-// wait leaves everything up until Enter or Ctrl-C, when asked to.
-func (d *demo) wait(ctx context.Context) error {
+// wait leaves everything up until Enter or Ctrl-C, when asked to; hints are
+// commands to try.
+func (d *demo) wait(ctx context.Context, hints string) error {
 	if d.keep == nil {
 		return nil
 	}
 	d.head("Yours to play with")
-	d.say("%s", indent("DEMO="+d.dir+"\nexport DOCKER_HOST="+d.bed.DockerHost+"\ncurl http://"+d.bed.Address+":8080/\n"+
-		d.binary("felhom-agentd")+" --config $DEMO/host/agentd.yaml guest list"))
+	d.say("%s", indent("DEMO="+d.dir+"\n"+hints+"\n"+d.binary("felhom-agentd")+" --config $DEMO/host/agentd.yaml guest list"))
 	if f, ok := d.keep.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		d.say("\nEnter or Ctrl-C takes everything down.")
 	}

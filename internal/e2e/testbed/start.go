@@ -27,6 +27,7 @@ const lockFile = "/run/felhom-testbed.lock"
 type Options struct {
 	Log       io.Writer // one line for each thing that is made; nil: none
 	OwnEngine bool      // start an engine also where one runs
+	NoEngine  bool      // none is wanted: guests have their own
 	Images    []string  // tags to push; nil: all of them
 }
 
@@ -68,17 +69,28 @@ func (r *Running) start(ctx context.Context, o Options) error {
 	if err := checkTags(o.Images); err != nil {
 		return err
 	}
-	if err := Require(ctx, o.Log, "dockerd", "docker-registry", "ip"); err != nil {
+	needed := []string{"docker-registry", "ip"}
+	if !o.NoEngine {
+		needed = append(needed, "dockerd")
+	}
+	if err := Require(ctx, o.Log, needed...); err != nil {
 		return err
 	}
 	if err := r.allocate(ctx, logf); err != nil {
 		return fmt.Errorf("start the test bed: %w", err)
 	}
 	logf("bridge %s with address %s, no port of this machine in it", r.Bridge, r.Address)
-	if err := r.engine(ctx, o, logf); err != nil {
+	var token [24]byte
+	_, _ = rand.Read(token[:]) // never fails
+	if err := os.WriteFile(r.TokenFile, []byte(hex.EncodeToString(token[:])+"\n"), 0o600); err != nil {
 		return err
 	}
-	logf("%s on %s", r.Engine, r.DockerHost)
+	if !o.NoEngine {
+		if err := r.engine(ctx, o, logf); err != nil {
+			return err
+		}
+		logf("%s on %s", r.Engine, r.DockerHost)
+	}
 
 	r.state.CertDir = filepath.Join(certsRoot, r.Registry)
 	if err := r.state.save(r.Dir); err != nil {
@@ -188,11 +200,6 @@ func bedAt(dir string, network netip.Prefix) Bed {
 
 // engine finds or starts the engine.
 func (r *Running) engine(ctx context.Context, o Options, logf func(string, ...any)) error {
-	var token [24]byte
-	_, _ = rand.Read(token[:]) // never fails
-	if err := os.WriteFile(r.TokenFile, []byte(hex.EncodeToString(token[:])+"\n"), 0o600); err != nil {
-		return err
-	}
 	kind := "own engine"
 	running := ""
 	if !o.OwnEngine {

@@ -15,12 +15,6 @@ type Name struct {
 	Ext  string    // "zst", "gz", "lzo", "bz2", or "" for a plain tar
 }
 
-// MinVMID and MaxVMID bound a guest's number.
-const (
-	MinVMID = 100
-	MaxVMID = 999_999_999
-)
-
 const nameTime = "2006_01_02-15_04_05"
 
 var namePattern = regexp.MustCompile(`^vzdump-lxc-([1-9][0-9]{2,8})-([0-9]{4}_[0-9]{2}_[0-9]{2}-[0-9]{2}_[0-9]{2}_[0-9]{2})\.tar(?:\.(zst|gz|lzo|bz2))?$`)
@@ -42,17 +36,6 @@ func ParseName(base string) (Name, error) {
 	return Name{VMID: vmid, Time: t, Ext: m[3]}, nil
 }
 
-// Check says what keeps n from being a name that PVE recognises, or nil.
-func (n Name) Check() error {
-	if n.VMID < MinVMID || n.VMID > MaxVMID {
-		return fmt.Errorf("vmid %d: wanted %d to %d", n.VMID, MinVMID, MaxVMID)
-	}
-	if y := n.Time.Year(); y < 1970 || y > 9999 {
-		return fmt.Errorf("time %s: wanted a year from 1970 to 9999", n.Time)
-	}
-	return nil
-}
-
 // String returns the base name, the time as n.Time's own zone shows it.
 func (n Name) String() string {
 	s := fmt.Sprintf("vzdump-lxc-%d-%s.tar", n.VMID, n.Time.Format(nameTime))
@@ -69,8 +52,3 @@ const (
 	ProtectedSuffix = ".protected" // empty; blocks removal
 	SHA256Suffix    = ".sha256"    // as sha256sum writes it
 )
-
-// LogName returns the name of the vzdump log of n.
-func (n Name) LogName() string {
-	return fmt.Sprintf("vzdump-lxc-%d-%s.log", n.VMID, n.Time.Format(nameTime))
-}

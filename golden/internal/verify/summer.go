@@ -1,9 +1,6 @@
 package verify
 
-import (
-	"crypto/md5" //nolint:gosec // dpkg records MD5; it is compared with what dpkg wrote, not trusted
-	"hash"
-)
+import "crypto/md5" //nolint:gosec // dpkg records MD5; it is compared with what dpkg wrote, not trusted
 
 // summer takes the MD5 of one file after another in a goroutine of its own. MD5
 // costs about as much as unpacking, so that the two at the same time take
@@ -37,7 +34,7 @@ func newSummer() *summer {
 
 func (s *summer) run() {
 	defer close(s.done)
-	var h hash.Hash = md5.New() //nolint:gosec // see the import
+	h := md5.New() //nolint:gosec // see the import
 	for b := range s.full {
 		h.Write(b.data)
 		if b.last != nil {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,8 +63,37 @@ func packed(t *testing.T, log string) string {
 	return ""
 }
 
+// twiceRecipe has in it what could depend on where it is baked.
+const twiceRecipe = bakeRecipe + `files:
+  - {path: /opt/tree, source: tree}
+scripts:
+  - {path: s.sh, args: ["a b"], env: {QUOTED: "' \" $HOME"}}
+`
+
+const twiceScript = `#!/bin/sh
+set -e
+test ! -s /etc/resolv.conf
+echo "$1 $QUOTED" > /etc/ran
+`
+
+// writeTwice makes the recipe's folder, with files of this mode.
+func writeTwice(t *testing.T, mode fs.FileMode) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "tree"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"golden.yaml": twiceRecipe, "s.sh": twiceScript, "tree/f": "f"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "golden.yaml")
+}
+
 // TestBuildTwice bakes one recipe twice with everything different that must
-// not matter, and then once more with another program of ours.
+// not matter, the first time after a build that was killed, and goes on with
+// what a finished base makes cheap.
 func TestBuildTwice(t *testing.T) {
 	golden, bootstrap, changed := bakePrograms(t)
 	shm, err := os.MkdirTemp("/dev/shm", "golden-test-")
@@ -81,14 +111,16 @@ func TestBuildTwice(t *testing.T) {
 	var archives, recipes []string
 	for i, v := range []struct {
 		dir, umask, host string
+		mode             fs.FileMode
 		env              []string
 	}{
-		{one, "022", "one", []string{"TZ=UTC"}},
-		{two, "077", "other.example", []string{"TZ=Asia/Tokyo", "LC_ALL=POSIX", "LANG=de_DE.UTF-8", "HOME=/nowhere", "TMPDIR=" + shm}},
+		{one, "022", "one", 0o644, []string{"TZ=UTC"}},
+		{two, "077", "other.example", 0o600, []string{"TZ=Asia/Tokyo", "LC_ALL=POSIX", "LANG=de_DE.UTF-8", "HOME=/nowhere", "TMPDIR=" + shm}},
 	} {
-		recipe := filepath.Join(t.TempDir(), "golden.yaml")
-		if err := os.WriteFile(recipe, []byte(bakeRecipe), 0o600); err != nil {
-			t.Fatal(err)
+		recipe := writeTwice(t, v.mode)
+		if i == 0 {
+			b := bakery{golden: golden, bootstrap: bootstrap, recipe: recipe, cache: filepath.Join(one, "cache")}
+			b.kill(t, t.TempDir(), func(string) bool { return exists(filepath.Join(b.cache, "layers/.tmp-*/root/var/lib/dpkg/status")) })
 		}
 		cmd := exec.Command("unshare", "--uts", "sh", "-ec", script, "sh", v.umask, v.host, v.dir, golden, recipe, bootstrap)
 		cmd.Env = append(os.Environ(), v.env...)
@@ -119,15 +151,30 @@ func TestBuildTwice(t *testing.T) {
 		t.Errorf("want a whole system with dockerd, found %d members", n)
 	}
 
-	again := t.TempDir()
-	archive, log := bake(t, exec.Command(golden, "build", "--out", again, "--recipe", recipes[0], "--bootstrap", changed, "--cache", filepath.Join(one, "cache")))
-	if got := packed(t, log); got != "reused" {
-		t.Errorf("with another program of ours: want the base frame reused, found %q\n%s", got, log)
+	for name, want := range map[string]string{"./etc/ran": "a b ' \" $HOME\n", "./opt/tree/f": "f"} {
+		if got, err := exec.Command("tar", "--zstd", "-xOf", archives[1], name).Output(); err != nil || string(got) != want {
+			t.Errorf("%s: want %q, found %q %v", name, want, got, err)
+		}
 	}
-	out, err := exec.Command(golden, "build", "--explain", archives[0], archive).CombinedOutput()
-	if err == nil || strings.Count(string(out), " -> ") != 1 || !strings.Contains(string(out), "felhom-controller-bootstrap: ") {
-		t.Errorf("want the program as the one input that differs, found %v\n%s", err, out)
-	}
+
+	b := bakery{golden: golden, bootstrap: bootstrap, recipe: recipes[0], cache: filepath.Join(one, "cache")}
+	t.Run("another program of ours", func(t *testing.T) {
+		b := b
+		b.bootstrap = changed
+		archive, log := bake(t, b.build(t.TempDir()))
+		if got := packed(t, log); got != "reused" {
+			t.Errorf("want the base frame reused, found %q\n%s", got, log)
+		}
+		out, err := exec.Command(golden, "build", "--explain", archives[0], archive).CombinedOutput()
+		if err == nil || strings.Count(string(out), " -> ") != 1 || !strings.Contains(string(out), "felhom-controller-bootstrap: ") {
+			t.Errorf("want the program as the one input that differs, found %v\n%s", err, out)
+		}
+	})
+	t.Run("release", func(t *testing.T) { testRelease(t, b) })
+	t.Run("images", func(t *testing.T) { testImages(t, b) })
+	t.Run("script fails", func(t *testing.T) { testScriptFails(t, b) })
+	t.Run("disk full", func(t *testing.T) { testDiskFull(t, b, archives[0]) })
+	t.Run("killed", func(t *testing.T) { testKilled(t, b, archives[0]) })
 }
 
 // same fails with what felhom-golden itself says of the difference.

@@ -44,6 +44,7 @@ Example: felhom-golden diff old.tar.zst new.tar.zst`,
 // diffArchives prints the differences to stdout, where they are the product,
 // and returns an error when there are any: the status is that of diff(1).
 func diffArchives(ctx context.Context, std stdio, o diffOptions) error {
+	boundMemory()
 	a, err := readForDiff(ctx, std, o.a)
 	if err != nil {
 		return err

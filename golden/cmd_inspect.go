@@ -46,6 +46,7 @@ Example: felhom-golden inspect --config vzdump-lxc-9100-2026_01_02-03_04_05.tar.
 }
 
 func inspectArchive(ctx context.Context, std stdio, o inspectOptions) (err error) {
+	boundMemory()
 	in, name, err := openArchive(std.in, o.archive)
 	if err != nil {
 		return err

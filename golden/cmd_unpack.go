@@ -54,6 +54,7 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 // unpackArchive works in a folder beside the wanted one, so that an archive
 // that is refused halfway leaves nothing.
 func unpackArchive(ctx context.Context, o unpackOptions) (err error) {
+	boundMemory()
 	in, err := os.Open(o.archive)
 	if err != nil {
 		return exit.With(exit.Misuse, fmt.Errorf("unpack: %w", err))

@@ -89,6 +89,7 @@ func checkVerifyOptions(c *cli.Context) (verifyOptions, error) {
 // report is the product and goes to stdout also when the archive failed; the
 // text of a failed one is talk.
 func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err error) {
+	boundMemory()
 	in, name := std.in, "stdin"
 	if opts.archive != "-" {
 		f, openErr := os.Open(opts.archive)

@@ -12,17 +12,55 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// TestPacker runs Packer on both recipes as they are, from one base.
+// sshRecipe is for Ansible: Debian 12's plays upon Debian 12. It takes one
+// suite from a source of its own, with its key.
+const sshRecipe = bakeRecipe + `suite: bookworm
+packages: {include: [python3]}
+`
+
+const playbook = `- hosts: all
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{ ansible_distribution_release }} it's \"$HOME\"\n"
+        dest: /etc/played
+        mode: "0640"
+    - ansible.builtin.command: sh -c 'echo "$0 $1"; exit 3' one "two words"
+      register: said
+      failed_when: said.rc != 3 or said.stdout != "one two words"
+`
+
+// secondSource is this machine's archive once more, with a suite that the
+// recipe does not take otherwise.
+func secondSource(t *testing.T) string {
+	t.Helper()
+	list, err := apt.Machine(os.DirFS("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, _, ok := apt.Debian(list, "bookworm")
+	if !ok {
+		t.Fatal("this machine has no source of Debian")
+	}
+	return "{name: second, uri: '" + main.URI + "', suites: [bookworm-updates], components: [main], key: /usr/share/keyrings/debian-archive-keyring.gpg}"
+}
+
+// TestPacker runs Packer on both recipes as they are.
 func TestPacker(t *testing.T) {
-	if err := testbed.Require(t.Context(), os.Stderr, "packer"); err != nil {
+	if err := testbed.Require(t.Context(), os.Stderr, "packer", "ansible-playbook"); err != nil {
 		t.Fatal(err)
 	}
 	golden, bootstrap, _ := bakePrograms(t)
-	recipe, failing := filepath.Join(t.TempDir(), "golden.yaml"), filepath.Join(t.TempDir(), "fails.sh")
-	for name, text := range map[string]string{recipe: bakeRecipe, failing: "#!/bin/sh\necho last words\nexit 7\n"} {
+	dir := t.TempDir()
+	recipes := map[string]string{"golden": filepath.Join(dir, "golden.yaml"), "golden-ssh": filepath.Join(dir, "golden-ssh.yaml")}
+	failing, play := filepath.Join(dir, "fails.sh"), filepath.Join(dir, "site.yml")
+	for name, text := range map[string]string{
+		recipes["golden"]: bakeRecipe, failing: "#!/bin/sh\necho last words\nexit 7\n", play: playbook,
+		recipes["golden-ssh"]: strings.Replace(sshRecipe, "{security: false}", "{security: false, sources: ["+secondSource(t)+"]}", 1),
+	} {
 		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +71,7 @@ func TestPacker(t *testing.T) {
 			folder := filepath.Join("..", "packer", name)
 			work, output := filepath.Join(t.TempDir(), "work"), filepath.Join(t.TempDir(), "output")
 			vars := []string{
-				"-var", "felhom_golden=" + golden, "-var", "bootstrap=" + bootstrap, "-var", "recipe=" + recipe,
+				"-var", "felhom_golden=" + golden, "-var", "bootstrap=" + bootstrap, "-var", "recipe=" + recipes[name],
 				"-var", "work_dir=" + work, "-var", "output_dir=" + output, "-var", `script_env=["SITE=Example's \"$1\" Street"]`,
 			}
 			if name == "golden-ssh" {
@@ -52,7 +90,11 @@ func TestPacker(t *testing.T) {
 				t.Fatalf("validate: %v\n%s", err, out)
 			}
 
-			out, err := packer(append([]string{"build", "-color=false"}, vars...)...)
+			first := []string{"build", "-color=false"}
+			if name == "golden-ssh" {
+				first = append(first, "-var", `playbooks=["`+play+`"]`)
+			}
+			out, err := packer(append(first, vars...)...)
 			if err != nil {
 				t.Fatalf("build: %v\n%s", err, out)
 			}
@@ -63,9 +105,18 @@ func TestPacker(t *testing.T) {
 			if out, err := exec.Command(golden, "verify", archives[0]).CombinedOutput(); err != nil {
 				t.Errorf("verify: %v\n%s", err, out)
 			}
-			motd, err := exec.Command("tar", "--zstd", "-xOf", archives[0], "./etc/motd").Output()
-			if want := "A felhom guest. Site: Example's \"$1\" Street\n"; err != nil || string(motd) != want {
-				t.Errorf("the drop-in: want %q, found %q %v", want, motd, err)
+			contents := map[string]string{"etc/motd": "A felhom guest. Site: Example's \"$1\" Street\n"}
+			if name == "golden-ssh" {
+				contents["etc/played"] = "bookworm it's \"$HOME\"\n"
+				contents["etc/apt/sources.list.d/second.sources"] = "Signed-By: /etc/apt/keyrings/second.gpg\n"
+				contents["etc/apt/keyrings/second.gpg"] = ""
+				contents["etc/debian_version"] = "12."
+			}
+			for member, want := range contents {
+				found, err := exec.Command("tar", "--zstd", "-xOf", archives[0], "./"+member).Output()
+				if err != nil || !strings.Contains(string(found), want) {
+					t.Errorf("%s: want %q, found %q %v", member, want, found, err)
+				}
 			}
 			check := exec.Command("sha256sum", "--check", filepath.Base(archives[0])+".sha256sum")
 			check.Dir = output

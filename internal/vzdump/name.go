@@ -42,17 +42,6 @@ func ParseName(base string) (Name, error) {
 	return Name{VMID: vmid, Time: t, Ext: m[3]}, nil
 }
 
-// Check says what keeps n from being a name that PVE recognises, or nil.
-func (n Name) Check() error {
-	if n.VMID < MinVMID || n.VMID > MaxVMID {
-		return fmt.Errorf("vmid %d: wanted %d to %d", n.VMID, MinVMID, MaxVMID)
-	}
-	if y := n.Time.Year(); y < 1970 || y > 9999 {
-		return fmt.Errorf("time %s: wanted a year from 1970 to 9999", n.Time)
-	}
-	return nil
-}
-
 // String returns the base name, the time as n.Time's own zone shows it.
 func (n Name) String() string {
 	s := fmt.Sprintf("vzdump-lxc-%d-%s.tar", n.VMID, n.Time.Format(nameTime))
@@ -69,8 +58,3 @@ const (
 	ProtectedSuffix = ".protected" // empty; blocks removal
 	SHA256Suffix    = ".sha256"    // as sha256sum writes it
 )
-
-// LogName returns the name of the vzdump log of n.
-func (n Name) LogName() string {
-	return fmt.Sprintf("vzdump-lxc-%d-%s.log", n.VMID, n.Time.Format(nameTime))
-}

@@ -39,16 +39,10 @@ func TestParseName(t *testing.T) {
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Error(d)
 			}
-			if c.ok && (got.String() != c.base || got.Check() != nil) {
-				t.Errorf("printed %s, check %v", got, got.Check())
+			if c.ok && got.String() != c.base {
+				t.Errorf("printed %s", got)
 			}
 		})
-	}
-	if got := (vzdump.Name{VMID: 9100, Time: stamp}).LogName(); got != "vzdump-lxc-9100-2026_02_28-23_59_09.log" {
-		t.Error(got)
-	}
-	if (vzdump.Name{VMID: 99, Time: stamp}).Check() == nil || (vzdump.Name{VMID: 100}).Check() == nil {
-		t.Error("a vmid of 99 or a time of year 1 is taken")
 	}
 }
 

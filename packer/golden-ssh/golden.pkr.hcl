@@ -84,7 +84,11 @@ build {
         "-e", "ansible_remote_tmp=/tmp/.ansible",
       ]
       # The proxy of Packer 1.6.6 offers ssh-rsa only; it does no harm on others.
-      ansible_env_vars = ["ANSIBLE_SSH_ARGS=-oHostKeyAlgorithms=+ssh-rsa -oPubkeyAcceptedKeyTypes=+ssh-rsa"]
+      # Its key is new each time: no use in remembering it. Packer would have Ansible use scp, which the image does not have.
+      ansible_env_vars = [
+        "ANSIBLE_SSH_ARGS=-oHostKeyAlgorithms=+ssh-rsa -oPubkeyAcceptedKeyTypes=+ssh-rsa -oUserKnownHostsFile=/dev/null",
+        "ANSIBLE_SSH_TRANSFER_METHOD=sftp",
+      ]
     }
   }
 

@@ -9,17 +9,29 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 // formatVersion is part of every cache key: raise it when this package or
 // internal/vzdump writes other bytes for the same tree.
 const formatVersion = 3
+
+// framesKept is how many frames stay in the cache. One is about 100 MB, and a
+// base has one for each setting.
+const framesKept = 8
+
+const (
+	frameSuffix  = ".frame.zst"
+	recordSuffix = ".json"
+)
 
 // record says what a cached frame holds. It lies beside the frame and is
 // written last, so that a frame with a record is complete.
@@ -63,8 +75,8 @@ func (j *job) cachePaths() (frame, rec string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	frame = filepath.Join(j.out.CacheDir, key+".frame.zst")
-	return frame, filepath.Join(j.out.CacheDir, key+".json"), nil
+	frame = filepath.Join(j.out.CacheDir, key+frameSuffix)
+	return frame, filepath.Join(j.out.CacheDir, key+recordSuffix), nil
 }
 
 // lookup opens the cached frame, or returns nil when there is none. One that
@@ -121,10 +133,7 @@ func (j *job) walkAndKeep(ctx context.Context, w io.Writer, b *base) (err error)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(j.out.CacheDir, 0o755); err != nil {
-		return fmt.Errorf("write cache: %w", err)
-	}
-	tmp, err := os.CreateTemp(j.out.CacheDir, ".frame-*.tmp")
+	tmp, err := os.CreateTemp(j.out.CacheDir, cachedir.Temporary+"frame-*")
 	if err != nil {
 		return fmt.Errorf("write cache: %w", err)
 	}
@@ -157,6 +166,36 @@ func (j *job) walkAndKeep(ctx context.Context, w io.Writer, b *base) (err error)
 	}
 	if err := writeFile(recPath, data); err != nil {
 		return fmt.Errorf("write cache: %w", err)
+	}
+	return trim(j.out.CacheDir)
+}
+
+// trim removes the frames that were used longest ago, and those without a
+// record. Somebody who reads one keeps reading it; somebody who comes to read
+// it makes it again.
+func trim(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("trim cache: %w", err)
+	}
+	used := map[string]time.Time{} // of the records
+	for _, e := range entries {
+		if key, ok := strings.CutSuffix(e.Name(), recordSuffix); ok {
+			if info, err := e.Info(); err == nil { // else somebody else trims
+				used[key] = info.ModTime()
+			}
+		}
+	}
+	newest := slices.SortedFunc(maps.Keys(used), func(a, b string) int { return used[b].Compare(used[a]) })
+	keep := newest[:min(len(newest), framesKept)]
+	for _, e := range entries {
+		key, _, _ := strings.Cut(e.Name(), ".")
+		if key == "" || slices.Contains(keep, key) { // temporary ones begin with a dot
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); ignoreNotExist(err) != nil {
+			return fmt.Errorf("trim cache: %w", err)
+		}
 	}
 	return nil
 }
@@ -211,7 +250,7 @@ func (m *ManifestEntry) entry() (vzdump.Entry, error) {
 }
 
 func writeFile(path string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".record-*.tmp")
+	tmp, err := os.CreateTemp(filepath.Dir(path), cachedir.Temporary+"record-*")
 	if err != nil {
 		return err
 	}

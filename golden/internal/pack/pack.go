@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -95,6 +96,13 @@ func Pack(ctx context.Context, src Source, out Output, progress Progress) (_ Res
 		return Result{}, err
 	}
 	j := &job{src: src, out: out, progress: progress, epoch: out.Epoch.Truncate(time.Second), members: vzdump.NewMembers()}
+	if out.CacheDir != "" {
+		release, holdErr := cachedir.Hold(out.CacheDir)
+		if holdErr != nil {
+			return Result{}, fmt.Errorf("pack %s: %w", out.Path, holdErr)
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
 	base, err := j.plan(ctx)
 	if err != nil {
 		return Result{}, err

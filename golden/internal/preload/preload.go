@@ -9,7 +9,6 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
@@ -42,30 +42,40 @@ type Want struct {
 	Archive   string // Docker or OCI archive, or OCI layout folder; "" is the registry
 }
 
-// Image is one image that was brought along. Its JSON form is an entry of the index.
+// Image is one image that was brought along.
 type Image struct {
-	Reference      string `json:"reference"`
-	ConfigDigest   string `json:"config_digest"`
-	ManifestDigest string `json:"manifest_digest,omitempty"` // as in its registry; "" when the archive did not keep it
-	File           string `json:"file"`                      // base name in contract.PreloadDir
-
-	Path string `json:"-"` // the archive on this machine
+	Reference      string
+	ConfigDigest   string
+	ManifestDigest string // as in its registry; "" when the archive did not keep it
+	File           string // base name in contract.PreloadDir
+	Path           string // the archive on this machine
 }
 
 // Index is the index of images as it lies in the guest. What the guest's parser
 // would refuse is refused here.
 func Index(images []Image) ([]byte, error) {
-	data, err := json.MarshalIndent(struct {
-		Images []Image `json:"images"`
-	}{images}, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write index of images: %w", err)
+	var index contract.Preload
+	for _, img := range images {
+		entry, err := img.entry()
+		if err != nil {
+			return nil, exit.With(exit.Refused, fmt.Errorf("write index of images: %s: %w", img.Reference, err))
+		}
+		index.Images = append(index.Images, entry)
 	}
-	data = append(data, '\n')
-	if _, err := contract.ParsePreload(data); err != nil {
-		return nil, exit.With(exit.Refused, fmt.Errorf("write index of images: %w", err))
+	data, err := index.Encode()
+	return data, exit.With(exit.Refused, err)
+}
+
+func (i Image) entry() (entry contract.PreloadImage, err error) {
+	entry.File = i.File
+	if entry.Reference, err = contract.ParseImageRef(i.Reference); err != nil {
+		return entry, err
 	}
-	return data, nil
+	if entry.ConfigDigest, err = contract.ParseDigest(i.ConfigDigest); err != nil || i.ManifestDigest == "" {
+		return entry, err
+	}
+	entry.ManifestDigest, err = contract.ParseDigest(i.ManifestDigest)
+	return entry, err
 }
 
 // Fetch gives want's image as a Docker archive in cache, which is used again
@@ -75,15 +85,16 @@ func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
 	if err != nil {
 		return Image{}, exit.With(exit.Refused, fmt.Errorf("preload %s: %w", want.Reference, err))
 	}
-	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
-	}
-	work, err := os.MkdirTemp(cache, ".tmp-")
+	release, err := cachedir.Hold(cache)
 	if err != nil {
 		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
+	work, err := os.MkdirTemp(cache, cachedir.Temporary)
+	if err != nil {
+		return Image{}, errors.Join(fmt.Errorf("preload %s: %w", want.Reference, err), release())
+	}
 	image, err := fetch(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, cache, work)
-	if err := errors.Join(err, os.RemoveAll(work)); err != nil {
+	if err := errors.Join(err, os.RemoveAll(work), release()); err != nil {
 		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
 	return image, nil
@@ -122,7 +133,7 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 	if _, err := os.Stat(out.Path); err == nil {
 		return out, nil
 	}
-	tmp := filepath.Join(cache, ".tmp-"+rand.Text()[:8]+".tar")
+	tmp := filepath.Join(cache, cachedir.Temporary+rand.Text()[:8]+".tar")
 	if err := tarball.WriteToFile(tmp, ref, img); err != nil {
 		return Image{}, classify(errors.Join(err, os.Remove(tmp)))
 	}

@@ -3,7 +3,6 @@ package preload
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/json"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -124,8 +123,10 @@ func TestFetch(t *testing.T) {
 		})
 	}
 	index, err := Index([]Image{{Reference: "a.example/a:1", ConfigDigest: config.String(), File: "x.tar", Path: "/secret"}})
-	if err != nil || !json.Valid(index) || bytes.Contains(index, []byte("secret")) {
-		t.Errorf("index: %s %v", index, err)
+	// The bytes are part of an image's: another form makes other images.
+	want := "{\n  \"images\": [\n    {\n      \"reference\": \"a.example/a:1\",\n      \"config_digest\": \"" + config.String() + "\",\n      \"file\": \"x.tar\"\n    }\n  ]\n}\n"
+	if err != nil || string(index) != want {
+		t.Errorf("index: want %s, found %s %v", want, index, err)
 	}
 	if _, err := Index([]Image{{Reference: "a:1", ConfigDigest: "sha256:c", File: "x.tar"}}); exit.Of(err) != exit.Refused {
 		t.Errorf("an index the guest cannot read: want refused, found %v", err)

@@ -106,6 +106,19 @@ func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) 
 	if err := os.WriteFile(sources, apt.Format(p.Sources), 0o600); err != nil {
 		return fmt.Errorf("write sources: %w", err)
 	}
+	log := &transcript{to: h.Log}
+	if _, err := run.Run(ctx, run.Cmd{Path: "unshare", Args: p.bootstrapArgs(root, sources), Env: environment(p.Epoch), Dir: "/", Stdout: log, Stderr: log}); err != nil {
+		return classify(err, log.String(), p)
+	}
+	if err := os.Remove(sources); err != nil {
+		return err
+	}
+	done()
+	return nil
+}
+
+// bootstrapArgs are the arguments of unshare.
+func (p *Plan) bootstrapArgs(root, sources string) []string {
 	args := []string{
 		"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc",
 		"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
@@ -121,16 +134,7 @@ func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) 
 		// Old Release files are past their Valid-Until; their signature still counts.
 		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
 	}
-	args = append(args, p.Recipe.Suite, root, sources)
-	log := &transcript{to: h.Log}
-	if _, err := run.Run(ctx, run.Cmd{Path: "unshare", Args: args, Env: environment(p.Epoch), Dir: "/", Stdout: log, Stderr: log}); err != nil {
-		return classify(err, log.String(), p)
-	}
-	if err := os.Remove(sources); err != nil {
-		return err
-	}
-	done()
-	return nil
+	return append(args, p.Recipe.Suite, root, sources)
 }
 
 // finish brings root to the state that every base has: no trace of the build's

@@ -94,10 +94,11 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 	if err := p.resolveSources(opts.Machine); err != nil {
 		return Plan{}, err
 	}
-	if err := p.resolveReleases(ctx, opts.Apt); err != nil {
-		return Plan{}, err
-	}
-	if err := p.resolveTools(ctx); err != nil {
+	// At the same time: asking mmdebstrap takes as long as asking the mirror.
+	g, ask := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.resolveReleases(ask, opts.Apt) })
+	g.Go(func() error { return p.resolveTools(ask) })
+	if err := g.Wait(); err != nil {
 		return Plan{}, err
 	}
 	p.Epoch = opts.Epoch
@@ -254,18 +255,24 @@ func (p *Plan) resolveReleases(ctx context.Context, client apt.Client) error {
 
 // resolveTools asks the programs that shape the base for their versions.
 func (p *Plan) resolveTools(ctx context.Context) error {
-	p.Tools = make([]Tool, 0, 3)
-	for _, name := range []string{"apt-get", "dpkg", "mmdebstrap"} {
-		res, err := run.Run(ctx, run.Cmd{Path: name, Args: []string{"--version"}, Env: environment(time.Time{})})
-		if err != nil {
-			if run.IsNotFound(err) {
-				return exit.WithHint(exit.Failed, fmt.Errorf("%s is not installed", name), "apt-get install mmdebstrap util-linux")
-			}
-			return err
-		}
-		line, _, _ := strings.Cut(string(res.Stdout), "\n")
-		p.Tools = append(p.Tools, Tool{Name: name, Version: strings.TrimSpace(line)})
+	p.Tools = []Tool{{Name: "apt-get"}, {Name: "dpkg"}, {Name: "mmdebstrap"}}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range p.Tools {
+		g.Go(func() error { return p.Tools[i].resolve(ctx) })
 	}
+	return g.Wait()
+}
+
+func (t *Tool) resolve(ctx context.Context) error {
+	res, err := run.Run(ctx, run.Cmd{Path: t.Name, Args: []string{"--version"}, Env: environment(time.Time{})})
+	if run.IsNotFound(err) {
+		return exit.WithHint(exit.Failed, fmt.Errorf("%s is not installed", t.Name), "apt-get install mmdebstrap util-linux")
+	}
+	if err != nil {
+		return err
+	}
+	line, _, _ := strings.Cut(string(res.Stdout), "\n")
+	t.Version = strings.TrimSpace(line)
 	return nil
 }
 

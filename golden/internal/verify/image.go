@@ -67,6 +67,8 @@ type image struct {
 // collect reads the archive to its end.
 func collect(ctx context.Context, r io.Reader, name string, opts Options) (*image, error) {
 	img := &image{name: name, byPath: map[string]*entry{}, content: map[string][]byte{}}
+	sums := newSummer()
+	defer sums.close() // before anybody reads the sums, which is after this function
 	sum := sha256.New()
 	src := io.TeeReader(&contextReader{ctx: ctx, r: r}, sum)
 	zr, err := vzdump.NewReader(src, vzdump.Limits{Entries: maxIndexBytes / entryBytes})
@@ -103,7 +105,7 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 		if e.typ != vzdump.File {
 			continue
 		}
-		data, err := img.read(zr, e, buf, opts)
+		data, err := img.read(zr, e, buf, sums, opts)
 		if err != nil {
 			return nil, err
 		}
@@ -122,24 +124,24 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 
 // read takes one file's content from the stream: its MD5, what ELF, secret and
 // name checks need of it, and the content itself where a rule looks into it.
-func (img *image) read(r io.Reader, e *entry, buf []byte, opts Options) ([]byte, error) {
+func (img *image) read(r io.Reader, e *entry, buf []byte, sums *summer, opts Options) ([]byte, error) {
 	n, err := io.ReadFull(r, buf[:min(int64(len(buf)), e.size)])
 	if err != nil && e.size > 0 {
 		return nil, err
 	}
 	head := buf[:n]
-	hash := md5.New() //nolint:gosec // see the import
-	hash.Write(head)
 	tail := &dynamicTap{at: int64(n)}
 	isELF := strings.HasPrefix(string(head[:min(4, n)]), "\x7fELF")
 	if isELF {
 		tail.want(head)
 	}
-	if _, err := io.CopyBuffer(io.MultiWriter(hash, tail), r, img.copying[:]); err != nil {
+	if _, err := sums.Write(head); err != nil {
 		return nil, err
 	}
-	hash.Sum(e.md5[:0])
-	e.hashed = true
+	if _, err := io.CopyBuffer(io.MultiWriter(sums, tail), r, img.copying[:]); err != nil {
+		return nil, err
+	}
+	sums.end(e)
 	switch {
 	case isELF:
 		img.elves = append(img.elves, readELF(e.path, head, tail))

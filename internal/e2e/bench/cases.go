@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver/run"
@@ -70,12 +70,7 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 	}
 	floor := filepath.Join(settings.Dir, "floor")
 	for binary, source := range map[string]string{floor: "floor", f.measure: "measure"} {
-		_, err := run.Run(ctx, run.Cmd{
-			Path: "go",
-			Args: []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, "github.com/felhom/felhom-golden/internal/e2e/bench/" + source},
-			Env:  append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="),
-		})
-		if err != nil {
+		if err := goBuild(ctx, binary, source); err != nil {
 			return nil, err
 		}
 	}
@@ -114,6 +109,16 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 		noop: {floorOf(floorLook, "running"), fails, own},
 	}
 	return f, nil
+}
+
+// goBuild makes one of the little programs.
+func goBuild(ctx context.Context, binary, source string) error {
+	_, err := run.Run(ctx, run.Cmd{
+		Path: "go",
+		Args: []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, "github.com/felhom/felhom-golden/internal/e2e/bench/" + source},
+		Env:  append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="),
+	})
+	return err
 }
 
 // copyMount gives the guest its mount with the owner and modes that the host
@@ -211,24 +216,12 @@ func (f *field) clear(ctx context.Context, imageToo bool) error {
 
 // take runs a contestant once and reads what it cost.
 func (f *field) take(ctx context.Context, c contestant) (sample, error) {
-	result := filepath.Join(f.scratch, "cost.json")
-	cmd := exec.CommandContext(ctx, f.measure, append([]string{result}, c.argv...)...)
-	cmd.Env = append(os.Environ(), c.env...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, output.String())
-	}
-	var s sample
-	data, err := os.ReadFile(result)
-	if err == nil {
-		err = json.Unmarshal(data, &s)
-	}
+	s, said, err := measured(ctx, f.measure, filepath.Join(f.scratch, "cost.json"), c.argv, c.env)
 	if err != nil {
 		return s, err
 	}
 	if s.ExitCode != c.want {
-		return s, fmt.Errorf("exit status %d, want %d\n%s", s.ExitCode, c.want, output.String())
+		return s, fmt.Errorf("exit status %d, want %d\n%s", s.ExitCode, c.want, said)
 	}
 	s.Started = s.Wall
 	if c.name == ours {
@@ -239,6 +232,24 @@ func (f *field) take(ctx context.Context, c contestant) (sample, error) {
 		s.Started -= waited
 	}
 	return s, nil
+}
+
+// measured runs argv under the measuring program, and gives what it cost and wrote.
+func measured(ctx context.Context, measure, result string, argv, env []string) (s sample, said []byte, err error) {
+	cmd := exec.CommandContext(ctx, measure, append([]string{result}, argv...)...)
+	cmd.Env = append(os.Environ(), env...)
+	// What is measured has children: on a cancel all of them go.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	said, err = cmd.CombinedOutput()
+	if err != nil {
+		return s, said, fmt.Errorf("%w\n%s", err, said)
+	}
+	data, err := os.ReadFile(result)
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	return s, said, err
 }
 
 // readyStep is how long the run waited for the health test.

@@ -26,6 +26,8 @@ func packageOf(command string) []string {
 		return []string{"iproute2"}
 	case "lxc-start":
 		return []string{"lxc"}
+	case "ansible-playbook":
+		return []string{"ansible-core"}
 	case "newuidmap":
 		return []string{"uidmap"}
 	}

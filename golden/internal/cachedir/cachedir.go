@@ -1,0 +1,66 @@
+// Package cachedir owns folders of a cache that several builds fill at the same
+// time, each under temporary names first: it takes away what killed builds left
+// there, and nothing of one that lives.
+package cachedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Temporary begins the name of whatever is not finished.
+const Temporary = ".tmp-"
+
+// Hold makes dir when it is not there and holds it for the caller, who may
+// write temporary files until release. When nobody else holds it, what is
+// temporary was left by killed builds, and goes.
+func Hold(dir string) (release func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	switch err = flock(f, unix.LOCK_EX|unix.LOCK_NB); {
+	case err == nil:
+		err = sweep(dir)
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = nil
+	}
+	if err == nil {
+		err = flock(f, unix.LOCK_SH) // waits for nothing longer than a sweep
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open cache: %w", err), f.Close())
+	}
+	return f.Close, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), Temporary) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+)
+
+// What is measured of goldens.
+const (
+	caseBuild   = "build from nothing"
+	caseFast    = "pack, fast"
+	caseRelease = "pack, release"
+	caseRebuild = "rebuild with another program of ours"
+	caseVerify  = "read an archive:"
+)
+
+// With what.
+const (
+	bareMmdebstrap = "mmdebstrap to a tar, nothing else"
+	debootstrapTar = "debootstrap, then tar and zstd -3 -T0"
+	oursBuild      = "felhom-golden build"
+	zstdFast       = "tar and zstd -3 -T0"
+	zstdRelease    = "tar and zstd -9 --long=27 -T0"
+	oursPack       = "felhom-golden, step pack"
+	zstdTar        = "zstd -d and tar -t"
+	oursVerify     = "felhom-golden verify"
+	oursInspect    = "felhom-golden inspect"
+	oursUnpack     = "felhom-golden unpack"
+	plainSet       = "plain package set, zstd -3"
+)
+
+func (f *goldenField) print(w io.Writer, o options) error {
+	p := &printer{w: w}
+	p.line("Debian %s, %s/%s, %d processors, %s; %d builds, %d rounds of the rest, medians (lowest to highest).\n",
+		f.suite, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), o.builds, o.rounds)
+	for _, t := range []struct {
+		title string
+		names []string
+	}{
+		{caseBuild, []string{bareMmdebstrap, debootstrapTar, oursBuild}},
+		{caseFast, []string{zstdFast, oursPack}},
+		{caseRelease, []string{zstdRelease, oursPack}},
+		{caseVerify + " fast", []string{zstdTar, oursVerify, oursInspect, oursUnpack}},
+		{caseVerify + " release", []string{zstdTar, oursVerify, oursInspect, oursUnpack}},
+		{caseRebuild, []string{oursBuild}},
+	} {
+		p.line("**%s**\n", t.title)
+		p.line("| | time | to the first | CPU | peak RSS |")
+		p.line("|---|---|---|---|---|")
+		base := f.samples[t.title][t.names[0]]
+		for _, name := range t.names {
+			of := f.samples[t.title][name]
+			p.line("| %s | %s | %.2fx | %.2f s | %.0f MB |", name, seconds(of, started),
+				ratio(median(of, started), median(base, started)), median(of, cpu).Seconds(), mb(medianRSS(of)))
+		}
+		p.line("")
+	}
+	p.line("**size**\n\n| | MB |\n|---|---|")
+	for _, name := range []string{plainSet, zstdFast, oursPack + " fast", zstdRelease, oursPack + " release"} {
+		p.line("| %s | %.1f |", name, float64(f.sizes[name])/1e6)
+	}
+	p.line("\n**wanted**\n\n| | wanted | median | lowest | |\n|---|---|---|---|---|")
+	for _, want := range f.figures() {
+		p.line("| %s | ≤ %g %s | %.2f %s | %.2f %s | %s |", want.text, want.limit, want.unit, want.median, want.unit, want.lowest, want.unit, verdict(want))
+	}
+	return p.err
+}
+
+func (f *goldenField) figures() []wanted {
+	times := func(text string, limit float64, c, ours, peer string) wanted {
+		o, p := f.samples[c][ours], f.samples[c][peer]
+		return wanted{text, limit, "x", ratio(median(o, started), median(p, started)), ratio(lowest(o, started), lowest(p, started))}
+	}
+	still := func(text string, limit float64, unit string, value float64) wanted {
+		return wanted{text, limit, unit, value, value}
+	}
+	size := func(of string) float64 { return float64(f.sizes[of]) / 1e6 }
+	rebuilt := f.samples[caseRebuild][oursBuild]
+	return []wanted{
+		times("build from nothing, to bare mmdebstrap", 1.2, caseBuild, oursBuild, bareMmdebstrap),
+		times("build from nothing, to debootstrap, tar and zstd", 1, caseBuild, oursBuild, debootstrapTar),
+		times("pack fast, to tar and zstd -3 -T0", 1.7, caseFast, oursPack, zstdFast),
+		still("its size, to that", 1, "x", size(oursPack+" fast")/size(zstdFast)),
+		still("size of release, to tar and zstd -9 --long=27", 1, "x", size(oursPack+" release")/size(zstdRelease)),
+		{"rebuild with another program of ours", 2, "s", median(rebuilt, wall).Seconds(), lowest(rebuilt, wall).Seconds()},
+		times("verify (fast), to zstd -d and tar -t", 2, caseVerify+" fast", oursVerify, zstdTar),
+		times("verify (release), to zstd -d and tar -t", 2, caseVerify+" release", oursVerify, zstdTar),
+		still("size of the default golden (release)", 90, "MB", size(oursPack+" release")),
+	}
+}
+
+func verdict(w wanted) string {
+	if w.median > w.limit {
+		return "**no**"
+	}
+	return "yes"
+}
+
+func ratio(a, b time.Duration) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}
+
+func seconds(all []sample, of func(sample) time.Duration) string {
+	least := lowest(all, of)
+	most := -lowest(all, func(s sample) time.Duration { return -of(s) })
+	return fmt.Sprintf("%.2f s (%.2f to %.2f)", median(all, of).Seconds(), least.Seconds(), most.Seconds())
+}

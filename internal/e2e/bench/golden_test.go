@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStepOf(t *testing.T) {
+	const said = "felhom-golden: pack       100.0 MiB, 3s left\nfelhom-golden: pack       done         1.93s  96.0 MiB\npack       reused        0.5s\n"
+	for _, tt := range []struct {
+		result string
+		want   time.Duration
+		ok     bool
+	}{
+		{"done", 1930 * time.Millisecond, true},
+		{"reused", 500 * time.Millisecond, true},
+		{"passed", 0, false},
+	} {
+		t.Run(tt.result, func(t *testing.T) {
+			if got, err := stepOf([]byte(said), "pack", tt.result); got != tt.want || (err == nil) != tt.ok {
+				t.Errorf("want %v, found %v %v", tt.want, got, err)
+			}
+		})
+	}
+}
+
+// TestGoldenTable: a row for each, and what misses says so.
+func TestGoldenTable(t *testing.T) {
+	f := &goldenField{suite: "trixie", samples: samples{}, sizes: map[string]int64{
+		plainSet: 134e6, zstdFast: 100e6, oursPack + " fast": 101e6, zstdRelease: 86e6, oursPack + " release": 83e6,
+	}}
+	took := func(c, name string, d time.Duration) {
+		f.samples.add(c, name, sample{Wall: d, Started: d, CPU: d, RSS: 1000})
+	}
+	took(caseBuild, bareMmdebstrap, 50*time.Second)
+	took(caseBuild, debootstrapTar, 90*time.Second)
+	took(caseBuild, oursBuild, 55*time.Second)
+	took(caseFast, zstdFast, time.Second)
+	took(caseFast, oursPack, 2*time.Second)
+	took(caseRelease, zstdRelease, 4*time.Second)
+	took(caseRelease, oursPack, 40*time.Second)
+	took(caseRebuild, oursBuild, 1500*time.Millisecond)
+	for _, setting := range []string{" fast", " release"} {
+		for _, name := range []string{zstdTar, oursVerify, oursInspect, oursUnpack} {
+			took(caseVerify+setting, name, time.Second)
+		}
+	}
+	var out bytes.Buffer
+	if err := f.print(&out, options{builds: 1, rounds: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| felhom-golden build | 55.00 s (55.00 to 55.00) | 1.10x | 55.00 s | 1 MB |",
+		"| build from nothing, to bare mmdebstrap | ≤ 1.2 x | 1.10 x | 1.10 x | yes |",
+		"| pack fast, to tar and zstd -3 -T0 | ≤ 1.7 x | 2.00 x | 2.00 x | **no** |",
+		"| its size, to that | ≤ 1 x | 1.01 x | 1.01 x | **no** |",
+		"| rebuild with another program of ours | ≤ 2 s | 1.50 s | 1.50 s | yes |",
+		"| size of the default golden (release) | ≤ 90 MB | 83.00 MB | 83.00 MB | yes |",
+	} {
+		if !strings.Contains(out.String(), want+"\n") {
+			t.Errorf("no line %s in\n%s", want, out.String())
+		}
+	}
+}

@@ -95,7 +95,11 @@ func provisionFlags(c *cli.Context) (provisionOptions, error) {
 		o.wait = &wait
 	}
 	var all []error
-	g := config.Guest{NoStart: c.Bool("no-start")}
+	g := config.Guest{}
+	if c.Bool("no-start") {
+		no := false
+		g.Start = &no
+	}
 	isSet := c.IsSet("no-start")
 	for _, f := range guestFlags {
 		if !c.IsSet(f.name) {
@@ -148,7 +152,7 @@ func jobOf(g config.Guest, defaults config.Guest) (provision.Job, error) {
 		return provision.Job{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
 	return provision.Job{
-		VMID: g.VMID, Image: g.Image, Start: !g.NoStart,
+		VMID: g.VMID, Image: g.Image, Start: g.Start == nil || *g.Start,
 		Spec: driver.Spec{
 			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
 			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
@@ -195,16 +199,21 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 		}
 	}
 	begun := time.Now()
-	out := make([]provisionedGuest, 0, len(jobs))
+	out := make([]provisionedGuest, len(jobs))
 	results := make([]provision.Result, len(jobs))
 	for i, job := range jobs {
+		// One guest's failure says nothing about the next one.
 		if results[i], err = p.Apply(ctx, job); err != nil {
-			return err
+			all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
-		out = append(out, provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)})
+		out[i] = provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)}
 	}
 	for i, job := range jobs {
-		if wait == 0 || !job.Start {
+		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
 			continue
 		}
 		if err := p.Wait(ctx, job.VMID, results[i].After, wait); err != nil {

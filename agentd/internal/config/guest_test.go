@@ -23,10 +23,10 @@ guests:
 	if err != nil {
 		t.Fatal(err)
 	}
-	swap, onBoot := 0, false
+	swap, no := 0, false
 	want := []config.Guest{
-		{VMID: 8200, Hostname: "one", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &onBoot},
-		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", NoStart: true},
+		{VMID: 8200, Hostname: "one", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &no},
+		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", Start: &no},
 	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)

@@ -65,6 +65,8 @@ func provisionCommand(stdout, stderr io.Writer) *cli.Command {
 reports. When a step fails, all before it are undone. The same command again finishes what was interrupted, and
 changes nothing where all is as it shall be. What is not given comes from "provision" in the configuration.
 
+Exit codes are those of felhom-agentd --help. After 5, "nothing was reported" or "its controller is not up", the guest stays.
+
 Example:
    felhom-agentd provision --vmid 8200 --hostname web --ip 192.0.2.7/24`,
 		HideHelpCommand: true, OnUsageError: usageError, Flags: flags,

@@ -148,7 +148,7 @@ func mountsOf(cfg config.Config) configmount.Dir {
 }
 
 // jobOf turns a guest as it is asked for, with the defaults, into a job.
-func jobOf(g config.Guest, defaults config.Guest) (provision.Job, error) {
+func jobOf(g, defaults config.Guest) (provision.Job, error) {
 	g = g.With(defaults)
 	if err := g.Check(); err != nil {
 		return provision.Job{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")

@@ -131,6 +131,13 @@ func (h *lxcHost) twoAtOnce(t *testing.T) {
 	h.run(t, "guest", "add", "8712").fails(t, 5, "locked by pid")
 	first.goOn(t).works(t, "guest 8712 provisioned")
 	h.isWhole(t, "8712")
+	// What finds nothing elsewhere finds all of a guest that is there.
+	all := strings.Join(h.left(t, "8712"), "\n") + "\n"
+	for _, part := range []string{h.path("guests/8712\n"), h.path("mounts/8712\n"), h.path("state/guests/8712.json\n"), "lxc-start", "/lxc.payload.8712", "/lxc.monitor.8712"} {
+		if !strings.Contains(all, part) {
+			t.Errorf("%s is not in what there is of a running guest:\n%s", part, all)
+		}
+	}
 	h.run(t, "guest", "remove", "8712").fails(t, 3, "the guest is running", "hint: its disks would be removed with it: stop it first, or add --force")
 	h.isWhole(t, "8712")
 	h.remove(t, "8712")

@@ -3,6 +3,7 @@ package configmount_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -22,15 +23,15 @@ import (
 // namespace whose root is 100000 here.
 func TestMain(m *testing.M) {
 	if folder := os.Getenv("FELHOM_HOSTILE_FOLDER"); folder != "" {
-		attack(folder, os.Getenv("FELHOM_HOSTILE_VICTIM"))
+		attack(os.Stdout, folder, os.Getenv("FELHOM_HOSTILE_VICTIM"))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
 
-// attack is what a guest's root does to its mount. It prints a line for each
+// attack is what a guest's root does to its mount. It writes a line for each
 // try, "what: ok" or what it met.
-func attack(folder, victim string) {
+func attack(w io.Writer, folder, victim string) {
 	try := func(what string, err error) {
 		text := "ok"
 		errno, isErrno := errors.AsType[syscall.Errno](err)
@@ -42,10 +43,10 @@ func attack(folder, victim string) {
 		case err != nil:
 			text = err.Error()
 		}
-		fmt.Printf("%s: %s\n", what, text)
+		_, _ = fmt.Fprintf(w, "%s: %s\n", what, text) // a lost line is missed by the test
 	}
 	if err := unix.MoveMount(3, "", unix.AT_FDCWD, folder, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		fmt.Println("no mount:", err)
+		_, _ = fmt.Fprintln(w, "no mount:", err) // likewise
 		return
 	}
 	file := filepath.Join(folder, configmount.BootstrapFile)

@@ -94,6 +94,7 @@ func (s *steps) Bytes(_ int, _ provision.Step, done, _ int64) { s.bytes = done }
 func (s *steps) Note(_ int, step provision.Step, text string) {
 	s.notes = append(s.notes, string(step)+": "+text)
 }
+
 func (s *steps) Ended(_ int, step provision.Step, result, _ string) {
 	s.ended = append(s.ended, string(step)+" "+result)
 }

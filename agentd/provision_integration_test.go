@@ -133,7 +133,7 @@ func (h *lxcHost) twoAtOnce(t *testing.T) {
 	h.isWhole(t, "8712")
 	// What finds nothing elsewhere finds all of a guest that is there.
 	all := strings.Join(h.left(t, "8712"), "\n") + "\n"
-	for _, part := range []string{h.path("guests/8712\n"), h.path("mounts/8712\n"), h.path("state/guests/8712.json\n"), "lxc-start", "/lxc.payload.8712", "/lxc.monitor.8712"} {
+	for _, part := range []string{h.path("guests/8712\n"), h.path("mounts/8712\n"), h.path("state/guests/8712.json\n"), "[lxc monitor]", "/lxc.payload.8712", "/lxc.monitor.8712"} {
 		if !strings.Contains(all, part) {
 			t.Errorf("%s is not in what there is of a running guest:\n%s", part, all)
 		}
@@ -167,7 +167,7 @@ func (h *lxcHost) neverReports(t *testing.T) {
 func (h *lxcHost) diskFull(t *testing.T) {
 	dir := h.path("small")
 	no(t, os.Mkdir(dir, 0o711))
-	sparse := h.archive(t, tiny.Options{Padding: 24 << 20})
+	sparse := h.archive(t, tiny.Options{Padding: 17 << 20})
 	for _, c := range []struct {
 		name, size, golden, vmid string
 		texts                    []string

@@ -239,6 +239,9 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("destroy: %w", err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	if err := d.sweepCgroups(ctx, vmid); err != nil {
+		return fmt.Errorf("destroy guest %d: %w", vmid, err)
+	}
 	if err := os.Rename(d.dir(vmid), d.halfDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}

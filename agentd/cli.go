@@ -25,9 +25,9 @@ Exit codes:
    0  done
    1  failed
    2  misuse: flags or arguments
-   3  refused: the configuration is invalid, all findings were printed
+   3  refused: configuration, specification, archive or guest; all findings were printed
    4  verification failed
-   5  not ready: the bridge, a port or a lock; a later try may succeed
+   5  not ready: the bridge, a port, a lock or the guest; a later try may succeed
    130  interrupted
 
 Example:

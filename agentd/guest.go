@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,11 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	unclaim, err := provision.Claim(cfg.StateDir, vmid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unclaim()) }()
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
 	if err != nil {
 		return err
@@ -187,7 +193,7 @@ func readTokenFile(file string) (_ contract.Secret, err error) {
 type listed struct {
 	Guest      int              `json:"guest"`
 	Unfinished bool             `json:"unfinished,omitempty"` // its provisioning or removal was interrupted
-	Added      time.Time        `json:"added"`
+	Added      time.Time        `json:"added,omitzero"`       // zero: interrupted before there was a record
 	TokenSeen  *time.Time       `json:"token_first_used,omitempty"`
 	Progress   *guests.Progress `json:"progress,omitempty"`
 }
@@ -216,8 +222,13 @@ func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout io.W
 		case !errors.Is(err, guests.ErrNotFound):
 			broken["reports of "+strconv.Itoa(r.VMID)] = err
 		}
+		delete(unfinished, r.VMID)
 		out = append(out, l)
 	}
+	for vmid := range unfinished {
+		out = append(out, listed{Guest: vmid, Unfinished: true})
+	}
+	slices.SortFunc(out, func(a, b listed) int { return cmp.Compare(a.Guest, b.Guest) })
 	if len(broken) > 0 {
 		var all []error
 		for _, name := range slices.Sorted(maps.Keys(broken)) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,7 +15,7 @@ import (
 // The test binary is also the program.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		program: func() { os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) },
+		program: main,
 	})
 }
 

@@ -65,6 +65,8 @@ func provisionCommand(stdout, stderr io.Writer) *cli.Command {
 reports. When a step fails, all before it are undone. The same command again finishes what was interrupted, and
 changes nothing where all is as it shall be. What is not given comes from "provision" in the configuration.
 
+Exit codes are those of felhom-agentd --help. After 5, "nothing was reported" or "its controller is not up", the guest stays.
+
 Example:
    felhom-agentd provision --vmid 8200 --hostname web --ip 192.0.2.7/24`,
 		HideHelpCommand: true, OnUsageError: usageError, Flags: flags,
@@ -95,7 +97,11 @@ func provisionFlags(c *cli.Context) (provisionOptions, error) {
 		o.wait = &wait
 	}
 	var all []error
-	g := config.Guest{NoStart: c.Bool("no-start")}
+	g := config.Guest{}
+	if c.Bool("no-start") {
+		no := false
+		g.Start = &no
+	}
 	isSet := c.IsSet("no-start")
 	for _, f := range guestFlags {
 		if !c.IsSet(f.name) {
@@ -142,13 +148,13 @@ func mountsOf(cfg config.Config) configmount.Dir {
 }
 
 // jobOf turns a guest as it is asked for, with the defaults, into a job.
-func jobOf(g config.Guest, defaults config.Guest) (provision.Job, error) {
+func jobOf(g, defaults config.Guest) (provision.Job, error) {
 	g = g.With(defaults)
 	if err := g.Check(); err != nil {
 		return provision.Job{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
 	return provision.Job{
-		VMID: g.VMID, Image: g.Image, Start: !g.NoStart,
+		VMID: g.VMID, Image: g.Image, Start: g.Start == nil || *g.Start,
 		Spec: driver.Spec{
 			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
 			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
@@ -195,16 +201,21 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 		}
 	}
 	begun := time.Now()
-	out := make([]provisionedGuest, 0, len(jobs))
+	out := make([]provisionedGuest, len(jobs))
 	results := make([]provision.Result, len(jobs))
 	for i, job := range jobs {
+		// One guest's failure says nothing about the next one.
 		if results[i], err = p.Apply(ctx, job); err != nil {
-			return err
+			all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
-		out = append(out, provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)})
+		out[i] = provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)}
 	}
 	for i, job := range jobs {
-		if wait == 0 || !job.Start {
+		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
 			continue
 		}
 		if err := p.Wait(ctx, job.VMID, results[i].After, wait); err != nil {

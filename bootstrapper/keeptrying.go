@@ -64,8 +64,13 @@ func waiting(stderr io.Writer, end keep.End, next time.Duration) {
 		t.tell("run", when, nil)
 		return
 	}
-	t.tell("run", end.Err.Error()+"; "+when, map[string]any{
-		"class": exit.Of(end.Err).String(), "hint": exit.HintOf(end.Err), "next_try_ms": next.Milliseconds(),
+	text := end.Err.Error() + "; " + when
+	hint := exit.HintOf(end.Err)
+	if hint != "" { // a journal that is read as text shows no fields
+		text += "\nhint: " + strings.ReplaceAll(hint, "\n", "\nhint: ")
+	}
+	t.tell("run", text, map[string]any{
+		"class": exit.Of(end.Err).String(), "hint": hint, "next_try_ms": next.Milliseconds(),
 	})
 }
 

@@ -32,7 +32,7 @@ type Guest struct {
 	Memory   int // MiB
 	Swap     *int
 	OnBoot   *bool
-	NoStart  bool
+	Start    *bool // nil: yes
 }
 
 // With returns g with what it does not say itself from d.
@@ -53,7 +53,9 @@ func (g Guest) With(d Guest) Guest {
 	if g.OnBoot == nil {
 		g.OnBoot = d.OnBoot
 	}
-	g.NoStart = g.NoStart || d.NoStart
+	if g.Start == nil {
+		g.Start = d.Start
+	}
 	return g
 }
 
@@ -132,7 +134,7 @@ func guestFields(g *Guest) map[string]field {
 			g.Swap = &v
 		}},
 		"onboot": {take: boolean(func(v bool) { g.OnBoot = &v })},
-		"start":  {take: boolean(func(v bool) { g.NoStart = !v })},
+		"start":  {take: boolean(func(v bool) { g.Start = &v })},
 	}
 }
 

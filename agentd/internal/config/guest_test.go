@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,10 +25,38 @@ guests:
 	if err != nil {
 		t.Fatal(err)
 	}
-	swap, onBoot := 0, false
+	swap, no := 0, false
 	want := []config.Guest{
-		{VMID: 8200, Hostname: "one", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &onBoot},
-		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", NoStart: true},
+		{VMID: 8200, Hostname: "one", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &no},
+		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", Start: &no},
+	}
+	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}
+
+// The specification of the operator's page is one, with every key that it
+// says it has.
+func TestDocumentedSpecification(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/agentd.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) != 2 {
+		t.Fatalf("docs/agentd.md has %d yaml blocks, want the configuration and the specification", len(blocks))
+	}
+	got, err := config.ParseGuests("docs/agentd.md", blocks[1][1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := false
+	want := []config.Guest{
+		{
+			VMID: 8200, Hostname: "web", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"),
+			Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", Memory: 4096,
+		},
+		{VMID: 8201, Hostname: "mail", Golden: "/srv/golden/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst", Start: &no},
 	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -91,7 +121,8 @@ func TestGuestCheck(t *testing.T) {
 		{"nothing", config.Guest{}, "vmid: is missing\ngolden: is missing: name an archive, or set provision.golden in the configuration"},
 		{"gateway without address", config.Guest{VMID: 8200, Golden: "/a", Gateway: netip.MustParseAddr("192.0.2.1")}, "gateway: a guest with DHCP learns it; give ip as well"},
 		{
-			"gateway elsewhere", config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.3.1")},
+			"gateway elsewhere",
+			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.3.1")},
 			"gateway: 192.0.3.1 is not in 192.0.2.0/24, the network of ip",
 		},
 	} {

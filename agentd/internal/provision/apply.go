@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
@@ -36,7 +35,7 @@ func (o Options) Apply(ctx context.Context, job Job) (_ Result, err error) {
 		return Result{}, err
 	}
 	if j != nil && j.Removing {
-		return Result{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its removal was interrupted", job.VMID), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
+		return Result{}, exit.WithHint(exit.Refused, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
 	}
 	g, err := o.Hypervisor.Guest(ctx, job.VMID)
 	isThere := err == nil
@@ -51,9 +50,9 @@ func (o Options) Apply(ctx context.Context, job Job) (_ Result, err error) {
 		return Result{}, err
 	}
 	if j != nil {
-		return Result{Outcome: Finished}, nil
+		return Result{Outcome: Finished, After: m.j.After}, nil
 	}
-	return Result{Outcome: Provisioned}, nil
+	return Result{Outcome: Provisioned, After: m.j.After}, nil
 }
 
 // making is one run of a job.
@@ -67,6 +66,7 @@ type making struct {
 	text    string // description from the archive
 	boot    contract.Bootstrap
 	minted  guests.Minted
+	isPut   bool // the token is in the mount
 }
 
 func (m *making) run(ctx context.Context) error {
@@ -110,14 +110,18 @@ func (m *making) repair(ctx context.Context) error {
 		m.isThere = err != nil
 		return err
 	case idOf(m.guest.Description) == m.j.ID:
-		return nil
+		return m.o.compare(m.job.Spec, m.guest)
 	}
 	// Somebody else has taken the number since; what is ours goes.
 	return errors.Join(taken(m.guest), m.undo(ctx))
 }
 
 func taken(g driver.Guest) error {
-	return exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s): %w, and felhom-agentd did not make it", g.VMID, g.Hostname, driver.ErrExists),
+	name := fmt.Sprintf("guest %d", g.VMID)
+	if g.Hostname != "" {
+		name += " (" + g.Hostname + ")"
+	}
+	return exit.WithHint(exit.Refused, fmt.Errorf("%s: %w, and felhom-agentd did not make it", name, driver.ErrExists),
 		fmt.Sprintf("take another VMID; or, to serve the guest that is there, felhom-agentd guest add %d", g.VMID))
 }
 
@@ -149,31 +153,65 @@ func (m *making) check(ctx context.Context) error {
 
 // begin writes the journal: from here on there is something to undo.
 func (m *making) begin() error {
-	_, err := m.o.Store.Get(m.job.VMID)
-	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+	j := &journal{
+		VMID: m.job.VMID, ID: rand.Text()[:16], Begun: m.o.Now().UTC().Truncate(time.Second),
+		NewMount: !m.o.Mounts.Exists(m.job.VMID),
+	}
+	switch before, err := m.o.Store.Get(m.job.VMID); {
+	case err == nil:
+		j.Before = &before
+	case errors.Is(err, guests.ErrNotFound):
+		j.NewRecord = true
+	default:
 		return err
 	}
-	m.j = &journal{
-		VMID: m.job.VMID, ID: rand.Text()[:16], Begun: m.o.Now().UTC().Truncate(time.Second),
-		NewRecord: err != nil, NewMount: !m.o.Mounts.Exists(m.job.VMID),
+	after, err := m.o.lastRun(m.job.VMID)
+	if err != nil {
+		return err
 	}
-	return m.o.writeJournal(m.j)
+	j.After = after
+	if err := m.o.writeJournal(j); err != nil {
+		return errors.Join(err, m.o.removeJournal(m.job.VMID))
+	}
+	m.j = j
+	return nil
+}
+
+// lastRun is the run that the guest reported of last, "" where it did not.
+func (o Options) lastRun(vmid int) (string, error) {
+	p, err := o.Store.Progress(vmid)
+	if errors.Is(err, guests.ErrNotFound) {
+		return "", nil
+	}
+	return p.Run, err
 }
 
 func (m *making) token(ctx context.Context) (string, string, error) {
 	var err error
 	m.minted, err = m.o.Store.Mint(ctx, m.job.VMID, m.root.UID, m.o.Overlap)
-	if err != nil {
+	return "done", "", err
+}
+
+func (m *making) mount(ctx context.Context) (string, string, error) {
+	if m.j != nil {
+		m.j.Mounted = true
+		if err := m.o.writeJournal(m.j); err != nil {
+			return "", "", err
+		}
+	}
+	if err := WriteMount(m.o.Mounts, m.boot, m.minted, m.job.VMID, m.root); err != nil {
+		if m.j != nil {
+			m.j.Mounted = false
+		}
 		return "", "", err
 	}
-	return "done", "", m.o.Store.Update(ctx, m.job.VMID, func(r *guests.Record) error {
+	m.isPut = true
+	// The record names an image only once the mount does: a run that ends
+	// between the two is then repeated by the next.
+	return "done", m.o.Mounts.Path(m.job.VMID), m.o.Store.Update(ctx, m.job.VMID, func(r *guests.Record) error {
 		r.ControllerImage = m.job.Image
 		return nil
 	})
-}
-
-func (m *making) mount(context.Context) (string, string, error) {
-	return "done", m.o.Mounts.Path(m.job.VMID), WriteMount(m.o.Mounts, m.boot, m.minted, m.job.VMID, m.root)
 }
 
 func (m *making) restore(ctx context.Context) (string, string, error) {
@@ -227,159 +265,4 @@ func (m *making) start(ctx context.Context) (string, string, error) {
 		return "unchanged", "", nil
 	}
 	return "done", "", err
-}
-
-// undoLimit bounds an undo, which goes on when the run was interrupted.
-const undoLimit = 5 * time.Minute
-
-// undo takes back what the journal tells of, the last first. It keeps the
-// journal when that did not work, for guest remove.
-func (m *making) undo(ctx context.Context) error {
-	if m.j == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
-	defer cancel()
-	err := m.o.step(m.job.VMID, StepUndo, func() (string, string, error) { return "done", "", m.o.takeBack(ctx, m.j) })
-	if err != nil {
-		return exit.WithHint(exit.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove %d, when what is in the way is gone", m.job.VMID))
-	}
-	return nil
-}
-
-func (o Options) takeBack(ctx context.Context, j *journal) error {
-	if j.Restoring {
-		if err := o.destroy(ctx, j.VMID, j.ID, 0); err != nil {
-			return err
-		}
-	}
-	var all []error
-	if j.NewMount {
-		all = append(all, o.Mounts.Remove(j.VMID))
-	}
-	if j.NewRecord {
-		all = append(all, o.Store.Replace(ctx, j.VMID, nil), o.Store.RemoveReports(j.VMID))
-	} else {
-		// A token that was there before has its overlap; the record stays.
-		all = append(all, o.Store.Update(ctx, j.VMID, func(r *guests.Record) error {
-			r.Provisioned = nil
-			return nil
-		}))
-	}
-	if err := errors.Join(all...); err != nil {
-		return err
-	}
-	return o.removeJournal(j.VMID)
-}
-
-// destroy removes the guest that has the ID, half or whole, with grace for one
-// that runs. Somebody else's is left alone.
-func (o Options) destroy(ctx context.Context, vmid int, id string, grace time.Duration) error {
-	g, err := o.Hypervisor.Guest(ctx, vmid)
-	switch {
-	case errors.Is(err, driver.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	case g.Half:
-		return o.Hypervisor.Discard(ctx, vmid)
-	case idOf(g.Description) != id:
-		return nil
-	}
-	if g.State == driver.Running {
-		if err := o.Hypervisor.Shutdown(ctx, vmid, grace); err != nil && !errors.Is(err, driver.ErrNotRunning) {
-			return err
-		}
-	}
-	return o.Hypervisor.Destroy(ctx, vmid)
-}
-
-// converge finds a guest there and brings it to what the job says, or says
-// what is in the way.
-func (o Options) converge(ctx context.Context, job Job, g driver.Guest) (Result, error) {
-	record, err := o.Store.Get(job.VMID)
-	if err != nil && !errors.Is(err, guests.ErrNotFound) {
-		return Result{}, err
-	}
-	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(g.Description) || g.Half {
-		return Result{}, taken(g)
-	}
-	if diff := differences(job.Spec, g); len(diff) > 0 {
-		return Result{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d is there, with %s", job.VMID, strings.Join(diff, ", ")),
-			fmt.Sprintf("leave those options out; or change the guest itself; or felhom-agentd guest remove %d first", job.VMID))
-	}
-	result := Result{Outcome: Unchanged}
-	if p, err := o.Store.Progress(job.VMID); err == nil {
-		result.After = p.Run
-	}
-	if job.Image != "" && job.Image != record.ControllerImage || !o.Mounts.Exists(job.VMID) {
-		m := &making{o: o, job: job, isThere: true, guest: g}
-		if job.Image == "" {
-			m.job.Image = record.ControllerImage
-		}
-		if err := m.update(ctx); err != nil {
-			return Result{}, err
-		}
-		result.Outcome = Updated
-	}
-	if !o.isAttached(g) {
-		err := o.step(job.VMID, StepAttach, func() (string, string, error) {
-			return "done", "", o.Hypervisor.Attach(ctx, job.VMID, o.mount(job.VMID))
-		})
-		if err != nil {
-			return Result{}, err
-		}
-		result.Outcome = Updated
-	}
-	if job.Start && g.State != driver.Running {
-		err := o.step(job.VMID, StepStart, func() (string, string, error) {
-			return "done", "", o.Hypervisor.Start(ctx, job.VMID)
-		})
-		if err != nil {
-			return Result{}, err
-		}
-		result.Outcome = Started
-	}
-	if result.Outcome == Unchanged {
-		result.After = ""
-	}
-	return result, nil
-}
-
-// update gives a guest that is there a new bootstrap.json.
-func (m *making) update(ctx context.Context) error {
-	for _, s := range []struct {
-		name Step
-		work func() (string, string, error)
-	}{
-		{StepCheck, func() (string, string, error) { return "done", "", m.check(ctx) }},
-		{StepToken, func() (string, string, error) { return m.token(ctx) }},
-		{StepMount, func() (string, string, error) { return m.mount(ctx) }},
-	} {
-		if err := m.o.step(m.job.VMID, s.name, s.work); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// differences says what of the guest that is there is not as asked for. What
-// an adapter does not tell (memory, cores) is not compared.
-func differences(s driver.Spec, g driver.Guest) []string {
-	var list []string
-	add := func(what, wanted, found string) {
-		if wanted != found {
-			list = append(list, fmt.Sprintf("%s %s and not %s", what, found, wanted))
-		}
-	}
-	if s.Hostname != "" {
-		add("hostname", s.Hostname, g.Hostname)
-	}
-	if s.Net.Bridge != "" {
-		add("bridge", s.Net.Bridge, g.Net.Bridge)
-	}
-	if s.Net.Address.IsValid() {
-		add("address", s.Net.Address.String(), g.Net.Address.String())
-	}
-	return list
 }

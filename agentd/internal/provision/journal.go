@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -28,6 +29,10 @@ type journal struct {
 	NewMount  bool      `json:"new_mount"`  // there was no folder
 	Restoring bool      `json:"restoring"`  // the restore may have begun
 	Removing  bool      `json:"removing,omitempty"`
+
+	Before  *guests.Record `json:"before,omitempty"`  // the record that there was
+	After   string         `json:"after,omitempty"`   // the last run that a guest of that VMID had reported
+	Mounted bool           `json:"mounted,omitempty"` // bootstrap.json may be replaced
 }
 
 func (o Options) journalDir() string { return filepath.Join(o.StateDir, "provision") }
@@ -107,6 +112,26 @@ func Unfinished(stateDir string) (map[int]bool, error) {
 		}
 	}
 	return found, nil
+}
+
+// Claim keeps other runs off guest vmid until unlock: for whoever changes its
+// record and mount by another way than a Job. It refuses a guest whose
+// provisioning or removal was interrupted, because to undo that would undo the
+// change too.
+func Claim(stateDir string, vmid int) (unlock func() error, err error) {
+	o := Options{StateDir: stateDir}
+	if unlock, err = o.claim(vmid); err != nil {
+		return nil, err
+	}
+	j, err := o.readJournal(vmid)
+	if err == nil && j != nil {
+		err = exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its provisioning or removal was interrupted", vmid),
+			fmt.Sprintf("felhom-agentd provision --vmid %[1]d finishes it, or felhom-agentd guest remove --force %[1]d takes it back", vmid))
+	}
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	return unlock, nil
 }
 
 // claim keeps other runs off the guest until this one is over.

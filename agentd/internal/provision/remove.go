@@ -58,7 +58,7 @@ func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, e
 			return Removed{}, err
 		}
 	}
-	err = errors.Join(o.Mounts.Remove(vmid), o.Store.Replace(ctx, vmid, nil), o.Store.RemoveReports(vmid))
+	err = errors.Join(o.Mounts.Remove(vmid), o.Store.RemoveReports(vmid), o.Store.Replace(ctx, vmid, nil))
 	if err != nil {
 		return removed, err
 	}
@@ -73,7 +73,7 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 		return false, nil
 	case err != nil:
 		return false, err
-	case g.Half && j == nil, !g.Half && idOf(g.Description) != id:
+	case g.Half && (j == nil || !j.Restoring), !g.Half && idOf(g.Description) != id:
 		return false, nil // somebody else's
 	case g.State == driver.Running && !force:
 		return false, exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),

@@ -75,7 +75,7 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 		case contract.StateFailed:
 			switch r.Class {
 			case exit.Refused.String(), exit.Verification.String(), exit.Misuse.String():
-				return "", false, exit.WithHint(exit.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, clean(r.Class), clean(r.Message)), clean(r.Hint))
+				return "", false, exit.WithHint(exit.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), clean(r.Hint))
 			}
 		}
 	}
@@ -104,8 +104,12 @@ func tell(r contract.Report) string {
 	if r.Message != "" {
 		text += ": " + r.Message
 	}
-	return clean(text)
+	return line(text)
 }
+
+// line is text without line breaks: one of a guest's could begin as our own
+// lines do.
+func line(text string) string { return strings.ReplaceAll(clean(text), "\n", " ") }
 
 // clean keeps what a guest wrote from writing to the terminal.
 func clean(text string) string {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
@@ -235,6 +237,46 @@ func TestGuestFiles(t *testing.T) {
 		st, _ := info.Sys().(*syscall.Stat_t)
 		if string(got) != want || st.Uid != 100000 || st.Gid != 100000 || info.Mode() != 0o644 {
 			t.Errorf("%s is %q of %d:%d %v, want %q of 100000:100000 0644", name, got, st.Uid, st.Gid, info.Mode(), want)
+		}
+	}
+}
+
+// TestDestroySweepsCgroups: what liblxc left of a start that failed goes with
+// the guest, and another guest's whose number begins alike stays.
+func TestDestroySweepsCgroups(t *testing.T) {
+	b := newBed(t)
+	vmid := 8300 + randomByte()*10
+	if err := b.Restore(t.Context(), vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := unix.Mount("cgroup2", root, "cgroup2", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	name := func(format string) string { return filepath.Join(root, fmt.Sprintf(format, vmid)) }
+	gone := []string{name("lxc.monitor.%d"), name("lxc.payload.%d-12"), name("lxc.payload.%d-12/inner")}
+	stays := []string{name("lxc.payload.%d0"), name("lxc.payload.%d-a")}
+	for _, dir := range append(gone, stays...) {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Destroy(t.Context(), vmid); err != nil {
+		t.Error(err)
+	}
+	for _, dir := range gone {
+		if _, err := os.Lstat(dir); err == nil {
+			t.Errorf("%s is still there", dir)
+		}
+	}
+	for _, dir := range stays {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
 		}
 	}
 }

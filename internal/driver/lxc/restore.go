@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -240,23 +239,14 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("destroy: %w", err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	if err := d.sweepCgroups(ctx, vmid); err != nil {
+		return fmt.Errorf("destroy guest %d: %w", vmid, err)
+	}
 	if err := os.Rename(d.dir(vmid), d.halfDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
 	if err := os.RemoveAll(d.halfDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
-	d.sweepCgroups(vmid)
 	return nil
-}
-
-// sweepCgroups removes the empty cgroups that liblxc leaves behind now and
-// then: its monitor cannot remove the one it is in. One that is in use, by a
-// container of that name elsewhere, the kernel keeps.
-func (d *Driver) sweepCgroups(vmid int) {
-	for _, top := range []string{"fs/cgroup", "fs/cgroup/unified"} {
-		for _, kind := range []string{"lxc.monitor.", "lxc.payload."} {
-			_ = os.Remove(filepath.Join(d.o.SysDir, top, kind+strconv.Itoa(vmid)))
-		}
-	}
 }

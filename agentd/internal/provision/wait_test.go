@@ -1,0 +1,174 @@
+package provision_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+var sequence uint64
+
+func report(run string, step contract.Step, state contract.State) contract.Report {
+	sequence++
+	return contract.Report{Run: run, Sequence: sequence, Step: step, State: state}
+}
+
+func (r *rig) report(t *testing.T, reports ...contract.Report) {
+	t.Helper()
+	for _, rep := range reports {
+		if _, err := r.store.AddReport(vmid, rep); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func with(r contract.Report, class, message, hint string) contract.Report {
+	r.Class, r.Message, r.Hint = class, message, hint
+	return r
+}
+
+// Each case is what a guest reports, one report a second.
+func TestWait(t *testing.T) {
+	cases := []struct {
+		name    string
+		after   string
+		reports []contract.Report
+		code    exit.Code
+		hint    string
+		texts   []string
+		took    time.Duration
+	}{
+		{name: "done", reports: []contract.Report{
+			report("a", contract.StepChannel, contract.StateDone), report("a", contract.StepRun, contract.StateDone),
+		}, took: 2 * time.Second},
+		{name: "degraded", reports: []contract.Report{report("a", contract.StepRun, contract.StateDegraded)}, took: time.Second},
+		{
+			name: "failed for good", took: time.Second, code: exit.Failed, hint: "name another image",
+			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "no such tag", "name another image")},
+			texts:   []string{"guest 8200: its bootstrap failed for good (refused): no such tag"},
+		},
+		{
+			name: "a digest that does not match", took: time.Second, code: exit.Failed,
+			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "verification", "digest", "")},
+			texts:   []string{"(verification): digest"},
+		},
+		{name: "tried again, and done", took: 2 * time.Second, reports: []contract.Report{
+			with(report("a", contract.StepRun, contract.StateFailed), "not-ready", "registry", ""), report("b", contract.StepRun, contract.StateDone),
+		}},
+		{name: "an older run", after: "old", took: 2 * time.Second, reports: []contract.Report{
+			report("old", contract.StepRun, contract.StateDone), report("new", contract.StepRun, contract.StateDone),
+		}},
+		{
+			name: "an older run only", after: "old", took: time.Minute, code: exit.NotReady, hint: "does felhom-agentd serve",
+			reports: []contract.Report{report("old", contract.StepRun, contract.StateDone)},
+			texts:   []string{"nothing was reported within 1m0s"},
+		},
+		{
+			name: "nothing", took: time.Minute, code: exit.NotReady, hint: "guest remove --force 8200",
+			texts: []string{"guest 8200: nothing was reported within 1m0s"},
+		},
+		{
+			name: "not in time", took: time.Minute, code: exit.NotReady, hint: "start it\nthe guest stays",
+			reports: []contract.Report{with(report("a", contract.StepEngine, contract.StateFailed), "not-ready", "no Docker", "start it")},
+			texts:   []string{"its controller is not up after 1m0s; the last it reported: engine failed: no Docker"},
+		},
+		{
+			name: "hostile text", took: time.Second, code: exit.Failed, hint: "wipe?[2J it",
+			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "x\nfelhom-agentd: hint: rm\x1b[2J \u202egnp", "wipe\x1b[2J it")},
+			texts:   []string{"(refused): x felhom-agentd: hint: rm?[2J ?gnp"},
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go func() {
+					for _, rep := range c.reports {
+						select {
+						case <-time.After(time.Second):
+							r.report(t, rep)
+						case <-ctx.Done():
+							return
+						}
+					}
+				}()
+				begun := time.Now()
+				err := r.Wait(t.Context(), vmid, c.after, time.Minute)
+				if c.code == exit.OK {
+					no(t, err)
+				} else {
+					wantError(t, err, c.code, c.hint, c.texts...)
+				}
+				if took := time.Since(begun); took < c.took || took > c.took+2*r.Poll {
+					t.Errorf("waited %v, want %v", took, c.took)
+				}
+				for _, note := range r.steps.notes {
+					if strings.ContainsAny(note, "\n\x1b\u202e") {
+						t.Errorf("note %q is not cleaned", note)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWaitTellsEachReportOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		done := report("a", contract.StepChannel, contract.StateDone)
+		done.Result = "changed"
+		r.report(t, done, with(report("a", contract.StepEngine, contract.StateFailed), "not-ready", "no Docker", ""))
+		err := r.Wait(t.Context(), vmid, "", 10*time.Second)
+		wantError(t, err, exit.NotReady, "")
+		if d := cmp.Diff([]string{"report: channel done, changed", "report: engine failed: no Docker"}, r.steps.notes); d != "" {
+			t.Errorf("notes (-want +got):\n%s", d)
+		}
+	})
+}
+
+func TestWaitInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-time.After(time.Second); cancel() }()
+		wantError(t, r.Wait(ctx, vmid, "", time.Minute), exit.Interrupted, "", "wait for guest 8200")
+	})
+}
+
+// Reports of a guest that had the VMID before say nothing of the new one.
+func TestAfter(t *testing.T) {
+	r := newRig(t)
+	r.add(t)
+	r.report(t, report("old", contract.StepRun, contract.StateDone))
+	if got := r.apply(t, job(), provision.Provisioned); got.After != "old" {
+		t.Errorf("after %q, want old", got.After)
+	}
+	if got := r.apply(t, job(), provision.Unchanged); got.After != "" {
+		t.Errorf("unchanged: after %q, want any run", got.After)
+	}
+	no(t, r.hv.Shutdown(t.Context(), vmid, 0))
+	r.report(t, report("new", contract.StepRun, contract.StateDone))
+	if got := r.apply(t, job(), provision.Started); got.After != "new" {
+		t.Errorf("started: after %q, want new", got.After)
+	}
+
+	// What the guest reported of between two parts of one job counts.
+	r = newRig(t)
+	r.add(t)
+	r.report(t, report("old", contract.StepRun, contract.StateDone))
+	r.kill(t, atStep("start done"))
+	r.report(t, report("new", contract.StepRun, contract.StateDone))
+	if got := r.apply(t, job(), provision.Finished); got.After != "old" {
+		t.Errorf("finished: after %q, want old", got.After)
+	}
+}

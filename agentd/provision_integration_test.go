@@ -98,7 +98,7 @@ func (h *lxcHost) refused(t *testing.T) {
 		{"no pct.conf", "8703", []string{"--golden", empty}, 3, []string{"it has no ./etc/vzdump/pct.conf", empty}},
 		{"bridge missing", "8704", []string{"--bridge", "nobr0felhom"}, 3, []string{`there is no such bridge: "nobr0felhom"`, "hint: ip link shows what there is"}},
 		{"init not executable", "8705", []string{"--golden", noInit}, 1, []string{"8705 undo", "start guest 8705: the guest does not start"}},
-		{"nobody serves", "8706", []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve here", "hint: systemctl start felhom-agentd; or do not wait"}},
+		{"nobody serves", "8706", []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve: ", "hint: systemctl start felhom-agentd; or do not wait"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -106,7 +106,7 @@ func (s *stack) watchArguments(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(30 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			files, _ := filepath.Glob("/proc/[0-9]*/cmdline")

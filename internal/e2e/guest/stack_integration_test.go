@@ -32,7 +32,6 @@ import (
 type stack struct {
 	bed     testbed.Bed
 	dir     string
-	golden  string
 	host    *host.Host
 	archive string
 	driver  *lxc.Driver // for what an operator does with the hypervisor's own tools
@@ -255,16 +254,16 @@ func journal(g guest.Guest) string {
 	return out
 }
 
-// result is how the last run in the guest ended, read from its disk.
-func result(t *testing.T, g guest.Guest) (r struct {
+// record is what the test reads of a guest's result file.
+type record struct {
 	Run      string `json:"run"`
 	ExitCode int    `json:"exit_code"`
 	Result   string `json:"result"`
 	Message  string `json:"message"`
-	Hint     string `json:"hint"`
-	Image    string `json:"image"`
-	ID       string `json:"container"`
-}) {
+}
+
+// result is how the last run in the guest ended, read from its disk.
+func result(t *testing.T, g guest.Guest) (r record) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(g.Rootfs(), "var/lib/felhom/bootstrap-result.json"))
 	if err == nil {

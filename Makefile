@@ -14,7 +14,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build demo demo-local test unit lint fmt bench bench-golden repro clean
+.PHONY: build demo demo-local test unit lint fmt bench bench-golden bench-guest repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -57,6 +57,10 @@ fmt:
 # Ratios against the alternatives a user has, in one run: docs/benchmarks.md.
 bench: build
 	$(BED) -- go run ./internal/e2e/bench
+
+# The part of guests alone: provision, boot, hotplug.
+bench-guest: build
+	$(BED) -- go run ./internal/e2e/bench -only guest
 
 # The image maker's part alone, which needs no engine. It bakes several times: ten minutes or so.
 bench-golden: build

@@ -1,9 +1,10 @@
 // Command bench measures the bootstrapper against the shell script of the
 // spike and against the bare API calls, on the same engine, image and registry,
 // and the image maker against mmdebstrap, debootstrap, tar and zstd, on the same
-// packages and files; each in one run, interleaved. It prints tables in
-// Markdown: docs/benchmarks.md holds one such run. It judges nothing: times depend on the machine, so it
-// exits 0 whatever they are.
+// packages and files, and provisioning against tar and lxc-start; each in one
+// run, interleaved. It prints tables in Markdown: docs/benchmarks.md holds one
+// such run. It judges nothing: times depend on the machine, so it exits 0
+// whatever they are.
 //
 // It runs on a test bed, goldens alone without:
 //
@@ -49,7 +50,7 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
 	flags.StringVar(&o.dist, "dist", "dist", "`folder` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
-	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper or golden; the latter needs no test bed")
+	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden or guest; golden needs no test bed")
 	flags.IntVar(&o.builds, "builds", 3, "how often goldens are built from nothing and packed as a release, which take minutes")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -62,14 +63,16 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = exit.Errorf(exit.Misuse, "unexpected argument %q", flags.Arg(0))
 	case o.rounds < 1 || o.builds < 1:
 		err = exit.Errorf(exit.Misuse, "-rounds %d and -builds %d, want at least 1", o.rounds, o.builds)
-	case o.only != "" && o.only != "bootstrapper" && o.only != "golden":
-		err = exit.Errorf(exit.Misuse, "-only %q, want bootstrapper or golden", o.only)
+	case o.only != "" && o.only != "bootstrapper" && o.only != "golden" && o.only != "guest":
+		err = exit.Errorf(exit.Misuse, "-only %q, want bootstrapper, golden or guest", o.only)
 	}
-	if err == nil && o.only != "golden" {
-		err = bench(ctx, o, stdout, stderr)
-	}
-	if err == nil && o.only != "bootstrapper" {
-		err = benchGolden(ctx, o, stdout, stderr)
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, options, io.Writer, io.Writer) error
+	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}} {
+		if err == nil && (o.only == "" || o.only == part.name) {
+			err = part.measure(ctx, o, stdout, stderr)
+		}
 	}
 	return int(exit.Print(stderr, "bench", err))
 }

@@ -135,16 +135,21 @@ func (d *demo) hotplug(ctx context.Context, h *hostSide, g guest.Guest) error {
 	if err != nil {
 		return err
 	}
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	for _, verb := range []string{"detach", "attach"} {
 		code, err := d.agentd(ctx, h, "guest", verb, vmid)
 		if err != nil {
 			return err
 		}
 		d.check(code == 0, "the mount is %sed: exit %d, want 0", verb, code)
+		if verb == "detach" {
+			if err := unplugged(wait, g); err != nil {
+				return err
+			}
+		}
 	}
 	start := time.Now()
-	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
 	err = guest.Poll(wait, func() error {
 		switch now, err := runOf(g); {
 		case err != nil:
@@ -156,6 +161,18 @@ func (d *demo) hotplug(ctx context.Context, h *hostSide, g guest.Guest) error {
 	})
 	d.check(err == nil, "it starts the bootstrap in the guest, whose run is over %v after the mount %s", time.Since(start).Round(10*time.Millisecond), because(err))
 	return nil
+}
+
+// unplugged waits until the guest's systemd has seen that the mount is gone: it
+// looks a few times a second at most, and one that is back by then was never away.
+func unplugged(ctx context.Context, g guest.Guest) error {
+	return guest.Poll(ctx, func() error {
+		state, err := g.Ask(ctx, "systemctl", "show", "--property=ActiveState", "--value", `etc-felhom\x2dbootstrap.mount`)
+		if strings.TrimSpace(state) != "inactive" {
+			err = errors.Join(err, fmt.Errorf("the mount is %s", strings.TrimSpace(state)))
+		}
+		return err
+	})
 }
 
 func because(err error) string {

@@ -12,7 +12,6 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
-	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
@@ -33,14 +32,7 @@ func mountCommand(name, usage string, stdout io.Writer, work func(context.Contex
 		Name: name, Usage: usage, ArgsUsage: "VMID", HideHelpCommand: true, OnUsageError: usageError,
 		Description: "Example:\n   felhom-agentd guest " + name + " 8200",
 		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, "VMID"); err != nil {
-				return err
-			}
-			vmid, err := token.ParseVMID(c.Args().First())
-			if err != nil {
-				return misuse(c, err)
-			}
-			cfg, err := loadConfig(c.String("config"))
+			vmid, cfg, err := guestArgs(c)
 			if err != nil {
 				return err
 			}

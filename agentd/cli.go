@@ -121,18 +121,23 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
 
 func guestAddCommand(c *cli.Context, stdout io.Writer) error {
-	if err := wantArgs(c, "VMID"); err != nil {
-		return err
-	}
-	vmid, err := token.ParseVMID(c.Args().First())
-	if err != nil {
-		return misuse(c, err)
-	}
-	cfg, err := loadConfig(c.String("config"))
+	vmid, cfg, err := guestArgs(c)
 	if err != nil {
 		return err
 	}
 	return guestAdd(c.Context, cfg, vmid, c.Bool("json"), time.Now, stdout)
+}
+
+// guestArgs reads what every command on one guest is given.
+func guestArgs(c *cli.Context) (vmid int, cfg config.Config, err error) {
+	if err := wantArgs(c, "VMID"); err != nil {
+		return 0, cfg, err
+	}
+	if vmid, err = token.ParseVMID(c.Args().First()); err != nil {
+		return 0, cfg, misuse(c, err)
+	}
+	cfg, err = loadConfig(c.String("config"))
+	return vmid, cfg, err
 }
 
 // groupAction is what runs when no command was recognised.

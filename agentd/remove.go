@@ -12,7 +12,6 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
-	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
 func guestRemoveCommand(stdout, stderr io.Writer) *cli.Command {
@@ -25,14 +24,7 @@ Example:
 		HideHelpCommand: true, OnUsageError: usageError,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "shut a running guest down first; its disks are removed"}, jsonFlag()},
 		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, "VMID"); err != nil {
-				return err
-			}
-			vmid, err := token.ParseVMID(c.Args().First())
-			if err != nil {
-				return misuse(c, err)
-			}
-			cfg, err := loadConfig(c.String("config"))
+			vmid, cfg, err := guestArgs(c)
 			if err != nil {
 				return err
 			}

@@ -230,6 +230,9 @@ func (m *making) restore(ctx context.Context) (string, string, error) {
 	err := m.o.Hypervisor.Restore(ctx, m.job.VMID, spec, func(done, total int64) {
 		m.o.Observer.Bytes(m.job.VMID, StepRestore, done, total)
 	})
+	if errors.Is(err, driver.ErrExists) {
+		m.j.Restoring = false // what is there is somebody else's, half or whole
+	}
 	if err != nil {
 		return "", "", err
 	}

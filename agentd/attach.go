@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
@@ -57,6 +58,11 @@ func guestAttach(ctx context.Context, cfg config.Config, vmid int, stdout io.Wri
 	if _, err := store.Get(vmid); err != nil {
 		return exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", vmid, err), fmt.Sprintf("felhom-agentd guest add %d first", vmid))
 	}
+	unlock, err := provision.Claim(cfg.StateDir, vmid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	h, err := hypervisorOf(cfg)
 	if err != nil {
 		return err
@@ -69,10 +75,27 @@ func guestAttach(ctx context.Context, cfg config.Config, vmid int, stdout io.Wri
 	return err
 }
 
-func guestDetach(ctx context.Context, cfg config.Config, vmid int, stdout io.Writer) error {
+// guestDetach takes away our mount and nobody else's.
+func guestDetach(ctx context.Context, cfg config.Config, vmid int, stdout io.Writer) (err error) {
+	unlock, err := provision.Claim(cfg.StateDir, vmid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	h, err := hypervisorOf(cfg)
 	if err != nil {
 		return err
+	}
+	g, err := h.Guest(ctx, vmid)
+	if err != nil {
+		return err
+	}
+	source := mountsOf(cfg).Path(vmid)
+	for _, m := range g.Mounts {
+		if m.Target == configmount.Target && m.Source != source {
+			return exit.WithHint(exit.Refused, fmt.Errorf("guest %d has %s mounted at %s, and not %s", vmid, m.Source, m.Target, source),
+				"that mount is somebody else's; take it away by the hypervisor's own tools")
+		}
 	}
 	if err := h.Detach(ctx, vmid, configmount.Target); err != nil {
 		return err

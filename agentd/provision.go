@@ -214,11 +214,12 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 		}
 		out[i] = provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)}
 	}
+	deadline := time.Now().Add(wait) // one for all: they boot side by side
 	for i, job := range jobs {
 		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
 			continue
 		}
-		if err := p.Wait(ctx, job.VMID, results[i].After, wait); err != nil {
+		if err := p.Wait(ctx, job.VMID, results[i].After, time.Until(deadline)); err != nil {
 			all = append(all, err)
 			continue
 		}

@@ -100,6 +100,30 @@ func (d Dir) Remove(vmid int) (err error) {
 	return nil
 }
 
+// RemoveFile removes one file of the mount of guest vmid and leaves the others.
+// One that is not there is nothing to do.
+func (d Dir) RemoveFile(vmid int, name string) (err error) {
+	parent, err := os.OpenRoot(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
+	defer func() { err = errors.Join(err, parent.Close()) }()
+	folder, err := openFolder(parent, strconv.Itoa(vmid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(folder.Remove(name), folder.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
+	return nil
+}
+
 // Exists says whether guest vmid has a folder here.
 func (d Dir) Exists(vmid int) bool {
 	_, err := os.Lstat(d.Path(vmid))

@@ -67,6 +67,7 @@ type making struct {
 	boot    contract.Bootstrap
 	minted  guests.Minted
 	isPut   bool // the token is in the mount
+	stays   bool // the guest is whole, and may be in use since an earlier run
 }
 
 func (m *making) run(ctx context.Context) error {
@@ -110,6 +111,11 @@ func (m *making) repair(ctx context.Context) error {
 		m.isThere = err != nil
 		return err
 	case idOf(m.guest.Description) == m.j.ID:
+		m.stays = true
+		if m.j.Golden != m.job.Spec.Archive {
+			return exit.WithHint(exit.Refused, fmt.Errorf("it is there, restored from %s and not from %s", m.j.Golden, m.job.Spec.Archive),
+				fmt.Sprintf("name that golden to finish it, or felhom-agentd guest remove --force %d first", m.job.VMID))
+		}
 		return m.o.compare(m.job.Spec, m.guest)
 	}
 	// Somebody else has taken the number since; what is ours goes.
@@ -155,7 +161,7 @@ func (m *making) check(ctx context.Context) error {
 func (m *making) begin() error {
 	j := &journal{
 		VMID: m.job.VMID, ID: rand.Text()[:16], Begun: m.o.Now().UTC().Truncate(time.Second),
-		NewMount: !m.o.Mounts.Exists(m.job.VMID),
+		Golden: m.job.Spec.Archive, NewMount: !m.o.Mounts.Exists(m.job.VMID),
 	}
 	switch before, err := m.o.Store.Get(m.job.VMID); {
 	case err == nil:
@@ -193,15 +199,16 @@ func (m *making) token(ctx context.Context) (string, string, error) {
 }
 
 func (m *making) mount(ctx context.Context) (string, string, error) {
+	was := false
 	if m.j != nil {
-		m.j.Mounted = true
+		was, m.j.Mounted = m.j.Mounted, true
 		if err := m.o.writeJournal(m.j); err != nil {
 			return "", "", err
 		}
 	}
 	if err := WriteMount(m.o.Mounts, m.boot, m.minted, m.job.VMID, m.root); err != nil {
 		if m.j != nil {
-			m.j.Mounted = false
+			m.j.Mounted = was // by an earlier run, whose token is there still
 		}
 		return "", "", err
 	}

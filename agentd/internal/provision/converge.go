@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -28,7 +30,8 @@ func (o Options) converge(ctx context.Context, job Job, g driver.Guest) (Result,
 	if result.After, err = o.lastRun(job.VMID); err != nil {
 		return Result{}, err
 	}
-	if job.Image != "" && job.Image != record.ControllerImage || !o.Mounts.Exists(job.VMID) {
+	isGone := !o.Mounts.Exists(job.VMID)
+	if job.Image != "" && job.Image != record.ControllerImage || isGone {
 		m := &making{o: o, job: job, isThere: true, guest: g}
 		if job.Image == "" {
 			m.job.Image = record.ControllerImage
@@ -42,8 +45,14 @@ func (o Options) converge(ctx context.Context, job Job, g driver.Guest) (Result,
 		}
 		result.Outcome = Updated
 	}
-	if !o.isAttached(g) {
+	if isAttached := o.isAttached(g); !isAttached || isGone && g.State == driver.Running {
 		err := o.step(job.VMID, StepAttach, func() (string, string, error) {
+			if isAttached { // it is the folder that was removed: the guest has that one still
+				if err := o.Hypervisor.Detach(ctx, job.VMID, configmount.Target); err != nil {
+					return "", "", exit.WithHint(exit.Refused, fmt.Errorf("its mount was removed and made again, and it has the old one: %w", err),
+						"shut the guest down, then run the same command again")
+				}
+			}
 			return "done", "", o.Hypervisor.Attach(ctx, job.VMID, o.mount(job.VMID))
 		})
 		if err != nil {
@@ -110,6 +119,15 @@ func differences(s driver.Spec, g driver.Guest) []string {
 	}
 	if s.Net.Address.IsValid() {
 		add("address", s.Net.Address.String(), g.Net.Address.String())
+	}
+	if s.Net.Gateway.IsValid() {
+		add("gateway", s.Net.Gateway.String(), g.Net.Gateway.String())
+	}
+	if s.Net.VLAN != 0 {
+		add("VLAN", strconv.Itoa(s.Net.VLAN), strconv.Itoa(g.Net.VLAN))
+	}
+	if s.OnBoot != nil {
+		add("onboot", strconv.FormatBool(*s.OnBoot), strconv.FormatBool(g.OnBoot))
 	}
 	return list
 }

@@ -27,7 +27,8 @@ type journal struct {
 	Begun     time.Time `json:"begun"`
 	NewRecord bool      `json:"new_record"` // there was no record of the guest
 	NewMount  bool      `json:"new_mount"`  // there was no folder
-	Restoring bool      `json:"restoring"`  // the restore may have begun
+	Golden    string    `json:"golden"`
+	Restoring bool      `json:"restoring"` // the restore may have begun
 	Removing  bool      `json:"removing,omitempty"`
 
 	Before  *guests.Record `json:"before,omitempty"`  // the record that there was
@@ -124,8 +125,11 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 		return nil, err
 	}
 	j, err := o.readJournal(vmid)
-	if err == nil && j != nil {
-		err = exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its provisioning or removal was interrupted", vmid),
+	switch {
+	case err == nil && j != nil && j.Removing:
+		err = exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its removal was interrupted", vmid), fmt.Sprintf("felhom-agentd guest remove --force %d finishes it", vmid))
+	case err == nil && j != nil:
+		err = exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its provisioning was interrupted", vmid),
 			fmt.Sprintf("felhom-agentd provision --vmid %[1]d finishes it, or felhom-agentd guest remove --force %[1]d takes it back", vmid))
 	}
 	if err != nil {

@@ -95,11 +95,20 @@ const (
 // marker is the line of the description that makes a guest ours.
 const marker = "felhom-agentd: provision "
 
+// describe puts the guest's ID into its description, in place of any other: an
+// archive may be a backup of a guest that was ours.
 func describe(description, id string) string {
-	if description != "" {
-		description += "\n"
+	var lines []string
+	for line := range strings.SplitSeq(description, "\n") {
+		if !strings.HasPrefix(strings.TrimSpace(line), marker) {
+			lines = append(lines, line)
+		}
 	}
-	return description + marker + id
+	text := strings.Join(lines, "\n")
+	if text != "" {
+		text += "\n"
+	}
+	return text + marker + id
 }
 
 // idOf returns the ID in a guest's description, "" where there is none.

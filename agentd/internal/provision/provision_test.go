@@ -460,7 +460,7 @@ func TestUndoThatFails(t *testing.T) {
 	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "undo: guest 8200: the disk is held") {
 		t.Errorf("error %v, want the cause and what the undo met", err)
 	}
-	wantError(t, err, exit.Failed, "felhom-agentd guest remove 8200")
+	wantError(t, err, exit.Failed, "felhom-agentd guest remove --force 8200")
 	if unfinished, err := provision.Unfinished(r.StateDir); err != nil || !unfinished[vmid] {
 		t.Errorf("unfinished: %v, %v; want the guest", unfinished, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -53,6 +54,9 @@ func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, e
 		id = record.Provisioned.ID
 	}
 	removed := Removed{Record: isKnown}
+	if err := o.letGo(ctx, vmid, id, isKnown && record.Provisioned != nil); err != nil {
+		return Removed{}, err
+	}
 	if id != "" {
 		if removed.Guest, err = o.removeGuest(ctx, vmid, id, j, force); err != nil {
 			return Removed{}, err
@@ -63,6 +67,31 @@ func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, e
 		return removed, err
 	}
 	return removed, o.removeJournal(vmid)
+}
+
+// letGo looks after a guest that stays because it is not ours by its ID: the
+// folder of its mount must not go from under it, and one that was ours is not
+// left behind in silence.
+func (o Options) letGo(ctx context.Context, vmid int, id string, wasOurs bool) error {
+	g, err := o.Hypervisor.Guest(ctx, vmid)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		return nil
+	case errors.Is(err, driver.ErrNotReady) && id == "":
+		return nil // a host that only serves guests may have no hypervisor that we could ask
+	case err != nil:
+		return err
+	case g.Half, id != "" && idOf(g.Description) == id:
+		return nil
+	case wasOurs && o.isAttached(g):
+		return exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
+			fmt.Sprintf("put the line %q back into its notes; or remove the guest itself, then run this again", marker+id))
+	case o.isAttached(g):
+		if err := o.Hypervisor.Detach(ctx, vmid, configmount.Target); err != nil {
+			return exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s) still has its mount: %w", vmid, g.Hostname, err), "shut the guest down, then run this again")
+		}
+	}
+	return nil
 }
 
 // removeGuest removes the guest that has the ID, and says whether it was there.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -20,11 +21,19 @@ func (m *making) undo(ctx context.Context) error {
 	if m.j == nil {
 		return nil
 	}
+	if m.stays {
+		// It may have been in use for days: what an operator must say --force
+		// to is not done on the way.
+		m.o.Observer.Started(m.job.VMID, StepUndo)
+		m.o.Observer.Ended(m.job.VMID, StepUndo, "skipped",
+			fmt.Sprintf("the guest that an earlier run made stays; felhom-agentd guest remove --force %d takes it back", m.job.VMID))
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	err := m.o.step(m.job.VMID, StepUndo, func() (string, string, error) { return "done", "", m.o.takeBack(ctx, m.j) })
 	if err != nil {
-		return exit.WithHint(exit.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove %d, when what is in the way is gone", m.job.VMID))
+		return exit.WithHint(exit.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove --force %d, when what is in the way is gone", m.job.VMID))
 	}
 	return nil
 }
@@ -36,8 +45,11 @@ func (o Options) takeBack(ctx context.Context, j *journal) error {
 		}
 	}
 	var all []error
-	if j.NewMount {
+	switch {
+	case j.NewMount:
 		all = append(all, o.Mounts.Remove(j.VMID))
+	case j.NewRecord && j.Mounted:
+		all = append(all, o.Mounts.RemoveFile(j.VMID, configmount.BootstrapFile)) // the rest was there before
 	}
 	switch {
 	case j.NewRecord:
@@ -50,6 +62,9 @@ func (o Options) takeBack(ctx context.Context, j *journal) error {
 		// has its overlap.
 		all = append(all, o.Store.Update(ctx, j.VMID, func(r *guests.Record) error {
 			r.Provisioned = nil
+			if j.Before != nil {
+				r.ControllerImage = j.Before.ControllerImage
+			}
 			return nil
 		}))
 	}

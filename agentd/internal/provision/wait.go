@@ -87,6 +87,7 @@ func (w *waiter) timeout(cause error, limit time.Duration) error {
 		return fmt.Errorf("wait for guest %d: %w", w.vmid, cause)
 	}
 	stays := fmt.Sprintf("the guest stays: the same command goes on waiting; felhom-agentd guest remove --force %d takes it back", w.vmid)
+	limit = limit.Round(time.Second)
 	if w.last == nil {
 		return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: nothing was reported within %v", w.vmid, limit),
 			"does felhom-agentd serve, and does the guest reach its endpoint (address, bridge, firewall)? its console says how far it got\n"+stays)

@@ -131,7 +131,7 @@ func (d Dir) Exists(vmid int) bool {
 }
 
 func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
-	if err := os.MkdirAll(d.path, parentMode); err != nil {
+	if err := makeParents(d.path); err != nil {
 		return nil, err
 	}
 	parent, err := os.OpenRoot(d.path)
@@ -155,6 +155,24 @@ func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
 		return nil, errors.Join(err, folder.Close())
 	}
 	return folder, nil
+}
+
+// makeParents makes path and what is missing above it with parentMode, whatever
+// the umask says: a guest's root has to get through.
+func makeParents(path string) error {
+	err := os.Mkdir(path, parentMode)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil // its mode is its owner's choice
+	case errors.Is(err, fs.ErrNotExist):
+		if err := makeParents(filepath.Dir(path)); err != nil {
+			return err
+		}
+		return makeParents(path)
+	case err != nil:
+		return err
+	}
+	return os.Chmod(path, parentMode)
 }
 
 // openFolder opens the folder that Lstat saw, and nothing that took its place.

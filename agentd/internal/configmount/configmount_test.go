@@ -76,6 +76,20 @@ func TestPut(t *testing.T) {
 	}
 }
 
+func TestPutUnderAClosedUmask(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	top := filepath.Join(t.TempDir(), "felhom/mounts")
+	dir := configmount.New(top, configmount.OwnerHost)
+	if err := dir.Put(8200, root, configmount.BootstrapFile, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]fs.FileMode{filepath.Dir(top): 0o711, top: 0o711, dir.Path(8200): 0o750} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, %v, want %v", path, info.Mode().Perm(), err, want)
+		}
+	}
+}
+
 // The escalation of the spike: the guest's root replaces the file by a link to
 // a host file, and the host's next write lands there (facts: mount security).
 func TestPutFollowsNoLinkOfTheGuest(t *testing.T) {

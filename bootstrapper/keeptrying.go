@@ -13,6 +13,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -43,11 +44,22 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, stde
 			newTalk(stderr, "").tell("run", text, nil)
 		},
 	}
-	err = loop.Do(ctx)
+	err = errors.Join(loop.Do(ctx), noNextTry(filepath.Join(o.root, record.File)))
 	if err == nil {
 		ready("") // a unit of Type=notify that ends well must have been ready
 	}
 	return err
+}
+
+// noNextTry takes a try that was planned out of the record: the process ends
+// before it.
+func noNextTry(file string) error {
+	r, err := record.Read(file)
+	if err != nil || r.NextTry.IsZero() {
+		return nil //nolint:nilerr // no record to correct, or one that this process could not write
+	}
+	r.NextTry = time.Time{}
+	return record.Write(file, r)
 }
 
 // waiting tells of the wait before the next try: the unit is up from now on, as

@@ -61,7 +61,11 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 	path, lock := filepath.Join(o.root, record.File), filepath.Join(o.root, record.LockFile)
 	if o.file != "" {
-		return record.Read(o.file)
+		r, err := record.Read(o.file)
+		if errors.Is(err, record.ErrNone) {
+			err = exit.WithHint(exit.Refused, fmt.Errorf("read %s: there is no such file", o.file), "name the result file of a run, or leave FILE out for this guest's own")
+		}
+		return r, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()

@@ -29,6 +29,7 @@ type channelStep struct {
 	// networkWait is how long the network may be missing: the run begins before
 	// the guest has an address.
 	networkWait time.Duration
+	stale       <-chan struct{} // closed: the contract is another one by now
 }
 
 // ask asks the host, and asks again for as long as there is no network to it.
@@ -42,8 +43,11 @@ func (s channelStep) ask(ctx context.Context, note func(string)) (contract.Guest
 		if try == 0 {
 			note(fmt.Sprintf("waiting for the network: %v", err))
 		}
-		if err := pause.wait(ctx, 0, nil); err != nil {
+		switch waitErr := pause.wait(ctx, 0, s.stale); {
+		case errors.Is(waitErr, errStale):
 			return me, err
+		case waitErr != nil:
+			return me, waitErr
 		}
 	}
 }

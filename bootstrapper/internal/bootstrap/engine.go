@@ -22,6 +22,7 @@ const pingLimit = 20 * time.Second
 type engineStep struct {
 	engine connector
 	limit  time.Duration
+	stale  <-chan struct{} // closed: the contract is another one by now
 }
 
 func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error) {
@@ -39,7 +40,10 @@ func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error)
 		if try == 0 {
 			note("waiting for the engine")
 		}
-		if waitErr := pause.wait(ctx, 0, nil); waitErr != nil {
+		if waitErr := pause.wait(ctx, 0, s.stale); waitErr != nil {
+			if errors.Is(waitErr, errStale) {
+				return outcome{}, classed(err)
+			}
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return outcome{}, classed(fmt.Errorf("after %s: %w", s.limit, err))
 			}

@@ -184,18 +184,20 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	r.obs.Started(contract.StepEngine)
 	go func() {
 		begun := time.Now()
-		out, err := engineStep{engine: engine, limit: o.EngineWait}.run(ctx, func(text string) { r.obs.Note(contract.StepEngine, text) })
+		out, err := engineStep{engine: engine, limit: o.EngineWait, stale: o.Stale}.run(ctx, func(text string) { r.obs.Note(contract.StepEngine, text) })
 		engineAnswer <- answer{begun, out, err}
 	}()
 	begun := time.Now()
-	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait}.run(ctx,
+	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait, stale: o.Stale}.run(ctx,
 		func(text string) { r.obs.Note(contract.StepChannel, r.scrub(text)) })
 	if err = r.end(contract.StepChannel, begun, out, err); err == nil {
 		put, err = r.settings(b, o)
 	}
 	if err != nil {
 		cancel()
-		<-engineAnswer
+		if got := <-engineAnswer; !errors.Is(got.err, context.Canceled) {
+			_ = r.end(contract.StepEngine, got.begun, got.out, got.err) // the run ends by the other's error
+		}
 		return nil, err
 	}
 	got := <-engineAnswer

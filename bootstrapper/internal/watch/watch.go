@@ -147,6 +147,10 @@ func (w *Watcher) follow() error {
 		w.every = lookEvery
 		return nil
 	}
+	w.every = -1
+	if errors.Is(err, unix.EACCES) { // one may go through it and not watch it
+		w.every = lookEvery
+	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES) {
 		now, err = -1, nil // nothing to see until a mount comes
 	}

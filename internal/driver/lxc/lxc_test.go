@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/e2e/tiny"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/unpack"
@@ -118,8 +119,16 @@ func TestIDMap(t *testing.T) {
 			UIDs: []unpack.Range{{Guest: 0, Host: 200000, Count: 65536}}, GIDs: []unpack.Range{{Guest: 0, Host: 300000, Count: 65536}},
 		}, ""},
 		{"privileged", "", unpack.IDMap{}, "unprivileged is not 1"},
-		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "wanted u or g, first id"},
-		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "wanted u or g first"},
+		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "wanted u or g, the guest's first id"},
+		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "wanted u or g"},
+		{"root of this host", "lxc.idmap: u 0 0 65536\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "u 0 0 65536: the ids of this host below 65536"},
+		{"group of this host", "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 100000 44\nlxc.idmap: g 44 44 1\nlxc.idmap: g 45 100045 65491\n", unpack.IDMap{}, "g 44 44 1: the ids"},
+		{"overlap", "lxc.idmap: u 1000 100999 64536\nlxc.idmap: u 0 100000 1000\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "id 100999 of this host is mapped already"},
+		{"side by side", "lxc.idmap: u 1000 101000 64536\nlxc.idmap: u 0 100000 1000\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{
+			UIDs: []unpack.Range{{Guest: 1000, Host: 101000, Count: 64536}, {Guest: 0, Host: 100000, Count: 1000}}, GIDs: []unpack.Range{usual},
+		}, ""},
+		{"incomplete", "lxc.idmap: u 0 100000 65535\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "user id 65535 is mapped not at all"},
+		{"users alone", "lxc.idmap: u 0 100000 65536\n", unpack.IDMap{}, "group id 0 is mapped not at all"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,6 +143,27 @@ func TestIDMap(t *testing.T) {
 				t.Errorf("%v\n%s", err, d)
 			}
 		})
+	}
+}
+
+// TestArchiveWithTheHostsIDs is refused before anything is written.
+func TestArchiveWithTheHostsIDs(t *testing.T) {
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "vzdump-lxc-9100-2026_01_01-00_00_00.tar.zst")
+	if err := tiny.Write(t.Context(), archive, tiny.Config()+"lxc.idmap: u 0 0 65536\nlxc.idmap: g 0 0 65536\n"); err != nil {
+		t.Fatal(err)
+	}
+	d := New(Options{Path: filepath.Join(dir, "guests"), SysDir: dir})
+	for what, err := range map[string]error{
+		"check":   d.checkArchive(t.Context(), driver.Spec{Archive: archive}),
+		"restore": d.Restore(t.Context(), 8200, driver.Spec{Archive: archive}, nil),
+	} {
+		if !errors.Is(err, driver.ErrArchive) || exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "its own users'") {
+			t.Errorf("%s: error %v, want ErrArchive for the ids", what, err)
+		}
+	}
+	if _, err := os.Lstat(d.dir(8200)); err == nil {
+		t.Error("the guest was made")
 	}
 }
 

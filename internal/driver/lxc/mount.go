@@ -188,8 +188,17 @@ func unplug(pid int, m driver.Mount) error {
 	if err != nil {
 		return err
 	}
-	err = inGuest(pid, func() error {
-		target, err := openGuestFolder(m.Target)
+	err = inGuest(pid, func() (err error) {
+		parent, err := openGuestFolder(filepath.Dir(m.Target))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, parent.Close()) }()
+		base := filepath.Base(m.Target)
+		target, err := openNoLinks(int(parent.Fd()), base, m.Target+" in the guest")
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -200,7 +209,12 @@ func unplug(pid int, m driver.Mount) error {
 		if err := errors.Join(err, target.Close()); err != nil || !same {
 			return err // not mounted there, or something else is: nothing of ours
 		}
-		if err := unix.Unmount(m.Target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+		// The folder of this thread alone: the path is not looked up again, so
+		// that nothing else can be put in its way.
+		if err := unix.Fchdir(int(parent.Fd())); err != nil {
+			return os.NewSyscallError("fchdir", err)
+		}
+		if err := unix.Unmount(base, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
 			return &fs.PathError{Op: "umount", Path: m.Target, Err: err}
 		}
 		return nil
@@ -229,7 +243,11 @@ func openGuestFolder(path string) (*os.File, error) {
 }
 
 func openNoLinks(at int, path, name string) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
+	return openResolved(at, path, name, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+func openResolved(at int, path, name string, resolve uint64) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: resolve}
 	fd, err := unix.Openat2(at, path, &how)
 	switch {
 	case errors.Is(err, unix.ELOOP):
@@ -252,14 +270,26 @@ func openTarget(path string, owner driver.IDs) (*os.File, error) {
 		return nil, err
 	}
 	base := filepath.Base(path)
-	err = unix.Mkdirat(int(parent.Fd()), base, 0o755)
-	if err == nil {
-		err = unix.Fchownat(int(parent.Fd()), base, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW)
-	} else if errors.Is(err, unix.EEXIST) {
+	switch err = unix.Mkdirat(int(parent.Fd()), base, 0o755); {
+	case err == nil:
+		err = giveFolder(parent, base, owner)
+	case errors.Is(err, unix.EEXIST):
 		err = nil
 	}
 	if err := errors.Join(err, parent.Close()); err != nil {
 		return nil, fmt.Errorf("make %s in the guest: %w", path, err)
 	}
 	return openGuestFolder(path)
+}
+
+// giveFolder makes owner the owner of the folder that was just made in parent.
+// The guest's root may have mounted one of this host's folders on it since:
+// another mount's folder is not touched.
+func giveFolder(parent *os.File, base string, owner driver.IDs) (err error) {
+	f, err := openResolved(int(parent.Fd()), base, base, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return os.NewSyscallError("fchownat", unix.Fchownat(int(f.Fd()), "", owner.UID, owner.GID, unix.AT_EMPTY_PATH))
 }

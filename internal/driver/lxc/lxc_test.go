@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/e2e/tiny"
@@ -216,5 +217,52 @@ func TestAnotherContainersFolder(t *testing.T) {
 	_, err := New(Options{Path: dir}).Guest(t.Context(), 8200)
 	if !errors.Is(err, driver.ErrExists) {
 		t.Errorf("error %v, want ErrExists", err)
+	}
+}
+
+func TestParseInfo(t *testing.T) {
+	cases := []struct {
+		name, text, state string
+		pid               int
+		ok                bool
+	}{
+		{"running", "State: RUNNING\nPID: 12\n", "RUNNING", 12, true},
+		{"starting", "State: STARTING\nPID: 12\n", "STARTING", 12, true},
+		{"stopped", "State: STOPPED\n", "STOPPED", 0, true},
+		{"stopping without init", "State: STOPPING\n", "STOPPING", 0, false},
+		{"nothing", "", "", 0, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if state, pid, ok := parseInfo(c.text); state != c.state || pid != c.pid || ok != c.ok {
+				t.Errorf("%s, %d, %v, want %s, %d, %v", state, pid, ok, c.state, c.pid, c.ok)
+			}
+		})
+	}
+}
+
+// TestInGuestOfThisHost: a process that has no mount namespace of its own is no
+// guest's init.
+func TestInGuestOfThisHost(t *testing.T) {
+	err := New(Options{Path: t.TempDir()}).inGuest(t.Context(), 8200, os.Getpid(), func() error {
+		t.Error("work ran in this host's mount namespace")
+		return nil
+	})
+	if !errors.Is(err, driver.ErrBusy) || exit.Of(err) != exit.NotReady {
+		t.Errorf("error %v, want ErrBusy", err)
+	}
+}
+
+// TestOnThread: the main thread is not spent.
+func TestOnThread(t *testing.T) {
+	for range 50 {
+		if err := onThread(func() error {
+			if unix.Gettid() == unix.Getpid() {
+				return errors.New("work runs on the main thread")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -35,13 +35,11 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 				key, before = keys[i], old
 			}
 		}
-		if pid != 0 && before != m {
-			if before != (driver.Mount{}) {
-				return exit.WithHint(exit.Refused, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
-			}
+		if pid != 0 && before != m && before != (driver.Mount{}) {
+			return exit.WithHint(exit.Refused, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
 		}
 		if pid != 0 {
-			if err := plug(pid, m, g.Root); err != nil {
+			if err := d.plug(ctx, vmid, pid, m, g.Root); err != nil {
 				return err
 			}
 		}
@@ -61,9 +59,9 @@ func freeKey(conf *pctconf.Config) string {
 }
 
 func checkMount(m driver.Mount) error {
-	for name, path := range map[string]string{"source": m.Source, "target": m.Target} {
-		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
-			return exit.With(exit.Refused, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, name, path))
+	for _, p := range []struct{ name, path string }{{"source", m.Source}, {"target", m.Target}} {
+		if path := p.path; !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
+			return exit.With(exit.Refused, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, p.name, path))
 		}
 	}
 	f, err := openFolder(m.Source)
@@ -93,7 +91,7 @@ func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 				continue
 			}
 			if pid != 0 {
-				if err := unplug(pid, m); err != nil {
+				if err := d.unplug(ctx, vmid, pid, m); err != nil {
 					return err
 				}
 			}
@@ -105,6 +103,11 @@ func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 
 // change runs work on the guest's configuration and writes what became of it.
 func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest, pid int, conf *pctconf.Config) error) (err error) {
+	release, err := d.claim(vmid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	g, err := d.Guest(ctx, vmid)
 	if err != nil {
 		return err
@@ -112,18 +115,16 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 	if g.Half {
 		return exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
 	}
-	release, err := d.claim(vmid)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	conf, err := d.readConf(vmid)
 	if err != nil {
 		return err
 	}
-	pid, err := d.initPID(ctx, vmid)
+	state, pid, err := d.info(ctx, vmid)
 	if err != nil {
 		return err
+	}
+	if state != stateRunning && state != stateStopped {
+		return changing(vmid, "it is "+state)
 	}
 	before := slices.Clone(conf.Settings)
 	if err := work(g, pid, conf); err != nil {
@@ -146,7 +147,7 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 // plug mounts m into the running guest, as PVE does: a clone of the folder's
 // tree is made and set read-only here, and moved into the guest's namespace.
 // What is there already is left alone.
-func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
+func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner driver.IDs) (err error) {
 	source, err := openFolder(m.Source)
 	if err != nil {
 		return err
@@ -165,7 +166,7 @@ func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		return &fs.PathError{Op: "mount_setattr", Path: m.Source, Err: err}
 	}
-	return inGuest(pid, func() error {
+	return d.inGuest(ctx, vmid, pid, func() error {
 		target, err := openTarget(m.Target, owner)
 		if err != nil {
 			return err
@@ -183,12 +184,12 @@ func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
 }
 
 // unplug ends the mount of m in the running guest, also one that is in use.
-func unplug(pid int, m driver.Mount) error {
+func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) error {
 	source, err := openFolder(m.Source)
 	if err != nil {
 		return err
 	}
-	err = inGuest(pid, func() (err error) {
+	err = d.inGuest(ctx, vmid, pid, func() (err error) {
 		parent, err := openGuestFolder(filepath.Dir(m.Target))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil

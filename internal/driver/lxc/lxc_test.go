@@ -266,3 +266,39 @@ func TestOnThread(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimComesFirst: what another command makes of the guest meanwhile is
+// not decided upon, but a look needs no claim.
+func TestClaimComesFirst(t *testing.T) {
+	d := New(Options{Path: t.TempDir()})
+	if err := os.Mkdir(d.halfDir(8200), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	release, err := d.claim(8200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what string
+		err  error
+	}{
+		{"start", d.Start(t.Context(), 8200)},
+		{"shutdown", d.Shutdown(t.Context(), 8200, 0)},
+		{"destroy", d.Destroy(t.Context(), 8200)},
+		{"detach", d.Detach(t.Context(), 8200, "/mnt")},
+		{"discard", d.Discard(t.Context(), 8200)},
+	} {
+		if !errors.Is(c.err, driver.ErrBusy) || exit.Of(c.err) != exit.NotReady {
+			t.Errorf("%s: error %v, want ErrBusy", c.what, c.err)
+		}
+	}
+	if g, err := d.Guest(t.Context(), 8200); err != nil || !g.Half {
+		t.Errorf("a look shows %+v, %v, want the half guest", g, err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(t.Context(), 8200); !errors.Is(err, driver.ErrHalf) {
+		t.Errorf("start after it: error %v, want ErrHalf", err)
+	}
+}

@@ -24,15 +24,15 @@ const stopMargin = 30 * time.Second
 
 // Start implements [driver.Hypervisor]. The guest outlives this process.
 func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
-	conf, err := d.whole(ctx, vmid, driver.Stopped)
-	if err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
 	release, err := d.claim(vmid)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	conf, err := d.whole(ctx, vmid, driver.Stopped)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
 	// liblxc only says that it could not start.
 	if err := d.checkMounts(conf); err != nil {
 		return fmt.Errorf("start guest %d: %w", vmid, err)
@@ -132,7 +132,12 @@ func (d *Driver) complaints(vmid int) string {
 const maxComplaints = 8
 
 // Shutdown implements [driver.Hypervisor].
-func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) error {
+func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) (err error) {
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if _, err := d.whole(ctx, vmid, driver.Running); err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}

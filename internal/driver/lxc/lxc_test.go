@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -300,5 +301,38 @@ func TestClaimComesFirst(t *testing.T) {
 	}
 	if err := d.Start(t.Context(), 8200); !errors.Is(err, driver.ErrHalf) {
 		t.Errorf("start after it: error %v, want ErrHalf", err)
+	}
+}
+
+func TestParseMountinfo(t *testing.T) {
+	got := parseMountinfo(`36 35 98:0 /a\040b//deleted /mnt/c\134d rw,noatime master:1 - ext3 /dev/root rw
+short line
+x 35 98:0 / / rw - ext3 /dev/root rw
+37 35 0:44 / /srv rw - tmpfs tmpfs rw
+`)
+	want := []mountEntry{
+		{place: place{"98:0", "/a b"}, id: 36, point: `/mnt/c\d`},
+		{place: place{"0:44", "/"}, id: 37, point: "/srv"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestPlaceOf: a folder that is gone has the place that it had.
+func TestPlaceOf(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b/c")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before, err := placeOf(dir)
+	if err != nil || !strings.HasSuffix(before.path, "/a b/c") {
+		t.Errorf("%v, %v", before, err)
+	}
+	if err := os.RemoveAll(filepath.Dir(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := placeOf(dir); err != nil || after != before {
+		t.Errorf("%v, %v, want %v", after, err, before)
 	}
 }

@@ -79,9 +79,11 @@ func checkMount(m driver.Mount) error {
 	return nil
 }
 
-// Detach implements [driver.Hypervisor].
+// Detach implements [driver.Hypervisor]. A mount that must wait for the guest's
+// stop is none of the next start's.
 func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
-	return d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
+	var pending error
+	err := d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
 		keys, list, err := mounts(conf)
 		if err != nil {
 			return err
@@ -91,14 +93,19 @@ func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 				continue
 			}
 			if pid != 0 {
-				if err := d.unplug(ctx, vmid, pid, m); err != nil {
-					return err
-				}
+				err = d.unplug(ctx, vmid, pid, m)
+			}
+			switch {
+			case errors.Is(err, driver.ErrPending):
+				pending = fmt.Errorf("guest %d: %w", vmid, err)
+			case err != nil:
+				return err
 			}
 			conf.Delete(keys[i])
 		}
 		return nil
 	})
+	return errors.Join(err, pending)
 }
 
 // change runs work on the guest's configuration and writes what became of it.
@@ -183,44 +190,80 @@ func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner 
 	})
 }
 
-// unplug ends the mount of m in the running guest, also one that is in use.
-func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) error {
-	source, err := openFolder(m.Source)
+// unplug ends the mount of m in the running guest, also one that is in use or
+// whose folder is gone. ErrPending where the guest has mounted something over it.
+func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) (err error) {
+	source, err := placeOf(m.Source)
 	if err != nil {
 		return err
 	}
-	err = d.inGuest(ctx, vmid, pid, func() (err error) {
+	table, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "mountinfo"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return changing(vmid, "its init has ended")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, table.Close()) }()
+	return d.inGuest(ctx, vmid, pid, func() error {
+		entries, err := readMountinfo(table)
+		if err != nil {
+			return err
+		}
 		parent, err := openGuestFolder(filepath.Dir(m.Target))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return notHidden(entries, source, m.Target)
 		}
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, parent.Close()) }()
-		base := filepath.Base(m.Target)
-		target, err := openNoLinks(int(parent.Fd()), base, m.Target+" in the guest")
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		same, err := sameFolder(source, target)
-		if err := errors.Join(err, target.Close()); err != nil || !same {
-			return err // not mounted there, or something else is: nothing of ours
-		}
-		// The folder of this thread alone: the path is not looked up again, so
-		// that nothing else can be put in its way.
-		if err := unix.Fchdir(int(parent.Fd())); err != nil {
-			return os.NewSyscallError("fchdir", err)
-		}
-		if err := unix.Unmount(base, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
-			return &fs.PathError{Op: "umount", Path: m.Target, Err: err}
-		}
-		return nil
+		return errors.Join(unmountIn(parent, entries, source, m.Target), parent.Close())
 	})
-	return errors.Join(err, source.Close())
+}
+
+// unmountIn ends the mount of source at target, a name in parent. It leaves the
+// thread's working folder in parent.
+func unmountIn(parent *os.File, entries []mountEntry, source place, target string) error {
+	base := filepath.Base(target)
+	f, err := openNoLinks(int(parent.Fd()), base, target+" in the guest")
+	if errors.Is(err, fs.ErrNotExist) {
+		return notHidden(entries, source, target)
+	}
+	if err != nil {
+		return err
+	}
+	id, isRoot, err := mountOf(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if !isRoot {
+		return notHidden(entries, source, target)
+	}
+	if !slices.ContainsFunc(entries, func(e mountEntry) bool { return e.id == id && e.place == source }) {
+		return hidden(target)
+	}
+	// The folder of this thread alone: the path is not looked up again, so
+	// that nothing else can be put in its way.
+	if err := unix.Fchdir(int(parent.Fd())); err != nil {
+		return os.NewSyscallError("fchdir", err)
+	}
+	if err := unix.Unmount(base, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+		return &fs.PathError{Op: "umount", Path: target, Err: err}
+	}
+	return nil
+}
+
+// notHidden is nil where source is mounted at target no more; a mount there
+// that no path leads to is below another one.
+func notHidden(entries []mountEntry, source place, target string) error {
+	if slices.ContainsFunc(entries, func(e mountEntry) bool { return e.point == target && e.place == source }) {
+		return hidden(target)
+	}
+	return nil
+}
+
+func hidden(target string) error {
+	return exit.WithHint(exit.Refused, fmt.Errorf("%w: something else is mounted over %s in the running guest", driver.ErrPending, target), "it ends with the guest's next stop")
 }
 
 func sameFolder(a, b *os.File) (bool, error) {

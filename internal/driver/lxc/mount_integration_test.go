@@ -3,6 +3,7 @@
 package lxc
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,6 +14,11 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 )
+
+// InGuest is for the tests of the package's outside.
+func (d *Driver) InGuest(ctx context.Context, vmid, pid int, work func() error) error {
+	return d.inGuest(ctx, vmid, pid, work)
+}
 
 // TestFolderIsGivenToItsOwner, and not one that was mounted on it in between.
 func TestFolderIsGivenToItsOwner(t *testing.T) {

@@ -336,3 +336,23 @@ func TestPlaceOf(t *testing.T) {
 		t.Errorf("%v, %v, want %v", after, err, before)
 	}
 }
+
+// TestPopulatedCgroup: no part of a cgroup in which a process runs is removed.
+func TestPopulatedCgroup(t *testing.T) {
+	root := t.TempDir()
+	inner := filepath.Join(root, "lxc.payload.8200/empty")
+	write(t, filepath.Join(root, "lxc.payload.8200/cgroup.events"), "populated 1\nfrozen 0\n")
+	idle := filepath.Join(root, "lxc.monitor.8200/empty")
+	if err := errors.Join(os.Mkdir(inner, 0o755), os.MkdirAll(idle, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeCgroups(root, 8200); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("error %v, want EBUSY", err)
+	}
+	if _, err := os.Lstat(inner); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Dir(idle)); err == nil {
+		t.Error("the idle one is still there")
+	}
+}

@@ -30,7 +30,11 @@ func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	return errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
+	err := errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("check: %w", cause) // what could not be looked at is no finding
+	}
+	return err
 }
 
 func (d *Driver) checkHost(ctx context.Context) error {

@@ -198,7 +198,7 @@ const installHint = "apt-get install lxc uidmap"
 // claim takes the guest for one change. Another process that has it is ErrBusy.
 // The lock is on a file beside the guest's folder and ends with this process.
 func (d *Driver) claim(vmid int) (release func() error, err error) {
-	if err := os.MkdirAll(d.o.Path, 0o711); err != nil {
+	if err := makeFolders(d.o.Path); err != nil {
 		return nil, err
 	}
 	name := filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock")
@@ -214,4 +214,25 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
 	return f.Close, nil
+}
+
+// makeFolders makes path and what is missing above it such that a guest's root
+// gets through, whatever this process' umask is. Folders that are there stay as
+// they are.
+func makeFolders(path string) error {
+	const mode = 0o711
+	err := os.Mkdir(path, mode)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		if err := makeFolders(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, mode)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
 }

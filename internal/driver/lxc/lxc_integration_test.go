@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -199,81 +198,6 @@ func TestMountOfAHostileGuest(t *testing.T) {
 	}
 }
 
-// TestDetach: what was mounted ends also when the folder is gone or another one
-// by now, and what the guest has mounted over it is not taken for success.
-func TestDetach(t *testing.T) {
-	b := newBed(t)
-	vmid := 8300 + randomByte()*10
-	ctx := t.Context()
-	if err := b.Restore(ctx, vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.remove(t, vmid) })
-	if err := b.Start(ctx, vmid); err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(b.pid(t, vmid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpfsOn := func(path string) func(string) error {
-		return func(string) error {
-			return b.InGuest(ctx, vmid, pid, func() error { return unix.Mount("tmpfs", path, "tmpfs", 0, "") })
-		}
-	}
-	cases := []struct {
-		name, target string
-		meanwhile    func(source string) error
-		want         error
-	}{
-		{"as it was", "/mnt/a", func(string) error { return nil }, nil},
-		{"folder gone", "/mnt/b", os.RemoveAll, nil},
-		{"another folder", "/mnt/c", func(source string) error { return errors.Join(os.RemoveAll(source), os.Mkdir(source, 0o755)) }, nil},
-		{"a link", "/mnt/d", func(source string) error { return errors.Join(os.RemoveAll(source), os.Symlink("/", source)) }, nil},
-		{"ended in the guest", "/mnt/e", func(string) error {
-			return b.InGuest(ctx, vmid, pid, func() error { return unix.Unmount("/mnt/e", 0) })
-		}, nil},
-		{"mounted over", "/mnt/f", tmpfsOn("/mnt/f"), driver.ErrPending},
-		{"mounted over the folder above", "/mnt/over/g", tmpfsOn("/mnt/over"), driver.ErrPending},
-	}
-	for i, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			source := filepath.Join(filepath.Dir(b.path), fmt.Sprint("source ", i))
-			if err := os.Mkdir(source, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.Attach(ctx, vmid, driver.Mount{Source: source, Target: c.target, ReadOnly: true}); err != nil {
-				t.Fatal(err)
-			}
-			if !b.mounted(t, pid, c.target) {
-				t.Fatalf("nothing is mounted at %s", c.target)
-			}
-			if err := c.meanwhile(source); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.Detach(ctx, vmid, c.target); !errors.Is(err, c.want) {
-				t.Errorf("error %v, want %v", err, c.want)
-			}
-			if got := b.mounted(t, pid, c.target); got != (c.want != nil) {
-				t.Errorf("mounted at %s is %v", c.target, got)
-			}
-			g, err := b.Guest(ctx, vmid)
-			if err != nil || len(g.Mounts) != 0 {
-				t.Errorf("the next start mounts %v, %v, want nothing", g.Mounts, err)
-			}
-		})
-	}
-}
-
-func (b bed) mounted(t *testing.T, pid int, target string) bool {
-	t.Helper()
-	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Contains(string(table), " "+target+" ")
-}
-
 func (b bed) remove(t *testing.T, vmid int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -313,6 +237,42 @@ func TestGuestFiles(t *testing.T) {
 		st, _ := info.Sys().(*syscall.Stat_t)
 		if string(got) != want || st.Uid != 100000 || st.Gid != 100000 || info.Mode() != 0o644 {
 			t.Errorf("%s is %q of %d:%d %v, want %q of 100000:100000 0644", name, got, st.Uid, st.Gid, info.Mode(), want)
+		}
+	}
+}
+
+// TestUmask: a caller's umask does not close a guest's folders to the guest.
+func TestUmask(t *testing.T) {
+	b := newBed(t)
+	b.path = filepath.Join(b.path, "deep/guests")
+	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path)})
+	vmid := 8300 + randomByte()*10
+	source := filepath.Join(filepath.Dir(b.archive), "mount")
+	if err := os.Mkdir(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := syscall.Umask(0o077)
+	t.Cleanup(func() { syscall.Umask(before) })
+	err := b.Restore(t.Context(), vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.remove(t, vmid) })
+	if err := b.Start(t.Context(), vmid); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Attach(t.Context(), vmid, driver.Mount{Source: source, Target: "/made/target"}); err != nil {
+		t.Fatal(err)
+	}
+	if now := syscall.Umask(0o077); now != 0o077 {
+		t.Errorf("the umask of the process is %#o now", now)
+	}
+	dir := filepath.Join(b.path, fmt.Sprint(vmid))
+	for path, want := range map[string]os.FileMode{
+		filepath.Dir(b.path): 0o711, b.path: 0o711, dir: 0o711, filepath.Join(dir, "rootfs"): 0o755, filepath.Join(dir, "rootfs/made"): 0o755,
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
 		}
 	}
 }

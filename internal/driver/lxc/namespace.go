@@ -90,6 +90,7 @@ func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) 
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}
+		unix.Umask(0o022) // this thread's alone too: what work makes is the guest's
 		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
 			return os.NewSyscallError("setns", err)
 		}

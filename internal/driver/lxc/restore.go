@@ -127,7 +127,7 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	// The archive's "./" finds this folder there already, so its owner is set
 	// here, as PVE's mkfs does: root of the guest.
 	uid, gid := ids.Root()
-	if err := os.Chown(rootfs, uid, gid); err != nil {
+	if err := errors.Join(os.Chown(rootfs, uid, gid), os.Chmod(rootfs, 0o755)); err != nil { // whatever the umask is
 		return err
 	}
 	if err := unpackInto(ctx, s.Archive, rootfs, ids, p); err != nil {

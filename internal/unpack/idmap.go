@@ -46,13 +46,13 @@ func ParseIDMap(specs []string) (IDMap, error) {
 			m.GIDs = append(m.GIDs, r)
 		}
 	}
-	return m, m.check()
+	return m, m.Check()
 }
 
 func (m IDMap) empty() bool { return len(m.UIDs) == 0 && len(m.GIDs) == 0 }
 
-// check wants each id of a guest mapped exactly once.
-func (m IDMap) check() error {
+// Check wants each id of a guest mapped exactly once; the zero value is good.
+func (m IDMap) Check() error {
 	if m.empty() {
 		return nil
 	}

@@ -45,7 +45,7 @@ type Result struct {
 // what was written so far, nothing outside of it, and is for the caller to
 // remove.
 func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Result, err error) {
-	if err := opts.IDMap.check(); err != nil {
+	if err := opts.IDMap.Check(); err != nil {
 		return Result{}, err
 	}
 	root, err := os.OpenRoot(dir)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,10 +63,15 @@ func removeCgroups(root string, vmid int) error {
 }
 
 // removeTree removes a cgroup and those in it, the inner ones first: files of a
-// cgroup are not removed by hand. One that holds a process is EBUSY.
+// cgroup are not removed by hand. One that holds a process anywhere is EBUSY and
+// left whole: it may be the running guest of that name of another lxcpath.
 func removeTree(dir string) error {
+	events, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+	if err == nil && slices.Contains(strings.Split(string(events), "\n"), "populated 1") {
+		return &fs.PathError{Op: "remove", Path: dir, Err: unix.EBUSY}
+	}
 	var dirs []string
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.IsDir() {
 			dirs = append(dirs, path)
 		}

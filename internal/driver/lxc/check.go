@@ -30,7 +30,11 @@ func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	return errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
+	err := errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("check: %w", cause) // what could not be looked at is no finding
+	}
+	return err
 }
 
 func (d *Driver) checkHost(ctx context.Context) error {
@@ -150,16 +154,19 @@ func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
 		return nil
 	}
 	var all []error
-	for file, ranges := range map[string][]unpack.Range{d.o.SubUIDFile: ids.UIDs, d.o.SubGIDFile: ids.GIDs} {
-		allowed, err := subIDs(file)
+	for _, of := range []struct {
+		file   string
+		ranges []unpack.Range
+	}{{d.o.SubUIDFile, ids.UIDs}, {d.o.SubGIDFile, ids.GIDs}} {
+		allowed, err := subIDs(of.file)
 		if err != nil {
 			return err
 		}
-		for _, r := range ranges {
+		for _, r := range of.ranges {
 			if !allowed.covers(r) {
 				all = append(all, exit.WithHint(exit.NotReady,
-					fmt.Errorf("%w: %s does not give root the ids %d to %d", driver.ErrNotReady, file, r.Host, r.Host+r.Count-1),
-					fmt.Sprintf("echo root:%d:%d >> %s", r.Host, r.Count, file)))
+					fmt.Errorf("%w: %s does not give root the ids %d to %d", driver.ErrNotReady, of.file, r.Host, r.Host+r.Count-1),
+					fmt.Sprintf("echo root:%d:%d >> %s", r.Host, r.Count, of.file)))
 			}
 		}
 	}

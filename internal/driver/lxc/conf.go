@@ -1,6 +1,7 @@
 package lxc
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -21,28 +22,30 @@ import (
 // lines, as on PVE.
 const defaultIDBase = 100000
 
-// idMap returns the guest's id map: its lxc.idmap lines, or PVE's.
+// leastHostID keeps guests away from the ids of this host's own users: an
+// archive must not make its root this host's.
+const leastHostID = vzdump.MaxID + 1
+
+// idMap returns the guest's id map: its lxc.idmap lines, or PVE's. It is
+// complete, and no id of it is one of this host's users.
 func idMap(c *pctconf.Config) (unpack.IDMap, error) {
 	var m unpack.IDMap
-	for _, s := range c.LXC {
-		if s.Key != "lxc.idmap" {
-			continue
-		}
-		var kind string
-		var r unpack.Range
-		if n, err := fmt.Sscanf(s.Value, "%1s %d %d %d", &kind, &r.Guest, &r.Host, &r.Count); n != 4 || err != nil {
-			return m, fmt.Errorf("lxc.idmap: %q: wanted u or g, first id in the guest, first id of the host, number of ids", s.Value)
-		}
-		switch kind {
-		case "u":
-			m.UIDs = append(m.UIDs, r)
-		case "g":
-			m.GIDs = append(m.GIDs, r)
-		default:
-			return m, fmt.Errorf("lxc.idmap: %q: wanted u or g first", s.Value)
-		}
+	ranges, err := pctconf.IDRanges(c)
+	if err != nil {
+		return m, err
 	}
-	if len(m.UIDs) > 0 || len(m.GIDs) > 0 {
+	for _, r := range ranges {
+		of := &m.UIDs
+		if r.Group {
+			of = &m.GIDs
+		}
+		*of = append(*of, unpack.Range{Guest: r.Guest, Host: r.Host, Count: r.Count})
+	}
+	if len(ranges) > 0 {
+		if err := errors.Join(m.Check(), checkHostIDs("u", m.UIDs), checkHostIDs("g", m.GIDs)); err != nil {
+			return unpack.IDMap{}, exit.WithHint(exit.Refused, fmt.Errorf("lxc.idmap: %w", err),
+				fmt.Sprintf("map each id from 0 to %d once, to ids of this host from %d on", vzdump.MaxID, leastHostID))
+		}
 		return m, nil
 	}
 	if unprivileged, _ := c.Bool("unprivileged"); !unprivileged {
@@ -50,6 +53,22 @@ func idMap(c *pctconf.Config) (unpack.IDMap, error) {
 	}
 	r := unpack.Range{Guest: 0, Host: defaultIDBase, Count: vzdump.MaxID + 1}
 	return unpack.IDMap{UIDs: []unpack.Range{r}, GIDs: []unpack.Range{r}}, nil
+}
+
+// checkHostIDs wants ids above those of this host's users, and two ids of the
+// guest never to be one of the host.
+func checkHostIDs(kind string, ranges []unpack.Range) error {
+	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b unpack.Range) int { return cmp.Compare(a.Host, b.Host) })
+	var all []error
+	for i, r := range sorted {
+		if r.Host < leastHostID {
+			all = append(all, fmt.Errorf("%s %d %d %d: the ids of this host below %d are its own users'", kind, r.Guest, r.Host, r.Count, leastHostID))
+		}
+		if i > 0 && r.Host < sorted[i-1].Host+sorted[i-1].Count {
+			all = append(all, fmt.Errorf("%s %d %d %d: id %d of this host is mapped already", kind, r.Guest, r.Host, r.Count, r.Host))
+		}
+	}
+	return errors.Join(all...)
 }
 
 // settings is a configuration with the first thing that went wrong.

@@ -138,26 +138,44 @@ func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 
 // initPID returns the process of the guest's init, 0 when it does not run.
 func (d *Driver) initPID(ctx context.Context, vmid int) (int, error) {
+	// STARTING, STOPPING and ABORTING have a process too: there is something
+	// to wait for or to stop.
+	_, pid, err := d.info(ctx, vmid)
+	return pid, err
+}
+
+// The states of liblxc that matter here.
+const (
+	stateRunning = "RUNNING"
+	stateStopped = "STOPPED"
+)
+
+// info returns liblxc's word for what the guest does, and the process of its
+// init, 0 when it is STOPPED.
+func (d *Driver) info(ctx context.Context, vmid int) (state string, pid int, err error) {
 	res, err := d.run(ctx, "lxc-info", vmid, "--no-humanize", "--state", "--pid")
 	if err != nil {
-		return 0, fmt.Errorf("guest %d: %w", vmid, err)
+		return "", 0, fmt.Errorf("guest %d: %w", vmid, err)
 	}
+	state, pid, ok := parseInfo(string(res.Stdout))
+	if !ok {
+		return "", 0, exit.With(exit.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout))
+	}
+	return state, pid, nil
+}
+
+func parseInfo(text string) (state string, pid int, ok bool) {
 	said := map[string]string{}
-	for line := range strings.Lines(string(res.Stdout)) {
+	for line := range strings.Lines(text) {
 		if key, value, ok := strings.Cut(line, ":"); ok {
 			said[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
 		}
 	}
-	if said["state"] == "STOPPED" {
-		return 0, nil
+	if said["state"] == stateStopped {
+		return stateStopped, 0, true
 	}
-	// STARTING, STOPPING and ABORTING have a process too: there is something
-	// to wait for or to stop.
 	pid, err := strconv.Atoi(said["pid"])
-	if err != nil || pid <= 0 {
-		return 0, exit.With(exit.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout))
-	}
-	return pid, nil
+	return said["state"], pid, err == nil && pid > 0
 }
 
 // environment is what liblxc's programs get: nothing of the caller's.
@@ -180,7 +198,7 @@ const installHint = "apt-get install lxc uidmap"
 // claim takes the guest for one change. Another process that has it is ErrBusy.
 // The lock is on a file beside the guest's folder and ends with this process.
 func (d *Driver) claim(vmid int) (release func() error, err error) {
-	if err := os.MkdirAll(d.o.Path, 0o711); err != nil {
+	if err := makeFolders(d.o.Path); err != nil {
 		return nil, err
 	}
 	name := filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock")
@@ -196,4 +214,25 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
 	return f.Close, nil
+}
+
+// makeFolders makes path and what is missing above it such that a guest's root
+// gets through, whatever this process' umask is. Folders that are there stay as
+// they are.
+func makeFolders(path string) error {
+	const mode = 0o711
+	err := os.Mkdir(path, mode)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		if err := makeFolders(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, mode)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
 }

@@ -241,6 +241,42 @@ func TestGuestFiles(t *testing.T) {
 	}
 }
 
+// TestUmask: a caller's umask does not close a guest's folders to the guest.
+func TestUmask(t *testing.T) {
+	b := newBed(t)
+	b.path = filepath.Join(b.path, "deep/guests")
+	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path)})
+	vmid := 8300 + randomByte()*10
+	source := filepath.Join(filepath.Dir(b.archive), "mount")
+	if err := os.Mkdir(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := syscall.Umask(0o077)
+	t.Cleanup(func() { syscall.Umask(before) })
+	err := b.Restore(t.Context(), vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.remove(t, vmid) })
+	if err := b.Start(t.Context(), vmid); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Attach(t.Context(), vmid, driver.Mount{Source: source, Target: "/made/target"}); err != nil {
+		t.Fatal(err)
+	}
+	if now := syscall.Umask(0o077); now != 0o077 {
+		t.Errorf("the umask of the process is %#o now", now)
+	}
+	dir := filepath.Join(b.path, fmt.Sprint(vmid))
+	for path, want := range map[string]os.FileMode{
+		filepath.Dir(b.path): 0o711, b.path: 0o711, dir: 0o711, filepath.Join(dir, "rootfs"): 0o755, filepath.Join(dir, "rootfs/made"): 0o755,
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+		}
+	}
+}
+
 // TestDestroySweepsCgroups: what liblxc left of a start that failed goes with
 // the guest, and another guest's whose number begins alike stays.
 func TestDestroySweepsCgroups(t *testing.T) {

@@ -5,12 +5,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/e2e/tiny"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/unpack"
@@ -118,8 +121,16 @@ func TestIDMap(t *testing.T) {
 			UIDs: []unpack.Range{{Guest: 0, Host: 200000, Count: 65536}}, GIDs: []unpack.Range{{Guest: 0, Host: 300000, Count: 65536}},
 		}, ""},
 		{"privileged", "", unpack.IDMap{}, "unprivileged is not 1"},
-		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "wanted u or g, first id"},
-		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "wanted u or g first"},
+		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "wanted u or g, the guest's first id"},
+		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "wanted u or g"},
+		{"root of this host", "lxc.idmap: u 0 0 65536\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "u 0 0 65536: the ids of this host below 65536"},
+		{"group of this host", "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 100000 44\nlxc.idmap: g 44 44 1\nlxc.idmap: g 45 100045 65491\n", unpack.IDMap{}, "g 44 44 1: the ids"},
+		{"overlap", "lxc.idmap: u 1000 100999 64536\nlxc.idmap: u 0 100000 1000\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "id 100999 of this host is mapped already"},
+		{"side by side", "lxc.idmap: u 1000 101000 64536\nlxc.idmap: u 0 100000 1000\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{
+			UIDs: []unpack.Range{{Guest: 1000, Host: 101000, Count: 64536}, {Guest: 0, Host: 100000, Count: 1000}}, GIDs: []unpack.Range{usual},
+		}, ""},
+		{"incomplete", "lxc.idmap: u 0 100000 65535\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "user id 65535 is mapped not at all"},
+		{"users alone", "lxc.idmap: u 0 100000 65536\n", unpack.IDMap{}, "group id 0 is mapped not at all"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,6 +145,27 @@ func TestIDMap(t *testing.T) {
 				t.Errorf("%v\n%s", err, d)
 			}
 		})
+	}
+}
+
+// TestArchiveWithTheHostsIDs is refused before anything is written.
+func TestArchiveWithTheHostsIDs(t *testing.T) {
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "vzdump-lxc-9100-2026_01_01-00_00_00.tar.zst")
+	if err := tiny.Write(t.Context(), archive, tiny.Config()+"lxc.idmap: u 0 0 65536\nlxc.idmap: g 0 0 65536\n"); err != nil {
+		t.Fatal(err)
+	}
+	d := New(Options{Path: filepath.Join(dir, "guests"), SysDir: dir})
+	for what, err := range map[string]error{
+		"check":   d.checkArchive(t.Context(), driver.Spec{Archive: archive}),
+		"restore": d.Restore(t.Context(), 8200, driver.Spec{Archive: archive}, nil),
+	} {
+		if !errors.Is(err, driver.ErrArchive) || exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "its own users'") {
+			t.Errorf("%s: error %v, want ErrArchive for the ids", what, err)
+		}
+	}
+	if _, err := os.Lstat(d.dir(8200)); err == nil {
+		t.Error("the guest was made")
 	}
 }
 
@@ -186,5 +218,141 @@ func TestAnotherContainersFolder(t *testing.T) {
 	_, err := New(Options{Path: dir}).Guest(t.Context(), 8200)
 	if !errors.Is(err, driver.ErrExists) {
 		t.Errorf("error %v, want ErrExists", err)
+	}
+}
+
+func TestParseInfo(t *testing.T) {
+	cases := []struct {
+		name, text, state string
+		pid               int
+		ok                bool
+	}{
+		{"running", "State: RUNNING\nPID: 12\n", "RUNNING", 12, true},
+		{"starting", "State: STARTING\nPID: 12\n", "STARTING", 12, true},
+		{"stopped", "State: STOPPED\n", "STOPPED", 0, true},
+		{"stopping without init", "State: STOPPING\n", "STOPPING", 0, false},
+		{"nothing", "", "", 0, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if state, pid, ok := parseInfo(c.text); state != c.state || pid != c.pid || ok != c.ok {
+				t.Errorf("%s, %d, %v, want %s, %d, %v", state, pid, ok, c.state, c.pid, c.ok)
+			}
+		})
+	}
+}
+
+// TestInGuestOfThisHost: a process that has no mount namespace of its own is no
+// guest's init.
+func TestInGuestOfThisHost(t *testing.T) {
+	err := New(Options{Path: t.TempDir()}).inGuest(t.Context(), 8200, os.Getpid(), func() error {
+		t.Error("work ran in this host's mount namespace")
+		return nil
+	})
+	if !errors.Is(err, driver.ErrBusy) || exit.Of(err) != exit.NotReady {
+		t.Errorf("error %v, want ErrBusy", err)
+	}
+}
+
+// TestOnThread: the main thread is not spent.
+func TestOnThread(t *testing.T) {
+	for range 50 {
+		if err := onThread(func() error {
+			if unix.Gettid() == unix.Getpid() {
+				return errors.New("work runs on the main thread")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestClaimComesFirst: what another command makes of the guest meanwhile is
+// not decided upon, but a look needs no claim.
+func TestClaimComesFirst(t *testing.T) {
+	d := New(Options{Path: t.TempDir()})
+	if err := os.Mkdir(d.halfDir(8200), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	release, err := d.claim(8200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what string
+		err  error
+	}{
+		{"start", d.Start(t.Context(), 8200)},
+		{"shutdown", d.Shutdown(t.Context(), 8200, 0)},
+		{"destroy", d.Destroy(t.Context(), 8200)},
+		{"detach", d.Detach(t.Context(), 8200, "/mnt")},
+		{"discard", d.Discard(t.Context(), 8200)},
+	} {
+		if !errors.Is(c.err, driver.ErrBusy) || exit.Of(c.err) != exit.NotReady {
+			t.Errorf("%s: error %v, want ErrBusy", c.what, c.err)
+		}
+	}
+	if g, err := d.Guest(t.Context(), 8200); err != nil || !g.Half {
+		t.Errorf("a look shows %+v, %v, want the half guest", g, err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(t.Context(), 8200); !errors.Is(err, driver.ErrHalf) {
+		t.Errorf("start after it: error %v, want ErrHalf", err)
+	}
+}
+
+func TestParseMountinfo(t *testing.T) {
+	got := parseMountinfo(`36 35 98:0 /a\040b//deleted /mnt/c\134d rw,noatime master:1 - ext3 /dev/root rw
+short line
+x 35 98:0 / / rw - ext3 /dev/root rw
+37 35 0:44 / /srv rw - tmpfs tmpfs rw
+`)
+	want := []mountEntry{
+		{place: place{"98:0", "/a b"}, id: 36, point: `/mnt/c\d`},
+		{place: place{"0:44", "/"}, id: 37, point: "/srv"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestPlaceOf: a folder that is gone has the place that it had.
+func TestPlaceOf(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b/c")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before, err := placeOf(dir)
+	if err != nil || !strings.HasSuffix(before.path, "/a b/c") {
+		t.Errorf("%v, %v", before, err)
+	}
+	if err := os.RemoveAll(filepath.Dir(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := placeOf(dir); err != nil || after != before {
+		t.Errorf("%v, %v, want %v", after, err, before)
+	}
+}
+
+// TestPopulatedCgroup: no part of a cgroup in which a process runs is removed.
+func TestPopulatedCgroup(t *testing.T) {
+	root := t.TempDir()
+	inner := filepath.Join(root, "lxc.payload.8200/empty")
+	write(t, filepath.Join(root, "lxc.payload.8200/cgroup.events"), "populated 1\nfrozen 0\n")
+	idle := filepath.Join(root, "lxc.monitor.8200/empty")
+	if err := errors.Join(os.Mkdir(inner, 0o755), os.MkdirAll(idle, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeCgroups(root, 8200); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("error %v, want EBUSY", err)
+	}
+	if _, err := os.Lstat(inner); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Dir(idle)); err == nil {
+		t.Error("the idle one is still there")
 	}
 }

@@ -35,13 +35,11 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 				key, before = keys[i], old
 			}
 		}
-		if pid != 0 && before != m {
-			if before != (driver.Mount{}) {
-				return exit.WithHint(exit.Refused, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
-			}
+		if pid != 0 && before != m && before != (driver.Mount{}) {
+			return exit.WithHint(exit.Refused, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
 		}
 		if pid != 0 {
-			if err := plug(pid, m, g.Root); err != nil {
+			if err := d.plug(ctx, vmid, pid, m, g.Root); err != nil {
 				return err
 			}
 		}
@@ -61,9 +59,9 @@ func freeKey(conf *pctconf.Config) string {
 }
 
 func checkMount(m driver.Mount) error {
-	for name, path := range map[string]string{"source": m.Source, "target": m.Target} {
-		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
-			return exit.With(exit.Refused, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, name, path))
+	for _, p := range []struct{ name, path string }{{"source", m.Source}, {"target", m.Target}} {
+		if path := p.path; !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
+			return exit.With(exit.Refused, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, p.name, path))
 		}
 	}
 	f, err := openFolder(m.Source)
@@ -81,9 +79,11 @@ func checkMount(m driver.Mount) error {
 	return nil
 }
 
-// Detach implements [driver.Hypervisor].
+// Detach implements [driver.Hypervisor]. A mount that must wait for the guest's
+// stop is none of the next start's.
 func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
-	return d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
+	var pending error
+	err := d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
 		keys, list, err := mounts(conf)
 		if err != nil {
 			return err
@@ -93,18 +93,28 @@ func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 				continue
 			}
 			if pid != 0 {
-				if err := unplug(pid, m); err != nil {
-					return err
-				}
+				err = d.unplug(ctx, vmid, pid, m)
+			}
+			switch {
+			case errors.Is(err, driver.ErrPending):
+				pending = fmt.Errorf("guest %d: %w", vmid, err)
+			case err != nil:
+				return err
 			}
 			conf.Delete(keys[i])
 		}
 		return nil
 	})
+	return errors.Join(err, pending)
 }
 
 // change runs work on the guest's configuration and writes what became of it.
 func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest, pid int, conf *pctconf.Config) error) (err error) {
+	release, err := d.claim(vmid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	g, err := d.Guest(ctx, vmid)
 	if err != nil {
 		return err
@@ -112,18 +122,16 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 	if g.Half {
 		return exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
 	}
-	release, err := d.claim(vmid)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	conf, err := d.readConf(vmid)
 	if err != nil {
 		return err
 	}
-	pid, err := d.initPID(ctx, vmid)
+	state, pid, err := d.info(ctx, vmid)
 	if err != nil {
 		return err
+	}
+	if state != stateRunning && state != stateStopped {
+		return changing(vmid, "it is "+state)
 	}
 	before := slices.Clone(conf.Settings)
 	if err := work(g, pid, conf); err != nil {
@@ -146,7 +154,7 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 // plug mounts m into the running guest, as PVE does: a clone of the folder's
 // tree is made and set read-only here, and moved into the guest's namespace.
 // What is there already is left alone.
-func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
+func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner driver.IDs) (err error) {
 	source, err := openFolder(m.Source)
 	if err != nil {
 		return err
@@ -165,7 +173,7 @@ func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		return &fs.PathError{Op: "mount_setattr", Path: m.Source, Err: err}
 	}
-	return inGuest(pid, func() error {
+	return d.inGuest(ctx, vmid, pid, func() error {
 		target, err := openTarget(m.Target, owner)
 		if err != nil {
 			return err
@@ -182,30 +190,80 @@ func plug(pid int, m driver.Mount, owner driver.IDs) (err error) {
 	})
 }
 
-// unplug ends the mount of m in the running guest, also one that is in use.
-func unplug(pid int, m driver.Mount) error {
-	source, err := openFolder(m.Source)
+// unplug ends the mount of m in the running guest, also one that is in use or
+// whose folder is gone. ErrPending where the guest has mounted something over it.
+func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) (err error) {
+	source, err := placeOf(m.Source)
 	if err != nil {
 		return err
 	}
-	err = inGuest(pid, func() error {
-		target, err := openGuestFolder(m.Target)
+	table, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "mountinfo"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return changing(vmid, "its init has ended")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, table.Close()) }()
+	return d.inGuest(ctx, vmid, pid, func() error {
+		entries, err := readMountinfo(table)
+		if err != nil {
+			return err
+		}
+		parent, err := openGuestFolder(filepath.Dir(m.Target))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return notHidden(entries, source, m.Target)
 		}
 		if err != nil {
 			return err
 		}
-		same, err := sameFolder(source, target)
-		if err := errors.Join(err, target.Close()); err != nil || !same {
-			return err // not mounted there, or something else is: nothing of ours
-		}
-		if err := unix.Unmount(m.Target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
-			return &fs.PathError{Op: "umount", Path: m.Target, Err: err}
-		}
-		return nil
+		return errors.Join(unmountIn(parent, entries, source, m.Target), parent.Close())
 	})
-	return errors.Join(err, source.Close())
+}
+
+// unmountIn ends the mount of source at target, a name in parent. It leaves the
+// thread's working folder in parent.
+func unmountIn(parent *os.File, entries []mountEntry, source place, target string) error {
+	base := filepath.Base(target)
+	f, err := openNoLinks(int(parent.Fd()), base, target+" in the guest")
+	if errors.Is(err, fs.ErrNotExist) {
+		return notHidden(entries, source, target)
+	}
+	if err != nil {
+		return err
+	}
+	id, isRoot, err := mountOf(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if !isRoot {
+		return notHidden(entries, source, target)
+	}
+	if !slices.ContainsFunc(entries, func(e mountEntry) bool { return e.id == id && e.place == source }) {
+		return hidden(target)
+	}
+	// The folder of this thread alone: the path is not looked up again, so
+	// that nothing else can be put in its way.
+	if err := unix.Fchdir(int(parent.Fd())); err != nil {
+		return os.NewSyscallError("fchdir", err)
+	}
+	if err := unix.Unmount(base, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+		return &fs.PathError{Op: "umount", Path: target, Err: err}
+	}
+	return nil
+}
+
+// notHidden is nil where source is mounted at target no more; a mount there
+// that no path leads to is below another one.
+func notHidden(entries []mountEntry, source place, target string) error {
+	if slices.ContainsFunc(entries, func(e mountEntry) bool { return e.point == target && e.place == source }) {
+		return hidden(target)
+	}
+	return nil
+}
+
+func hidden(target string) error {
+	return exit.WithHint(exit.Refused, fmt.Errorf("%w: something else is mounted over %s in the running guest", driver.ErrPending, target), "it ends with the guest's next stop")
 }
 
 func sameFolder(a, b *os.File) (bool, error) {
@@ -229,7 +287,11 @@ func openGuestFolder(path string) (*os.File, error) {
 }
 
 func openNoLinks(at int, path, name string) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
+	return openResolved(at, path, name, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+func openResolved(at int, path, name string, resolve uint64) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: resolve}
 	fd, err := unix.Openat2(at, path, &how)
 	switch {
 	case errors.Is(err, unix.ELOOP):
@@ -252,14 +314,26 @@ func openTarget(path string, owner driver.IDs) (*os.File, error) {
 		return nil, err
 	}
 	base := filepath.Base(path)
-	err = unix.Mkdirat(int(parent.Fd()), base, 0o755)
-	if err == nil {
-		err = unix.Fchownat(int(parent.Fd()), base, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW)
-	} else if errors.Is(err, unix.EEXIST) {
+	switch err = unix.Mkdirat(int(parent.Fd()), base, 0o755); {
+	case err == nil:
+		err = giveFolder(parent, base, owner)
+	case errors.Is(err, unix.EEXIST):
 		err = nil
 	}
 	if err := errors.Join(err, parent.Close()); err != nil {
 		return nil, fmt.Errorf("make %s in the guest: %w", path, err)
 	}
 	return openGuestFolder(path)
+}
+
+// giveFolder makes owner the owner of the folder that was just made in parent.
+// The guest's root may have mounted one of this host's folders on it since:
+// another mount's folder is not touched.
+func giveFolder(parent *os.File, base string, owner driver.IDs) (err error) {
+	f, err := openResolved(int(parent.Fd()), base, base, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return os.NewSyscallError("fchownat", unix.Fchownat(int(f.Fd()), "", owner.UID, owner.GID, unix.AT_EMPTY_PATH))
 }

@@ -1,22 +1,34 @@
 package lxc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 // onThread runs work on a thread of its own that ends with it: what work does
-// to the thread's namespaces, nothing else of this process sees.
+// to the thread's namespaces, nothing else of this process sees. It is never
+// the main thread, which Go does not end but keeps: /proc/self would show what
+// work has made of it.
 func onThread(work func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: Go ends the thread
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(work) // on another one, as this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
 		done <- work()
 	}()
 	return <-done
@@ -56,24 +68,62 @@ func (d *Driver) prepareCgroups() error {
 	return nil
 }
 
-// inGuest runs work in the mount namespace of a guest, seen from its root. work
-// may make system calls on mounts and folders; it must start nothing. The user
-// namespace stays this host's.
-func inGuest(pid int, work func() error) (err error) {
-	ns, err := os.Open(filepath.Join("/proc", fmt.Sprint(pid), "ns/mnt"))
+// inGuest runs work in the mount namespace of guest vmid, whose init is pid,
+// seen from its root. work may make system calls on mounts and folders, and
+// change the thread's working folder; it must start nothing. The user namespace
+// stays this host's.
+func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) (err error) {
+	ns, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "ns/mnt"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return changing(vmid, "its init has ended")
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ns.Close()) }()
+	if err := d.checkNamespace(ctx, vmid, pid, ns); err != nil {
+		return err
+	}
 	return onThread(func() error {
 		// The kernel lets a thread into another mount namespace only when it
 		// shares its root and working folder with no other.
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}
+		unix.Umask(0o022) // this thread's alone too: what work makes is the guest's
 		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
 			return os.NewSyscallError("setns", err)
 		}
 		return work()
 	})
+}
+
+// checkNamespace makes sure that ns is the guest's: its init may have ended
+// since it was asked for, and the number be another process's; one that is just
+// starting is in this host's still.
+func (d *Driver) checkNamespace(ctx context.Context, vmid, pid int, ns *os.File) error {
+	theirs, err := ns.Stat()
+	if err != nil {
+		return err
+	}
+	own, err := os.Stat("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	if os.SameFile(theirs, own) {
+		return changing(vmid, fmt.Sprintf("process %d is in this host's mount namespace", pid))
+	}
+	state, now, err := d.info(ctx, vmid)
+	if err != nil {
+		return err
+	}
+	if state != stateRunning || now != pid {
+		return changing(vmid, fmt.Sprintf("its init was process %d, now it is %s with %d", pid, state, now))
+	}
+	return nil
+}
+
+// changing is the error of a guest that starts or ends while it is looked at.
+func changing(vmid int, found string) error {
+	return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w: %s", vmid, driver.ErrBusy, found), "try again when the guest has started or stopped")
 }

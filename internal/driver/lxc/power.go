@@ -24,15 +24,15 @@ const stopMargin = 30 * time.Second
 
 // Start implements [driver.Hypervisor]. The guest outlives this process.
 func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
-	conf, err := d.whole(ctx, vmid, driver.Stopped)
-	if err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
 	release, err := d.claim(vmid)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	conf, err := d.whole(ctx, vmid, driver.Stopped)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
 	// liblxc only says that it could not start.
 	if err := d.checkMounts(conf); err != nil {
 		return fmt.Errorf("start guest %d: %w", vmid, err)
@@ -45,12 +45,15 @@ func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
 			return fmt.Errorf("start guest %d: %w", vmid, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	limited, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	err = inNamespace(d.prepareCgroups, func() error {
-		_, err := d.run(ctx, "lxc-start", vmid, "--daemon", "--logfile", filepath.Join(d.dir(vmid), logFile), "--logpriority", "WARN")
+		_, err := d.run(limited, "lxc-start", vmid, "--daemon", "--logfile", filepath.Join(d.dir(vmid), logFile), "--logpriority", "WARN")
 		return err
 	})
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("start guest %d: %w", vmid, cause)
+	}
 	if err != nil {
 		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)),
 			"to look closer, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
@@ -132,23 +135,31 @@ func (d *Driver) complaints(vmid int) string {
 const maxComplaints = 8
 
 // Shutdown implements [driver.Hypervisor].
-func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) error {
+func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) (err error) {
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if _, err := d.whole(ctx, vmid, driver.Running); err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, grace+stopMargin)
+	limited, cancel := context.WithTimeout(ctx, grace+stopMargin)
 	defer cancel()
 	args := []string{"--kill"}
 	if seconds := int(grace.Round(time.Second) / time.Second); seconds > 0 {
 		args = []string{"--timeout", strconv.Itoa(seconds)}
 	}
-	_, stopErr := d.run(ctx, "lxc-stop", vmid, args...)
+	_, stopErr := d.run(limited, "lxc-stop", vmid, args...)
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("shut down guest %d: %w", vmid, cause)
+	}
 	pid, err := d.initPID(ctx, vmid)
 	if err != nil {
 		return errors.Join(stopErr, err)
 	}
 	if pid != 0 {
-		return exit.With(exit.Failed, fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrRunning, errors.Join(stopErr, context.Cause(ctx))))
+		return exit.With(exit.Failed, fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrRunning, errors.Join(stopErr, context.Cause(limited))))
 	}
 	return nil
 }

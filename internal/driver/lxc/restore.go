@@ -127,7 +127,7 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	// The archive's "./" finds this folder there already, so its owner is set
 	// here, as PVE's mkfs does: root of the guest.
 	uid, gid := ids.Root()
-	if err := os.Chown(rootfs, uid, gid); err != nil {
+	if err := errors.Join(os.Chown(rootfs, uid, gid), os.Chmod(rootfs, 0o755)); err != nil { // whatever the umask is
 		return err
 	}
 	if err := unpackInto(ctx, s.Archive, rootfs, ids, p); err != nil {
@@ -225,6 +225,11 @@ func (d *Driver) Discard(ctx context.Context, vmid int) (err error) {
 // Destroy implements [driver.Hypervisor]. A guest that is only half removed is
 // a half one: Discard ends it.
 func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
+	release, err := d.claim(vmid)
+	if err != nil {
+		return fmt.Errorf("destroy: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	g, err := d.Guest(ctx, vmid)
 	switch {
 	case err != nil:
@@ -234,11 +239,6 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	case g.State == driver.Running:
 		return exit.With(exit.Refused, fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
 	}
-	release, err := d.claim(vmid)
-	if err != nil {
-		return fmt.Errorf("destroy: %w", err)
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	if err := d.sweepCgroups(ctx, vmid); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}

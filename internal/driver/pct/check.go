@@ -164,24 +164,31 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 const storageHint = "pvesm status lists the storages; one that takes guests has the content rootdir"
 
 // checkLeftovers refuses to begin where the storage has volumes of that number
-// already: a guest that somebody removed by hand left them, and Discard could
-// not tell them from its own.
+// already: a guest that somebody removed by hand left them, or a killed restore,
+// and what this restore makes could not be told from them.
 func (d *Driver) checkLeftovers(ctx context.Context, vmid int, storage string) error {
 	if storage == "" {
 		return nil // an error of its own already
 	}
-	var volumes []struct {
+	volumes, err := d.volumes(ctx, vmid, storage)
+	if err != nil || len(volumes) == 0 {
+		return err
+	}
+	return refuse(driver.ErrExists, "take another VMID, or remove what is left with pvesm free "+strings.Join(volumes, "; pvesm free "),
+		"of this VMID is the volume %s", strings.Join(volumes, ", "))
+}
+
+// volumes lists the disks of guest vmid on one storage.
+func (d *Driver) volumes(ctx context.Context, vmid int, storage string) (ids []string, err error) {
+	var list []struct {
 		VolID   string `json:"volid"`
 		Content string `json:"content"`
 	}
-	err := d.get(ctx, &volumes, "/storage/"+storage+"/content", "--vmid", strconv.Itoa(vmid))
-	if err != nil {
-		return err
-	}
-	for _, v := range volumes {
+	err = d.get(ctx, &list, "/storage/"+storage+"/content", "--vmid", strconv.Itoa(vmid))
+	for _, v := range list {
 		if v.Content == "rootdir" || v.Content == "images" {
-			return refuse(driver.ErrExists, "take another VMID, or remove the volume with pvesm free "+v.VolID, "the volume %s is of this VMID", v.VolID)
+			ids = append(ids, v.VolID)
 		}
 	}
-	return nil
+	return ids, err
 }

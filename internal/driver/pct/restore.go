@@ -52,7 +52,7 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 		}
 	}
 	if restoreErr != nil {
-		return d.undo(ctx, vmid, restoreErr)
+		return d.undo(ctx, vmid, plan.storage, restoreErr)
 	}
 	if progress != nil {
 		progress(size, size)
@@ -95,7 +95,7 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 
 // undo leaves nothing of a restore that failed. PVE cleans up itself, but not
 // when its worker was killed, nor when it believes that all went well.
-func (d *Driver) undo(ctx context.Context, vmid int, why error) error {
+func (d *Driver) undo(ctx context.Context, vmid int, storage string, why error) error {
 	if isClass(why, driver.ErrExists, driver.ErrBusy) {
 		return why // somebody else was faster; the guest is theirs
 	}
@@ -109,14 +109,42 @@ func (d *Driver) undo(ctx context.Context, vmid int, why error) error {
 	if err == nil {
 		err = d.discardAny(clean, vmid)
 	}
+	if err == nil {
+		err = d.freeVolumes(clean, vmid, storage)
+	}
 	if err != nil {
 		err = fmt.Errorf("remove what is left of guest %d: %w", vmid, err)
 	}
 	return errors.Join(why, err)
 }
 
+// freeVolumes frees what a killed worker made and no configuration names yet.
+// The restore began only when the storage had no volume of this VMID, so those
+// that it has now are the restore's own; of other storages nobody knows that.
+func (d *Driver) freeVolumes(ctx context.Context, vmid int, storage string) error {
+	volumes, err := d.volumes(ctx, vmid, storage)
+	if err != nil || len(volumes) == 0 {
+		return err
+	}
+	var errs []error
+	for _, v := range volumes {
+		_, err := d.call(ctx, changeTimeout, d.o.Pvesm, "free", v)
+		errs = append(errs, err)
+	}
+	left, err := d.volumes(ctx, vmid, storage)
+	if err == nil && len(left) == 0 {
+		return nil // whatever pvesm said
+	}
+	if len(left) > 0 {
+		errs = append(errs, fmt.Errorf("still there: %s", strings.Join(left, ", ")))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
 // Discard implements [driver.Hypervisor]. It also removes what a killed
-// destroy left.
+// destroy left. Volumes that a killed restore made and wrote into no
+// configuration stay: nobody knows whose they are, and the next Restore of
+// that VMID names them.
 func (d *Driver) Discard(ctx context.Context, vmid int) error {
 	return wrap(vmid, "discard", d.discard(ctx, vmid))
 }
@@ -136,9 +164,11 @@ func (d *Driver) discard(ctx context.Context, vmid int) error {
 	return refuse(driver.ErrExists, "", "it is whole, not left by an interrupted restore")
 }
 
-// discardAny removes guest vmid, locked or not. Volumes that the killed worker
-// made stand in no configuration yet; Restore began only when there were none
-// of this VMID, so all there are now are its own.
+// discardAny removes guest vmid, locked or not, with the volumes that its
+// configuration names. PVE could free all others of this VMID too, but on all
+// storages, whoever made them: see freeVolumes. The lock "destroyed" is not
+// taken away: PVE destroys such a guest as it is, and one that it refuses to
+// destroy must not look whole afterwards.
 func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 	config, _, err := d.config(ctx, vmid)
 	switch {
@@ -148,11 +178,11 @@ func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 		return err
 	}
 	id := strconv.Itoa(vmid)
-	if lock, locked := config.Get("lock"); locked {
+	if lock, locked := config.Get("lock"); locked && lock != "destroyed" {
 		if _, err := d.pct(ctx, "unlock", id); err != nil && !strings.Contains(err.Error(), "no lock found") {
 			return fmt.Errorf("take the lock %s away: %w", lock, err)
 		}
 	}
-	_, err = d.pct(ctx, "destroy", id, "--destroy-unreferenced-disks", "1")
+	_, err = d.pct(ctx, "destroy", id)
 	return d.gone(ctx, vmid, err)
 }

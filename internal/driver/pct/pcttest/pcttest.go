@@ -140,6 +140,12 @@ func (n *Node) SetStorage(name string, st Storage) {
 	n.change(func(s *state) { s.Storages[name] = &st })
 }
 
+// Volumes lists the guests' volumes on a storage.
+func (n *Node) Volumes(storage string) (volumes []string) {
+	n.change(func(s *state) { volumes = s.Storages[storage].Volumes })
+	return volumes
+}
+
 // SetPackage sets a version; "" removes the package.
 func (n *Node) SetPackage(name, version string) {
 	n.change(func(s *state) {

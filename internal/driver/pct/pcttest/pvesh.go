@@ -203,6 +203,9 @@ func (p *process) getContent(name string) (any, int) {
 }
 
 func runPvesm(p *process) int {
+	if len(p.args) == 2 && p.args[0] == "free" {
+		return p.free(p.args[1])
+	}
 	if len(p.args) != 2 || p.args[0] != "path" {
 		return p.die(255, "ERROR: unknown command 'pvesm %s'", strings.Join(p.args, " "))
 	}
@@ -218,6 +221,14 @@ func runPvesm(p *process) int {
 		return p.die(255, "unable to parse directory volume name '%s'", volume)
 	}
 	p.log("%s/dump/%s", st.Path, name)
+	return 0
+}
+
+func (p *process) free(volid string) int {
+	if p.freeVolumes(func(storage, volume string) bool { return storage+":"+volume == volid }) == 0 {
+		return p.die(255, "no such volume '%s'", volid) // each type of storage has words of its own
+	}
+	p.log("Removed volume '%s'", volid)
 	return 0
 }
 

@@ -1,0 +1,94 @@
+package pct_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+)
+
+// pause begins a restore of guest vmid and returns when it is half-way, with
+// what ends it and where its error comes.
+func pause(t *testing.T, n *pcttest.Node, d *pct.Driver, f pcttest.Faults, s driver.Spec) (cancel context.CancelFunc, result <-chan error) {
+	t.Helper()
+	f.PauseRestore, f.Touch = true, filepath.Join(t.TempDir(), "paused")
+	n.SetFaults(f)
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := make(chan error, 1)
+	go func() { errs <- d.Restore(ctx, vmid, s, nil) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(f.Touch); err == nil {
+			return cancel, errs
+		}
+		<-tick.C
+	}
+}
+
+// Volumes of a guest's number may be somebody's last copy, on each storage.
+func TestForeignVolumesStay(t *testing.T) {
+	const foreign = "vm-8200-disk-0"
+	bed := func(t *testing.T) (*pcttest.Node, *pct.Driver) {
+		t.Helper()
+		n, d := newDriver(t)
+		n.SetStorage("other", pcttest.Storage{Type: "dir", Content: "rootdir", Avail: 1 << 40, Volumes: []string{foreign}})
+		return n, d
+	}
+	stays := func(t *testing.T, n *pcttest.Node) {
+		t.Helper()
+		if !slices.Equal(n.Volumes("other"), []string{foreign}) {
+			t.Errorf("on the other storage is %v", n.Volumes("other"))
+		}
+	}
+	t.Run("interrupted restore", func(t *testing.T) {
+		n, d := bed(t)
+		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+		if got := n.Volumes("local-lvm"); len(got) != 1 {
+			t.Errorf("half-way there is %v", got)
+		}
+		cancel()
+		wantClass(t, <-result, context.Canceled)
+		if got := n.Volumes("local-lvm"); len(got) != 0 {
+			t.Errorf("the restore's own volume %v is left", got)
+		}
+		stays(t, n)
+	})
+	t.Run("discard", func(t *testing.T) {
+		n, d := bed(t)
+		n.MakeHalf(vmid)
+		if err := d.Discard(t.Context(), vmid); err != nil {
+			t.Error(err)
+		}
+		stays(t, n)
+	})
+	t.Run("discard of a restore killed together with its driver", func(t *testing.T) {
+		n, d := bed(t)
+		n.MakeHalf(vmid)
+		n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Avail: 1 << 40, Volumes: []string{foreign}})
+		if err := d.Discard(t.Context(), vmid); err != nil {
+			t.Error(err)
+		}
+		wantClass(t, d.Restore(t.Context(), vmid, spec(), nil), driver.ErrExists, "local-lvm:"+foreign)
+		stays(t, n)
+	})
+}
+
+// A guest that a destroy has half removed must not look whole when the next
+// destroy is refused.
+func TestRefusedDiscardLeavesHalf(t *testing.T) {
+	n, d := newDriver(t)
+	n.SetConfig(vmid, guestConfig+"lock: destroyed\n")
+	n.SetFaults(pcttest.Faults{HA: []int{vmid}})
+	wantClass(t, d.Discard(t.Context(), vmid), driver.ErrProtected)
+	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half || !strings.Contains(n.Config(vmid), "lock: destroyed") {
+		t.Errorf("guest %+v, %v", g, err)
+	}
+}

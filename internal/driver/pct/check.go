@@ -1,8 +1,11 @@
 package pct
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -162,6 +165,30 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 }
 
 const storageHint = "pvesm status lists the storages; one that takes guests has the content rootdir"
+
+// checkTaken refuses a VMID that a VM has, or a guest of another node: to pct
+// on this node there is no such guest, and its disks look like leftovers.
+func (d *Driver) checkTaken(vmid int) error {
+	path := filepath.Join(d.o.PVEDir, ".vmlist")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return refuse(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
+	}
+	var list struct {
+		IDs map[string]struct{ Node, Type string } `json:"ids"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	guest, taken := list.IDs[strconv.Itoa(vmid)]
+	if !taken {
+		return nil
+	}
+	kind := map[string]string{"lxc": "a container", "qemu": "a VM"}[guest.Type]
+	return refuse(driver.ErrExists, otherVMID, "it is %s (%s) of node %s", cmp.Or(kind, "a guest"), guest.Type, guest.Node)
+}
+
+const otherVMID = "take another VMID; pvesh get /cluster/nextid knows a free one"
 
 // checkLeftovers refuses to begin where the storage has volumes of that number
 // already: a guest that somebody removed by hand left them, or a killed restore,

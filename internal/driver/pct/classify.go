@@ -22,7 +22,7 @@ var rules = []rule{
 	{has(`no quorum\?`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
 	{has(`please run as root`), driver.ErrNotReady, "run it as root"},
 	{has(`hostname lookup '.*' failed`), driver.ErrNotReady, "name the node as pvecm and /etc/hosts know it"},
-	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, "take another VMID; pvesh get /cluster/nextid knows a free one"},
+	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, otherVMID},
 	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
 	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed"},
 	{has(`CT is locked \(`), driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none"},

@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 // pause begins a restore of guest vmid and returns when it is half-way, with
@@ -91,4 +92,30 @@ func TestRefusedDiscardLeavesHalf(t *testing.T) {
 	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half || !strings.Contains(n.Config(vmid), "lock: destroyed") {
 		t.Errorf("guest %+v, %v", g, err)
 	}
+}
+
+// The disks of a VM, or of another node's guest, are no leftovers.
+func TestTakenElsewhere(t *testing.T) {
+	for kind, word := range map[string]string{"qemu": "a VM (qemu) of node pve2", "lxc": "a container (lxc) of node pve2"} {
+		t.Run(kind, func(t *testing.T) {
+			n, d := newDriver(t)
+			n.SetElsewhere(vmid, "pve2", kind)
+			n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Avail: 1 << 40, Volumes: []string{"vm-8200-disk-0"}})
+			err := d.Restore(t.Context(), vmid, spec(), nil)
+			wantClass(t, err, driver.ErrExists, word)
+			if hint := exit.HintOf(err); hint == "" || strings.Contains(hint+err.Error(), "pvesm free") {
+				t.Errorf("hint %q of %v", hint, err)
+			}
+		})
+	}
+	t.Run("while a restore is undone", func(t *testing.T) {
+		n, d := newDriver(t)
+		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+		n.SetElsewhere(vmid, "pve2", "qemu")
+		cancel()
+		wantClass(t, <-result, context.Canceled, "vm-8200-disk-0 left alone")
+		if got := n.Volumes("local-lvm"); len(got) != 1 {
+			t.Errorf("left is %v", got)
+		}
+	})
 }

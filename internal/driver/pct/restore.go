@@ -31,7 +31,10 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	case v.half:
 		return refuse(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
 	default:
-		return refuse(driver.ErrExists, "take another VMID; pvesh get /cluster/nextid knows a free one", "it is %s", v.Status)
+		return refuse(driver.ErrExists, otherVMID, "it is %s", v.Status)
+	}
+	if err := d.checkTaken(vmid); err != nil {
+		return err
 	}
 	conf, size, err := d.archive(ctx, s.Archive)
 	if err != nil {
@@ -125,6 +128,9 @@ func (d *Driver) freeVolumes(ctx context.Context, vmid int, storage string) erro
 	volumes, err := d.volumes(ctx, vmid, storage)
 	if err != nil || len(volumes) == 0 {
 		return err
+	}
+	if err := d.checkTaken(vmid); err != nil { // somebody makes another guest of that VMID now
+		return fmt.Errorf("%s left alone: %w", strings.Join(volumes, ", "), err)
 	}
 	var errs []error
 	for _, v := range volumes {

@@ -2,9 +2,11 @@ package pct_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,4 +120,87 @@ func TestTakenElsewhere(t *testing.T) {
 			t.Errorf("left is %v", got)
 		}
 	})
+}
+
+// PVE's list of tasks names a clone's source alone.
+func TestCloneTargetStays(t *testing.T) {
+	clone := []pcttest.Task{{UPID: "UPID:pve:7:vzclone:9100:", Type: "vzclone", ID: "9100", Status: "RUNNING"}}
+	for id := range 60 { // behind the first page of the list
+		clone = append([]pcttest.Task{{ID: strconv.Itoa(id), Type: "vncproxy", Status: "RUNNING"}}, clone...)
+	}
+	t.Run("discard", func(t *testing.T) {
+		n, d := newDriver(t)
+		n.MakeHalf(vmid)
+		n.SetTasks(clone...)
+		wantClass(t, d.Discard(t.Context(), vmid), driver.ErrBusy, "UPID:pve:7:")
+		if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half {
+			t.Errorf("guest %+v, %v", g, err)
+		}
+	})
+	t.Run("undo", func(t *testing.T) {
+		n, d := newDriverOf(t, 3*time.Second)
+		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+		n.SetTasks(clone...)
+		cancel()
+		wantClass(t, <-result, driver.ErrBusy, "UPID:pve:7:")
+		if !strings.Contains(n.Config(vmid), "lock: create") {
+			t.Errorf("config\n%s", n.Config(vmid))
+		}
+	})
+	t.Run("undo without a guest", func(t *testing.T) {
+		n, d := newDriver(t)
+		n.SetTasks(clone...)
+		n.SetFaults(pcttest.Faults{DiskFull: true})
+		if err := d.Restore(t.Context(), vmid, spec(), nil); !errors.Is(err, driver.ErrNoSpace) || errors.Is(err, driver.ErrBusy) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A worker that outlives pct and the wait for it is left alone, by its name.
+func TestUndoOfLivingTask(t *testing.T) {
+	n, d := newDriverOf(t, 3*time.Second)
+	cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+	n.SetTasks(pcttest.Task{UPID: "UPID:pve:8:", Type: "vzrestore", ID: "8200", Status: "RUNNING"})
+	cancel()
+	err := <-result
+	wantClass(t, err, driver.ErrBusy, "UPID:pve:8:")
+	wantClass(t, err, context.Canceled)
+	if len(n.Volumes("local-lvm")) != 1 || !strings.Contains(n.Config(vmid), "lock: create") {
+		t.Errorf("a living task's guest was touched: %v\n%s", n.Volumes("local-lvm"), n.Config(vmid))
+	}
+}
+
+// A whole guest that stands where a restore failed is somebody else's, unless
+// it has the description that was asked for.
+func TestUndoOfWholeGuest(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked, found string
+		stays        bool
+	}{
+		"other description": {"felhom 1", "#mine\n", true},
+		"none":              {"felhom 1", "", true},
+		"none asked for":    {"", "", true},
+		"the same":          {"felhom 1", "#felhom 1\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, d := newDriver(t)
+			s := spec()
+			s.Description = c.asked
+			cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, s)
+			n.SetConfig(vmid, c.found+guestConfig)
+			cancel()
+			err := <-result
+			wantClass(t, err, context.Canceled)
+			_, guestErr := d.Guest(t.Context(), vmid)
+			switch {
+			case c.stays && (guestErr != nil || len(n.Volumes("local-lvm")) != 1):
+				t.Errorf("%v; guest %v, volumes %v", err, guestErr, n.Volumes("local-lvm"))
+			case c.stays:
+				wantClass(t, err, driver.ErrExists, "8200 is somebody else's, left alone")
+			case !errors.Is(guestErr, driver.ErrNotFound):
+				t.Errorf("%v; guest %v", err, guestErr)
+			}
+		})
+	}
 }

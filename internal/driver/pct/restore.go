@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 )
-
-// cleanTimeout is how long a restore that failed may take to be undone, also
-// when the caller's context is done already.
-const cleanTimeout = 2 * time.Minute
 
 // Restore implements [driver.Hypervisor]. It never forces, never starts and
 // never mounts: forced, PVE loses the old guest when the restore fails; asked
@@ -48,19 +44,26 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 		progress(0, size)
 	}
 	_, restoreErr := d.call(ctx, restoreTimeout, d.o.Pct, plan.args(vmid, s.Archive)...)
-	if restoreErr == nil {
+	made := restoreErr == nil
+	if made {
 		restoreErr = d.restored(ctx, vmid, plan)
 		if errors.Is(restoreErr, driver.ErrNotFound) {
 			restoreErr = errors.New("pct reported success, and there is no guest")
 		}
 	}
 	if restoreErr != nil {
-		return d.undo(ctx, vmid, plan.storage, restoreErr)
+		return d.undo(ctx, vmid, plan, made, restoreErr)
 	}
 	if progress != nil {
 		progress(size, size)
 	}
 	return nil
+}
+
+// described says whether a guest has the description that was asked for, if any.
+func (p *plan) described(config *pctconf.Config) bool {
+	want, given := p.options["description"]
+	return !given || config.Description == strings.TrimSuffix(want, "\n")
 }
 
 // restored reads back what became of the guest.
@@ -87,8 +90,8 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 	if p.bridge != "" && (got.Bridge != p.bridge || got.MAC == "" || got.MAC == old.MAC) {
 		errs = append(errs, fmt.Errorf("net0 has bridge %q and MAC %q, wanted bridge %q and a fresh MAC", got.Bridge, got.MAC, p.bridge))
 	}
-	if want, given := p.options["description"]; given && config.Description != strings.TrimSuffix(want, "\n") {
-		errs = append(errs, fmt.Errorf("the description is %q, wanted %q", config.Description, want))
+	if !p.described(config) {
+		errs = append(errs, fmt.Errorf("the description is %q, wanted %q", config.Description, p.options["description"]))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("pct reported success, and the guest is not what was asked for: %w", errors.Join(errs...))
@@ -97,28 +100,66 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 }
 
 // undo leaves nothing of a restore that failed. PVE cleans up itself, but not
-// when its worker was killed, nor when it believes that all went well.
-func (d *Driver) undo(ctx context.Context, vmid int, storage string, why error) error {
+// when its worker was killed, nor when it believes that all went well. made
+// says that pct reported success, so that the guest is surely the restore's.
+func (d *Driver) undo(ctx context.Context, vmid int, p *plan, made bool, why error) error {
 	if isClass(why, driver.ErrExists, driver.ErrBusy) {
 		return why // somebody else was faster; the guest is theirs
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-	defer cancel()
-	var busy string
-	_, err := d.poll(clean, cleanTimeout, func() (idle bool, err error) {
-		busy, err = d.activeTask(clean, vmid) // the worker lives on for a while when pct was ended
-		return busy == "", err
-	})
+	ctx = context.WithoutCancel(ctx)
+	err := d.awaitIdle(ctx, vmid, made)
 	if err == nil {
-		err = d.discardAny(clean, vmid)
-	}
-	if err == nil {
-		err = d.freeVolumes(clean, vmid, storage)
+		err = d.discardOwn(ctx, vmid, p, made)
 	}
 	if err != nil {
 		err = fmt.Errorf("remove what is left of guest %d: %w", vmid, err)
 	}
 	return errors.Join(why, err)
+}
+
+// awaitIdle waits until no task works on the guest: the worker lives on for a
+// while when pct was ended.
+func (d *Driver) awaitIdle(ctx context.Context, vmid int, made bool) error {
+	ctx, cancel := context.WithTimeout(ctx, d.o.Clean)
+	defer cancel()
+	var busy string
+	idle, err := d.poll(ctx, d.o.Clean/2, func() (bool, error) {
+		w, err := d.tasks(ctx, vmid)
+		if err != nil {
+			return false, err
+		}
+		if busy = w.own; busy == "" && w.clone != "" && !made {
+			_, _, err = d.config(ctx, vmid)
+			if errors.Is(err, driver.ErrNotFound) {
+				return true, nil
+			}
+			busy = w.clone
+		}
+		return busy == "", err
+	})
+	if err == nil && !idle {
+		return refuse(driver.ErrBusy, "wait until that task has ended, then discard the guest", "after %s the task %s still works", d.o.Clean/2, busy)
+	}
+	return err
+}
+
+// discardOwn removes the restore's guest and volumes. A whole guest is its own
+// when pct said so, or when it has the very description that was asked for.
+func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) error {
+	ctx, cancel := context.WithTimeout(ctx, d.o.Clean)
+	defer cancel()
+	config, _, err := d.config(ctx, vmid)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+	case err != nil:
+		return err
+	case !made && !unfinished(config) && (p.options["description"] == "" || !p.described(config)):
+		return refuse(driver.ErrExists, "", "%d is somebody else's, left alone", vmid)
+	}
+	if err := d.discardAny(ctx, vmid); err != nil {
+		return err
+	}
+	return d.freeVolumes(ctx, vmid, p.storage)
 }
 
 // freeVolumes frees what a killed worker made and no configuration names yet.
@@ -162,6 +203,8 @@ func (d *Driver) discard(ctx context.Context, vmid int) error {
 		return nil
 	case err != nil:
 		return err
+	case v.half && v.clone != "":
+		return refuse(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
 	case v.half:
 		return d.discardAny(ctx, vmid)
 	case unfinished(v.config):

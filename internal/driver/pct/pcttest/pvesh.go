@@ -23,7 +23,7 @@ var resources = []struct {
 	{regexp.MustCompile(`^/nodes/([^/]+)/lxc/([0-9]+)/config$`), []string{"current"}, (*process).getConfig},
 	{regexp.MustCompile(`^/nodes/([^/]+)/lxc/([0-9]+)/pending$`), nil, (*process).getPending},
 	{regexp.MustCompile(`^/nodes/([^/]+)/lxc/([0-9]+)/status/current$`), nil, (*process).getStatus},
-	{regexp.MustCompile(`^/nodes/([^/]+)/(tasks)$`), []string{"source", "vmid"}, (*process).getTasks},
+	{regexp.MustCompile(`^/nodes/([^/]+)/(tasks)$`), []string{"source", "limit", "vmid"}, (*process).getTasks},
 	{regexp.MustCompile(`^/nodes/([^/]+)/storage/([^/]+)/status$`), nil, (*process).getStorage},
 	{regexp.MustCompile(`^/nodes/([^/]+)/storage/([^/]+)/content$`), []string{"vmid"}, (*process).getContent},
 }
@@ -164,10 +164,15 @@ func (p *process) getStatus(name string) (any, int) {
 func (p *process) getTasks(string) (any, int) {
 	list := []Task{}
 	for _, t := range p.state.Tasks {
-		if p.options["source"] == "active" && t.ID == p.options["vmid"] {
+		if vmid := p.options["vmid"]; p.options["source"] == "active" && (vmid == "" || t.ID == vmid) {
 			list = append(list, t)
 		}
 	}
+	limit := 50
+	if n, err := strconv.Atoi(p.options["limit"]); err == nil {
+		limit = n
+	}
+	list = list[:min(limit, len(list))]
 	return list, 0
 }
 

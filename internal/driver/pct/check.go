@@ -61,7 +61,7 @@ func (d *Driver) checkPackages(ctx context.Context) error {
 		return err
 	}
 	old := func(name, found, wanted, why string) error {
-		return refuse(driver.ErrNotReady, "apt update && apt full-upgrade", "%s %s, wanted %s or later: %s", name, found, wanted, why)
+		return refuse(errWrongHost, "apt update && apt full-upgrade", "%s %s, wanted %s or later: %s", name, found, wanted, why)
 	}
 	const debian = "older ones refuse Debian 13.1 and later at restore and at every start"
 	if !atLeast(container, "6") {
@@ -92,7 +92,7 @@ func (d *Driver) version(ctx context.Context, pkg string) (string, error) {
 	case err != nil && context.Cause(ctx) != nil:
 		return "", err
 	case err != nil || version == "":
-		return "", refuse(driver.ErrNotReady, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "the package %s is not installed", pkg)
+		return "", refuse(errWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "the package %s is not installed", pkg)
 	}
 	return version, nil
 }

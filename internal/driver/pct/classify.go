@@ -18,10 +18,19 @@ type rule struct {
 	hint string
 }
 
+// errWrongHost is ErrNotReady where no later try helps: somebody has to change
+// the host, or how the program is called.
+var errWrongHost = wrongHost{}
+
+type wrongHost struct{}
+
+func (wrongHost) Error() string { return driver.ErrNotReady.Error() }
+func (wrongHost) Unwrap() error { return driver.ErrNotReady }
+
 var rules = []rule{
 	{has(`no quorum\?`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
-	{has(`please run as root`), driver.ErrNotReady, "run it as root"},
-	{has(`hostname lookup '.*' failed`), driver.ErrNotReady, "name the node as pvecm and /etc/hosts know it"},
+	{has(`please run as root`), errWrongHost, "run it as root"},
+	{has(`hostname lookup '.*' failed`), errWrongHost, "name the node as pvecm and /etc/hosts know it"},
 	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, otherVMID},
 	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
 	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed"},
@@ -105,6 +114,7 @@ func withClass(class error, hint string, err error) error {
 	switch {
 	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists):
 		code = exit.Refused
+	case errors.Is(class, errWrongHost):
 	case isClass(class, driver.ErrBusy, driver.ErrNotReady):
 		code = exit.NotReady
 	}

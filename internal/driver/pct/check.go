@@ -1,8 +1,11 @@
 package pct
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,7 +61,7 @@ func (d *Driver) checkPackages(ctx context.Context) error {
 		return err
 	}
 	old := func(name, found, wanted, why string) error {
-		return refuse(driver.ErrNotReady, "apt update && apt full-upgrade", "%s %s, wanted %s or later: %s", name, found, wanted, why)
+		return refuse(errWrongHost, "apt update && apt full-upgrade", "%s %s, wanted %s or later: %s", name, found, wanted, why)
 	}
 	const debian = "older ones refuse Debian 13.1 and later at restore and at every start"
 	if !atLeast(container, "6") {
@@ -89,7 +92,7 @@ func (d *Driver) version(ctx context.Context, pkg string) (string, error) {
 	case err != nil && context.Cause(ctx) != nil:
 		return "", err
 	case err != nil || version == "":
-		return "", refuse(driver.ErrNotReady, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "the package %s is not installed", pkg)
+		return "", refuse(errWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "the package %s is not installed", pkg)
 	}
 	return version, nil
 }
@@ -163,25 +166,56 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 
 const storageHint = "pvesm status lists the storages; one that takes guests has the content rootdir"
 
+// checkTaken refuses a VMID that a VM has, or a guest of another node: to pct
+// on this node there is no such guest, and its disks look like leftovers.
+func (d *Driver) checkTaken(vmid int) error {
+	path := filepath.Join(d.o.PVEDir, ".vmlist")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return refuse(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
+	}
+	var list struct {
+		IDs map[string]struct{ Node, Type string } `json:"ids"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	guest, taken := list.IDs[strconv.Itoa(vmid)]
+	if !taken {
+		return nil
+	}
+	kind := map[string]string{"lxc": "a container", "qemu": "a VM"}[guest.Type]
+	return refuse(driver.ErrExists, otherVMID, "it is %s (%s) of node %s", cmp.Or(kind, "a guest"), guest.Type, guest.Node)
+}
+
+const otherVMID = "take another VMID; pvesh get /cluster/nextid knows a free one"
+
 // checkLeftovers refuses to begin where the storage has volumes of that number
-// already: a guest that somebody removed by hand left them, and Discard could
-// not tell them from its own.
+// already: a guest that somebody removed by hand left them, or a killed restore,
+// and what this restore makes could not be told from them.
 func (d *Driver) checkLeftovers(ctx context.Context, vmid int, storage string) error {
 	if storage == "" {
 		return nil // an error of its own already
 	}
-	var volumes []struct {
+	volumes, err := d.volumes(ctx, vmid, storage)
+	if err != nil || len(volumes) == 0 {
+		return err
+	}
+	return refuse(driver.ErrExists, "take another VMID, or remove what is left with pvesm free "+strings.Join(volumes, "; pvesm free "),
+		"of this VMID is the volume %s", strings.Join(volumes, ", "))
+}
+
+// volumes lists the disks of guest vmid on one storage.
+func (d *Driver) volumes(ctx context.Context, vmid int, storage string) (ids []string, err error) {
+	var list []struct {
 		VolID   string `json:"volid"`
 		Content string `json:"content"`
 	}
-	err := d.get(ctx, &volumes, "/storage/"+storage+"/content", "--vmid", strconv.Itoa(vmid))
-	if err != nil {
-		return err
-	}
-	for _, v := range volumes {
+	err = d.get(ctx, &list, "/storage/"+storage+"/content", "--vmid", strconv.Itoa(vmid))
+	for _, v := range list {
 		if v.Content == "rootdir" || v.Content == "images" {
-			return refuse(driver.ErrExists, "take another VMID, or remove the volume with pvesm free "+v.VolID, "the volume %s is of this VMID", v.VolID)
+			ids = append(ids, v.VolID)
 		}
 	}
-	return nil
+	return ids, err
 }

@@ -18,11 +18,20 @@ type rule struct {
 	hint string
 }
 
+// errWrongHost is ErrNotReady where no later try helps: somebody has to change
+// the host, or how the program is called.
+var errWrongHost = wrongHost{}
+
+type wrongHost struct{}
+
+func (wrongHost) Error() string { return driver.ErrNotReady.Error() }
+func (wrongHost) Unwrap() error { return driver.ErrNotReady }
+
 var rules = []rule{
 	{has(`no quorum\?`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
-	{has(`please run as root`), driver.ErrNotReady, "run it as root"},
-	{has(`hostname lookup '.*' failed`), driver.ErrNotReady, "name the node as pvecm and /etc/hosts know it"},
-	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, "take another VMID; pvesh get /cluster/nextid knows a free one"},
+	{has(`please run as root`), errWrongHost, "run it as root"},
+	{has(`hostname lookup '.*' failed`), errWrongHost, "name the node as pvecm and /etc/hosts know it"},
+	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, otherVMID},
 	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
 	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed"},
 	{has(`CT is locked \(`), driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none"},
@@ -105,6 +114,7 @@ func withClass(class error, hint string, err error) error {
 	switch {
 	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists):
 		code = exit.Refused
+	case errors.Is(class, errWrongHost):
 	case isClass(class, driver.ErrBusy, driver.ErrNotReady):
 		code = exit.NotReady
 	}

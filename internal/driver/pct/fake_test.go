@@ -105,12 +105,18 @@ const golden = "vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"
 // newDriver returns a node with the golden on it, and the driver of it.
 func newDriver(t testing.TB) (*pcttest.Node, *pct.Driver) {
 	t.Helper()
+	return newDriverOf(t, 10*time.Second)
+}
+
+// newDriverOf gives the clean-up of a restore less time or more.
+func newDriverOf(t testing.TB, clean time.Duration) (*pcttest.Node, *pct.Driver) {
+	t.Helper()
 	n := pcttest.New(t)
 	archive(t, n, golden, goldenConfig, 0)
 	d, err := pct.New(pct.Options{
 		Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Pvesm: n.Bin("pvesm"), DpkgQuery: n.Bin("dpkg-query"),
 		Node: pcttest.NodeName, NetDir: n.Dir("net"), PVEDir: n.Dir("etc/pve"),
-		Poll: 5 * time.Millisecond, Settle: 50 * time.Millisecond, HA: 30 * time.Second,
+		Poll: 5 * time.Millisecond, Settle: 50 * time.Millisecond, HA: 30 * time.Second, Clean: clean,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,7 @@ type view struct {
 	config *pctconf.Config // without what is pending
 	digest string
 	half   bool
+	clone  string // of a half guest: the task that may be making it nevertheless
 }
 
 // config reads the configuration as it is in effect.
@@ -98,8 +99,8 @@ func (d *Driver) look(ctx context.Context, vmid int) (view, error) {
 	if !unfinished(v.config) {
 		return v, nil
 	}
-	task, err := d.activeTask(ctx, vmid)
-	v.half = task == ""
+	w, err := d.tasks(ctx, vmid)
+	v.half, v.clone = w.own == "", w.clone
 	return v, err
 }
 
@@ -126,23 +127,35 @@ func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
 	return v, nil
 }
 
-// activeTask returns the task that works on guest vmid, or "". PVE's list of
-// active tasks also has those that ended a moment ago.
-func (d *Driver) activeTask(ctx context.Context, vmid int) (string, error) {
+// work is what PVE's active tasks say of one guest: each is a UPID, or "".
+type work struct {
+	own   string // of a task that names the guest
+	clone string // of any clone: its task names the source, and nothing its target
+}
+
+// tasks reads the active tasks. PVE's list also has those that ended a moment
+// ago, and is cut at 50 unless told otherwise.
+func (d *Driver) tasks(ctx context.Context, vmid int) (w work, err error) {
 	var tasks []struct {
 		UPID    string `json:"upid"`
+		Type    string `json:"type"`
+		ID      string `json:"id"`
 		Status  string `json:"status"`
 		EndTime number `json:"endtime"`
 	}
-	if err := d.get(ctx, &tasks, "/tasks", "--source", "active", "--vmid", strconv.Itoa(vmid)); err != nil {
-		return "", err
+	if err := d.get(ctx, &tasks, "/tasks", "--source", "active", "--limit", "1000"); err != nil {
+		return work{}, err
 	}
 	for _, t := range tasks {
-		if t.EndTime == 0 && (t.Status == "" || t.Status == "RUNNING") {
-			return t.UPID, nil
+		switch {
+		case t.EndTime != 0 || t.Status != "" && t.Status != "RUNNING":
+		case t.ID == strconv.Itoa(vmid):
+			w.own = t.UPID
+		case t.Type == "vzclone" || t.Type == "qmclone":
+			w.clone = t.UPID
 		}
 	}
-	return "", nil
+	return w, nil
 }
 
 // Guest implements [driver.Hypervisor].

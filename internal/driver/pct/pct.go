@@ -32,6 +32,7 @@ type Options struct {
 	Poll   time.Duration // between two looks at a guest that changes; default 500 ms
 	Settle time.Duration // how long a change may take to be seen; default 15 s
 	HA     time.Duration // the same where the HA manager makes the change; default 2 min
+	Clean  time.Duration // the same for a failed restore's worker, and for what it left; default 2 min
 }
 
 // Driver serves the guests of one node. It implements [driver.Hypervisor].
@@ -52,6 +53,7 @@ func New(o Options) (*Driver, error) {
 	o.Poll = cmp.Or(o.Poll, 500*time.Millisecond)
 	o.Settle = cmp.Or(o.Settle, 15*time.Second)
 	o.HA = cmp.Or(o.HA, 2*time.Minute)
+	o.Clean = cmp.Or(o.Clean, 2*time.Minute)
 	if o.Node == "" {
 		name, err := os.Hostname()
 		if err != nil {

@@ -33,20 +33,20 @@ func (d *Driver) start(ctx context.Context, vmid int) error {
 		}
 	}
 	out, startErr := d.pct(ctx, "start", strconv.Itoa(vmid))
-	return d.became(ctx, vmid, driver.Running, out, startErr, driver.ErrStart)
+	return d.became(ctx, vmid, driver.Running, d.o.HA, out, startErr, driver.ErrStart)
 }
 
 // became waits until a guest's state is what a command was to make of it, and
 // is nil exactly then, whatever the command said. HA's manager acts only after
-// the command has ended with 0.
-func (d *Driver) became(ctx context.Context, vmid int, want driver.State, out string, cmdErr, class error) error {
+// the command has ended with 0, and has until ha is over.
+func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha time.Duration, out string, cmdErr, class error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	limit := d.o.Settle
 	switch {
 	case strings.Contains(out, "Requesting HA "):
-		limit = d.o.HA
+		limit = ha
 	case cmdErr != nil:
 		limit = 0 // one look
 	}
@@ -94,7 +94,7 @@ func (d *Driver) shutdown(ctx context.Context, vmid int, grace time.Duration) er
 		args = []string{"shutdown", id, "--timeout", strconv.FormatInt(seconds, 10), "--forceStop", "1"}
 	}
 	out, err := d.call(ctx, changeTimeout+grace, d.o.Pct, args...)
-	return d.became(ctx, vmid, driver.Stopped, string(out), err, errStop)
+	return d.became(ctx, vmid, driver.Stopped, max(d.o.HA, grace+d.o.Settle), string(out), err, errStop)
 }
 
 // Destroy implements [driver.Hypervisor]. What HA, a replication job or the

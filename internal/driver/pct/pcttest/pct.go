@@ -286,7 +286,9 @@ func (p *process) destroy(vmid int) int {
 	case lock != "" && lock != "destroyed":
 		return p.fail("CT is locked (%s)", lock)
 	}
-	p.freeVolumes(vmid)
+	p.freeVolumes(func(storage, volume string) bool {
+		return p.options["destroy-unreferenced-disks"] == "1" && strings.HasPrefix(volume, "vm-"+strconv.Itoa(vmid)+"-") || names(config, storage+":"+volume)
+	})
 	if err := os.Remove(confPath(p.dir, vmid)); err != nil {
 		panic(err)
 	}
@@ -297,14 +299,25 @@ func (p *process) destroy(vmid int) int {
 	return 0
 }
 
-func (p *process) freeVolumes(vmid int) {
-	prefix := "vm-" + strconv.Itoa(vmid) + "-"
+// names says whether a configuration has the volume as one of its disks.
+func names(config *pctconf.Config, volid string) bool {
+	return slices.ContainsFunc(config.Settings, func(s pctconf.Setting) bool {
+		disk := s.Key == "rootfs" || isMountKey(s.Key) || strings.HasPrefix(s.Key, "unused")
+		return disk && (s.Value == volid || strings.HasPrefix(s.Value, volid+","))
+	})
+}
+
+// freeVolumes frees those that a test of storage and volume name picks.
+func (p *process) freeVolumes(pick func(storage, volume string) bool) (freed int) {
 	err := withState(p.dir, func(s *state) {
-		for _, st := range s.Storages {
-			st.Volumes = slices.DeleteFunc(st.Volumes, func(v string) bool { return strings.HasPrefix(v, prefix) })
+		for name, st := range s.Storages {
+			before := len(st.Volumes)
+			st.Volumes = slices.DeleteFunc(st.Volumes, func(v string) bool { return pick(name, v) })
+			freed += before - len(st.Volumes)
 		}
 	})
 	if err != nil {
 		panic(err)
 	}
+	return freed
 }

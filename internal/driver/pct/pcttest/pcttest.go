@@ -115,6 +115,7 @@ func New(t testing.TB) *Node {
 			t.Fatal(err)
 		}
 	}
+	n.SetElsewhere(0, "", "")
 	n.change(func(s *state) {
 		s.Storages = map[string]*Storage{
 			"local":     {Type: "dir", Content: "backup,iso,vztmpl", Path: filepath.Join(dir, "local"), Avail: 1 << 40},
@@ -138,6 +139,30 @@ func (n *Node) SetFaults(f Faults) { n.change(func(s *state) { s.Faults = f }) }
 // SetStorage makes or replaces a storage.
 func (n *Node) SetStorage(name string, st Storage) {
 	n.change(func(s *state) { s.Storages[name] = &st })
+}
+
+// Volumes lists the guests' volumes on a storage.
+func (n *Node) Volumes(storage string) (volumes []string) {
+	n.change(func(s *state) { volumes = s.Storages[storage].Volumes })
+	return volumes
+}
+
+// SetElsewhere writes the cluster's list of guests with one guest that pct does
+// not know here: a VM ("qemu"), or another node's. Number 0 is none. The
+// node's own guests are not in it.
+func (n *Node) SetElsewhere(vmid int, node, kind string) {
+	n.t.Helper()
+	ids := map[string]any{}
+	if vmid != 0 {
+		ids[strconv.Itoa(vmid)] = map[string]any{"node": node, "type": kind, "version": 3}
+	}
+	data, err := json.Marshal(map[string]any{"version": 7, "ids": ids})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := os.WriteFile(n.Dir("etc/pve/.vmlist"), data, 0o640); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // SetPackage sets a version; "" removes the package.

@@ -21,6 +21,7 @@ type process struct {
 	stderr io.Writer
 	state  state // as it was at the start
 
+	made    string            // the volume of a restore
 	words   []string          // positional arguments
 	options map[string]string // without their hyphens
 }

@@ -23,7 +23,7 @@ var resources = []struct {
 	{regexp.MustCompile(`^/nodes/([^/]+)/lxc/([0-9]+)/config$`), []string{"current"}, (*process).getConfig},
 	{regexp.MustCompile(`^/nodes/([^/]+)/lxc/([0-9]+)/pending$`), nil, (*process).getPending},
 	{regexp.MustCompile(`^/nodes/([^/]+)/lxc/([0-9]+)/status/current$`), nil, (*process).getStatus},
-	{regexp.MustCompile(`^/nodes/([^/]+)/(tasks)$`), []string{"source", "vmid"}, (*process).getTasks},
+	{regexp.MustCompile(`^/nodes/([^/]+)/(tasks)$`), []string{"source", "limit", "vmid"}, (*process).getTasks},
 	{regexp.MustCompile(`^/nodes/([^/]+)/storage/([^/]+)/status$`), nil, (*process).getStorage},
 	{regexp.MustCompile(`^/nodes/([^/]+)/storage/([^/]+)/content$`), []string{"vmid"}, (*process).getContent},
 }
@@ -164,10 +164,15 @@ func (p *process) getStatus(name string) (any, int) {
 func (p *process) getTasks(string) (any, int) {
 	list := []Task{}
 	for _, t := range p.state.Tasks {
-		if p.options["source"] == "active" && t.ID == p.options["vmid"] {
+		if vmid := p.options["vmid"]; p.options["source"] == "active" && (vmid == "" || t.ID == vmid) {
 			list = append(list, t)
 		}
 	}
+	limit := 50
+	if n, err := strconv.Atoi(p.options["limit"]); err == nil {
+		limit = n
+	}
+	list = list[:min(limit, len(list))]
 	return list, 0
 }
 
@@ -203,6 +208,9 @@ func (p *process) getContent(name string) (any, int) {
 }
 
 func runPvesm(p *process) int {
+	if len(p.args) == 2 && p.args[0] == "free" {
+		return p.free(p.args[1])
+	}
 	if len(p.args) != 2 || p.args[0] != "path" {
 		return p.die(255, "ERROR: unknown command 'pvesm %s'", strings.Join(p.args, " "))
 	}
@@ -218,6 +226,14 @@ func runPvesm(p *process) int {
 		return p.die(255, "unable to parse directory volume name '%s'", volume)
 	}
 	p.log("%s/dump/%s", st.Path, name)
+	return 0
+}
+
+func (p *process) free(volid string) int {
+	if p.freeVolumes(func(storage, volume string) bool { return storage+":"+volume == volid }) == 0 {
+		return p.die(255, "no such volume '%s'", volid) // each type of storage has words of its own
+	}
+	p.log("Removed volume '%s'", volid)
 	return 0
 }
 

@@ -102,7 +102,7 @@ func (p *process) storageFault(name string) string {
 
 // undo frees what a failed restore made.
 func (p *process) undo(vmid, code int) int {
-	p.freeVolumes(vmid)
+	p.freeVolumes(func(storage, volume string) bool { return storage+":"+volume == p.made })
 	if err := os.Remove(confPath(p.dir, vmid)); err != nil {
 		panic(err)
 	}
@@ -125,6 +125,7 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 		return fail("ERROR: archive contains no configuration file")
 	}
 	volume := fmt.Sprintf("vm-%d-disk-0", vmid)
+	p.made = storage + ":" + volume
 	err = withState(p.dir, func(s *state) { s.Storages[storage].Volumes = append(s.Storages[storage].Volumes, volume) })
 	if err != nil {
 		panic(err)

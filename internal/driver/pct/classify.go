@@ -112,7 +112,7 @@ func refuse(class error, hint, format string, args ...any) error {
 func withClass(class error, hint string, err error) error {
 	code := exit.Failed
 	switch {
-	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists):
+	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists, driver.ErrNoBridge, driver.ErrNoStorage):
 		code = exit.Refused
 	case errors.Is(class, errWrongHost):
 	case isClass(class, driver.ErrBusy, driver.ErrNotReady):

@@ -15,7 +15,7 @@ var (
 	ErrRunning    = errors.New("the guest is running")                                    // final until it is stopped
 	ErrNotRunning = errors.New("the guest is not running")                                // final until it is started
 	ErrBusy       = errors.New("another task holds the guest")                            // may pass
-	ErrNotReady   = errors.New("the hypervisor is not ready")                             // may pass: quorum, service, missing program
+	ErrNotReady   = errors.New("the hypervisor is not ready")                             // may pass: quorum, service; a missing program is somebody's to install
 	ErrNoBridge   = errors.New("there is no such bridge")                                 // final until somebody makes it
 	ErrNoStorage  = errors.New("the storage cannot take guests")                          // final
 	ErrNoSpace    = errors.New("there is not enough space")                               // final until somebody makes some

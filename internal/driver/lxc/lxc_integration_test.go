@@ -30,11 +30,7 @@ import (
 // TestMain runs the tests where root may map the ids that guests get, whatever
 // this machine's /etc/subuid says: newuidmap reads no other file.
 func TestMain(m *testing.M) {
-	if os.Getenv("FELHOM_SUBIDS") == "" {
-		fmt.Fprintln(os.Stderr, testbed.ExecWithSubIDs(os.Args, append(os.Environ(), "FELHOM_SUBIDS=1")))
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
+	os.Exit(testbed.RunWithSubIDs(m.Run))
 }
 
 // bed has a small guest of its own: an init that waits.

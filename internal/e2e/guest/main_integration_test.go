@@ -3,7 +3,6 @@
 package guest_test
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -13,9 +12,5 @@ import (
 // TestMain runs the tests where root may map the ids that guests get: newuidmap
 // reads /etc/subuid and no other file.
 func TestMain(m *testing.M) {
-	if os.Getenv("FELHOM_SUBIDS") == "" {
-		fmt.Fprintln(os.Stderr, testbed.ExecWithSubIDs(os.Args, append(os.Environ(), "FELHOM_SUBIDS=1")))
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
+	os.Exit(testbed.RunWithSubIDs(m.Run))
 }

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 
@@ -29,16 +30,28 @@ func WithSubIDs(argv ...string) []string {
 	return append([]string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", subIDScript, "sh"}, argv...)
 }
 
-// ExecWithSubIDs replaces this process by argv, run as by [WithSubIDs]. It
-// returns only when that fails.
-func ExecWithSubIDs(argv, env []string) error {
-	all := WithSubIDs(argv...)
-	path, err := exec.LookPath(all[0])
+// subIDsEnv is set in a process that [RunWithSubIDs] has started anew.
+const subIDsEnv = "FELHOM_SUBIDS"
+
+// RunWithSubIDs is for a TestMain: it starts this process anew as by
+// [WithSubIDs], and there calls run, whose status it returns.
+func RunWithSubIDs(run func() int) int {
+	if os.Getenv(subIDsEnv) != "" {
+		return run()
+	}
+	fmt.Fprintln(os.Stderr, execWithSubIDs()) // it came back, so it failed
+	return 1
+}
+
+func execWithSubIDs() error {
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	if self, err := os.Executable(); err == nil {
-		all[len(all)-len(argv)] = self
+	argv := WithSubIDs(append([]string{self}, os.Args[1:]...)...)
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return err
 	}
-	return unix.Exec(path, all, env)
+	return unix.Exec(path, argv, append(os.Environ(), subIDsEnv+"=1"))
 }

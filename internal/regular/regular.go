@@ -1,0 +1,124 @@
+// Package regular opens and reads regular files whose names others can give a
+// meaning to: call [Open] or [Read], or [OpenIn] and [ReadIn] below a root.
+// Opening a named pipe waits for its other end and opening a device can do
+// anything, so nothing else than a regular file is opened, and no open waits.
+// Symbolic links are followed as package os follows them, unless a flag says
+// otherwise.
+package regular
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ErrNotRegular is in the chain of each error about a name that is a directory,
+// a named pipe, a socket or a device.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrTooLarge is in the chain of each error about a file that exceeds a limit.
+var ErrTooLarge = errors.New("file too large")
+
+// Open opens the regular file name for reading.
+func Open(name string) (*os.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(name, info); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	return opened(name, f, err)
+}
+
+// OpenIn opens the regular file name below root, with the flags and the mode of
+// [os.Root.OpenFile]. With os.O_CREATE the file need not exist.
+func OpenIn(root *os.Root, name string, flags int, mode fs.FileMode) (*os.File, error) {
+	look := root.Stat
+	if flags&syscall.O_NOFOLLOW != 0 {
+		look = root.Lstat
+	}
+	// A device is refused before it is opened: some act when they are. A failed
+	// look is no answer, the open itself gives it.
+	if info, err := look(name); err == nil {
+		if err := check(name, info); err != nil {
+			return nil, err
+		}
+	}
+	f, err := root.OpenFile(name, flags|syscall.O_NONBLOCK, mode)
+	return opened(name, f, err)
+}
+
+// Read returns the content of the regular file name. A file of more than limit
+// bytes is an error.
+func Read(name string, limit int64) ([]byte, error) {
+	f, err := Open(name)
+	return read(name, f, err, limit)
+}
+
+// ReadIn is [Read] below root.
+func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := OpenIn(root, name, os.O_RDONLY, 0)
+	return read(name, f, err, limit)
+}
+
+// opened checks again, on the open file: the name may mean something else now.
+func opened(name string, f *os.File, err error) (*os.File, error) {
+	if errors.Is(err, syscall.ENXIO) { // a named pipe without a reader, or a socket
+		return nil, notRegular(name, "named pipe or socket")
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		err = check(name, info)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func read(name string, f *os.File, err error, limit int64) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w: it exceeds the limit of %d bytes", ErrTooLarge, limit)}
+	}
+	return data, nil
+}
+
+func check(name string, info fs.FileInfo) error {
+	kind := ""
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		kind = "directory"
+	case mode&fs.ModeNamedPipe != 0:
+		kind = "named pipe"
+	case mode&fs.ModeSocket != 0:
+		kind = "socket"
+	case mode&fs.ModeDevice != 0:
+		kind = "device"
+	case mode&fs.ModeSymlink != 0:
+		kind = "symbolic link"
+	default:
+		kind = "special file"
+	}
+	return notRegular(name, kind)
+}
+
+func notRegular(name, kind string) error {
+	return &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: it is a %s", ErrNotRegular, kind)}
+}

@@ -85,6 +85,17 @@ type Guest struct {
 	OnBoot      bool
 }
 
+// Status is what a guest does now.
+type Status struct {
+	State State
+	// Console are the last lines that the guest wrote to its console since its
+	// last start, oldest first, as [ConsoleLines] gives them: safe to print. It
+	// is empty where the hypervisor keeps no console.
+	Console []string
+	// ConsoleFile is where this host keeps all of it; "" if it does not.
+	ConsoleFile string
+}
+
 // Progress is told how many bytes of the archive were read; total is 0 where
 // it is not known. It must not block.
 type Progress func(done, total int64)
@@ -105,6 +116,11 @@ type Hypervisor interface {
 
 	// Guest returns guest vmid as it is now, or ErrNotFound.
 	Guest(ctx context.Context, vmid int) (Guest, error)
+
+	// Status returns what guest vmid does now and the last that it wrote to its
+	// console, or ErrNotFound. It is made to be asked every second or so while
+	// a command waits for the guest: a guest that died is Stopped.
+	Status(ctx context.Context, vmid int) (Status, error)
 
 	// Restore makes stopped guest vmid. ErrExists where there is one, also a
 	// half one. It never overwrites. On any error but a killed process nothing

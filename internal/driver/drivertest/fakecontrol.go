@@ -45,8 +45,8 @@ func (f *FakeHypervisor) Put(g driver.Guest) {
 	f.guests[g.VMID] = &g
 }
 
-// Calls returns the calls so far, each as "Method VMID"; Guest, Storage and
-// ArchiveConfig, which only look, are not among them.
+// Calls returns the calls so far, each as "Method VMID"; Guest, Status, Storage
+// and ArchiveConfig, which only look, are not among them.
 func (f *FakeHypervisor) Calls() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,4 +63,15 @@ func (f *FakeHypervisor) VMIDs() []int {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// Die makes running guest vmid stop by itself, with this as what it wrote to
+// its console.
+func (f *FakeHypervisor) Die(vmid int, console string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g := f.guests[vmid]; g != nil {
+		g.State = driver.Stopped
+	}
+	f.consoles[vmid] = console
 }

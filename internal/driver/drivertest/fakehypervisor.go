@@ -35,6 +35,7 @@ type FakeHypervisor struct {
 	archives map[string]FakeArchive
 	bridges  []string
 	guests   map[int]*driver.Guest
+	consoles map[int]string
 	fail     map[string]error
 	kill     map[string]func()
 	calls    []string
@@ -44,13 +45,13 @@ type FakeHypervisor struct {
 // NewFakeHypervisor returns one without guests and archives, with these bridges.
 func NewFakeHypervisor(bridges ...string) *FakeHypervisor {
 	return &FakeHypervisor{
-		bridges: bridges, archives: map[string]FakeArchive{}, guests: map[int]*driver.Guest{},
+		bridges: bridges, archives: map[string]FakeArchive{}, guests: map[int]*driver.Guest{}, consoles: map[int]string{},
 		fail: map[string]error{}, kill: map[string]func(){},
 	}
 }
 
 // looks are the methods that change nothing.
-var looks = []string{"Guest", "Storage", "ArchiveConfig"}
+var looks = []string{"Guest", "Status", "Storage", "ArchiveConfig"}
 
 // begin locks f, and says why the call fails before it does anything.
 func (f *FakeHypervisor) begin(ctx context.Context, method string, vmid int) error {
@@ -121,6 +122,20 @@ func (f *FakeHypervisor) Guest(ctx context.Context, vmid int) (guest driver.Gues
 	guest = *g
 	guest.Mounts = slices.Clone(g.Mounts)
 	return guest, nil
+}
+
+// Status implements [driver.Hypervisor].
+func (f *FakeHypervisor) Status(ctx context.Context, vmid int) (st driver.Status, err error) {
+	err = f.begin(ctx, "Status", vmid)
+	defer f.end("Status", vmid, &err)
+	if err != nil {
+		return driver.Status{}, err
+	}
+	g := f.guests[vmid]
+	if g == nil {
+		return driver.Status{}, driver.ErrNotFound
+	}
+	return driver.Status{State: g.State, Console: driver.ConsoleLines([]byte(f.consoles[vmid]))}, nil
 }
 
 // ArchiveConfig implements [driver.Hypervisor].
@@ -302,6 +317,7 @@ func (f *FakeHypervisor) start(ctx context.Context, vmid int) (started driver.Gu
 		}
 	}
 	g.State = driver.Running
+	delete(f.consoles, vmid)
 	started = *g
 	started.Mounts = slices.Clone(g.Mounts)
 	return started, nil

@@ -146,6 +146,10 @@ func (s *suite) state(t *testing.T, vmid int, want driver.State) {
 	if got := s.guest(t, vmid).State; got != want {
 		t.Errorf("guest %d is %s, want %s", vmid, got, want)
 	}
+	st, err := s.Hypervisor.Status(t.Context(), vmid)
+	if err != nil || st.State != want {
+		t.Errorf("status of guest %d is %+v, %v, want %s", vmid, st, err, want)
+	}
 }
 
 // publicDir is a folder that a guest's root can reach: the folders above a
@@ -210,8 +214,9 @@ func (s *suite) unknown(t *testing.T) {
 		t.Errorf("storage of nobody: %v", usage)
 	}
 	_, guestErr := h.Guest(ctx, vmid)
+	_, statusErr := h.Status(ctx, vmid)
 	for what, err := range map[string]error{
-		"storage": err, "guest": guestErr,
+		"storage": err, "guest": guestErr, "status": statusErr,
 		"attach":   h.Attach(ctx, vmid, driver.Mount{Source: s.Dir(t), Target: "/mnt"}),
 		"detach":   h.Detach(ctx, vmid, "/mnt"),
 		"start":    h.Start(ctx, vmid),
@@ -230,8 +235,9 @@ func (s *suite) done(t *testing.T) {
 	_, storageErr := h.Storage(ctx, vmid)
 	_, configErr := h.ArchiveConfig(ctx, s.Archive)
 	_, guestErr := h.Guest(ctx, vmid)
+	_, statusErr := h.Status(ctx, vmid)
 	for what, err := range map[string]error{
-		"storage": storageErr, "archive config": configErr, "guest": guestErr,
+		"storage": storageErr, "archive config": configErr, "guest": guestErr, "status": statusErr,
 		"check":    h.Check(ctx, vmid, s.spec()),
 		"restore":  h.Restore(ctx, vmid, s.spec(), nil),
 		"discard":  h.Discard(ctx, vmid),
@@ -284,6 +290,7 @@ func (s *suite) half(t *testing.T) {
 	if g := s.guest(t, vmid); !g.Half || g.State != driver.Stopped {
 		t.Errorf("half guest is %+v", g)
 	}
+	s.state(t, vmid, driver.Stopped)
 	want(t, "restore over it", h.Restore(ctx, vmid, s.spec(), nil), driver.ErrExists)
 	want(t, "start", h.Start(ctx, vmid), driver.ErrHalf)
 	want(t, "attach", h.Attach(ctx, vmid, driver.Mount{Source: s.Dir(t), Target: "/mnt"}), driver.ErrHalf)

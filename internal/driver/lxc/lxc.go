@@ -113,6 +113,29 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 	return g, nil
 }
 
+// Status implements [driver.Hypervisor].
+func (d *Driver) Status(ctx context.Context, vmid int) (driver.Status, error) {
+	if err := context.Cause(ctx); err != nil {
+		return driver.Status{}, fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	if _, err := os.Lstat(filepath.Join(d.dir(vmid), confFile)); err != nil {
+		g, err := d.Guest(ctx, vmid) // a partial one, or why there is none
+		return driver.Status{State: g.State}, err
+	}
+	pid, err := d.initPID(ctx, vmid)
+	if err != nil {
+		return driver.Status{}, err
+	}
+	st := driver.Status{State: driver.Stopped, ConsoleFile: filepath.Join(d.dir(vmid), consoleFile)}
+	if pid != 0 {
+		st.State = driver.Running
+	}
+	if st.Console, err = driver.ReadConsole(st.ConsoleFile); err != nil {
+		return driver.Status{}, fmt.Errorf("guest %d: %w", vmid, err)
+	}
+	return st, nil
+}
+
 // readConf returns the guest's configuration, or ErrNotFound.
 func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 	file := filepath.Join(d.dir(vmid), confFile)

@@ -14,6 +14,9 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
+// maxConsoleFile bounds the console's log; liblxc begins it again beyond that.
+const maxConsoleFile = 1 << 20
+
 // writeLXC writes liblxc's configuration of guest vmid from its pct.conf into
 // root, the guest's folder or the one that becomes it.
 func (d *Driver) writeLXC(root *os.Root, vmid int, c *pctconf.Config) error {
@@ -61,6 +64,7 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 	line("lxc.tty.max", "2")
 	line("lxc.pty.max", "1024")
 	line("lxc.console.logfile", "%s", filepath.Join(d.dir(vmid), consoleFile))
+	line("lxc.console.size", "%d", maxConsoleFile) // without it a guest can fill this host's disk
 	onboot, _ := c.Bool("onboot")
 	line("lxc.start.auto", "%d", map[bool]int{true: 1}[onboot])
 	if net.Bridge != "" {

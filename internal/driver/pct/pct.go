@@ -64,6 +64,15 @@ func New(o Options) (*Driver, error) {
 	return &Driver{o: o}, nil
 }
 
+// Status implements [driver.Hypervisor]. PVE keeps no console.
+func (d *Driver) Status(ctx context.Context, vmid int) (driver.Status, error) {
+	st, err := d.status(ctx, vmid)
+	if err != nil {
+		return driver.Status{}, wrap(vmid, "status", err)
+	}
+	return driver.Status{State: st.State()}, nil
+}
+
 // Storage returns the root file system of a running guest. PVE has no figures
 // of a stopped one (ErrNotRunning), and none of mount points but in a table
 // with rounded numbers.

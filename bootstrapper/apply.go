@@ -21,8 +21,12 @@ import (
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
-// reportsLimit bounds how long the end of a run waits for reports under way.
-const reportsLimit = 2 * time.Second
+// How long the end of the program waits for reports that are not delivered.
+// They are kept on disk for the next run then.
+const (
+	reportsLimit = 15 * time.Second // a busy or restarting host
+	noHostLimit  = 2 * time.Second  // one that this run has not reached at all, or a program that shall end
+)
 
 // apply makes one run, or with keepTrying as many as it takes.
 func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
@@ -31,14 +35,26 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 		return exit.With(exit.Misuse, err)
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	reporter := hostapi.NewReporter(filepath.Join(o.root, hostapi.BacklogFile), version)
+	limit := noHostLimit
+	defer func() {
+		if lost, closeErr := reporter.Close(limit); lost > 0 {
+			newTalk(stderr, "").undelivered(lost)
+			err = errors.Join(err, closeErr)
+		}
+	}()
 	if o.keepTrying {
-		return keepTrying(ctx, o, engine, stderr)
+		return keepTrying(ctx, o, engine, reporter, stderr)
 	}
-	return once(ctx, o, engine, stderr, keep.Try{Number: 1}).Err
+	end := once(ctx, o, engine, reporter, stderr, keep.Try{Number: 1})
+	if !end.Unreached && ctx.Err() == nil {
+		limit = reportsLimit
+	}
+	return end.Err
 }
 
 // once makes one run, from taking the lock to writing the record.
-func once(ctx context.Context, o applyOptions, engine *docker.Client, stderr io.Writer, try keep.Try) (end keep.End) {
+func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer, try keep.Try) (end keep.End) {
 	release, err := record.Lock(filepath.Join(o.root, record.LockFile))
 	if held, ok := errors.AsType[*record.HeldError](err); ok {
 		return keep.End{Err: exit.WithHint(exit.NotReady, held, "wait for it: "+program+" status --wait")}
@@ -53,10 +69,7 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, stderr io.
 	out, runErr := bootstrap.Run(ctx, bootstrap.Options{
 		Root: o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
 		NetworkWait: o.networkWait, EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait, Stale: try.Stale,
-		Connected: func(host *hostapi.Client) {
-			// Reports outlive an interrupt: the last one tells of it.
-			t.reportTo(hostapi.NewReporter(context.WithoutCancel(ctx), host, t.run, version))
-		},
+		Connected: func(host *hostapi.Client) { t.reportTo(reporter, host) },
 	}, engine, t)
 	result := resultOf(t.run, started, out, runErr)
 	end = keep.End{Err: runErr, Unreached: unreachable(result), Blind: errors.Is(runErr, bootstrap.ErrUnreadable)}
@@ -68,6 +81,7 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, stderr io.
 	}
 	result.Boot = bootOf(o.root, started)
 	t.finish(result)
+	end.Owed = reporter.Idle() // the last state is among what is owed now
 	end.Err = errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
 	return end
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
@@ -22,7 +23,7 @@ import (
 
 // keepTrying runs until nothing is left that a later try, or the host, could
 // change. It is what the unit runs.
-func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, stderr io.Writer) (err error) {
+func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer) (err error) {
 	mount := filepath.Join(o.root, bootstrap.MountDir)
 	source, err := watch.New(mount, bootstrap.ConfigFile, bootstrap.TemplateName)
 	if err != nil {
@@ -35,8 +36,9 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, stde
 			if try.Number > 1 {
 				notify(fmt.Sprintf("try %d", try.Number))
 			}
-			return once(ctx, o, engine, stderr, try)
+			return once(ctx, o, engine, reporter, stderr, try)
 		},
+		Owing:   func(end keep.End) { owing(stderr, end, o.hostPatience) },
 		Waiting: func(end keep.End, next time.Duration) { waiting(stderr, end, next) },
 		Gone: func(end keep.End) {
 			text := mount + " was taken away; the next mount starts a new run"
@@ -84,6 +86,18 @@ func waiting(stderr io.Writer, end keep.End, next time.Duration) {
 	t.tell("run", text, map[string]any{
 		"class": exit.Of(end.Err).String(), "hint": hint, "next_try_ms": next.Milliseconds(),
 	})
+}
+
+// owing tells that the run is over and that its end is still to be reported: the
+// unit is up meanwhile, as in a wait between two tries.
+func owing(stderr io.Writer, end keep.End, limit time.Duration) {
+	how := "done"
+	if end.Err != nil {
+		how, _, _ = strings.Cut(end.Err.Error(), "\n")
+	}
+	text := fmt.Sprintf("the host has not taken the last reports yet; they are tried again for up to %s", limit)
+	ready(how + "; " + text)
+	newTalk(stderr, "").tell("run", text, nil)
 }
 
 // ready tells systemd that the boot may go on; text is the status line, "" keeps it.

@@ -77,11 +77,13 @@ func isJournal(f *os.File) bool {
 	return ok && strconv.FormatUint(st.Dev, 10) == device && strconv.FormatUint(st.Ino, 10) == inode
 }
 
-func (t *talk) reportTo(r *hostapi.Reporter) {
+// reportTo makes the states of this run go to host by way of r.
+func (t *talk) reportTo(r *hostapi.Reporter, host *hostapi.Client) {
+	r.Begin(host, t.run)
 	t.mu.Lock()
 	t.reporter = r
 	t.mu.Unlock()
-	// The mount step ended before anybody could be told.
+	// The mount step ended before the host was known.
 	r.Send(contract.Report{Step: contract.StepMount, State: contract.StateDone, Result: contract.ResultUnchanged})
 }
 
@@ -116,6 +118,9 @@ func (t *talk) Started(step contract.Step) {
 func (t *talk) Note(step contract.Step, text string) {
 	t.stage(step).Note(text)
 	notify(string(step) + ": " + text)
+	if !strings.HasPrefix(text, "warning: ") {
+		t.send(contract.Report{Step: step, State: contract.StateStarted, Message: text})
+	}
 	if !t.terminal {
 		entry := t.log.WithField("step", string(step))
 		if warning, ok := strings.CutPrefix(text, "warning: "); ok {
@@ -180,7 +185,7 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 	t.send(report)
 }
 
-// finish tells how the run ended and waits a little for the reports.
+// finish tells how the run ended.
 func (t *talk) finish(r record.Result) {
 	took := r.Finished.Sub(r.Started)
 	notify(fmt.Sprintf("%s in %s", r.Result, progress.Duration(took)))
@@ -202,16 +207,11 @@ func (t *talk) finish(r record.Result) {
 		Step: contract.StepRun, State: state, Result: result, Message: r.Message, Hint: r.Hint,
 		Class: r.Class, ExitCode: r.ExitCode, DurationMS: took.Milliseconds(),
 	})
-	t.mu.Lock()
-	reporter := t.reporter
-	t.mu.Unlock()
-	if reporter == nil {
-		return
-	}
-	// Where the channel step already said so, nothing is new about it.
-	if lost := reporter.Close(reportsLimit); lost > 0 && !t.terminal && !unreachable(r) {
-		t.log.WithFields(logrus.Fields{"step": "run", "lost": lost}).Warn("reports did not reach the host")
-	}
+}
+
+// undelivered says what the host did not get to know.
+func (t *talk) undelivered(count int) {
+	t.tell("run", fmt.Sprintf("the host did not take %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
 }
 
 // tell says what is between two runs.

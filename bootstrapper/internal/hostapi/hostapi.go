@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -37,8 +38,9 @@ type Client struct {
 // StatusError is an answer that is not a success.
 type StatusError struct {
 	Method, Path string
-	Code         int    // HTTP status
-	Message      string // the host's own sentence; may be empty
+	Code         int           // HTTP status
+	Message      string        // the host's own sentence; may be empty
+	RetryAfter   time.Duration // what the host asked for; 0 where it did not
 }
 
 func (e *StatusError) Error() string {
@@ -60,6 +62,15 @@ func (c *Client) Guest(ctx context.Context) (contract.Guest, error) {
 // Report sends one report. Sending the same again changes nothing.
 func (c *Client) Report(ctx context.Context, report contract.Report) error {
 	return c.call(ctx, http.MethodPost, contract.PathReports, report, nil)
+}
+
+// retryAfter reads the header's form in seconds, the one that the host uses.
+func retryAfter(text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return time.Duration(min(n, 300)) * time.Second
 }
 
 // Close ends idle connections.
@@ -129,7 +140,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (er
 	if resp.StatusCode/100 != 2 {
 		var problem contract.Problem
 		_ = json.Unmarshal(data, &problem) // a body of another form has no message for us
-		return &StatusError{Method: method, Path: path, Code: resp.StatusCode, Message: problem.Message}
+		return &StatusError{
+			Method: method, Path: path, Code: resp.StatusCode, Message: problem.Message,
+			RetryAfter: retryAfter(resp.Header.Get("Retry-After")),
+		}
 	}
 	if out == nil {
 		return nil

@@ -3,17 +3,13 @@ package hostapi
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -102,90 +98,4 @@ func TestZeroClientFails(t *testing.T) {
 	if _, err := new(Client).Guest(t.Context()); err == nil {
 		t.Error("the zero client reached a host")
 	}
-}
-
-func TestReportIsWhatTheContractReads(t *testing.T) {
-	var body []byte
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ = io.ReadAll(r.Body)
-		if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
-			t.Errorf("got %s with %s", r.Method, r.Header.Get("Content-Type"))
-		}
-		w.WriteHeader(http.StatusNoContent)
-	})
-	r := NewReporter(t.Context(), c, "run1", "v1")
-	r.Send(contract.Report{Step: contract.StepImage, State: contract.StateFailed, Message: strings.Repeat("ű", 2000), Class: "failed", ExitCode: 1})
-	if lost := r.Close(5 * time.Second); lost != 0 {
-		t.Fatalf("%d reports lost", lost)
-	}
-	got, err := contract.ParseReport(body)
-	if err != nil {
-		t.Fatalf("ParseReport(%s): %v", body, err)
-	}
-	if got.Run != "run1" || got.Sequence != 1 || got.Version != "v1" || !utf8.ValidString(got.Message) || !strings.HasSuffix(got.Message, "…") {
-		t.Errorf("report %+v", got)
-	}
-}
-
-// slow is a host that takes a while for each report.
-type slow struct {
-	mu   sync.Mutex
-	got  []contract.Report
-	take time.Duration
-	err  error
-}
-
-func (s *slow) Report(ctx context.Context, r contract.Report) error {
-	timer := time.NewTimer(s.take)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.got = append(s.got, r)
-	return s.err
-}
-
-func TestReporterKeepsTheOrderAndDropsStaleNews(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		host := &slow{take: time.Second}
-		r := NewReporter(t.Context(), host, "run1", "v1")
-		r.Send(contract.Report{Step: contract.StepMount, State: contract.StateStarted})
-		synctest.Wait() // the first is on its way
-		r.Send(contract.Report{Step: contract.StepImage, State: contract.StateStarted})
-		r.Send(contract.Report{Step: contract.StepMount, State: contract.StateDone})
-		r.Send(contract.Report{Step: contract.StepImage, State: contract.StateDone})
-		if lost := r.Close(time.Minute); lost != 0 {
-			t.Errorf("%d lost", lost)
-		}
-		var got []string
-		for _, report := range host.got {
-			data, _ := json.Marshal(report.Sequence)
-			got = append(got, string(data)+" "+string(report.Step)+" "+string(report.State))
-		}
-		if diff := cmp.Diff([]string{"1 mount started", "3 mount done", "4 image done"}, got); diff != "" {
-			t.Error(diff)
-		}
-	})
-}
-
-func TestReporterGivesUpAtTheLimitAndCountsTheLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		r := NewReporter(ctx, &slow{take: time.Hour}, "run1", "v1")
-		for range 3 {
-			r.Send(contract.Report{Step: contract.StepMount, State: contract.StateDone})
-		}
-		synctest.Wait()
-		begun := time.Now()
-		lost := r.Close(2 * time.Second)
-		if took := time.Since(begun); took != 2*time.Second || lost < 2 {
-			t.Errorf("Close took %s and counts %d lost, want 2 s and at least 2", took, lost)
-		}
-		cancel()
-		<-r.done
-	})
 }

@@ -2,11 +2,14 @@ package hostapi
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/pin"
 )
 
 // sender is what a Reporter sends through.
@@ -14,90 +17,260 @@ type sender interface {
 	Report(ctx context.Context, report contract.Report) error
 }
 
-// queueLength bounds the reports that wait for a slow host; a run has about
-// twenty. More are dropped: reports are news, not a record.
-const queueLength = 64
+// The waits between two tries of one report. A host that is stopped for some
+// seconds is found again within about as long.
+const (
+	firstPause = 250 * time.Millisecond
+	mostPause  = 30 * time.Second
+	// newsPause is the least wait after a failure that a new state ends: a guest
+	// whose network has just come up has something to tell, and is not held to a
+	// pause that grew without a network.
+	newsPause = time.Second
+)
 
-// Reporter sends reports in their order, one at a time, in the background, so
-// that a slow host costs the run nothing. A report that is no news anymore when
-// its turn comes, "started" of a step that has ended since, is not sent.
+// Reporter delivers the state of each step of a run to the host, in the
+// background, one report at a time, so that a slow host costs the run nothing.
+// A report is a state and not an event: the newest state of each step is kept
+// until the host has acknowledged it, and tried again for as long as the
+// process lives; an older state of the same step is dropped for it. What is
+// left of the run before is delivered first. What is not delivered when a run
+// has ended, or at Close, is kept in the backlog file for the next process.
+//
+// NewReporter makes one, Begin starts a run, Close ends it.
 type Reporter struct {
-	run     string
 	version string
+	backlog string // path of the file; "": none
 	now     func() time.Time
+	stop    context.CancelFunc
 
 	mu       sync.Mutex
+	to       sender // nil: no host is known yet
+	run      string
 	sequence uint64
-	queue    []contract.Report
+	pending  []contract.Report // by run, the one before first, then by sequence
+	blocked  bool              // the host refuses this guest: only another contract helps
+	kept     bool              // the backlog file exists
+	refused  int
 	closed   bool
-	lost     int
+	idle     chan struct{} // closed while nothing can be delivered
 
-	wake chan struct{} // holds one token when the queue has grown or is closed
+	wake chan struct{} // holds one token when there is something new to look at
 	done chan struct{}
 }
 
-// NewReporter starts a reporter for the run of that id. Close ends it.
-func NewReporter(ctx context.Context, to sender, run, version string) *Reporter {
+// NewReporter starts a reporter. backlog is the file that keeps what could not
+// be delivered, "" for none; what an earlier process left there is taken over.
+func NewReporter(backlog, version string) *Reporter {
+	ctx, cancel := context.WithCancel(context.Background())
 	r := &Reporter{
-		run: run, version: version, now: time.Now,
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		version: version, backlog: backlog, now: time.Now, stop: cancel,
+		idle: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	go r.deliver(ctx, to)
+	close(r.idle)
+	r.pending, r.kept = readBacklog(backlog)
+	go r.deliver(ctx)
 	return r
 }
 
-func (r *Reporter) deliver(ctx context.Context, to sender) {
-	defer close(r.done)
-	for range r.wake {
-		for {
-			report, ok, closed := r.next()
-			if !ok {
-				if closed {
-					return
-				}
-				break
-			}
-			if err := to.Report(ctx, report); err != nil {
-				r.mu.Lock()
-				r.lost++
-				r.mu.Unlock()
-			}
-		}
-	}
-}
-
-func (r *Reporter) next() (report contract.Report, ok, closed bool) {
+// Begin starts the run of that id: what Send gets from now on is of it, and
+// everything undelivered goes to the host that was named last. Of the runs
+// before only the last one is kept.
+func (r *Reporter) Begin(to sender, run string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		return contract.Report{}, false, r.closed
+	if n := len(r.pending); n > 0 {
+		last := r.pending[n-1].Run
+		r.pending = slices.DeleteFunc(r.pending, func(old contract.Report) bool { return old.Run != last })
 	}
-	report = r.queue[0]
-	r.queue = r.queue[1:]
-	return report, true, r.closed
+	r.to, r.run, r.sequence, r.blocked = to, run, 0, false
+	r.settle()
+	r.signal()
 }
 
-// Send queues a report. Run, sequence, time and version are filled in.
+// Send sets the state of a step. Run, sequence, time and version are filled in.
 func (r *Reporter) Send(report contract.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || r.to == nil {
 		return
 	}
 	r.sequence++
 	report.Run, report.Sequence, report.Time, report.Version = r.run, r.sequence, r.now().UTC(), r.version
 	report.Message, report.Hint = cut(report.Message), cut(report.Hint)
-	if report.State != contract.StateStarted {
-		r.queue = slices.DeleteFunc(r.queue, func(old contract.Report) bool {
-			return old.Step == report.Step && old.State == contract.StateStarted
-		})
+	r.pending = slices.DeleteFunc(r.pending, func(old contract.Report) bool {
+		return old.Run == report.Run && old.Step == report.Step
+	})
+	r.pending = append(r.pending, report)
+	r.settle()
+	r.signal()
+}
+
+// Idle returns a channel that is closed while there is nothing to deliver, or
+// nothing that this host would take from this guest.
+func (r *Reporter) Idle() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.idle
+}
+
+// Close waits until all is delivered, at most for limit, writes what is not to
+// the backlog file, and returns how many states that are. Send does nothing
+// afterwards.
+func (r *Reporter) Close(limit time.Duration) (undelivered int, err error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-r.Idle():
+	case <-timer.C:
 	}
-	if len(r.queue) >= queueLength {
-		r.lost++
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.stop()
+	<-r.done
+	return len(r.pending), r.keep()
+}
+
+// deliver sends what is pending until ctx ends.
+func (r *Reporter) deliver(ctx context.Context) {
+	defer close(r.done)
+	pause := firstPause
+	for {
+		to, report, ok := r.next()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.wake:
+			}
+			continue
+		}
+		err := to.Report(ctx, report)
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		wait, asked := r.answered(to, report, err, pause)
+		if wait == 0 {
+			pause = firstPause
+			continue
+		}
+		pause = min(pause*2, mostPause)
+		if !r.rest(ctx, wait, asked) {
+			return
+		}
+	}
+}
+
+// rest waits before the next try. A new state shortens the wait, unless the host
+// asked for it. It reports whether ctx goes on.
+func (r *Reporter) rest(ctx context.Context, wait time.Duration, asked bool) bool {
+	begun := time.Now()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-r.wake:
+			if !asked {
+				timer.Reset(max(0, min(wait, newsPause)-time.Since(begun)))
+			}
+		}
+	}
+}
+
+// next returns the first state that is not delivered.
+func (r *Reporter) next() (sender, contract.Report, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pending) == 0 || r.blocked || r.to == nil {
+		return nil, contract.Report{}, false
+	}
+	return r.to, r.pending[0], true
+}
+
+// answered takes the host's answer to a report. It returns how long to wait
+// before the next try, 0 for none, and whether the host asked for that wait.
+func (r *Reporter) answered(to sender, report contract.Report, err error, pause time.Duration) (wait time.Duration, asked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.settle()
+	status, isStatus := errors.AsType[*StatusError](err)
+	_, isMismatch := errors.AsType[*pin.MismatchError](err)
+	switch {
+	case err == nil:
+	case isMismatch, isStatus && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
+		if to == r.to { // not when Begin has named another host meanwhile
+			r.blocked = true
+			r.record()
+		}
+		return 0, false
+	case isStatus && isAboutReport(status.Code):
+		r.refused++ // the host will never take it, and must not be kept from the others
+	default:
+		r.record()
+		if isStatus && status.RetryAfter > 0 {
+			return max(pause, status.RetryAfter), true
+		}
+		return pause, false
+	}
+	r.pending = slices.DeleteFunc(r.pending, func(p contract.Report) bool {
+		return p.Run == report.Run && p.Sequence == report.Sequence
+	})
+	if len(r.pending) == 0 && r.kept {
+		_ = r.keep() // a file that stays is delivered twice, which changes nothing
+	}
+	return 0, false
+}
+
+// isAboutReport reports whether an answer refuses the report itself.
+func isAboutReport(code int) bool {
+	switch code {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// record writes the backlog as soon as the end of a run is among what could not
+// be delivered: a process that is killed afterwards does not lose it.
+func (r *Reporter) record() {
+	if !slices.ContainsFunc(r.pending, func(p contract.Report) bool { return p.Step == contract.StepRun && p.Run == r.run }) {
 		return
 	}
-	r.queue = append(r.queue, report)
-	r.signal()
+	if !r.kept {
+		_ = r.keep() // tried again at Close, which returns the error
+	}
+}
+
+// keep makes the backlog file hold what is pending.
+func (r *Reporter) keep() error {
+	if r.backlog == "" {
+		return nil
+	}
+	err := writeBacklog(r.backlog, r.pending)
+	if err == nil {
+		r.kept = len(r.pending) > 0
+	}
+	return err
+}
+
+// settle makes idle say whether anything can be delivered.
+func (r *Reporter) settle() {
+	busy := len(r.pending) > 0 && !r.blocked && r.to != nil
+	select {
+	case <-r.idle:
+		if busy {
+			r.idle = make(chan struct{})
+		}
+	default:
+		if !busy {
+			close(r.idle)
+		}
+	}
 }
 
 func (r *Reporter) signal() {
@@ -105,24 +278,6 @@ func (r *Reporter) signal() {
 	case r.wake <- struct{}{}:
 	default: // there is a token already
 	}
-}
-
-// Close waits until all is sent, at most for limit, and returns how many
-// reports did not arrive.
-func (r *Reporter) Close(limit time.Duration) (lost int) {
-	r.mu.Lock()
-	r.closed = true
-	r.signal()
-	r.mu.Unlock()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-r.done:
-	case <-timer.C:
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.lost + len(r.queue)
 }
 
 // cut shortens text to what a report may hold, at a rune's border.

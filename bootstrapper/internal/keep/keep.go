@@ -26,6 +26,8 @@ const (
 	// grace is how long a mount that went may take to come back: being plugged in
 	// again is one cause as well.
 	grace = 500 * time.Millisecond
+	// prompt is how long a host that is well may take for the last reports.
+	prompt = time.Second
 )
 
 // Source tells what is in the mount. *watch.Watcher is one.
@@ -41,6 +43,9 @@ type End struct {
 	// Blind: it failed on a file that this guest may not open. systemd can no more
 	// watch such a file than read it, so that nobody but us sees the host mend it.
 	Blind bool
+	// Owed is closed when the host knows how the run ended, or cannot be told; nil:
+	// there is nothing to tell.
+	Owed <-chan struct{}
 }
 
 // Try is one run among several.
@@ -65,6 +70,8 @@ type Loop struct {
 	Run          func(context.Context, Try) End
 	// Waiting is told before each wait: how the run ended, and for how long.
 	Waiting func(End, time.Duration)
+	// Owing is told when nothing is left to try, but the host is still to be told.
+	Owing func(End)
 	// Gone is told when the mount was taken away while something was to be tried.
 	Gone func(End)
 	// Jitter spreads a wait, so that the guests of one host do not come all at
@@ -90,13 +97,17 @@ func (l *Loop) Do(ctx context.Context) error {
 			return end.Err // there never was anything to wait for
 		}
 		left := next
-		if next == 0 && !l.news.IsZero() {
-			left = settle - time.Since(l.news)
+		if next == 0 {
+			left = l.settling()
+		}
+		var owed <-chan struct{}
+		if next == 0 && l.owes(end) {
+			owed, left = end.Owed, max(left, l.patience())
 		}
 		if next > 0 && l.Source.Look() == seen {
 			l.Waiting(end, next)
 		}
-		now, err := l.wait(ctx, seen, left)
+		now, err := l.wait(ctx, seen, left, owed)
 		switch {
 		case err != nil && next == 0:
 			return end.Err // it had ended
@@ -110,7 +121,7 @@ func (l *Loop) Do(ctx context.Context) error {
 		case next == 0:
 			return end.Err
 		default:
-			if now, err = l.wait(ctx, now, grace); err != nil {
+			if now, err = l.wait(ctx, now, grace, nil); err != nil {
 				return err
 			}
 			if !now.Present() {
@@ -154,8 +165,9 @@ func (l *Loop) try(ctx context.Context, number int, seen watch.State) (End, time
 	return end, plan(end)
 }
 
-// wait returns what is in the source once that differs from seen, or after limit.
-func (l *Loop) wait(ctx context.Context, seen watch.State, limit time.Duration) (watch.State, error) {
+// wait returns what is in the source once that differs from seen, after limit, or
+// when over is closed; a nil one never is.
+func (l *Loop) wait(ctx context.Context, seen watch.State, limit time.Duration, over <-chan struct{}) (watch.State, error) {
 	timer := time.NewTimer(max(limit, 0))
 	defer timer.Stop()
 	for {
@@ -167,14 +179,56 @@ func (l *Loop) wait(ctx context.Context, seen watch.State, limit time.Duration) 
 		case <-ctx.Done():
 			return seen, ctx.Err()
 		case <-timer.C:
-			now := l.Source.Look()
-			if now != seen {
-				l.news = time.Now()
-			}
-			return now, nil
+			return l.look(seen), nil
+		case <-over:
+			// A change that was just made must still find this process.
+			over = nil
+			timer.Reset(l.settling())
 		case <-l.Source.Changes():
 		}
 	}
+}
+
+// look returns what is in the source, and notes when that is news.
+func (l *Loop) look(seen watch.State) watch.State {
+	now := l.Source.Look()
+	if now != seen {
+		l.news = time.Now()
+	}
+	return now
+}
+
+// settling returns what is left of the time to stay after the last change.
+func (l *Loop) settling() time.Duration {
+	if l.news.IsZero() {
+		return 0
+	}
+	return max(0, settle-time.Since(l.news))
+}
+
+// owes reports whether the host is still to be told how the run ended, after a
+// moment in which a host that is well has answered; then Owing is told.
+func (l *Loop) owes(e End) bool {
+	if e.Owed == nil || l.patience() <= 0 {
+		return false
+	}
+	timer := time.NewTimer(prompt)
+	defer timer.Stop()
+	select {
+	case <-e.Owed:
+		return false
+	case <-timer.C:
+	}
+	l.Owing(e)
+	return true
+}
+
+// patience returns for how long the host's sake still is a reason to stay.
+func (l *Loop) patience() time.Duration {
+	if l.unreached.IsZero() {
+		return l.HostPatience
+	}
+	return l.HostPatience - time.Since(l.unreached)
 }
 
 func (l *Loop) plan(e End) time.Duration {

@@ -64,7 +64,14 @@ var (
 // one for ever), and returns what happened when.
 func story(t *testing.T, ends []End, begin watch.State, happen map[time.Duration]watch.State, stopAt time.Duration) (said []string, result error) {
 	t.Helper()
+	return storyOf(t, func() []End { return ends }, begin, happen, stopAt)
+}
+
+// storyOf is story with ends that are made within the test's clock.
+func storyOf(t *testing.T, endings func() []End, begin watch.State, happen map[time.Duration]watch.State, stopAt time.Duration) (said []string, result error) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		ends := endings()
 		m := &mount{changes: make(chan struct{}, 1)}
 		m.set(begin)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -93,6 +100,7 @@ func story(t *testing.T, ends []End, begin watch.State, happen map[time.Duration
 				return end
 			},
 			Waiting: func(e End, d time.Duration) { say("wait %s: %v", d, e.Err) },
+			Owing:   func(End) { say("owing") },
 			Gone:    func(End) { say("gone") },
 			Jitter:  func(d time.Duration) time.Duration { return d },
 		}
@@ -271,5 +279,41 @@ func TestJitterTakesAwayATenthAtMost(t *testing.T) {
 		if d := l.plan(End{Err: notReady}); d > first || d < first-first/10 {
 			t.Fatalf("%s, want %s or up to a tenth less", d, first)
 		}
+	}
+}
+
+// TestLoopStaysUntilTheHostKnows guards against a process that ends with the last
+// report in its hands because the host was stopped for some seconds.
+func TestLoopStaysUntilTheHostKnows(t *testing.T) {
+	_, files := states(t, 2)
+	const s = time.Second
+	for _, test := range []struct {
+		name   string
+		err    error
+		told   time.Duration // when the host knows; 0: never
+		happen map[time.Duration]watch.State
+		want   []string
+	}{
+		{name: "told at once", told: 1500 * time.Millisecond, want: []string{"0s run 1", "1.5s end: <nil>"}},
+		{name: "told late", told: 7 * s, want: []string{"0s run 1", "2s owing", "7s end: <nil>"}},
+		{name: "told late of a failure", err: refused, told: 7 * s, want: []string{"0s run 1", "2s owing", "7s end: line 1"}},
+		{name: "never told", want: []string{"0s run 1", "2s owing", "30m2s end: <nil>"}},
+		{
+			name: "a change ends the wait", happen: map[time.Duration]watch.State{5 * s: files[1]},
+			want: []string{"0s run 1", "2s owing", "5s run 2", "7s owing", "30m7s end: <nil>"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			said, _ := storyOf(t, func() []End {
+				owed := make(chan struct{})
+				if test.told > 0 {
+					time.AfterFunc(test.told, func() { close(owed) })
+				}
+				return []End{{Err: test.err, Owed: owed}}
+			}, files[0], test.happen, 0)
+			if diff := cmp.Diff(test.want, said); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

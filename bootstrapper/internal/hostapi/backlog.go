@@ -1,0 +1,87 @@
+package hostapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// BacklogFile is where states that could not be delivered are, below the root
+// directory.
+const BacklogFile = "/var/lib/felhom/undelivered-reports.json"
+
+// maxBacklog bounds what is read of the file: two runs of eight steps.
+const maxBacklog = 16
+
+// backlogFile is the form of the file.
+type backlogFile struct {
+	Version int               `json:"version"`
+	Reports []json.RawMessage `json:"reports"`
+}
+
+// readBacklog returns what an earlier process could not deliver. A file that
+// cannot be read, or has another form, holds nothing: it must not stop a run.
+func readBacklog(path string) (reports []contract.Report, exists bool) {
+	if path == "" {
+		return nil, false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, !errors.Is(err, fs.ErrNotExist)
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	const most = maxBacklog * contract.MaxReportBytes
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	var file backlogFile
+	if err != nil || len(data) > most || json.Unmarshal(data, &file) != nil || file.Version != 1 || len(file.Reports) > maxBacklog {
+		return nil, true
+	}
+	for _, raw := range file.Reports {
+		report, err := contract.ParseReport(raw)
+		if err != nil {
+			return nil, true
+		}
+		reports = append(reports, report)
+	}
+	return reports, true
+}
+
+// writeBacklog replaces the file by one with these reports; without any it
+// removes the file.
+func writeBacklog(path string, reports []contract.Report) (err error) {
+	dir, name := filepath.Split(path)
+	if len(reports) == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove delivered reports: %w", err)
+		}
+		return nil
+	}
+	file := backlogFile{Version: 1}
+	for _, report := range reports {
+		raw, err := json.Marshal(report)
+		if err != nil {
+			return fmt.Errorf("keep undelivered reports: %w", err)
+		}
+		file.Reports = append(file.Reports, raw)
+	}
+	data, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keep undelivered reports: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keep undelivered reports: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("keep undelivered reports: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return atomicfile.Write(root, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
+}

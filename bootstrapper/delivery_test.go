@@ -28,16 +28,17 @@ func TestStandInHost(t *testing.T) {
 		t.SkipNow() // run by TestReportsArriveThoughTheHostWasStopped alone
 	}
 	h := startHost(t)
-	fmt.Printf("%s %s\n", h.endpoint, h.pin)
+	_, _ = fmt.Fprintf(os.Stdout, "%s %s\n", h.endpoint, h.pin)
 	seen := 0
-	for {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
 		h.mu.Lock()
 		for ; seen < len(h.reports); seen++ {
 			data, _ := json.Marshal(h.reports[seen])
-			fmt.Printf("%s\n", data)
+			_, _ = fmt.Fprintf(os.Stdout, "%s\n", data)
 		}
 		h.mu.Unlock()
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

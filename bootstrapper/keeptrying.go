@@ -43,7 +43,7 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, repo
 		Gone: func(end keep.End) {
 			text := mount + " was taken away; the next mount starts a new run"
 			notify(text)
-			newTalk(stderr, "").tell("run", text, nil)
+			newTalk(stderr, "").tell(text, nil)
 		},
 	}
 	err = errors.Join(loop.Do(ctx), noNextTry(filepath.Join(o.root, record.File)))
@@ -75,7 +75,7 @@ func waiting(stderr io.Writer, end keep.End, next time.Duration) {
 	ready(what + "; " + when)
 	t := newTalk(stderr, "")
 	if end.Err == nil { // the run has told of it already
-		t.tell("run", when, nil)
+		t.tell(when, nil)
 		return
 	}
 	text := end.Err.Error() + "; " + when
@@ -83,7 +83,7 @@ func waiting(stderr io.Writer, end keep.End, next time.Duration) {
 	if hint != "" { // a journal that is read as text shows no fields
 		text += "\nhint: " + strings.ReplaceAll(hint, "\n", "\nhint: ")
 	}
-	t.tell("run", text, map[string]any{
+	t.tell(text, map[string]any{
 		"class": exit.Of(end.Err).String(), "hint": hint, "next_try_ms": next.Milliseconds(),
 	})
 }
@@ -97,7 +97,7 @@ func owing(stderr io.Writer, end keep.End, limit time.Duration) {
 	}
 	text := fmt.Sprintf("the host has not taken the last reports yet; they are tried again for up to %s", limit)
 	ready(how + "; " + text)
-	newTalk(stderr, "").tell("run", text, nil)
+	newTalk(stderr, "").tell(text, nil)
 }
 
 // ready tells systemd that the boot may go on; text is the status line, "" keeps it.

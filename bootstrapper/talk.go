@@ -211,16 +211,16 @@ func (t *talk) finish(r record.Result) {
 
 // undelivered says what the host did not get to know.
 func (t *talk) undelivered(count int) {
-	t.tell("run", fmt.Sprintf("the host did not take %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
+	t.tell(fmt.Sprintf("the host did not take %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
 }
 
 // tell says what is between two runs.
-func (t *talk) tell(step, text string, fields map[string]any) {
+func (t *talk) tell(text string, fields map[string]any) {
 	if t.terminal {
-		t.printer.Line(fmt.Sprintf("%-10s %s", step, text))
+		t.printer.Line(fmt.Sprintf("%-10s %s", contract.StepRun, text))
 		return
 	}
-	entry := t.log.WithField("step", step).WithFields(fields)
+	entry := t.log.WithField("step", string(contract.StepRun)).WithFields(fields)
 	if len(fields) > 0 {
 		entry.Warn(text)
 		return

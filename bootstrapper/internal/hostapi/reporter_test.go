@@ -119,7 +119,7 @@ func TestReporterTriesUntilTheHostAnswers(t *testing.T) {
 			r := NewReporter("", "v1")
 			r.Begin(host, "a")
 			r.Send(contract.Report{Step: contract.StepReady, State: contract.StateStarted})
-			time.Sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 			r.Send(contract.Report{Step: contract.StepReady, State: contract.StateDone})
 			r.Send(contract.Report{Step: contract.StepRun, State: contract.StateDone})
 			<-r.Idle()
@@ -147,7 +147,7 @@ func TestReporterWaitsAsLongAsTheHostAsks(t *testing.T) {
 		r := NewReporter("", "v1")
 		r.Begin(host, "a")
 		r.Send(contract.Report{Step: contract.StepMount, State: contract.StateDone})
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		r.Send(contract.Report{Step: contract.StepRun, State: contract.StateDone})
 		<-r.Idle()
 		if took := time.Since(begun); took != time.Minute || tries != 3 {
@@ -264,7 +264,7 @@ func TestReporterHoldsWhatAnotherContractMayDeliver(t *testing.T) {
 			r.Begin(stranger, "a")
 			r.Send(contract.Report{Step: contract.StepRun, State: contract.StateFailed})
 			<-r.Idle()
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 			if tries != 1 {
 				t.Errorf("%d tries with a token that is refused", tries)
 			}

@@ -11,12 +11,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // maxRelease is the largest InRelease that is read; Debian's are about 150 KiB.
@@ -59,7 +59,7 @@ func (c Client) Release(ctx context.Context, uri, suite string) (Release, error)
 
 func (c Client) get(ctx context.Context, at string) (_ []byte, err error) {
 	if name, ok := strings.CutPrefix(at, "file:"); ok {
-		data, err := os.ReadFile("/" + strings.TrimLeft(name, "/"))
+		data, err := regular.Read("/"+strings.TrimLeft(name, "/"), maxRelease)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, notThere(err)
 		}

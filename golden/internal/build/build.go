@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Settings are what every command here needs beside the recipe.
@@ -190,7 +190,7 @@ func (l *lastWords) String() string {
 // manifest records what w is made of; the archive is filled in later.
 func (w *workshop) manifest(s Settings, compression string) (provenance.Manifest, error) {
 	r := w.plan.Recipe
-	status, err := os.Open(filepath.Join(w.base.Root, "var/lib/dpkg/status"))
+	status, err := regular.Open(filepath.Join(w.base.Root, "var/lib/dpkg/status"))
 	if err != nil {
 		return provenance.Manifest{}, fmt.Errorf("record packages: %w", err)
 	}

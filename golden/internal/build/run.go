@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -89,7 +90,7 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 		return Result{}, err
 	}
 	st.Done("done", "")
-	status, err := os.Open(filepath.Join(root, "var/lib/dpkg/status"))
+	status, err := regular.Open(filepath.Join(root, "var/lib/dpkg/status"))
 	if err != nil {
 		return Result{}, fmt.Errorf("record packages: %w", err)
 	}
@@ -213,7 +214,7 @@ func packArchive(ctx context.Context, job packJob, told pack.Progress) (pack.Res
 }
 
 func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ verify.Report, err error) {
-	f, err := os.Open(job.path)
+	f, err := regular.Open(job.path)
 	if err != nil {
 		return verify.Report{}, fmt.Errorf("verify: %w", err)
 	}

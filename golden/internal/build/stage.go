@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // RecordSuffix is what the name of a staged root's record adds to that of the
@@ -86,9 +87,12 @@ func checkEmpty(root string) error {
 	return nil
 }
 
+// maxRecord bounds a record; a real one has a few kilobytes.
+const maxRecord = 16 << 20
+
 // ReadRecord reads what [Stage] has written beside root.
 func ReadRecord(root string) (Record, error) {
-	data, err := os.ReadFile(root + RecordSuffix)
+	data, err := regular.Read(root+RecordSuffix, maxRecord)
 	if err != nil {
 		return Record{}, exit.WithHint(exit.Misuse, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")
 	}

@@ -31,6 +31,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Options is one program to run inside a root.
@@ -75,14 +76,11 @@ func Run(ctx context.Context, opts Options) (code int, err error) {
 // the root. opts.Argv holds its arguments only. A script without "#!" is given
 // to /bin/sh, as shells do.
 func Script(ctx context.Context, opts Options, path string) (code int, err error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return -1, exit.WithHint(exit.Refused, fmt.Errorf("open script: %w", err), "scripts are files outside of the root")
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return -1, exit.With(exit.Refused, fmt.Errorf("open script %s: want a regular file", path))
-	}
 	opts.Argv = append([]string{filepath.Join(scriptDir, filepath.Base(path))}, opts.Argv...)
 	return start(ctx, opts, f)
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // maxMember bounds one member of an OCI archive that is unpacked.
@@ -226,7 +227,7 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (v1.I
 // isDocker looks for the manifest of "docker save"; newer engines write an OCI
 // layout beside it.
 func isDocker(archive string) (_ bool, err error) {
-	f, err := os.Open(archive)
+	f, err := regular.Open(archive)
 	if err != nil {
 		return false, err
 	}
@@ -259,7 +260,7 @@ func unpack(archive, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(archive)
+	f, err := regular.Open(archive)
 	if err != nil {
 		return errors.Join(err, root.Close())
 	}

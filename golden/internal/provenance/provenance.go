@@ -14,12 +14,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // SchemaVersion is the version of the manifest's form.
@@ -81,16 +81,12 @@ func Read(path string) (Manifest, error) {
 	if !strings.HasSuffix(path, Suffix) {
 		path += Suffix
 	}
-	info, err := os.Stat(path)
-	if err != nil {
+	data, err := regular.Read(path, maxManifest)
+	switch {
+	case errors.Is(err, regular.ErrTooLarge):
+		return Manifest{}, exit.With(exit.Refused, fmt.Errorf("read provenance: %w", err))
+	case err != nil:
 		return Manifest{}, exit.WithHint(exit.Misuse, fmt.Errorf("read provenance: %w", err), "felhom-golden build writes it beside the archive")
-	}
-	if info.Size() > maxManifest {
-		return Manifest{}, exit.Errorf(exit.Refused, "read provenance: %s: want at most %d bytes, found %d", path, maxManifest, info.Size())
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return Manifest{}, fmt.Errorf("read provenance: %w", err)
 	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {

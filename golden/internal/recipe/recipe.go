@@ -9,12 +9,13 @@ package recipe
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Version is the version of golden.yaml that this package reads.
@@ -172,16 +173,12 @@ func Default() (Recipe, error) {
 
 // Read parses the recipe at path. A document with findings gives a [*Error].
 func Read(path string) (Recipe, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	data, err := regular.Read(path, MaxBytes)
+	switch {
+	case errors.Is(err, regular.ErrTooLarge):
+		return Recipe{}, exit.With(exit.Refused, fmt.Errorf("read recipe: %w", err))
+	case err != nil:
 		return Recipe{}, exit.WithHint(exit.Misuse, fmt.Errorf("read recipe: %w", err), "felhom-golden build --print-recipe > golden.yaml writes one to start from")
-	}
-	if info.Size() > MaxBytes {
-		return Recipe{}, exit.Errorf(exit.Refused, "read recipe: %s: want at most %d bytes, found %d", path, MaxBytes, info.Size())
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return Recipe{}, fmt.Errorf("read recipe: %w", err)
 	}
 	r, err := Parse(path, data)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // files answers SFTP requests below one root. The kernel's and os.Root's rules
@@ -22,12 +25,9 @@ type files struct {
 
 // Fileread opens a file for download.
 func (f *files) Fileread(r *sftp.Request) (io.ReaderAt, error) {
-	h, err := f.root.Open(inRoot(r.Filepath))
+	h, err := regular.OpenIn(f.root, inRoot(r.Filepath), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, status(err)
-	}
-	if info, err := h.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(sftp.ErrSSHFxFailure, h.Close())
 	}
 	return h, nil // the server closes it
 }
@@ -52,7 +52,7 @@ func (f *files) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	if r.AttrFlags().Permissions {
 		mode = r.Attributes().FileMode().Perm()
 	}
-	h, err := f.root.OpenFile(inRoot(r.Filepath), flags, mode)
+	h, err := regular.OpenIn(f.root, inRoot(r.Filepath), flags, mode)
 	if err != nil {
 		return nil, status(err)
 	}
@@ -92,7 +92,7 @@ func (f *files) Filecmd(r *sftp.Request) error {
 func (f *files) setstat(name string, r *sftp.Request) error {
 	flags, attr := r.AttrFlags(), r.Attributes()
 	if flags.Size {
-		h, err := f.root.OpenFile(name, os.O_WRONLY, 0)
+		h, err := regular.OpenIn(f.root, name, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
@@ -116,12 +116,13 @@ func (f *files) setstat(name string, r *sftp.Request) error {
 	return nil
 }
 
-// Filelist lists a folder, or looks at one name.
+// Filelist lists a directory, or looks at one name.
 func (f *files) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	name := inRoot(r.Filepath)
 	switch r.Method {
 	case "List":
-		d, err := f.root.Open(name)
+		// As a directory: an open of a named pipe would wait.
+		d, err := f.root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 		if err != nil {
 			return nil, status(err)
 		}

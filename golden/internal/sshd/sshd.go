@@ -27,12 +27,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// handshakeLimit is how long a client has to authenticate, and maxConns how
-// many may be connected at once: whoever is on this machine can connect.
-const (
-	handshakeLimit = 30 * time.Second
-	maxConns       = 32
-)
+// maxConns is how many clients that showed the password may be connected at once.
+const maxConns = 32
 
 // ErrNotStaged is what a Staged function returns when there will be no root.
 var ErrNotStaged = errors.New("staging failed")
@@ -88,6 +84,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) (err error) {
 			s.ready = s.Staged(ctx)
 		}
 	})
+	waiting := &waitingRoom{}
 	slots := make(chan struct{}, maxConns)
 	for {
 		conn, err := l.Accept()
@@ -97,16 +94,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) (err error) {
 			}
 			return fmt.Errorf("accept session: %w", err)
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			_ = conn.Close() // one too many; the client sees it end
-			continue
-		}
-		group.Go(func() {
-			defer func() { <-slots }()
-			s.connection(ctx, conn, config)
-		})
+		client := waiting.add(conn)
+		group.Go(func() { s.connection(ctx, client, waiting, slots, config) })
 	}
 }
 
@@ -134,16 +123,28 @@ func (s *Server) config() (*ssh.ServerConfig, error) {
 }
 
 // connection serves one client to its end.
-func (s *Server) connection(ctx context.Context, conn net.Conn, config *ssh.ServerConfig) {
+func (s *Server) connection(ctx context.Context, conn *stranger, waiting *waitingRoom, slots chan struct{}, config *ssh.ServerConfig) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	_ = conn.SetDeadline(time.Now().Add(handshakeLimit)) // a failure shows at the next read
 	sc, channels, requests, err := ssh.NewServerConn(conn, config)
+	waiting.remove(conn)
 	if err != nil {
 		_ = conn.Close()
 		return // the client was told why
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	default:
+		_ = sc.Close() // one too many; the client sees it end
+		go ssh.DiscardRequests(requests)
+		for nc := range channels {
+			_ = nc.Reject(ssh.ResourceShortage, "too many connections")
+		}
+		return
 	}
 	_ = conn.SetDeadline(time.Time{})
 	var group sync.WaitGroup

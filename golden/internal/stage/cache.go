@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // layersKept is how many finished bases stay in the cache. One is about 400 MB.
@@ -91,7 +92,7 @@ func (c Cache) Layer(ctx context.Context, key string, waiting func(), build func
 // machine it cannot: its data may have been lost with the power while its name
 // was kept.
 func (c Cache) finished(key string) bool {
-	data, err := os.ReadFile(filepath.Join(c.Dir, "layers", key, "boot-id"))
+	data, err := regular.Read(filepath.Join(c.Dir, "layers", key, "boot-id"), 4096)
 	return err == nil && string(data) == bootID()
 }
 

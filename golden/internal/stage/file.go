@@ -19,6 +19,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 var timeZero time.Time
@@ -37,7 +38,7 @@ type File struct {
 // Open gives the content of a regular file.
 func (f File) Open() (io.ReadCloser, error) {
 	if f.Source != "" {
-		return os.Open(f.Source)
+		return regular.Open(f.Source)
 	}
 	return io.NopCloser(bytes.NewReader(f.Data)), nil
 }

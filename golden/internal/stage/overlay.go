@@ -16,6 +16,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // bootstrapUnit starts our program at boot; the path in its ExecStart is where
@@ -25,6 +26,12 @@ const bootstrapUnit = "felhom-controller-bootstrap.service"
 // vendorUnits is where our units go: a package's place, so that a guest's
 // administrator can lay another over it.
 const vendorUnits = "usr/lib/systemd/system"
+
+// maxKey and maxUnit bound what is read of a keyring and of a unit file.
+const (
+	maxKey  = 1 << 20
+	maxUnit = 1 << 20
+)
 
 //go:embed felhom-ssh-hostkeys.service
 var hostKeysUnit []byte
@@ -116,7 +123,7 @@ func (p *Plan) guestFiles() ([]File, error) {
 		if g.Key == "" {
 			continue
 		}
-		data, err := os.ReadFile(g.Key)
+		data, err := regular.Read(g.Key, maxKey)
 		if err != nil {
 			return nil, exit.With(exit.Refused, fmt.Errorf("read key of source %s: %w", g.Name, err))
 		}
@@ -188,7 +195,7 @@ func readUnit(root, name string) (text []byte, dir string, err error) {
 		file = name[:at+1] + path.Ext(name)
 	}
 	for _, dir := range []string{unitDir, vendorUnits} {
-		text, err := os.ReadFile(path.Join(root, dir, file))
+		text, err := regular.Read(path.Join(root, dir, file), maxUnit)
 		if err == nil {
 			return text, dir, nil
 		}

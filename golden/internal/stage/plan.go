@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // baseSet is in every golden unless the recipe excludes it. ifupdown and
@@ -222,7 +223,7 @@ func guestSource(r *recipe.Recipe, s recipe.Source) GuestSource {
 
 // keySuffix is what apt wants to see: .asc for armoured keys, .gpg for others.
 func keySuffix(path string) string {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return ".gpg" // resolveKeys reads the file and says what is wrong with it
 	}
@@ -332,7 +333,7 @@ func keyOf(parts ...any) (string, error) {
 }
 
 func hashFile(path string) (_ string, err error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return "", err
 	}

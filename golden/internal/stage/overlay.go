@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -95,6 +96,16 @@ func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
 	}
 	list = append(list, units...)
 	list = append(list, ours.Images...)
+	dhcp, err := dhcpFiles(root)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range dhcp {
+		// With scripts, the recipe's files are in root already.
+		if !slices.ContainsFunc(p.Recipe.Files, func(r recipe.File) bool { return r.Path == "/"+f.Path }) {
+			list = append(list, f)
+		}
+	}
 	if len(p.Recipe.Docker.Daemon) > 0 {
 		data, err := json.MarshalIndent(p.Recipe.Docker.Daemon, "", "  ")
 		if err != nil {

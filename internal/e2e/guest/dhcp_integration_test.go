@@ -1,0 +1,182 @@
+//go:build integration
+
+package guest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/e2e/guest"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+)
+
+// TestDHCPGuest boots one guest against a DHCP server that is there, that comes
+// late, and that names no DNS server.
+func TestDHCPGuest(t *testing.T) {
+	s := newStack(t)
+	if err := testbed.Require(t.Context(), os.Stderr, "dnsmasq"); err != nil {
+		t.Fatal(err)
+	}
+	const vmid = 8210
+	s.removeAfter(t, vmid)
+	s.agentd(t, "provision", "--vmid", strconv.Itoa(vmid), "--hostname", "felhom-dhcp", "--golden", s.archive, "--no-start")
+	g := s.guest(vmid)
+	address := s.address(t, 210).Addr().String()
+	t.Run("lease at boot", func(t *testing.T) {
+		s.startDHCP(t, address, "192.0.2.53")
+		s.boot(t, vmid)
+		wantAddress(t, g, address)
+		wantResolver(t, g, "192.0.2.53")
+		// Delay and ARP probe took seven seconds.
+		if took := tookMillis(t, g, "networking.service"); took > 4000 {
+			t.Errorf("networking took %d ms", took)
+		}
+		t.Logf("docker active %d ms after the boot began", sinceBootMillis(t, g, "docker.service"))
+	})
+	t.Run("lease without DNS", func(t *testing.T) {
+		s.startDHCP(t, address, "")
+		s.boot(t, vmid)
+		wantAddress(t, g, address)
+		wantResolver(t, g, "192.0.2.99")
+	})
+	t.Run("late server", func(t *testing.T) {
+		s.boot(t, vmid)
+		if out := ask(t, g, "ip", "-4", "-oneline", "address", "show", "dev", "eth0"); strings.Contains(out, "inet") {
+			t.Errorf("address without a server: %s", out)
+		}
+		if out := ask(t, g, "ip", "-4", "route"); strings.Contains(out, "default") {
+			t.Errorf("default route without a server: %s", out)
+		}
+		wantResolver(t, g, "192.0.2.99")
+		s.startDHCP(t, address, "192.0.2.53")
+		wantAddress(t, g, address)
+		wantResolver(t, g, "192.0.2.53")
+	})
+}
+
+// boot starts the guest as PVE does, with the host's name server in its
+// resolv.conf, waits until systemd is done, and stops it at the test's end.
+func (s *stack) boot(t *testing.T, vmid int) {
+	t.Helper()
+	g := s.guest(vmid)
+	file := filepath.Join(g.Rootfs(), "etc/resolv.conf")
+	text := "# --- BEGIN PVE ---\nsearch host.example\nnameserver 192.0.2.99\n# --- END PVE ---\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.driver.Start(t.Context(), vmid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.driver.Shutdown(context.Background(), vmid, 20*time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+	// Not Booted: without a network the bootstrap waits.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if err := guest.Poll(ctx, func() error {
+		out, err := g.Ask(ctx, "systemctl", "is-active", "docker.service")
+		if strings.TrimSpace(out) != "active" {
+			return errors.Join(fmt.Errorf("docker is %q", out), err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err, "\n", g.Console())
+	}
+}
+
+// startDHCP serves one address on the bed's bridge, and nowhere else, until the
+// test ends. Without dns its leases name no server.
+func (s *stack) startDHCP(t *testing.T, address, dns string) {
+	t.Helper()
+	option := "--dhcp-option=6"
+	if dns != "" {
+		option += "," + dns
+	}
+	var log bytes.Buffer
+	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=", "--log-facility=-",
+		"--interface="+s.bed.Bridge, "--except-interface=lo", "--bind-interfaces", "--dhcp-authoritative", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"),
+		"--dhcp-range="+address+","+address+",10m", option)
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // Wait reports one that has ended
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+}
+
+func ask(t *testing.T, g guest.Guest, argv ...string) string {
+	t.Helper()
+	out, err := g.Ask(t.Context(), argv...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func wantAddress(t *testing.T, g guest.Guest, want string) {
+	t.Helper()
+	poll(t, g, "address "+want, []string{"ip", "-4", "-oneline", "address", "show", "dev", "eth0"}, func(out string) bool { return strings.Contains(out, "inet "+want+"/") })
+}
+
+// wantResolver wants one name server. It comes after the address, from a hook.
+func wantResolver(t *testing.T, g guest.Guest, want string) {
+	t.Helper()
+	poll(t, g, "name server "+want, []string{"cat", "/etc/resolv.conf"}, func(out string) bool {
+		return strings.Count(out, "nameserver") == 1 && strings.Contains(out, "nameserver "+want+"\n")
+	})
+}
+
+func poll(t *testing.T, g guest.Guest, want string, argv []string, good func(string) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // dhcpcd asks again after up to 64 s
+	defer cancel()
+	if err := guest.Poll(ctx, func() error {
+		out, err := g.Ask(ctx, argv...)
+		if err == nil && !good(out) {
+			err = fmt.Errorf("want %s, got %s", want, out)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func monotonic(t *testing.T, g guest.Guest, unit, property string) int {
+	t.Helper()
+	argv := []string{"systemctl", "show", "--value", "--property", property}
+	if unit != "" {
+		argv = append(argv, unit)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(ask(t, g, argv...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n / 1000
+}
+
+func tookMillis(t *testing.T, g guest.Guest, unit string) int {
+	t.Helper()
+	return monotonic(t, g, unit, "ActiveEnterTimestampMonotonic") - monotonic(t, g, unit, "InactiveExitTimestampMonotonic")
+}
+
+func sinceBootMillis(t *testing.T, g guest.Guest, unit string) int {
+	t.Helper()
+	return monotonic(t, g, unit, "ActiveEnterTimestampMonotonic") - monotonic(t, g, "", "UserspaceTimestampMonotonic")
+}

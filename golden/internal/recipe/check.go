@@ -53,6 +53,7 @@ func check(d *decoder, r *Recipe) {
 	checkFiles(d, r.Files)
 	checkScripts(d, r.Scripts)
 	checkUnits(d, r.Units)
+	checkDaemon(d, r.Docker.Daemon)
 	checkImages(d, r)
 	checkGuest(d, r.Guest)
 	if len(d.findings) == 0 {

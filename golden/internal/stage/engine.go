@@ -1,0 +1,247 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+const (
+	daemonJSON = "etc/docker/daemon.json"
+	dockerUnit = "docker.service"
+)
+
+// validate runs argv in a copy of the current directory that is in memory and
+// ends with it: dockerd makes users and directories also when it only validates.
+// The settings come on stdin.
+const validate = `set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=.,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+cat >"$1/root/run/daemon.json"
+dir=$1
+shift
+exec chroot "$dir/root" "$@"`
+
+// CheckEngine has the image's own dockerd validate its settings, with the flags
+// of its unit. It does nothing in an image without dockerd or without settings.
+func (p *Plan) CheckEngine(ctx context.Context, root string, overlay []File) (err error) {
+	tree := merged{root: root, overlay: overlay}
+	settings, err := tree.read(daemonJSON)
+	if errors.Is(err, fs.ErrNotExist) && !tree.touchesEngine() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return exit.With(exit.Refused, fmt.Errorf("read settings of dockerd: %w", err))
+	}
+	argv, err := tree.engine()
+	if err != nil || len(argv) == 0 {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(root, argv[0])); err != nil {
+		return nil //nolint:nilerr // a dockerd that is not in the image runs in no guest
+	}
+	dir, err := os.MkdirTemp("", "felhom-golden-validate-")
+	if err != nil {
+		return fmt.Errorf("validate settings of dockerd: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.Remove(dir)) }()
+	args := []string{"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--net", "--", "sh", "-c", validate, "sh", dir, argv[0], "--validate"}
+	if settings != nil {
+		args = append(args, "--config-file=/run/daemon.json")
+	}
+	log := &transcript{}
+	_, err = run.Run(ctx, run.Cmd{
+		Path: "unshare", Args: append(args, argv[1:]...), Env: environment(p.Epoch), Dir: root,
+		Stdin: bytes.NewReader(settings), Stdout: log, Stderr: log,
+	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	said := strings.TrimSpace(log.String())
+	if at := strings.LastIndexByte(said, '\n'); at >= 0 {
+		said = said[at+1:]
+	}
+	said = strings.ReplaceAll(said, " with file /run/daemon.json", "")
+	source := "docker.daemon"
+	if _, inFiles := tree.file(daemonJSON); len(p.Recipe.Docker.Daemon) == 0 || !inFiles {
+		source = "the /" + daemonJSON + " of files or scripts"
+	}
+	return exit.WithHint(exit.Refused, fmt.Errorf("validate settings of dockerd (%s): %s", source, said),
+		"correct them in the recipe; its unit starts: "+strings.Join(argv, " "))
+}
+
+// merged is a root with an overlay, for reading.
+type merged struct {
+	root    string
+	overlay []File
+}
+
+func (m merged) file(name string) (File, bool) {
+	i := slices.IndexFunc(m.overlay, func(f File) bool { return f.Path == name })
+	if i < 0 {
+		return File{}, false
+	}
+	return m.overlay[i], true
+}
+
+func (m merged) read(name string) (_ []byte, err error) {
+	f, ok := m.file(name)
+	if !ok {
+		r, err := os.OpenRoot(m.root)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, r.Close()) }()
+		return regular.ReadIn(r, name, maxUnit)
+	}
+	if !f.Mode.IsRegular() {
+		return nil, fs.ErrNotExist // a link, such as that of a masked unit
+	}
+	in, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxUnit+1))
+	if err == nil && len(data) > maxUnit {
+		err = fmt.Errorf("/%s exceeds the limit of %d bytes", name, maxUnit)
+	}
+	return data, errors.Join(err, in.Close())
+}
+
+// touchesEngine reports whether recipe or scripts change how dockerd starts.
+func (m merged) touchesEngine() bool {
+	for _, f := range m.overlay {
+		if f.Path == "etc/default/docker" || strings.Contains(f.Path, "/"+dockerUnit) {
+			return true
+		}
+	}
+	list, err := filepath.Glob(filepath.Join(m.root, unitDir, dockerUnit+"*"))
+	return err == nil && len(list) > 0
+}
+
+// engine returns the command line that docker.service starts, with its
+// drop-ins. It is empty where that is not dockerd.
+func (m merged) engine() ([]string, error) {
+	text, err := m.read(path.Join(unitDir, dockerUnit))
+	if err != nil {
+		text, err = m.read(path.Join(vendorUnits, dockerUnit))
+	}
+	if err != nil {
+		return nil, nil //nolint:nilerr // an image without the unit starts no engine
+	}
+	texts := [][]byte{text}
+	for _, name := range m.dropIns() {
+		data, err := m.read(name)
+		if err != nil {
+			return nil, exit.With(exit.Refused, fmt.Errorf("read /%s: %w", name, err))
+		}
+		texts = append(texts, data)
+	}
+	command, env := "", map[string]string{}
+	for _, text := range texts {
+		joined := strings.ReplaceAll(string(text), "\\\n", " ")
+		for line := range strings.Lines(joined) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			switch value = strings.TrimSpace(value); strings.TrimSpace(key) {
+			case "ExecStart":
+				command = value // an empty one resets
+			case "Environment":
+				for _, word := range words(value) {
+					if k, v, ok := strings.Cut(word, "="); ok {
+						env[k] = v
+					}
+				}
+			case "EnvironmentFile":
+				data, err := m.read(strings.TrimPrefix(strings.TrimPrefix(value, "-"), "/"))
+				if err != nil {
+					continue // optional, or the unit's own fault
+				}
+				for line := range strings.Lines(string(data)) {
+					if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(k, "#") {
+						env[k] = strings.Join(words(v), " ")
+					}
+				}
+			}
+		}
+	}
+	var argv []string
+	for _, word := range words(strings.TrimLeft(command, "-@:+!")) {
+		if name, ok := strings.CutPrefix(word, "$"); ok && !strings.HasPrefix(name, "{") {
+			argv = append(argv, strings.Fields(env[name])...)
+			continue
+		}
+		argv = append(argv, os.Expand(word, func(k string) string { return env[k] }))
+	}
+	if len(argv) == 0 || path.Base(argv[0]) != "dockerd" {
+		return nil, nil
+	}
+	return argv, nil
+}
+
+// dropIns lists the drop-ins of docker.service in the order in which they apply.
+func (m merged) dropIns() []string {
+	byName := map[string]string{}
+	for _, dir := range []string{vendorUnits, unitDir} { // the later one wins
+		dir = path.Join(dir, dockerUnit+".d")
+		list, _ := filepath.Glob(filepath.Join(m.root, dir, "*.conf")) // the pattern is well formed
+		for _, name := range list {
+			byName[filepath.Base(name)] = path.Join(dir, filepath.Base(name))
+		}
+		for _, f := range m.overlay {
+			if path.Dir(f.Path) == dir && path.Ext(f.Path) == ".conf" {
+				byName[path.Base(f.Path)] = f.Path
+			}
+		}
+	}
+	var names []string
+	for name := range byName {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for i, name := range names {
+		names[i] = byName[name]
+	}
+	return names
+}
+
+// words splits a line of a unit into words; quotes hold one together.
+func words(line string) []string {
+	var list []string
+	var word strings.Builder
+	quote, in := rune(0), false
+	for _, c := range line {
+		switch {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote, in = c, true
+		case quote == 0 && (c == ' ' || c == '\t'):
+			if in {
+				list = append(list, word.String())
+			}
+			word.Reset()
+			in = false
+		default:
+			word.WriteRune(c)
+			in = true
+		}
+	}
+	if in {
+		list = append(list, word.String())
+	}
+	return list
+}

@@ -1,0 +1,85 @@
+package stage
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+const engineUnit = `[Service]
+EnvironmentFile=-/etc/default/docker
+ExecStart=/usr/sbin/dockerd -H fd:// \
+  --containerd=/run/c.sock $DOCKER_OPTS
+`
+
+// engineRoot is a root whose dockerd says how it was called.
+func engineRoot(t *testing.T) string {
+	t.Helper()
+	root := entertest.Root(t, "cat", "touch")
+	for name, text := range map[string]string{
+		"usr/lib/systemd/system/docker.service": engineUnit,
+		"etc/default/docker":                    "# DOCKER_OPTS=\"--no\"\nDOCKER_OPTS=\"--debug --mtu 1400\"\n",
+		"usr/sbin/dockerd":                      "#!/bin/sh\ntouch /left-behind\ncat /run/daemon.json >&2\necho \"args: $*\" >&2\nexit 1\n",
+	} {
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestEngineCommandLine(t *testing.T) {
+	root := engineRoot(t)
+	for _, tt := range []struct {
+		name    string
+		overlay []File
+		want    string
+	}{
+		{"unit and default file", nil, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
+		{"drop-in", []File{{Path: "etc/systemd/system/docker.service.d/x.conf", Data: []byte("[Service]\nEnvironment=\"A=1 2\"\nExecStart=\nExecStart=-/usr/sbin/dockerd --label ${A}\n")}}, "/usr/sbin/dockerd --label 1 2"},
+		{"default file of the recipe", []File{{Path: "etc/default/docker", Data: []byte("DOCKER_OPTS='-D'\n")}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock -D"},
+		{"another program", []File{{Path: "etc/systemd/system/docker.service", Data: []byte("[Service]\nExecStart=/bin/other\n")}}, ""},
+		{"masked", []File{{Path: "etc/systemd/system/docker.service", Mode: os.ModeSymlink, Link: "/dev/null"}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
+	} {
+		got, err := merged{root: root, overlay: tt.overlay}.engine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
+	root := engineRoot(t)
+	settings := []File{{Path: daemonJSON, Data: []byte("{}")}}
+	err := (&Plan{}).CheckEngine(t.Context(), root, settings)
+	var e *exit.Error
+	if !errors.As(err, &e) || e.Code != exit.Refused {
+		t.Fatalf("%v, want refused", err)
+	}
+	if want := "args: --validate --config-file=/run/daemon.json -H fd:// --containerd=/run/c.sock --debug --mtu 1400"; !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q in it", err, want)
+	}
+	if _, err := os.Lstat(filepath.Join(root, "left-behind")); err == nil {
+		t.Error("validating changed the root")
+	}
+	if err := os.WriteFile(filepath.Join(root, "usr/sbin/dockerd"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&Plan{}).CheckEngine(t.Context(), root, settings); err != nil {
+		t.Errorf("settings that dockerd takes: %v", err)
+	}
+	if err := (&Plan{}).CheckEngine(t.Context(), t.TempDir(), settings); err != nil {
+		t.Errorf("root without dockerd: %v", err)
+	}
+}

@@ -82,6 +82,9 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err
 	}
 	st.Done(map[bool]string{true: "reused", false: "made"}[w.base.Reused], plan.BaseKey()[:12])
 	w.overlay, err = w.lay(s)
+	if err == nil {
+		err = plan.CheckEngine(ctx, w.base.Root, w.overlay)
+	}
 	if err != nil {
 		return nil, errors.Join(err, w.base.Close())
 	}

@@ -40,6 +40,21 @@ func TestTargetPath(t *testing.T) {
 	}
 }
 
+// A place that no archive can be written to is refused before any work: with
+// these settings every later step panics.
+func TestRunChecksTargetFirst(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []Target{{Dir: filepath.Join(dir, "none")}, {Dir: file}, {Path: filepath.Join(dir, "none", "a.tar.zst")}, {Path: file}} {
+		if _, err := Run(t.Context(), recipe.Recipe{}, target, Settings{}); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+			t.Errorf("%+v: want misuse with a hint, got %v", target, err)
+		}
+	}
+}
+
 func TestCheckEmpty(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]exit.Code{dir: exit.OK, filepath.Join(dir, "none"): exit.OK, "/proc/self/status": exit.Misuse, "/etc": exit.Misuse} {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -49,6 +51,9 @@ type Result struct {
 
 // Run makes the archive of r.
 func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, err error) {
+	if err := t.check(); err != nil {
+		return Result{}, err
+	}
 	w, err := prepare(ctx, r, s)
 	if err != nil {
 		return Result{}, err
@@ -102,8 +107,34 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	return publish(ctx, path, t.Force, job, rec.Manifest, s.Progress)
 }
 
-// path is where the archive goes; what is there already is refused early,
-// before minutes of work.
+// check refuses a target that no archive can be written to. It needs no base, so
+// that a slip costs no minutes of work.
+func (t Target) check() error {
+	dir := t.Dir
+	if t.Path != "" {
+		dir = filepath.Dir(t.Path)
+	}
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return misplaced(fmt.Errorf("look at the directory of the archive: %s is not a directory", dir), "make it, or name another one")
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return misplaced(fmt.Errorf("look at the directory of the archive: write to %s: %w", dir, err), "name a directory that can be written to")
+	}
+	if t.Path == "" {
+		return nil // its name follows from the sources' date
+	}
+	_, err = os.Lstat(t.Path)
+	if err == nil && !t.Force {
+		return misplaced(fmt.Errorf("look at the archive: %s already exists", t.Path), "--force replaces it")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return misplaced(fmt.Errorf("look at the archive: %w", err), "name another one")
+	}
+	return nil
+}
+
+// path is where the archive goes; one that already exists is refused early.
 func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
 	path := t.Path
 	if path == "" {
@@ -113,17 +144,7 @@ func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return "", misplaced(fmt.Errorf("look at the folder of the archive: %s is not there", filepath.Dir(path)), "make it, or name another one")
-	}
-	_, err = os.Lstat(path)
-	if err == nil && !t.Force {
-		return "", misplaced(fmt.Errorf("look at the archive: %s is there already", path), "--force replaces it")
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("look at the archive: %w", err)
-	}
-	return path, nil
+	return path, Target{Path: path, Force: t.Force}.check()
 }
 
 func misplaced(err error, hint string) error { return exit.WithHint(exit.Misuse, err, hint) }

@@ -55,7 +55,7 @@ func checkSetID(c *check) {
 		group := groups[strconv.Itoa(e.gid)]
 		switch {
 		case !ok:
-			c.fail(e.path, "set-id program (mode %04o, owner %d:%d) that is not on the list", e.mode, e.uid, e.gid)
+			c.fail(e.path, "set-id program (mode %04o, owner %d:%d) that is not on the list: remove it, or name it in allow.set_id of the recipe", e.mode, e.uid, e.gid)
 		case e.mode != want.mode || e.uid != 0 || group != want.group:
 			c.fail(e.path, "mode %04o, owner %d, group %q; want %04o, 0, %q", e.mode, e.uid, group, want.mode, want.group)
 		}

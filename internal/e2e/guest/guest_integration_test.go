@@ -44,7 +44,7 @@ var identityFiles = map[string]*regexp.Regexp{
 // seconds.
 func TestGuests(t *testing.T) {
 	s := newStack(t)
-	for _, vmid := range []int{8200, 8201, 8202} {
+	for _, vmid := range s.vmid {
 		s.removeAfter(t, vmid)
 	}
 	t.Run("cold restore", s.coldRestore)
@@ -65,18 +65,18 @@ func (s *stack) coldRestore(t *testing.T) {
 	spec := filepath.Join(s.dir, "guests.yaml")
 	text := fmt.Sprintf(`version: 1
 guests:
-  - {vmid: 8200, hostname: felhom-8200, golden: %[1]s, ip: %[2]s}
-  - {vmid: 8201, hostname: felhom-8201, golden: %[1]s, ip: %[3]s}
-`, s.archive, s.address(t, 200), s.address(t, 201))
+  - {vmid: %[4]d, hostname: felhom-one, golden: %[1]s, ip: %[2]s}
+  - {vmid: %[5]d, hostname: felhom-two, golden: %[1]s, ip: %[3]s}
+`, s.archive, s.address(t, 200), s.address(t, 201), s.vmid[0], s.vmid[1])
 	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.agentd(t, "provision", "--spec", spec)
-	s.wantList(t, 8200, 8201)
+	s.wantList(t, s.vmid[0], s.vmid[1])
 	found := map[int]identity{}
 	var mu sync.Mutex
 	t.Run("guests", func(t *testing.T) {
-		for i, vmid := range []int{8200, 8201} {
+		for i, vmid := range s.vmid[:2] {
 			t.Run(strconv.Itoa(vmid), func(t *testing.T) {
 				t.Parallel()
 				g := s.guest(vmid)
@@ -93,8 +93,8 @@ guests:
 		}
 	})
 	for file := range identityFiles {
-		if found[8200][file] == found[8201][file] {
-			t.Errorf("two guests of one golden have the same %s: %q", file, found[8200][file])
+		if found[s.vmid[0]][file] == found[s.vmid[1]][file] {
+			t.Errorf("two guests of one golden have the same %s: %q", file, found[s.vmid[0]][file])
 		}
 	}
 }
@@ -178,10 +178,10 @@ func wantNetwork(t *testing.T, vmid int, address netip.Addr) {
 	}
 }
 
-// channel asks T1 to T4 from inside guest 8200's network, once with 8201's
+// channel asks T1 to T4 from inside the first guest's network, once with the second's
 // token too, which is T3.
 func (s *stack) channel(t *testing.T) {
-	g := s.guest(8200)
+	g := s.guest(s.vmid[0])
 	pin := strings.TrimSpace(s.agentd(t, "pin", "--json"))
 	var pins struct {
 		Current struct {
@@ -192,12 +192,12 @@ func (s *stack) channel(t *testing.T) {
 		t.Fatal(err)
 	}
 	within := func(argv ...string) ([]string, error) { return g.InNetwork(t.Context(), argv...) }
-	for _, c := range acceptance.Cases(8200, pins.Current.SPKI, s.readToken(t, 8200), s.readToken(t, 8201)) {
+	for _, c := range acceptance.Cases(s.vmid[0], pins.Current.SPKI, s.readToken(t, s.vmid[0]), s.readToken(t, s.vmid[1])) {
 		got, body, err := c.Ask(t.Context(), s.host.Endpoint, within)
 		if err != nil || got != c.Want {
 			t.Errorf("%s, %s: want %s, found %s %v\n%s", c.Name, c.What, c.Want, got, err, body)
 		}
-		if c.Name == "T1" && !strings.Contains(body, `{"storage":"ok","guest":8200`) {
+		if c.Name == "T1" && !strings.Contains(body, `{"storage":"ok","guest":`+strconv.Itoa(s.vmid[0])) {
 			t.Errorf("T1: the answer is %s", body)
 		}
 	}
@@ -205,17 +205,17 @@ func (s *stack) channel(t *testing.T) {
 
 // reboot: nothing is changed by it, and the controller is up again.
 func (s *stack) reboot(t *testing.T) {
-	g := s.guest(8200)
+	g := s.guest(s.vmid[0])
 	before, first := s.wantHealthy(t, g, "v1"), result(t, g)
 	settings := filepath.Join(g.Rootfs(), "opt/docker/felhom-controller/controller.yaml")
 	old, err := os.Stat(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.driver.Shutdown(t.Context(), 8200, 30*time.Second); err != nil {
+	if err := s.driver.Shutdown(t.Context(), s.vmid[0], 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	s.agentd(t, "provision", "--vmid", "8200", "--golden", s.archive) // the operator's way to have it up
+	s.agentd(t, "provision", "--vmid", strconv.Itoa(s.vmid[0]), "--golden", s.archive) // the operator's way to have it up
 	wantBooted(t, g)
 	wantStarts(t, g, "boot", 1)
 	after, second := s.wantHealthy(t, g, "v1"), result(t, g)
@@ -230,20 +230,20 @@ func (s *stack) reboot(t *testing.T) {
 
 // triggers: each cause begins the bootstrap exactly once.
 func (s *stack) triggers(t *testing.T) {
-	g, ctx := s.guest(8201), t.Context()
+	g, ctx := s.guest(s.vmid[1]), t.Context()
 	n, err := starts(ctx, g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.agentd(t, "guest", "add", "8201")
+	s.agentd(t, "guest", "add", strconv.Itoa(s.vmid[1]))
 	wantStarts(t, g, "file rewritten by the host", n+1)
-	first := s.readToken(t, 8201)
+	first := s.readToken(t, s.vmid[1])
 
-	if err := s.driver.Detach(ctx, 8201, "/etc/felhom-bootstrap"); err != nil {
+	if err := s.driver.Detach(ctx, s.vmid[1], "/etc/felhom-bootstrap"); err != nil {
 		t.Fatal(err)
 	}
 	wantStarts(t, g, "unplugged", n+1)
-	if err := s.driver.Attach(ctx, 8201, s.mount(8201)); err != nil {
+	if err := s.driver.Attach(ctx, s.vmid[1], s.mount(s.vmid[1])); err != nil {
 		t.Fatal(err)
 	}
 	wantStarts(t, g, "plugged again", n+2)
@@ -251,28 +251,28 @@ func (s *stack) triggers(t *testing.T) {
 		t.Errorf("the mount came back as it was, and the run is %+v", r)
 	}
 
-	if err := s.driver.Detach(ctx, 8201, "/etc/felhom-bootstrap"); err != nil {
+	if err := s.driver.Detach(ctx, s.vmid[1], "/etc/felhom-bootstrap"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(s.mountFile(8201)); err != nil {
+	if err := os.Remove(s.mountFile(s.vmid[1])); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.driver.Attach(ctx, 8201, s.mount(8201)); err != nil {
+	if err := s.driver.Attach(ctx, s.vmid[1], s.mount(s.vmid[1])); err != nil {
 		t.Fatal(err)
 	}
 	wantStarts(t, g, "mount without a file", n+2)
-	s.agentd(t, "guest", "add", "8201")
+	s.agentd(t, "guest", "add", strconv.Itoa(s.vmid[1]))
 	wantStarts(t, g, "file after the mount", n+3)
-	if second := s.readToken(t, 8201); second == first {
+	if second := s.readToken(t, s.vmid[1]); second == first {
 		t.Error("guest add gave the same token")
 	}
 	s.wantHealthy(t, g, "v1")
-	wantNetwork(t, 8201, s.address(t, 201).Addr())
+	wantNetwork(t, s.vmid[1], s.address(t, 201).Addr())
 }
 
 // registryDown: the image is there, so the registry is not needed.
 func (s *stack) registryDown(t *testing.T) {
-	g, ctx := s.guest(8201), t.Context()
+	g, ctx := s.guest(s.vmid[1]), t.Context()
 	_, port, err := net.SplitHostPort(s.bed.Registry)
 	if err != nil {
 		t.Fatal(err)
@@ -296,9 +296,9 @@ func (s *stack) registryDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.agentd(t, "guest", "add", "8201")
+	s.agentd(t, "guest", "add", strconv.Itoa(s.vmid[1]))
 	wantStarts(t, g, "file rewritten", n+1)
-	s.readToken(t, 8201)
+	s.readToken(t, s.vmid[1])
 	if c := s.wantHealthy(t, g, "v1"); c.ID == old.ID {
 		t.Error("the container was not made anew")
 	}
@@ -306,12 +306,12 @@ func (s *stack) registryDown(t *testing.T) {
 
 // hotplug: the mount arrives in a guest that runs and has never had one.
 func (s *stack) hotplug(t *testing.T) {
-	g, ctx := s.guest(8202), t.Context()
-	s.agentd(t, "provision", "--vmid", "8202", "--hostname", "felhom-8202", "--golden", s.archive, "--ip", s.address(t, 202).String(), "--no-start")
-	if err := s.driver.Detach(ctx, 8202, "/etc/felhom-bootstrap"); err != nil {
+	g, ctx := s.guest(s.vmid[2]), t.Context()
+	s.agentd(t, "provision", "--vmid", strconv.Itoa(s.vmid[2]), "--hostname", "felhom-three", "--golden", s.archive, "--ip", s.address(t, 202).String(), "--no-start")
+	if err := s.driver.Detach(ctx, s.vmid[2], "/etc/felhom-bootstrap"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.driver.Start(ctx, 8202); err != nil {
+	if err := s.driver.Start(ctx, s.vmid[2]); err != nil {
 		t.Fatal(err)
 	}
 	boot, cancel := context.WithTimeout(ctx, time.Minute)
@@ -320,13 +320,13 @@ func (s *stack) hotplug(t *testing.T) {
 		t.Fatalf("state %s %v", state, err)
 	}
 	wantStarts(t, g, "boot without a mount", 0)
-	if err := s.driver.Attach(ctx, 8202, s.mount(8202)); err != nil {
+	if err := s.driver.Attach(ctx, s.vmid[2], s.mount(s.vmid[2])); err != nil {
 		t.Fatal(err)
 	}
 	wantStarts(t, g, "hotplugged", 1)
-	s.readToken(t, 8202)
+	s.readToken(t, s.vmid[2])
 	s.wantHealthy(t, g, "v1")
-	s.wantList(t, 8202)
+	s.wantList(t, s.vmid[2])
 }
 
 // replaceFile puts a file into the mount as a careless host would: its own
@@ -366,8 +366,8 @@ func wantJournal(t *testing.T, g guest.Guest, words ...string) {
 // unreadable: the file belongs to the host's root, who is nobody in the guest.
 // The program says so and waits: systemd cannot watch such a file.
 func (s *stack) unreadable(t *testing.T) {
-	g := s.guest(8202)
-	data, err := os.ReadFile(s.mountFile(8202))
+	g := s.guest(s.vmid[2])
+	data, err := os.ReadFile(s.mountFile(s.vmid[2]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +376,7 @@ func (s *stack) unreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := result(t, g)
-	s.replaceFile(t, 8202, data, 0o600, 0)
+	s.replaceFile(t, s.vmid[2], data, 0o600, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := guest.Poll(ctx, func() error {
@@ -388,9 +388,9 @@ func (s *stack) unreadable(t *testing.T) {
 		t.Fatalf("%v\n%s", err, journal(g))
 	}
 	wantJournal(t, g, "permission denied", "belongs to nobody", "chown root:100000 HOSTDIR")
-	s.agentd(t, "guest", "add", "8202") // which writes it anew, and heals it
+	s.agentd(t, "guest", "add", strconv.Itoa(s.vmid[2])) // which writes it anew, and heals it
 	wantStarts(t, g, "file mended", n+1)
-	s.readToken(t, 8202)
+	s.readToken(t, s.vmid[2])
 	if r := result(t, g); r.ExitCode != 0 {
 		t.Errorf("the mended mount: %+v", r)
 	}
@@ -398,9 +398,9 @@ func (s *stack) unreadable(t *testing.T) {
 
 // wrongPin: somebody else answers at the host's address. Nothing is said to it.
 func (s *stack) wrongPin(t *testing.T) {
-	g := s.guest(8202)
+	g := s.guest(s.vmid[2])
 	rogue := newRogue(t, s.bed.Address)
-	data, err := os.ReadFile(s.mountFile(8202))
+	data, err := os.ReadFile(s.mountFile(s.vmid[2]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +412,7 @@ func (s *stack) wrongPin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.replaceFile(t, 8202, changed, 0o640, 100000)
+	s.replaceFile(t, s.vmid[2], changed, 0o640, 100000)
 	wantStarts(t, g, "wrong pin", n+1)
 	wantFailure(t, g, 4, "pin")
 	connections, heard := rogue.heard()
@@ -449,7 +449,7 @@ func (s *stack) noSecret(t *testing.T) {
 	} else {
 		search("the daemon's log", log)
 	}
-	for _, vmid := range []int{8200, 8201, 8202} {
+	for _, vmid := range s.vmid {
 		g := s.guest(vmid)
 		text, err := g.Ask(t.Context(), "journalctl", "--no-pager", "--output=export")
 		if err != nil || text == "" {
@@ -502,10 +502,13 @@ func ignoreGone(err error) error {
 
 // remove takes everything back.
 func (s *stack) remove(t *testing.T) {
-	for _, vmid := range []int{8200, 8201, 8202} {
+	for _, vmid := range s.vmid {
 		s.agentd(t, "guest", "remove", "--force", strconv.Itoa(vmid))
 		if _, err := s.driver.Guest(t.Context(), vmid); !errors.Is(err, driver.ErrNotFound) {
 			t.Errorf("guest %d is left: %v", vmid, err)
+		}
+		if left, err := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/*/lxc.*.%d", vmid)); err != nil || len(left) > 0 {
+			t.Errorf("cgroups left behind: %v %v", left, err)
 		}
 		for _, path := range []string{s.guest(vmid).Dir(), s.mountDir(vmid)} {
 			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
@@ -515,8 +518,5 @@ func (s *stack) remove(t *testing.T) {
 	}
 	if out := strings.TrimSpace(s.agentd(t, "guest", "list", "--json")); out != "[]" {
 		t.Errorf("the host still knows %s", out)
-	}
-	if left, err := filepath.Glob("/sys/fs/cgroup/*/lxc.*.820[0-2]"); err != nil || len(left) > 0 {
-		t.Errorf("cgroups left behind: %v %v", left, err)
 	}
 }

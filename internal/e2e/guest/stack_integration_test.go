@@ -34,6 +34,7 @@ type stack struct {
 	dir     string
 	host    *host.Host
 	archive string
+	vmid    []int       // of the guests that are used: three
 	driver  *lxc.Driver // for what an operator does with the hypervisor's own tools
 
 	mu      sync.Mutex
@@ -43,7 +44,7 @@ type stack struct {
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{bed: testbed.FromEnv(t), secrets: map[string]string{}, argv: map[string]bool{}}
+	s := &stack{bed: testbed.FromEnv(t), vmid: testbed.VMIDs(t, 3), secrets: map[string]string{}, argv: map[string]bool{}}
 	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start", "mmdebstrap", "nsenter", "iptables", "curl"); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +162,9 @@ func (s *stack) readToken(t *testing.T, vmid int) string {
 	if err != nil || boot.Token == "" {
 		t.Fatalf("token of guest %d: %v", vmid, err)
 	}
-	s.secrets[fmt.Sprintf("token of %d, %.12s…", vmid, boot.Token)] = boot.Token
+	s.mu.Lock() // guests are looked at side by side
+	defer s.mu.Unlock()
+	s.secrets[fmt.Sprintf("token of %d, %.20s…", vmid, boot.Token)] = boot.Token
 	return boot.Token
 }
 

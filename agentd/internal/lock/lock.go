@@ -30,13 +30,13 @@ func Wait(ctx context.Context, name string) (unlock func() error, err error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 		}
-		return f.Close, nil
+		return release(f), nil
 	case <-ctx.Done():
 		// flock uses the descriptor until it returns; a lock that it then gets
 		// is given back at once.
 		go func() {
 			if <-locked == nil {
-				_ = f.Close()
+				_ = release(f)()
 			}
 		}()
 		return nil, fmt.Errorf("lock %s: %w", name, context.Cause(ctx))
@@ -62,7 +62,14 @@ func Claim(name string) (unlock func() error, err error) {
 	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close, nil
+	return release(f), nil
+}
+
+// release returns what unlocks f and closes it. A child that another goroutine
+// is starting has a copy of f until it executes its program: closing alone would
+// leave the lock held for so long.
+func release(f *os.File) func() error {
+	return func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }
 }
 
 func open(name string) (*os.File, error) {

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -176,16 +177,35 @@ const (
 // info returns liblxc's word for what the guest does, and the process of its
 // init, 0 when it is STOPPED.
 func (d *Driver) info(ctx context.Context, vmid int) (state string, pid int, err error) {
-	res, err := d.run(ctx, "lxc-info", vmid, "--no-humanize", "--state", "--pid")
-	if err != nil {
-		return "", 0, fmt.Errorf("guest %d: %w", vmid, err)
+	// A guest that ends between lxc-info's two questions has a state without a
+	// process. Its monitor needs the processor to tell of the end.
+	limit := time.NewTimer(infoLimit)
+	defer limit.Stop()
+	for {
+		res, err := d.run(ctx, "lxc-info", vmid, "--no-humanize", "--state", "--pid")
+		if err != nil {
+			return "", 0, fmt.Errorf("guest %d: %w", vmid, err)
+		}
+		if state, pid, ok := parseInfo(string(res.Stdout)); ok {
+			return state, pid, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", 0, fmt.Errorf("guest %d: %w", vmid, context.Cause(ctx))
+		case <-limit.C:
+			return "", 0, exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout),
+				"try again when the guest has started or stopped")
+		case <-time.After(infoPause):
+		}
 	}
-	state, pid, ok := parseInfo(string(res.Stdout))
-	if !ok {
-		return "", 0, exit.With(exit.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout))
-	}
-	return state, pid, nil
 }
+
+// infoLimit is how long a guest may be neither running nor stopped, and
+// infoPause how often it is asked meanwhile.
+const (
+	infoLimit = 10 * time.Second
+	infoPause = 50 * time.Millisecond
+)
 
 func parseInfo(text string) (state string, pid int, ok bool) {
 	said := map[string]string{}
@@ -236,7 +256,9 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
-	return f.Close, nil
+	// A child that another goroutine is starting has a copy of f until it
+	// executes its program: closing alone would leave the guest locked for so long.
+	return func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }, nil
 }
 
 // makeFolders makes path and what is missing above it such that a guest's root

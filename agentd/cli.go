@@ -84,7 +84,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 							if err != nil {
 								return err
 							}
-							return guestList(cfg, c.Bool("json"), time.Now, stdout)
+							return guestList(c.Context, cfg, c.Bool("json"), time.Now, stdout)
 						},
 					},
 				},

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -196,10 +197,12 @@ type listed struct {
 	Added      time.Time        `json:"added,omitzero"`       // zero: interrupted before there was a record
 	TokenSeen  *time.Time       `json:"token_first_used,omitempty"`
 	Progress   *guests.Progress `json:"progress,omitempty"`
+	State      string           `json:"guest_state,omitempty"` // running, stopped, gone; "": it could not be asked for
+	Console    string           `json:"console_file,omitempty"`
 }
 
 // guestList prints what the store knows, or which files of it cannot be read.
-func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout io.Writer) (err error) {
+func guestList(ctx context.Context, cfg config.Config, asJSON bool, now func() time.Time, stdout io.Writer) (err error) {
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
 	if err != nil {
 		return err
@@ -236,10 +239,75 @@ func guestList(cfg config.Config, asJSON bool, now func() time.Time, stdout io.W
 		}
 		return exit.WithHint(exit.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest")
 	}
+	askStates(ctx, cfg, out)
 	if asJSON {
 		return printJSON(stdout, out)
 	}
 	return printTable(stdout, out, now())
+}
+
+// statesLimit bounds how long guest list asks the hypervisor: what it does not
+// say by then is left out.
+const statesLimit = 5 * time.Second
+
+// askStates adds what the hypervisor says of each guest. A list of reports is of
+// use without it, so that nothing here is an error.
+func askStates(ctx context.Context, cfg config.Config, rows []listed) {
+	if cfg.Hypervisor == "" {
+		return
+	}
+	h, err := hypervisorOf(cfg)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, statesLimit)
+	defer cancel()
+	var all sync.WaitGroup
+	next := make(chan *listed)
+	for range min(len(rows), 4) {
+		all.Go(func() {
+			for row := range next {
+				switch st, err := h.Status(ctx, row.Guest); {
+				case err == nil:
+					row.State, row.Console = string(st.State), st.ConsoleFile
+				case errors.Is(err, driver.ErrNotFound):
+					row.State = "gone"
+				}
+			}
+		})
+	}
+	for i := range rows {
+		next <- &rows[i]
+	}
+	close(next)
+	all.Wait()
+}
+
+// word returns what a row shows: the last failure that no success has followed,
+// with its hint, rather than what the guest tries since; and for a guest that
+// does not run, that it does not.
+func (l listed) word() (last guests.Received, message string, ok bool) {
+	if l.Progress != nil {
+		last, ok = l.Progress.Last()
+		if l.Progress.Failure != nil {
+			last, ok = *l.Progress.Failure, true
+		}
+		message = last.Report.Message
+	}
+	message = printable(message)
+	if last.Report.Hint != "" {
+		message += " (hint: " + printable(last.Report.Hint) + ")"
+	}
+	switch l.State {
+	case string(driver.Stopped):
+		message = strings.TrimSuffix("the guest is stopped: "+message, ": -")
+		if l.Console != "" {
+			message += "; its console: " + l.Console
+		}
+	case "gone":
+		message = strings.TrimSuffix("the hypervisor has no such guest: "+message, ": -")
+	}
+	return last, message, ok
 }
 
 func printTable(stdout io.Writer, rows []listed, now time.Time) error {
@@ -254,15 +322,13 @@ func printTable(stdout io.Writer, rows []listed, now time.Time) error {
 		case r.TokenSeen != nil:
 			seen = "used"
 		}
-		step, state, result, age, sequence, message := "-", "-", "-", "-", "-", "-"
-		if r.Progress != nil {
-			if last, ok := r.Progress.Last(); ok {
-				rep := last.Report
-				step, state, result = printable(string(rep.Step)), printable(string(rep.State)), printable(string(rep.Result))
-				message = printable(rep.Message)
-				age = ageOf(now.Sub(last.Received))
-				sequence = strconv.FormatUint(r.Progress.Sequence, 10)
-			}
+		step, state, result, age, sequence := "-", "-", "-", "-", "-"
+		last, message, ok := r.word()
+		if ok {
+			rep := last.Report
+			step, state, result = printable(string(rep.Step)), printable(string(rep.State)), printable(string(rep.Result))
+			age = ageOf(now.Sub(last.Received))
+			sequence = strconv.FormatUint(r.Progress.Sequence, 10)
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Guest, seen, step, state, result, age, sequence, message)
 	}

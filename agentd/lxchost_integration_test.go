@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,6 +62,12 @@ func no(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// newVMID returns the id of a guest that no other test has.
+func (h *lxcHost) newVMID(t *testing.T) string {
+	t.Helper()
+	return strconv.Itoa(testbed.VMIDs(t, 1)[0])
 }
 
 func (h *lxcHost) path(name string) string { return filepath.Join(h.dir, name) }

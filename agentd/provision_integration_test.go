@@ -3,12 +3,13 @@
 package main
 
 import (
-	"fmt"
+	"bytes"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ func TestProvisionOnLXC(t *testing.T) {
 	t.Run("two at once", h.twoAtOnce)
 	t.Run("one of three", h.oneOfThree)
 	t.Run("never reports", h.neverReports)
+	t.Run("guest dies", h.guestDies)
 	t.Run("disk full", h.diskFull)
 }
 
@@ -33,8 +35,8 @@ func TestProvisionOnLXC(t *testing.T) {
 // leaves nothing at all.
 func (h *lxcHost) killed(t *testing.T) {
 	for i, step := range append([]string{"in the restore"}, steps...) {
-		for k, then := range []string{"finished", "removed"} {
-			vmid := fmt.Sprint(8600 + 10*i + k)
+		for _, then := range []string{"finished", "removed"} {
+			vmid := h.newVMID(t)
 			t.Run(step+" "+then, func(t *testing.T) {
 				t.Parallel()
 				if i == 0 {
@@ -90,15 +92,15 @@ func (h *lxcHost) refused(t *testing.T) {
 		code  int
 		texts []string
 	}{
-		{"golden missing", "8700", []string{"--golden", h.path("gone.tar.zst")}, 3, []string{
-			"provision guest 8700: ", "the archive cannot be restored: open " + h.path("gone.tar.zst") + ": no such file", "hint: name the golden by its absolute path",
+		{"golden missing", h.newVMID(t), []string{"--golden", h.path("gone.tar.zst")}, 3, []string{
+			"provision guest ", "the archive cannot be restored: open " + h.path("gone.tar.zst") + ": no such file", "hint: name the golden by its absolute path",
 		}},
-		{"golden truncated", "8701", []string{"--golden", damaged}, 3, []string{"8701 undo", "restore guest 8701", damaged, "hint: felhom-golden verify " + damaged}},
-		{"another architecture", "8702", []string{"--golden", foreignArch}, 3, []string{"it is for arm64, this host is amd64", "hint: felhom-golden verify"}},
-		{"no pct.conf", "8703", []string{"--golden", empty}, 3, []string{"it has no ./etc/vzdump/pct.conf", empty}},
-		{"bridge missing", "8704", []string{"--bridge", "nobr0felhom"}, 3, []string{`there is no such bridge: "nobr0felhom"`, "hint: ip link shows what there is"}},
-		{"init not executable", "8705", []string{"--golden", noInit}, 1, []string{"8705 undo", "start guest 8705: the guest does not start"}},
-		{"nobody serves", "8706", []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve: ", "hint: systemctl start felhom-agentd; or do not wait"}},
+		{"golden truncated", h.newVMID(t), []string{"--golden", damaged}, 3, []string{" undo", "restore guest ", damaged, "hint: felhom-golden verify " + damaged}},
+		{"another architecture", h.newVMID(t), []string{"--golden", foreignArch}, 3, []string{"it is for arm64, this host is amd64", "hint: felhom-golden verify"}},
+		{"no pct.conf", h.newVMID(t), []string{"--golden", empty}, 3, []string{"it has no ./etc/vzdump/pct.conf", empty}},
+		{"bridge missing", h.newVMID(t), []string{"--bridge", "nobr0felhom"}, 3, []string{`there is no such bridge: "nobr0felhom"`, "hint: ip link shows what there is"}},
+		{"init not executable", h.newVMID(t), []string{"--golden", noInit}, 1, []string{" undo", "start guest ", ": the guest does not start"}},
+		{"nobody serves", h.newVMID(t), []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve: ", "hint: systemctl start felhom-agentd; or do not wait"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,57 +111,104 @@ func (h *lxcHost) refused(t *testing.T) {
 	}
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()
-		h.signalInRestore(t, "8710", syscall.SIGINT).fails(t, 130, "8710 undo    done")
-		h.nothingLeft(t, "8710")
+		vmid := h.newVMID(t)
+		h.signalInRestore(t, vmid, syscall.SIGINT).fails(t, 130, vmid+" undo    done")
+		h.nothingLeft(t, vmid)
 	})
 }
 
 func (h *lxcHost) taken(t *testing.T) {
-	no(t, os.MkdirAll(h.path("guests/8711/rootfs"), 0o711))
-	no(t, os.WriteFile(h.path("guests/8711/config"), []byte("lxc.uts.name = theirs\n"), 0o644))
-	before := h.left(t, "8711")
-	h.run(t, h.provision("8711")...).fails(t, 3, "provision guest 8711", h.path("guests/8711"), "hint: the folder is another container's: take another VMID")
-	if d := cmp.Diff(before, h.left(t, "8711")); d != "" {
+	vmid := h.newVMID(t)
+	no(t, os.MkdirAll(h.path("guests/"+vmid+"/rootfs"), 0o711))
+	no(t, os.WriteFile(h.path("guests/"+vmid+"/config"), []byte("lxc.uts.name = theirs\n"), 0o644))
+	before := h.left(t, vmid)
+	h.run(t, h.provision(vmid)...).fails(t, 3, "provision guest "+vmid, h.path("guests/"+vmid), "hint: the folder is another container's: take another VMID")
+	if d := cmp.Diff(before, h.left(t, vmid)); d != "" {
 		t.Errorf("what there is (-before +after):\n%s", d)
 	}
 }
 
 func (h *lxcHost) twoAtOnce(t *testing.T) {
-	first := h.hold(t, "8712", "mount", h.provision("8712")...)
-	h.run(t, h.provision("8712")...).fails(t, 5, "guest 8712: locked by pid", "hint: that process provisions or removes the guest now")
-	h.run(t, "guest", "remove", "--force", "8712").fails(t, 5, "locked by pid")
-	h.run(t, "guest", "add", "8712").fails(t, 5, "locked by pid")
-	first.goOn(t).works(t, "guest 8712 provisioned")
-	h.isWhole(t, "8712")
+	vmid := h.newVMID(t)
+	first := h.hold(t, vmid, "mount", h.provision(vmid)...)
+	h.run(t, h.provision(vmid)...).fails(t, 5, "guest "+vmid+": locked by pid", "hint: that process provisions or removes the guest now")
+	h.run(t, "guest", "remove", "--force", vmid).fails(t, 5, "locked by pid")
+	h.run(t, "guest", "add", vmid).fails(t, 5, "locked by pid")
+	first.goOn(t).works(t, "guest "+vmid+" provisioned")
+	h.isWhole(t, vmid)
 	// What finds nothing elsewhere finds all of a guest that is there.
-	all := strings.Join(h.left(t, "8712"), "\n") + "\n"
-	for _, part := range []string{h.path("guests/8712\n"), h.path("mounts/8712\n"), h.path("state/guests/8712.json\n"), "[lxc monitor]", "/lxc.payload.8712", "/lxc.monitor.8712"} {
+	all := strings.Join(h.left(t, vmid), "\n") + "\n"
+	for _, part := range []string{h.path("guests/" + vmid + "\n"), h.path("mounts/" + vmid + "\n"), h.path("state/guests/" + vmid + ".json\n"), "[lxc monitor]", "/lxc.payload." + vmid, "/lxc.monitor." + vmid} {
 		if !strings.Contains(all, part) {
 			t.Errorf("%s is not in what there is of a running guest:\n%s", part, all)
 		}
 	}
-	h.run(t, "guest", "remove", "8712").fails(t, 3, "the guest is running", "hint: its disks would be removed with it: stop it first, or add --force")
-	h.isWhole(t, "8712")
-	h.remove(t, "8712")
+	h.run(t, "guest", "remove", vmid).fails(t, 3, "the guest is running", "hint: its disks would be removed with it: stop it first, or add --force")
+	h.isWhole(t, vmid)
+	h.remove(t, vmid)
 }
 
 func (h *lxcHost) oneOfThree(t *testing.T) {
+	one, two, three := h.newVMID(t), h.newVMID(t), h.newVMID(t)
 	spec := h.path("guests.yaml")
-	no(t, os.WriteFile(spec, []byte("version: 1\nguests:\n  - {vmid: 8713}\n  - {vmid: 8714, golden: "+h.path("gone.tar.zst")+"}\n  - {vmid: 8715, start: false}\n"), 0o644))
-	h.run(t, "provision", "--spec", spec, "--wait", "0s").fails(t, 3, "provision guest 8714: ", "no such file", "8713 start   done", "8715 start   skipped")
-	h.nothingLeft(t, "8714")
-	h.isWhole(t, "8713")
-	h.run(t, "guest", "remove", "8715").works(t, "guest 8715 removed")
-	h.remove(t, "8713")
+	no(t, os.WriteFile(spec, []byte("version: 1\nguests:\n  - {vmid: "+one+"}\n  - {vmid: "+two+", golden: "+h.path("gone.tar.zst")+"}\n  - {vmid: "+three+", start: false}\n"), 0o644))
+	h.run(t, "provision", "--spec", spec, "--wait", "0s").fails(t, 3, "provision guest "+two+": ", "no such file", one+" start   done", three+" start   skipped")
+	h.nothingLeft(t, two)
+	h.isWhole(t, one)
+	h.run(t, "guest", "remove", three).works(t, "guest "+three+" removed")
+	h.remove(t, one)
 }
 
 func (h *lxcHost) neverReports(t *testing.T) {
+	vmid := h.newVMID(t)
 	stop := h.serve(t)
 	defer stop()
-	h.run(t, "provision", "--vmid", "8716", "--wait", "2s").fails(t, 5, "guest 8716: nothing was reported within 2s",
-		"hint: does felhom-agentd serve, and does the guest reach its endpoint", "guest remove --force 8716 takes it back")
-	h.isWhole(t, "8716")
-	h.remove(t, "8716")
+	h.run(t, "provision", "--vmid", vmid, "--wait", "2s").fails(t, 5, "guest "+vmid+": nothing was reported within 2s",
+		"hint: does felhom-agentd serve, and does the guest reach its endpoint", "guest remove --force "+vmid+" takes it back")
+	h.isWhole(t, vmid)
+	h.remove(t, vmid)
+}
+
+// guestDies: a guest that ended is noticed long before the wait is over.
+func (h *lxcHost) guestDies(t *testing.T) {
+	stop := h.serve(t)
+	defer stop()
+	const wait = 5 * time.Minute
+	begun := time.Now()
+	t.Run("by itself", func(t *testing.T) {
+		vmid := h.newVMID(t)
+		ends := h.archive(t, tiny.Options{EndAfter: time.Second})
+		h.run(t, "provision", "--vmid", vmid, "--golden", ends, "--wait", wait.String()).fails(t, 1, "guest "+vmid+": the guest has stopped",
+			"console: small: ends by itself", "hint: its whole console is in "+h.path("guests/"+vmid+"/console.log"))
+		if list := h.run(t, "guest", "list"); !strings.Contains(list.stdout, "the guest is stopped; its console: "+h.path("guests/"+vmid)) {
+			t.Errorf("guest list does not say that it is stopped:\n%s%s", list.stdout, list.stderr)
+		}
+		h.remove(t, vmid)
+	})
+	t.Run("killed", func(t *testing.T) {
+		vmid := h.newVMID(t)
+		var stderr bytes.Buffer
+		cmd := h.command("provision", "--vmid", vmid, "--wait", wait.String())
+		cmd.Stderr = &stderr
+		no(t, cmd.Start())
+		journal := h.path("state/provision/" + vmid + ".json")
+		waitFor(t, "the wait for guest "+vmid, func() bool {
+			// The journal goes when the guest has started.
+			_, whole := os.Stat(h.path("guests/" + vmid + "/console.log"))
+			_, unfinished := os.Stat(journal)
+			return whole == nil && os.IsNotExist(unfinished)
+		})
+		out, err := exec.Command("lxc-stop", "--lxcpath", h.path("guests"), "--name", vmid, "--kill").CombinedOutput()
+		if err != nil {
+			t.Errorf("lxc-stop: %v\n%s", err, out)
+		}
+		_ = cmd.Wait()
+		result{cmd.ProcessState.ExitCode(), "", stderr.String()}.fails(t, 1, "guest "+vmid+": the guest has stopped")
+		h.remove(t, vmid)
+	})
+	if took := time.Since(begun); took > wait/2 {
+		t.Errorf("both took %v", took)
+	}
 }
 
 // diskFull: too little room is found before anything is written
@@ -172,8 +221,8 @@ func (h *lxcHost) diskFull(t *testing.T) {
 		name, size, golden, vmid string
 		texts                    []string
 	}{
-		{"seen before", "size=16m", h.large, "8720", []string{"there is not enough space: " + dir + " has", "hint: free space there"}},
-		{"in the middle", "size=16m", sparse, "8721", []string{"8721 undo    done", "restore guest 8721: there is not enough space", "hint: free space below " + dir}},
+		{"seen before", "size=16m", h.large, h.newVMID(t), []string{"there is not enough space: " + dir + " has", "hint: free space there"}},
+		{"in the middle", "size=16m", sparse, h.newVMID(t), []string{" undo    done", ": there is not enough space", "hint: free space below " + dir}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			no(t, unix.Mount("tmpfs", dir, "tmpfs", 0, c.size+",mode=711"))

@@ -25,6 +25,10 @@ type Progress struct {
 	Sequence    uint64     `json:"sequence"`               // highest seen of Run
 	Received    time.Time  `json:"received"`               // by the host's clock
 	Steps       []Received `json:"steps"`                  // the last of each step, by sequence
+
+	// Failure is the last report of a failure that no success has followed, also
+	// when the guest tries again since, in this run or another. nil: there is none.
+	Failure *Received `json:"last_failure,omitempty"`
 }
 
 // Received is one report with the host's time.
@@ -83,7 +87,7 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 		return false
 	}
 	if r.Run != p.Run {
-		*p = Progress{Run: r.Run, PreviousRun: p.Run}
+		*p = Progress{Run: r.Run, PreviousRun: p.Run, Failure: p.Failure}
 	}
 	at := slices.IndexFunc(p.Steps, func(k Received) bool { return k.Report.Step == r.Step })
 	if at >= 0 {
@@ -93,6 +97,7 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 		p.Steps = slices.Delete(p.Steps, at, at+1)
 	}
 	p.Steps = append(p.Steps, Received{Received: now, Report: r})
+	p.noteFailure(Received{Received: now, Report: r})
 	slices.SortStableFunc(p.Steps, func(a, b Received) int {
 		switch {
 		case a.Report.Sequence < b.Report.Sequence:
@@ -107,6 +112,22 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 	}
 	p.Sequence = max(p.Sequence, r.Sequence)
 	return true
+}
+
+// noteFailure keeps got if it is a failure, and drops the one that there was if
+// got says that it is over. That a whole run failed says less than which of its
+// steps did. Reports can arrive in another order than they were made in.
+func (p *Progress) noteFailure(got Received) {
+	r, was := got.Report, p.Failure
+	isNewer := was == nil || was.Report.Run != r.Run || was.Report.Sequence < r.Sequence
+	switch {
+	case !isNewer:
+	case r.State == contract.StateFailed && (r.Step != contract.StepRun || was == nil || was.Report.Run != r.Run || was.Report.Step == contract.StepRun):
+		p.Failure = &got
+	case was == nil || r.State != contract.StateDone && r.State != contract.StateDegraded && r.State != contract.StateSkipped:
+	case r.Step == contract.StepRun || r.Step == was.Report.Step:
+		p.Failure = nil
+	}
 }
 
 // Progress returns what guest vmid reported, or ErrNotFound when nothing yet.

@@ -110,6 +110,8 @@ func (m *making) repair(ctx context.Context) error {
 		})
 		m.isThere = err != nil
 		return err
+	case m.j.Restoring && isBeingMade(m.guest, m.j.ID):
+		return busy(m.guest)
 	case idOf(m.guest.Description) == m.j.ID:
 		m.stays = true
 		if m.j.Golden != m.job.Spec.Archive {
@@ -120,6 +122,20 @@ func (m *making) repair(ctx context.Context) error {
 	}
 	// Somebody else has taken the number since; what is ours goes.
 	return errors.Join(taken(m.guest), m.undo(ctx))
+}
+
+// lockCreate is the hypervisor's word for a guest whose restore is at work.
+const lockCreate = "create"
+
+// isBeingMade reports whether g may be what a restore of ours makes: its ID is
+// written last, and the hypervisor's task outlives the process that asked for it.
+func isBeingMade(g driver.Guest, id string) bool {
+	return !g.Half && g.Lock == lockCreate && idOf(g.Description) != id
+}
+
+func busy(g driver.Guest) error {
+	return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w: its restore is at work (lock: %s)", g.VMID, driver.ErrBusy, g.Lock),
+		"run the same command again when that task has ended")
 }
 
 func taken(g driver.Guest) error {

@@ -102,6 +102,8 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 		return false, nil
 	case err != nil:
 		return false, err
+	case j != nil && j.Restoring && isBeingMade(g, id):
+		return false, busy(g)
 	case g.Half && (j == nil || !j.Restoring), !g.Half && idOf(g.Description) != id:
 		return false, nil // somebody else's
 	case g.State == driver.Running && !force:
@@ -109,12 +111,34 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 			"its disks would be removed with it: stop it first, or add --force")
 	}
 	// Whatever ends this process: the next run must finish, not begin anew.
+	before := j
 	if j == nil {
 		j = &journal{VMID: vmid, ID: id, Begun: o.Now().UTC().Truncate(time.Second)}
 	}
-	j.Removing, j.Restoring = true, true
-	if err := o.writeJournal(j); err != nil {
+	removing := *j
+	removing.Removing, removing.Restoring = true, true
+	if err := o.writeJournal(&removing); err != nil {
 		return false, err
 	}
-	return true, o.destroy(ctx, vmid, id, shutdownGrace)
+	if err := o.destroy(ctx, vmid, id, shutdownGrace); err != nil {
+		return false, errors.Join(err, o.notRemoved(ctx, vmid, id, before))
+	}
+	return true, nil
+}
+
+// lockDestroyed is the hypervisor's word for a guest whose removal has begun.
+const lockDestroyed = "destroyed"
+
+// notRemoved puts the journal back to what it was before a removal that the
+// hypervisor refused: as long as the guest is whole, nothing is to be finished.
+func (o Options) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
+	g, err := o.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
+	if isWhole := err == nil && !g.Half && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
+		return nil // the next removal goes on from what is left
+	}
+	if before == nil || before.Golden == "" { // it was a removal's alone
+		return o.removeJournal(vmid)
+	}
+	before.Removing = false
+	return o.writeJournal(before)
 }

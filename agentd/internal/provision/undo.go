@@ -85,6 +85,8 @@ func (o Options) destroy(ctx context.Context, vmid int, id string, grace time.Du
 		return err
 	case g.Half:
 		return o.Hypervisor.Discard(ctx, vmid)
+	case isBeingMade(g, id):
+		return busy(g)
 	case idOf(g.Description) != id:
 		return nil
 	}

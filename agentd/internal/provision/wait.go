@@ -5,21 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 // Wait waits until the guest reports that its bootstrap is done, in another run
 // than after. Failures that the guest tries again are told; one that it does not
-// ends the wait. The guest stays as it is.
+// ends the wait, and so does a guest that stops. The guest stays as it is.
 func (o Options) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errWaited)
+	w := waiter{o: o, vmid: vmid, after: after, told: map[string]bool{}, ended: make(chan error, 1)}
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watch(ctx) })
+	defer watching.Wait()
 	defer cancel()
-	w := waiter{o: o, vmid: vmid, after: after, told: map[string]bool{}}
 	return o.step(vmid, StepReport, func() (string, string, error) {
 		tick := time.NewTicker(o.Poll)
 		defer tick.Stop()
@@ -29,8 +34,14 @@ func (o Options) Wait(ctx context.Context, vmid int, after string, limit time.Du
 				return "done", detail, err
 			}
 			select {
+			case err := <-w.ended:
+				// What it reported last may say why.
+				if detail, isDone, failed := w.look(); failed != nil || isDone {
+					return "done", detail, failed
+				}
+				return "", "", w.died(err)
 			case <-ctx.Done():
-				return "", "", w.timeout(context.Cause(ctx), limit)
+				return "", "", w.timeout(ctx, limit)
 			case <-tick.C:
 			}
 		}
@@ -39,13 +50,72 @@ func (o Options) Wait(ctx context.Context, vmid int, after string, limit time.Du
 
 var errWaited = errors.New("waited long enough")
 
+// statusPoll is how often the hypervisor is asked for the guest: one that died
+// is noticed within two seconds, and one that reboots is not taken for dead.
+const (
+	statusPoll = 600 * time.Millisecond
+	statusSeen = 2 // how often in a row it must be seen stopped
+)
+
 type waiter struct {
 	o     Options
 	vmid  int
 	after string
 	told  map[string]bool // run, step and state of reports
 	last  *guests.Received
+	ended chan error // holds an error when the guest has stopped
+
+	failure *guests.Received // the last that was not followed by a success
 }
+
+// watch asks the hypervisor for the guest until ctx is done. What it can not say
+// now, it may say the next time: a host that is busy ends no wait.
+func (w *waiter) watch(ctx context.Context) {
+	tick := time.NewTicker(statusPoll)
+	defer tick.Stop()
+	for seen := 0; seen < statusSeen; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		st, err := w.o.Hypervisor.Status(ctx, w.vmid)
+		switch {
+		case errors.Is(err, driver.ErrNotFound):
+			w.ended <- errors.New("the guest was removed while it was waited for")
+			return
+		case err == nil && st.State == driver.Stopped:
+			seen++
+		default:
+			seen = 0
+		}
+	}
+	w.ended <- errors.New("the guest has stopped")
+}
+
+// died is the error of a guest that ended, with its last words.
+func (w *waiter) died(cause error) error {
+	st, err := w.o.Hypervisor.Status(context.Background(), w.vmid)
+	if err != nil {
+		st = driver.Status{} // it is gone
+	}
+	text := fmt.Sprintf("guest %d: %v", w.vmid, cause)
+	if w.last != nil {
+		text += "; " + w.word()
+	}
+	lines := st.Console[max(0, len(st.Console)-consoleQuoted):]
+	for _, l := range lines {
+		text += "\nconsole: " + line(l)
+	}
+	hint := fmt.Sprintf("the same command starts it again; felhom-agentd guest remove %d takes it back", w.vmid)
+	if st.ConsoleFile != "" {
+		hint = "its whole console is in " + st.ConsoleFile + "\n" + hint
+	}
+	return exit.WithHint(exit.Failed, errors.New(text), hint)
+}
+
+// consoleQuoted is how many lines of the console an error has.
+const consoleQuoted = 8
 
 func (w *waiter) look() (detail string, isDone bool, err error) {
 	p, err := w.o.Store.Progress(w.vmid)
@@ -57,6 +127,9 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 	}
 	if w.after != "" && p.Run == w.after {
 		return "", false, nil
+	}
+	if w.failure = p.Failure; w.failure != nil && w.after != "" && w.failure.Report.Run == w.after {
+		w.failure = nil
 	}
 	for _, s := range p.Steps {
 		w.last = &s
@@ -82,18 +155,37 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 	return "", false, nil
 }
 
-func (w *waiter) timeout(cause error, limit time.Duration) error {
-	if !errors.Is(cause, errWaited) {
+// word is the last that the guest reported: its failure rather than what it
+// tries since.
+func (w *waiter) word() string {
+	if w.failure == nil || w.failure.Report.Sequence == w.last.Report.Sequence && w.failure.Report.Run == w.last.Report.Run {
+		return "the last it reported: " + tell(w.last.Report)
+	}
+	return "the last failure it reported: " + tell(w.failure.Report) + "; now: " + tell(w.last.Report)
+}
+
+func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, errWaited) {
 		return fmt.Errorf("wait for guest %d: %w", w.vmid, cause)
 	}
 	stays := fmt.Sprintf("the guest stays: the same command goes on waiting; felhom-agentd guest remove --force %d takes it back", w.vmid)
+	console := ""
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if st, err := w.o.Hypervisor.Status(ctx, w.vmid); err == nil && st.ConsoleFile != "" {
+		console = "; its console is in " + st.ConsoleFile
+	}
 	limit = limit.Round(time.Second)
 	if w.last == nil {
 		return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: nothing was reported within %v", w.vmid, limit),
-			"does felhom-agentd serve, and does the guest reach its endpoint (address, bridge, firewall)? its console says how far it got\n"+stays)
+			"does felhom-agentd serve, and does the guest reach its endpoint (address, bridge, firewall)? its console says how far it got"+console+"\n"+stays)
 	}
-	return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: its controller is not up after %v; the last it reported: %s", w.vmid, limit, tell(w.last.Report)),
-		strings.TrimLeft(clean(w.last.Report.Hint)+"\n"+stays, "\n"))
+	hint := clean(w.last.Report.Hint)
+	if w.failure != nil {
+		hint = clean(w.failure.Report.Hint)
+	}
+	return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: its controller is not up after %v; %s", w.vmid, limit, w.word()),
+		strings.TrimLeft(hint+"\n"+stays+console, "\n"))
 }
 
 // tell is a report in a line.

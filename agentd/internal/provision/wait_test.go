@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -33,6 +34,95 @@ func (r *rig) report(t *testing.T, reports ...contract.Report) {
 func with(r contract.Report, class, message, hint string) contract.Report {
 	r.Class, r.Message, r.Hint = class, message, hint
 	return r
+}
+
+func (r *rig) running() { r.hv.Put(driver.Guest{VMID: vmid, State: driver.Running}) }
+
+// A guest that died is noticed within two seconds, with its last words.
+func TestWaitDied(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		report  []contract.Report
+		die     func(r *rig)
+		texts   []string
+		isFinal bool
+	}{
+		{"before it reported", nil, func(r *rig) { r.hv.Die(vmid, "Failed to create control group inotify object\n\x1b[2Jend") }, []string{
+			"guest 8200: the guest has stopped", "\nconsole: Failed to create control group inotify object\nconsole: ",
+		}, false},
+		{"after a report", []contract.Report{report("a", contract.StepImage, contract.StateStarted)}, func(r *rig) { r.hv.Die(vmid, "") }, []string{
+			"the guest has stopped; the last it reported: image started",
+		}, false},
+		{"with a failure for good", []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "no such tag", "")}, func(r *rig) { r.hv.Die(vmid, "") }, []string{
+			"failed for good (refused): no such tag",
+		}, true},
+		{"removed", nil, func(r *rig) { no(t, r.hv.Shutdown(t.Context(), vmid, 0)); no(t, r.hv.Destroy(t.Context(), vmid)) }, []string{
+			"guest 8200: the guest was removed while it was waited for",
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.running()
+				var died time.Time
+				time.AfterFunc(10*time.Second, func() { died = time.Now(); c.die(r); r.report(t, c.report...) })
+				err := r.Wait(t.Context(), vmid, "", time.Minute)
+				wantError(t, err, exit.Failed, "", c.texts...)
+				if took := time.Since(died); took > 2*time.Second {
+					t.Errorf("noticed after %v, want 2s at most", took)
+				}
+				if strings.Contains(err.Error(), "\x1b") {
+					t.Errorf("error %q is not cleaned", err)
+				}
+			})
+		})
+	}
+}
+
+// A guest that reboots, and a hypervisor that cannot say, end no wait.
+func TestWaitGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.running()
+		time.AfterFunc(1700*time.Millisecond, func() { r.hv.Die(vmid, "") })
+		time.AfterFunc(2200*time.Millisecond, r.running)
+		time.AfterFunc(5*time.Second, func() { r.hv.Fail("Status", driver.ErrBusy) })
+		time.AfterFunc(20*time.Second, func() { r.report(t, report("a", contract.StepRun, contract.StateDone)) })
+		no(t, r.Wait(t.Context(), vmid, "", time.Minute))
+	})
+}
+
+// The last word is the last failure, not what the guest tries since.
+func TestWaitLastFailure(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		reports []contract.Report
+		hint    string
+		text    string
+	}{
+		{"another run", []contract.Report{
+			with(report("a", contract.StepImage, contract.StateFailed), "not-ready", "no registry", "start it"),
+			with(report("a", contract.StepRun, contract.StateFailed), "not-ready", "image: no registry", ""),
+			report("b", contract.StepRun, contract.StateStarted), report("b", contract.StepImage, contract.StateStarted),
+		}, "start it\n", "the last failure it reported: image failed: no registry; now: image started"},
+		{"the same step", []contract.Report{
+			with(report("c", contract.StepReady, contract.StateFailed), "not-ready", "unhealthy: 500", "look at its log"),
+			report("c", contract.StepReady, contract.StateStarted),
+		}, "look at its log", "the last failure it reported: ready failed: unhealthy: 500; now: ready started"},
+		{"over", []contract.Report{
+			with(report("d", contract.StepEngine, contract.StateFailed), "not-ready", "no Docker", "start it"),
+			report("d", contract.StepEngine, contract.StateDone), report("d", contract.StepImage, contract.StateStarted),
+		}, "the guest stays", "after 1m0s; the last it reported: image started"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.running()
+				r.report(t, c.reports...)
+				wantError(t, r.Wait(t.Context(), vmid, "", time.Minute), exit.NotReady, c.hint, c.text)
+			})
+		})
+	}
 }
 
 // Each case is what a guest reports, one report a second.
@@ -90,6 +180,7 @@ func TestWait(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
+				r.running()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go func() {
@@ -125,6 +216,7 @@ func TestWait(t *testing.T) {
 func TestWaitTellsEachReportOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
+		r.running()
 		done := report("a", contract.StepChannel, contract.StateDone)
 		done.Result = "changed"
 		r.report(t, done, with(report("a", contract.StepEngine, contract.StateFailed), "not-ready", "no Docker", ""))
@@ -139,6 +231,7 @@ func TestWaitTellsEachReportOnce(t *testing.T) {
 func TestWaitInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
+		r.running()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-time.After(time.Second); cancel() }()
 		wantError(t, r.Wait(ctx, vmid, "", time.Minute), exit.Interrupted, "", "wait for guest 8200")

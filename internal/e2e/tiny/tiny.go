@@ -41,6 +41,9 @@ type Options struct {
 	// nothing where it is not Random.
 	Padding int64
 	Random  bool
+	// EndAfter makes the init say something on its console and end by itself
+	// after so long; 0: it waits to be told.
+	EndAfter time.Duration
 }
 
 // Write makes the archive at path with conf as its pct.conf. It needs the go
@@ -104,6 +107,9 @@ func write(f *os.File, program []byte, o Options) error {
 	}
 	for _, path := range paths {
 		add(vzdump.Entry{Path: path, Type: vzdump.Dir, Mode: 0o755}, nil)
+		if path == "etc" && o.EndAfter > 0 {
+			add(vzdump.Entry{Path: "etc/end-after", Type: vzdump.File, Mode: 0o644}, []byte(o.EndAfter.String()))
+		}
 		if path == "sbin" {
 			add(vzdump.Entry{Path: "sbin/init", Type: vzdump.File, Mode: cmp.Or(o.InitMode, 0o755)}, program)
 		}

@@ -1,0 +1,71 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+)
+
+// The hypervisor's task outlives a killed restore: until it has ended, what it
+// makes is neither ours by its ID nor anything to remove.
+func TestRestoreStillAtWork(t *testing.T) {
+	r := newRig(t)
+	r.killWork(t, atCall("Restore"), func() { _, _ = r.Apply(context.WithoutCancel(t.Context()), job()) })
+	before := r.left(t)
+	r.hv.Put(driver.Guest{VMID: vmid, State: driver.Stopped, Lock: "create"})
+	for what, call := range map[string]func() error{
+		"provision":    func() error { _, err := r.Apply(t.Context(), job()); return err },
+		"guest remove": func() error { _, err := r.Remove(t.Context(), vmid, true); return err },
+	} {
+		err := call()
+		if !errors.Is(err, driver.ErrBusy) {
+			t.Errorf("%s: error %v, want ErrBusy", what, err)
+		}
+		wantError(t, err, exit.NotReady, "when that task has ended", "guest 8200")
+		if after := r.left(t); len(after) != len(before) {
+			t.Errorf("%s: before %v, after %v", what, before, after)
+		}
+	}
+	r.hv.MakeHalf(vmid) // the task has ended
+	r.apply(t, job(), provision.Finished)
+}
+
+// A removal that is refused has removed nothing, and the guest is as it was.
+func TestRemoveRefused(t *testing.T) {
+	for _, method := range []string{"Shutdown", "Destroy"} {
+		for name, fault := range map[string]error{"protected": driver.ErrProtected, "backup": driver.ErrBusy} {
+			t.Run(method+" "+name, func(t *testing.T) {
+				r := newRig(t)
+				r.apply(t, job(), provision.Provisioned)
+				for range 2 {
+					r.hv.Fail(method, fault)
+					if _, err := r.Remove(t.Context(), vmid, true); !errors.Is(err, fault) {
+						t.Fatalf("error %v, want %v", err, fault)
+					}
+				}
+				r.hv.Fail(method, nil)
+				want := provision.Unchanged
+				if method == "Destroy" {
+					want = provision.Started
+				}
+				r.apply(t, job(), want)
+				if _, err := r.Remove(t.Context(), vmid, true); err != nil || len(r.left(t)) > 0 {
+					t.Errorf("error %v, left %v", err, r.left(t))
+				}
+			})
+		}
+	}
+	t.Run("of an unfinished provisioning", func(t *testing.T) {
+		r := newRig(t)
+		r.kill(t, atStep("start done"))
+		r.hv.Fail("Destroy", driver.ErrProtected)
+		if _, err := r.Remove(t.Context(), vmid, true); !errors.Is(err, driver.ErrProtected) {
+			t.Fatalf("error %v, want ErrProtected", err)
+		}
+		r.apply(t, job(), provision.Finished)
+	})
+}

@@ -14,7 +14,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build demo demo-local test unit lint fmt bench bench-golden bench-guest repro clean
+.PHONY: build demo demo-local test test-engine-29 unit lint fmt bench bench-golden bench-guest repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -41,6 +41,15 @@ test: build
 	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd
 	$(BED) -- go test -race -tags integration -timeout 20m ./...
 
+# The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept
+# in the user's cache directory.
+test-engine-29: build
+	engine=$$(tools/engine29/build); export PATH="$$engine:$$PATH"; go build -o .cache/withbed ./internal/e2e/withbed; \
+	for containerd in true false; do \
+	  .cache/withbed -own-engine -engine-config "{\"features\":{\"containerd-snapshotter\":$$containerd}}" -- \
+	    go test -race -count=1 -tags integration -timeout 20m ./internal/driver/docker/... ./bootstrapper/...; \
+	done
+
 # What needs neither root nor an engine.
 unit:
 	go test ./...
@@ -48,7 +57,7 @@ unit:
 lint:
 	tools/need shellcheck=shellcheck
 	$(TOOL) golangci-lint run ./...
-	shellcheck .ci/run tools/need $$(git ls-files '*.sh')
+	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh')
 	go mod tidy -diff
 
 fmt:

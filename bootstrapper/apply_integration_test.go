@@ -185,14 +185,14 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 			forget(t, e, bed.Registry+"/felhom/controller:v2")
 			g.set("controller_image", bed.Registry+"/felhom/controller:v2",
 				"registry", map[string]string{"host": bed.Registry, "username": bed.Username, "token": "not-the-password"})
-		}, nil, 4, []string{"unauthorized", "hint: the registry refuses the credential"}},
+		}, nil, 4, []string{"unauthorized|401 Unauthorized", "hint: the registry refuses the credential"}},
 		{"no credential", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
 			forget(t, e, bed.Registry+"/felhom/controller:v2")
 			g.set("controller_image", bed.Registry+"/felhom/controller:v2", "registry", nil)
 		}, nil, 4, []string{"no basic auth credentials", "hint: the registry wants a credential"}},
 		{"unknown tag", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
 			g.set("controller_image", bed.Registry+"/felhom/controller:nope")
-		}, nil, 1, []string{"manifest unknown", "hint: the registry has no such image"}},
+		}, nil, 1, []string{"manifest unknown|controller:nope: not found", "hint: the registry has no such image"}},
 		{"registry down", func(t *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
 			down := freePort(t, bed.Address)
 			g.set("controller_image", down+"/felhom/controller:v1", "registry", nil)
@@ -204,8 +204,8 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 			g.set("controller_image", bed.Registry+"/felhom/controller:otherarch-index")
 		}, nil, 3, []string{"no matching manifest", "hint: build and push the image"}},
 		{"other digest", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
-			g.set("controller_image", bed.Registry+"/felhom/controller:v2", "controller_image_config_digest", "sha256:"+strings.Repeat("0", 64))
-		}, nil, 4, []string{"wanted config digest sha256:0000", "found sha256:", "hint: the registry gives another image"}},
+			g.set("controller_image", bed.Registry+"/felhom/controller:v2", "controller_image_manifest_digest", "sha256:"+strings.Repeat("0", 64))
+		}, nil, 4, []string{"wanted manifest digest sha256:0000", "found sha256:", "hint: the registry gives another image"}},
 		{"port taken", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
 			taken := freePort(t, bed.Address)
 			hold(t, bed, e, taken)
@@ -216,7 +216,7 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 		}, nil, 3, []string{"it ended 3 times, last with exit code 3", "told to exit at once", "the previous container runs again", "hint: correct the image"}},
 		{"unhealthy", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
 			g.set("controller_image", bed.Registry+"/felhom/controller:unhealthy")
-		}, nil, 3, []string{"its health test says unhealthy", "the previous container runs again", "hint: correct the image"}},
+		}, nil, 3, []string{"its health test says unhealthy|health starting", "the previous container runs again", "hint: correct the image"}},
 		{"invalid contract", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
 			g.write("etc/felhom-bootstrap/bootstrap.json", `{"hub_url": 1}`)
 		}, nil, 3, []string{"bootstrap.json:1:13: error: hub_url", "hint: correct the file on the host"}},

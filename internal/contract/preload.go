@@ -38,6 +38,25 @@ func (p Preload) Find(ref ImageRef) (PreloadImage, bool) {
 	return PreloadImage{}, false
 }
 
+// Serves returns nil if the image is the one that a guest with these pins wants;
+// a zero digest is not pinned. The manifest pin of a reference by digest is a
+// pin like any other. Otherwise the guest pulls, and the error says why. One pin
+// that holds settles it: either digest fixes the whole content.
+func (i PreloadImage) Serves(config, manifest Digest) error {
+	switch {
+	case config.IsZero() && manifest.IsZero(), !config.IsZero() && config == i.ConfigDigest:
+		return nil
+	case !config.IsZero():
+		return fmt.Errorf("%s: want config digest %s, got %s", i.File, config, i.ConfigDigest)
+	case i.ManifestDigest.IsZero():
+		return fmt.Errorf("%s: want manifest digest %s, but its archive did not keep the manifest: pin controller_image_config_digest %s as well",
+			i.File, manifest, i.ConfigDigest)
+	case manifest != i.ManifestDigest:
+		return fmt.Errorf("%s: want manifest digest %s, got %s", i.File, manifest, i.ManifestDigest)
+	}
+	return nil
+}
+
 type preloadFile struct {
 	Images []preloadImageFile `json:"images"`
 }

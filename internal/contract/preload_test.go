@@ -53,6 +53,46 @@ func TestPreloadFind(t *testing.T) {
 	}
 }
 
+// TestPreloadServes has each combination of pins.
+func TestPreloadServes(t *testing.T) {
+	config, manifest, other := testDigest(t, "a"), testDigest(t, "b"), testDigest(t, "c")
+	kept := PreloadImage{File: "x.tar", ConfigDigest: config, ManifestDigest: manifest}
+	lost := PreloadImage{File: "x.tar", ConfigDigest: config}
+	for _, test := range []struct {
+		name             string
+		image            PreloadImage
+		config, manifest Digest
+		want             string // in the error; "": none
+	}{
+		{"not pinned", kept, Digest{}, Digest{}, ""},
+		{"config", kept, config, Digest{}, ""},
+		{"manifest", kept, Digest{}, manifest, ""},
+		{"both", kept, config, manifest, ""},
+		{"both, manifest of the index", kept, config, other, ""},
+		{"other config", kept, other, Digest{}, "want config digest " + other.String()},
+		{"other config, same manifest", kept, other, manifest, "want config digest " + other.String()},
+		{"other manifest", kept, Digest{}, other, "want manifest digest " + other.String()},
+		{"no manifest kept, not pinned", lost, Digest{}, Digest{}, ""},
+		{"no manifest kept, config", lost, config, Digest{}, ""},
+		{"no manifest kept, both", lost, config, manifest, ""},
+		{"no manifest kept, manifest alone", lost, Digest{}, manifest, "pin controller_image_config_digest " + config.String()},
+	} {
+		err := test.image.Serves(test.config, test.manifest)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
+func testDigest(t *testing.T, digit string) Digest {
+	t.Helper()
+	d, err := ParseDigest(digestPrefix + strings.Repeat(digit, digestHexLen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestParsePreloadRefuses(t *testing.T) {
 	tests := []struct {
 		name, old, with string

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +17,7 @@ import (
 type imageStore interface {
 	Image(ctx context.Context, ref string) (docker.Image, error)
 	Pull(ctx context.Context, ref string, credential docker.Credential, report func(docker.Progress)) error
-	Load(ctx context.Context, path string) error
+	Load(ctx context.Context, path string) ([]string, error)
 	Tag(ctx context.Context, source, target string) error
 }
 
@@ -47,41 +45,102 @@ type image struct {
 }
 
 func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(done, total int64)) (image, outcome, error) {
-	found, err := s.store.Image(ctx, s.ref.String())
-	if err == nil {
-		if wrong := s.mismatch(found); wrong == nil {
-			img, err := s.take(found, s.ref.String())
-			return img, outcome{Outcome: Unchanged, Message: "present"}, err
-		}
-	} else if !errors.Is(err, docker.ErrNotFound) {
-		return image{}, outcome{}, classed(err)
-	}
-	present := err == nil
-
-	img, from, err := s.loadPreloaded(ctx, obs)
+	entry, err := s.preloaded()
 	if err != nil {
 		obs(fmt.Sprintf("the preloaded image is not used: %v", err))
-	} else if from != "" {
-		return img, outcome{Outcome: Changed, Message: "loaded " + from}, nil
 	}
-
-	if err := s.pull(ctx, obs, bytes); err != nil {
+	source, err := s.source()
+	if err != nil {
 		return image{}, outcome{}, err
 	}
-	found, err = s.store.Image(ctx, s.ref.String())
-	if err != nil {
-		return image{}, outcome{}, classed(err)
+	img, wrong, err := s.find(ctx, entry, source)
+	if err != nil || img.ID != "" {
+		return img, outcome{Outcome: Unchanged, Message: "present"}, err
 	}
-	if err := s.mismatch(found); err != nil {
-		return image{}, outcome{}, exit.WithHint(exit.Verification, err,
-			"the registry gives another image than the host expects: compare the digests of controller_image in bootstrap.json with the registry's; nothing was started")
+	if entry.File != "" {
+		img, err := s.load(ctx, entry, obs)
+		if err == nil {
+			return img, outcome{Outcome: Changed, Message: "loaded " + entry.File}, nil
+		}
+		obs(fmt.Sprintf("the preloaded image is not used: %v", err))
 	}
-	img, err = s.take(found, s.ref.String())
+	if errors.Is(wrong, errUncheckable) { // a pull would give the same answer
+		return image{}, outcome{}, refused(wrong)
+	}
+	if err := s.pull(ctx, source, obs, bytes); err != nil {
+		return image{}, outcome{}, err
+	}
+	present := wrong != nil
+	img, wrong, err = s.find(ctx, contract.PreloadImage{}, source)
+	switch {
+	case err != nil:
+		return image{}, outcome{}, err
+	case wrong != nil:
+		return image{}, outcome{}, refused(wrong)
+	case img.ID == "":
+		return image{}, outcome{}, classed(fmt.Errorf("image %s, just pulled: %w", s.ref, docker.ErrNotFound))
+	}
 	result := outcome{Outcome: Changed, Message: "pulled"}
 	if present {
 		result = outcome{Outcome: Repaired, Message: "the image that was there had another digest; pulled"}
 	}
-	return img, result, err
+	return img, result, nil
+}
+
+// find returns the image that is in the store and right, the zero image where
+// none is. wrong then says what is there under the name but not right. source is
+// the name to pull by.
+func (s imageStep) find(ctx context.Context, entry contract.PreloadImage, source contract.ImageRef) (_ image, wrong, _ error) {
+	names := []string{s.ref.String()}
+	if source != s.ref {
+		names = append(names, source.String())
+	}
+	if entry.File != "" { // what has no tag, or lost it
+		names = append(names, entry.ConfigDigest.String(), mark(entry))
+	}
+	for _, name := range names {
+		found, err := s.store.Image(ctx, name)
+		if errors.Is(err, docker.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return image{}, nil, classed(err)
+		}
+		bad := s.mismatch(found)
+		if bad != nil && entry.File != "" {
+			ours, err := s.loadedFrom(ctx, entry, found)
+			if err != nil {
+				return image{}, nil, classed(err)
+			}
+			if ours {
+				bad = nil
+			}
+		}
+		if bad == nil {
+			if name == mark(entry) {
+				name = found.ID // the mark is not a name to show
+			}
+			img, err := s.take(found, name)
+			return img, nil, err
+		}
+		if wrong == nil {
+			wrong = bad
+		}
+	}
+	return image{}, wrong, nil
+}
+
+// errUncheckable marks a pin that this engine's store cannot be asked about.
+var errUncheckable = errors.New("this engine's image store names images by manifest digest, so a config digest cannot be checked")
+
+// refused gives an image that is not the wanted one its class and hint.
+func refused(wrong error) error {
+	if errors.Is(wrong, errUncheckable) {
+		return exit.WithHint(exit.Refused, wrong,
+			"set controller_image_manifest_digest as well, or in place of controller_image_config_digest: the digest that the registry shows for the tag; nothing was started")
+	}
+	return exit.WithHint(exit.Verification, wrong,
+		"the registry gives another image than the host expects: compare the digests of controller_image in bootstrap.json with the registry's; nothing was started")
 }
 
 // take checks what would otherwise fail after the start only.
@@ -98,10 +157,7 @@ func (s imageStep) take(found docker.Image, ref string) (image, error) {
 // store knows an image by the digest of its config, containerd's by that of its
 // manifest; each pin is checked where it can be, and one that holds settles it.
 func (s imageStep) mismatch(found docker.Image) error {
-	manifest := s.manifest
-	if manifest.IsZero() {
-		manifest = s.ref.Digest()
-	}
+	manifest := s.wantManifest()
 	known := found.Manifests
 	if found.Containerd {
 		known = append(slices.Clone(known), found.ID)
@@ -120,74 +176,34 @@ func (s imageStep) mismatch(found docker.Image) error {
 			return fmt.Errorf("image %s: wanted manifest digest %s, found %s", s.ref, manifest, have)
 		}
 	case !s.config.IsZero():
-		return fmt.Errorf("image %s: wanted config digest %s, but this engine's image store names images by manifest digest: %s",
-			s.ref, s.config, "set controller_image_manifest_digest as well")
+		return fmt.Errorf("image %s, %s here: config digest %s: %w", s.ref, found.ID, s.config, errUncheckable)
 	}
 	return nil
 }
 
-// loadPreloaded loads the image from the golden, where it is there and right.
-// Nothing preloaded is not an error: from is "" then.
-func (s imageStep) loadPreloaded(ctx context.Context, note func(string)) (_ image, from string, _ error) {
-	data, err := readSmall(filepath.Join(s.preload, contract.PreloadIndex))
-	if errors.Is(err, fs.ErrNotExist) {
-		return image{}, "", nil
+// wantManifest returns the pinned manifest digest; zero: not pinned.
+func (s imageStep) wantManifest() contract.Digest {
+	if s.manifest.IsZero() {
+		return s.ref.Digest()
 	}
+	return s.manifest
+}
+
+// source returns the name to pull by.
+func (s imageStep) source() (contract.ImageRef, error) {
+	if s.mirror == "" {
+		return s.ref, nil
+	}
+	mirrored, err := s.ref.WithHost(s.mirror)
 	if err != nil {
-		return image{}, "", err
+		return s.ref, exit.With(exit.Refused, fmt.Errorf("registry_mirror: %w", err))
 	}
-	index, err := contract.ParsePreload(data)
-	if err != nil {
-		return image{}, "", fmt.Errorf("%s: %w", filepath.Join(s.preload, contract.PreloadIndex), err)
-	}
-	entry, ok := index.Find(s.ref)
-	if !ok {
-		return image{}, "", nil
-	}
-	manifest := s.manifest
-	if manifest.IsZero() {
-		manifest = s.ref.Digest()
-	}
-	if !s.config.IsZero() && entry.ConfigDigest != s.config {
-		return image{}, "", fmt.Errorf("%s: wanted config digest %s, preloaded is %s", entry.File, s.config, entry.ConfigDigest)
-	}
-	if !manifest.IsZero() && entry.ManifestDigest != manifest {
-		return image{}, "", fmt.Errorf("%s: wanted manifest digest %s, preloaded is %s", entry.File, manifest, entry.ManifestDigest)
-	}
-	note("loading " + entry.File)
-	if err := s.store.Load(ctx, filepath.Join(s.preload, entry.File)); err != nil {
-		return image{}, "", err
-	}
-	// By its ID where the store keeps config digests; a loaded image has no
-	// manifest digest there, so a reference by digest would not find it.
-	for _, name := range []string{s.ref.String(), entry.ConfigDigest.String()} {
-		found, err := s.store.Image(ctx, name)
-		if errors.Is(err, docker.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return image{}, "", err
-		}
-		if !found.Containerd && found.ID != entry.ConfigDigest.String() {
-			return image{}, "", fmt.Errorf("%s: wanted config digest %s, loaded %s", entry.File, entry.ConfigDigest, found.ID)
-		}
-		img, err := s.take(found, name)
-		return img, entry.File, err
-	}
-	return image{}, "", fmt.Errorf("%s: after the load the engine has no image %s", entry.File, s.ref)
+	return mirrored, nil
 }
 
 // pull pulls until it succeeds, a fault is permanent, or nothing moved for the
 // step's patience. The clock is set back by each byte: a slow link converges.
-func (s imageStep) pull(ctx context.Context, note func(string), bytes func(done, total int64)) error {
-	source := s.ref
-	if s.mirror != "" {
-		mirrored, err := s.ref.WithHost(s.mirror)
-		if err != nil {
-			return exit.With(exit.Refused, fmt.Errorf("registry_mirror: %w", err))
-		}
-		source = mirrored
-	}
+func (s imageStep) pull(ctx context.Context, source contract.ImageRef, note func(string), bytes func(done, total int64)) error {
 	note("pulling " + source.String())
 	pause := backoff{first: time.Second, most: 30 * time.Second}
 	last, few := time.Now(), 0
@@ -221,7 +237,7 @@ func (s imageStep) pull(ctx context.Context, note func(string), bytes func(done,
 			return err
 		}
 	}
-	if source != s.ref {
+	if source != s.ref && (s.ref.Tag() != "" || s.ref.Digest().IsZero()) {
 		target := s.ref.Name()
 		if s.ref.Tag() != "" {
 			target += ":" + s.ref.Tag()

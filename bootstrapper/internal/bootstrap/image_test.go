@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -49,7 +50,7 @@ func TestMismatchOnBothImageStores(t *testing.T) {
 		{"containerd, manifest", newer, b, "", ""},
 		{"containerd, both: the manifest proves it", newer, b, a, ""},
 		{"containerd, other manifest", newer, c, a, "wanted manifest digest " + c},
-		{"containerd, config alone cannot be proved", newer, "", a, "set controller_image_manifest_digest as well"},
+		{"containerd, config alone cannot be proved", newer, "", a, "a config digest cannot be checked"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := imageStep{ref: mustRef(t, ref)}
@@ -119,6 +120,62 @@ func TestPreloadedImageIsLoadedAndNotPulled(t *testing.T) {
 	}
 }
 
+// TestPreloadedImageServesEachPin: with either store, each pin that the archive
+// can answer for is served without a pull, and loaded once.
+func TestPreloadedImageServesEachPin(t *testing.T) {
+	config, manifest := dockertest.Digests(ref)
+	for _, containerd := range []bool{false, true} {
+		for _, kept := range []string{manifest, ""} {
+			for _, pins := range [][2]string{{"", ""}, {config, ""}, {"", manifest}, {config, manifest}} {
+				t.Run(fmt.Sprintf("containerd %v, kept %.10s, pins %.10s", containerd, kept, pins), func(t *testing.T) {
+					s, e := step(t)
+					e.Containerd = containerd
+					if pins[0] != "" {
+						s.config = digest(t, pins[0])
+					}
+					if pins[1] != "" {
+						s.manifest = digest(t, pins[1])
+					}
+					preload(t, s.preload, config, kept)
+					if kept == "" && pins == [2]string{"", manifest} {
+						s.patience = time.Nanosecond
+						if _, _, err := bring(t, s); err == nil || !pulled(e) {
+							t.Errorf("a manifest digest that the archive did not keep is taken: %v", err)
+						}
+						return
+					}
+					first, out, err := bring(t, s)
+					if err != nil || out.Message != "loaded c.tar" || first.Ref != ref {
+						t.Fatalf("image %+v, %+v, %v; want it loaded", first, out, err)
+					}
+					if again, out, err := bring(t, s); err != nil || out.Outcome != Unchanged || again.ID != first.ID || again.Ref != ref || pulled(e) {
+						t.Errorf("again %+v, %+v, %v; want %+v, unchanged and not pulled", again, out, err, first)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestConfigDigestAloneOnContainerd: nothing was compared, so nothing may be
+// said about the registry.
+func TestConfigDigestAloneOnContainerd(t *testing.T) {
+	s, e := step(t)
+	e.Containerd = true
+	e.Push(ref)
+	config, _ := dockertest.Digests(ref)
+	s.config = digest(t, config)
+	for _, wantPull := range []bool{true, false} { // the second run knows before it pulls
+		_, _, err := bring(t, s)
+		if exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "cannot be checked") || !strings.Contains(exit.HintOf(err), "set controller_image_manifest_digest") {
+			t.Errorf("error %v of class %s, hint %s", err, exit.Of(err), exit.HintOf(err))
+		}
+		if got := pulled(e); got != wantPull {
+			t.Errorf("pulled %v, want %v", got, wantPull)
+		}
+	}
+}
+
 func TestWrongPreloadIsNotUsed(t *testing.T) {
 	s, e := step(t)
 	e.Push(ref)
@@ -132,9 +189,11 @@ func TestWrongPreloadIsNotUsed(t *testing.T) {
 
 func preload(t *testing.T, dir, config, manifest string) {
 	t.Helper()
-	index, err := contract.Preload{Images: []contract.PreloadImage{{
-		Reference: mustRef(t, ref), ConfigDigest: digest(t, config), ManifestDigest: digest(t, manifest), File: "c.tar",
-	}}}.Encode()
+	entry := contract.PreloadImage{Reference: mustRef(t, ref), ConfigDigest: digest(t, config), File: "c.tar"}
+	if manifest != "" {
+		entry.ManifestDigest = digest(t, manifest)
+	}
+	index, err := contract.Preload{Images: []contract.PreloadImage{entry}}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,23 +126,36 @@ func (c *Client) pullFault(ctx context.Context, op string, err error) error {
 	return &FaultError{Op: op, Kind: kind, Err: &textError{text: text(err), cause: err}}
 }
 
-// Load puts the images of the docker archive at path into the store.
-func (c *Client) Load(ctx context.Context, path string) (err error) {
+// maxLoaded bounds the names that Load collects.
+const maxLoaded = 1000
+
+// Load puts the images of the archive at path into the store. It returns what
+// the engine calls them: a name, in Docker's short form, or the ID of an image
+// that has none.
+func (c *Client) Load(ctx context.Context, path string) (names []string, err error) {
 	archive, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("load image archive: %w", err)
+		return nil, fmt.Errorf("load image archive: %w", err)
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
 	// Hidden behind a plain reader, or the HTTP client would close it as well.
 	resp, err := c.api.ImageLoad(ctx, struct{ io.Reader }{archive}, client.ImageLoadWithQuiet(true))
 	if err != nil {
-		return c.fault("load image archive", err)
+		return nil, c.fault("load image archive", err)
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	if err := readStream(resp.Body, func(Progress) {}); err != nil {
-		return c.fault("load image archive", err)
+	said := func(text string) {
+		for _, prefix := range []string{"Loaded image ID: ", "Loaded image: "} {
+			if name, ok := strings.CutPrefix(strings.TrimSpace(text), prefix); ok && len(names) < maxLoaded {
+				names = append(names, name)
+				return
+			}
+		}
 	}
-	return nil
+	if err := readMessages(resp.Body, func(Progress) {}, said); err != nil {
+		return nil, c.fault("load image archive", err)
+	}
+	return names, nil
 }
 
 // Tag gives the image source, a reference or ID, the name target as well.

@@ -21,6 +21,7 @@ const StallLimit = 2 * time.Minute
 type message struct {
 	ID       string `json:"id"`
 	Status   string `json:"status"`
+	Stream   string `json:"stream"`
 	Error    string `json:"error"`
 	Progress struct {
 		Current int64 `json:"current"`
@@ -45,6 +46,11 @@ type layer struct {
 // readStream reads messages to the end and reports each time something moved.
 // A stream that ends in the middle of a message ends in an error.
 func readStream(r io.Reader, report func(Progress)) error {
+	return readMessages(r, report, func(string) {})
+}
+
+// readMessages is readStream; said gets what the engine says in plain text.
+func readMessages(r io.Reader, report func(Progress), said func(string)) error {
 	layers := map[string]*layer{}
 	sum := Progress{}
 	dec := json.NewDecoder(r)
@@ -61,6 +67,9 @@ func readStream(r io.Reader, report func(Progress)) error {
 		}
 		if m.Error != "" {
 			return &streamError{m.Error}
+		}
+		if m.Stream != "" {
+			said(m.Stream)
 		}
 		if m.ID == "" {
 			continue

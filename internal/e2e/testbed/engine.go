@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,8 +60,9 @@ exec dockerd "$@"`
 
 // startEngine starts a Docker Engine that shares nothing with another one: not
 // its folders, its bridge, the firewall (it gets no rules), nor its cgroup.
-// Ports are published on the bridge's address alone.
-func startEngine(ctx context.Context, b Bed, cgroup string) (*Daemon, error) {
+// Ports are published on the bridge's address alone. config is its daemon.json;
+// empty: none.
+func startEngine(ctx context.Context, b Bed, cgroup, config string) (*Daemon, error) {
 	socket := strings.TrimPrefix(b.DockerHost, "unix://")
 	cmd := exec.Command("sh", "-c", dockerdScript, "dockerd",
 		"--config-file", filepath.Join(b.Dir, "daemon.json"),
@@ -76,7 +78,7 @@ func startEngine(ctx context.Context, b Bed, cgroup string) (*Daemon, error) {
 		"--cgroup-parent", "/"+cgroup,
 	)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
-	if err := os.WriteFile(filepath.Join(b.Dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.Dir, "daemon.json"), []byte(cmp.Or(config, "{}")+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	d, err := StartDaemon("dockerd", cmd, filepath.Join(b.Dir, "dockerd.log"))

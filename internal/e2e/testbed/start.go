@@ -25,10 +25,11 @@ const lockFile = "/run/felhom-testbed.lock"
 
 // Options choose what a bed has.
 type Options struct {
-	Log       io.Writer // one line for each thing that is made; nil: none
-	OwnEngine bool      // start an engine also where one runs
-	NoEngine  bool      // none is wanted: guests have their own
-	Images    []string  // tags to push; nil: all of them
+	Log          io.Writer // one line for each thing that is made; nil: none
+	OwnEngine    bool      // start an engine also where one runs
+	EngineConfig string    // daemon.json of an engine that the bed starts; "": the defaults
+	NoEngine     bool      // none is wanted: guests have their own
+	Images       []string  // tags to push; nil: all of them
 }
 
 // Running is a bed that this process has made.
@@ -220,7 +221,7 @@ func (r *Running) engine(ctx context.Context, o Options, logf func(string, ...an
 			return err
 		}
 		r.undo.push(func() error { return removeCgroup(cgroup) })
-		d, err := startEngine(ctx, r.Bed, cgroup)
+		d, err := startEngine(ctx, r.Bed, cgroup, o.EngineConfig)
 		if err != nil {
 			return err
 		}

@@ -56,6 +56,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.SetOutput(stderr)
 	flags.Usage = func() { _, _ = fmt.Fprint(stderr, usage); flags.PrintDefaults() }
 	flags.BoolVar(&o.bed.OwnEngine, "own-engine", false, "start an engine also where one runs")
+	flags.StringVar(&o.bed.EngineConfig, "engine-config", "", "`JSON` of the daemon.json of an engine that is started (default {})")
 	flags.StringVar(&images, "images", "", "`tags` of the sample images to push, with commas between (default all)")
 	flags.StringVar(&require, "require", "", "further `commands` that must be installed, with commas between")
 	if err := flags.Parse(args); err != nil {

@@ -41,12 +41,18 @@ func BuiltIn() string { return builtIn }
 // Render gives the content of controller.yaml. name is how errors call the
 // template, its path. Errors name template and line and hold no value.
 func Render(name, text string, v Values) ([]byte, error) {
-	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"quote": Quote, "list": list}).Parse(text)
+	var out strings.Builder
+	b := &bounds{out: &out}
+	t, err := template.New(name).Option("missingkey=error").Funcs(b.funcs()).Parse(text)
 	if err != nil {
 		return nil, cleanTemplateError(err)
 	}
-	var out strings.Builder
-	if err := t.Execute(&out, v); err != nil {
+	if err := bound(t); err != nil {
+		return nil, err
+	}
+	if err := t.Execute(b, v); errors.Is(err, errRounds) {
+		return nil, fmt.Errorf("%s: %w", name, errRounds)
+	} else if err != nil {
 		return nil, cleanTemplateError(err)
 	}
 	var doc yaml.Node

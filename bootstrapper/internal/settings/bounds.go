@@ -1,0 +1,162 @@
+package settings
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"strings"
+	"text/template"
+	"text/template/parse"
+)
+
+// The bounds of one rendering. A template comes from the golden image or the
+// mount and is written by hand; what exceeds them is a mistake or an attack.
+const (
+	maxOutput = 1 << 20 // bytes of controller.yaml
+	maxRounds = 100_000 // rounds of all ranges, and templates called
+	maxText   = 8 << 20 // bytes that functions made, and may make by their formats
+	maxWidth  = 3       // digits of a width or precision
+)
+
+// roundName is the function that stands first in the body of each range and of
+// each template. No template can call it: the name is not one.
+const roundName = "round"
+
+// bounds counts what one rendering uses.
+type bounds struct {
+	rounds, output, text int
+	out                  io.Writer
+}
+
+// Write passes output on until there is too much of it.
+func (b *bounds) Write(data []byte) (int, error) {
+	if b.output += len(data); b.output > maxOutput {
+		return 0, fmt.Errorf("the result exceeds the limit of %d bytes", maxOutput)
+	}
+	return b.out.Write(data)
+}
+
+// errRounds is the only error of round; the place where it is called is not one
+// of the template's own.
+var errRounds = fmt.Errorf("its ranges and templates exceed the limit of %d rounds", maxRounds)
+
+func (b *bounds) round() (string, error) {
+	if b.rounds++; b.rounds > maxRounds {
+		return "", errRounds
+	}
+	return "", nil
+}
+
+// charge counts text before it is made: a loop that doubles a variable needs few
+// rounds and no output.
+func (b *bounds) charge(size int) error {
+	if b.text += size; b.text > maxText || size > maxText {
+		return fmt.Errorf("texts exceed the limit of %d bytes", maxText)
+	}
+	return nil
+}
+
+// oversize matches a verb with a width or precision that is large or an argument.
+var oversize = regexp.MustCompile(fmt.Sprintf(`%%[-+# 0-9.\[\]]*(\*|[0-9]{%d,})`, maxWidth+1))
+
+func (b *bounds) printf(format string, args ...any) (string, error) {
+	if oversize.MatchString(format) {
+		return "", fmt.Errorf("printf: a width has at most %d digits and is not an argument", maxWidth)
+	}
+	most := 1000
+	for _, arg := range args {
+		most += sizeOf(arg)
+	}
+	if err := b.charge(len(format) + strings.Count(format, "%")*most); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(format, args...), nil
+}
+
+// sizeOf returns how long v may be as text.
+func sizeOf(v any) int {
+	switch v := v.(type) {
+	case string:
+		return 6 * len(v) // all of it escaped
+	case []string:
+		size := 0
+		for _, s := range v {
+			size += 6*len(s) + 4
+		}
+		return size
+	}
+	return 1 << 12 // numbers, and the values as a whole
+}
+
+// escaping bounds a function whose result is at most six times its input.
+func (b *bounds) escaping(f func(...any) string) func(...any) (string, error) {
+	return func(args ...any) (string, error) {
+		size := 0
+		for _, arg := range args {
+			size += sizeOf(arg) + 2
+		}
+		if err := b.charge(size); err != nil {
+			return "", err
+		}
+		return f(args...), nil
+	}
+}
+
+// funcs are the functions of a template: our own, and the built-in ones that make
+// text, within the bounds.
+func (b *bounds) funcs() template.FuncMap {
+	funcs := template.FuncMap{
+		"print":    b.escaping(fmt.Sprint),
+		"println":  b.escaping(fmt.Sprintln),
+		"html":     b.escaping(template.HTMLEscaper),
+		"js":       b.escaping(template.JSEscaper),
+		"urlquery": b.escaping(template.URLQueryEscaper),
+		"printf":   b.printf,
+		"list":     list,
+		"quote": func(s string) (string, error) {
+			if err := b.charge(sizeOf(s)); err != nil {
+				return "", err
+			}
+			return Quote(s), nil
+		},
+	}
+	maps.Copy(funcs, template.FuncMap{roundName: b.round})
+	return funcs
+}
+
+// bound puts a call of round at the head of everything in t that can be repeated.
+func bound(t *template.Template) error {
+	call, err := template.New(roundName).Funcs(template.FuncMap{roundName: func() string { return "" }}).Parse("{{" + roundName + "}}")
+	if err != nil {
+		return err
+	}
+	node := call.Root.Nodes[0]
+	for _, each := range t.Templates() {
+		if each.Tree != nil && each.Root != nil {
+			boundList(each.Root, node)
+			each.Root.Nodes = append([]parse.Node{node}, each.Root.Nodes...)
+		}
+	}
+	return nil
+}
+
+func boundList(list *parse.ListNode, call parse.Node) {
+	if list == nil {
+		return
+	}
+	for _, node := range list.Nodes {
+		switch n := node.(type) {
+		case *parse.RangeNode:
+			boundList(n.List, call)
+			boundList(n.ElseList, call)
+			n.List.Nodes = append([]parse.Node{call}, n.List.Nodes...)
+		case *parse.IfNode:
+			boundList(n.List, call)
+			boundList(n.ElseList, call)
+		case *parse.WithNode:
+			boundList(n.List, call)
+			boundList(n.ElseList, call)
+		}
+	}
+}

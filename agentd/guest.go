@@ -143,7 +143,7 @@ func bootstrapOf(cfg config.Config, h host, vmid int) (contract.Bootstrap, error
 	}
 	boot := contract.Bootstrap{
 		SchemaVersion: contract.SchemaVersion, HubURL: cfg.HubURL, HostID: cfg.HostID, GuestID: vmid,
-		LocalAPIEndpoint: endpoint, LocalAPIPins: h.pins(), ControllerImage: image, RegistryMirror: cfg.RegistryMirror,
+		LocalAPIEndpoint: endpoint, LocalAPIPins: h.pins(), ControllerImage: image, RegistryMirror: cfg.RegistryMirror, ReadyWait: cfg.ReadyWait,
 	}
 	if cfg.ManifestDigest != "" {
 		if boot.ManifestDigest, err = contract.ParseDigest(cfg.ManifestDigest); err != nil {

@@ -129,7 +129,7 @@ EXAMPLE: ` + program + ` apply
 			&cli.DurationFlag{Name: "network-wait", Value: 30 * time.Second, Usage: "how long this guest may be without a network", Destination: &o.networkWait},
 			&cli.DurationFlag{Name: "engine-wait", Value: 90 * time.Second, Usage: "how long to wait for the engine", Destination: &o.engineWait},
 			&cli.DurationFlag{Name: "pull-patience", Value: 5 * time.Minute, Usage: "how long a pull may go without progress", Destination: &o.pullPatience},
-			&cli.DurationFlag{Name: "ready-wait", Value: 2 * time.Minute, Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
+			&cli.DurationFlag{Name: "ready-wait", DefaultText: "ready_wait of bootstrap.json, or what the image's health test gives, 2m or more", Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
 		},
 		Action: func(c *cli.Context) (err error) {
 			if err := noArguments(c); err != nil {
@@ -141,6 +141,9 @@ EXAMPLE: ` + program + ` apply
 			o.dockerHost = either(c, flagDockerHost)
 			if c.IsSet("host-patience") && !o.keepTrying {
 				return exit.WithHint(exit.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
+			}
+			if c.IsSet("ready-wait") && o.readyWait <= 0 {
+				return exit.WithHint(exit.Misuse, fmt.Errorf("--ready-wait is %s, wanted more than 0", o.readyWait), "write a time such as 90s or 5m")
 			}
 			if err := o.check(); err != nil {
 				return err
@@ -165,7 +168,7 @@ func (o *applyOptions) check() error {
 		return exit.WithHint(exit.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
 			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
 	}
-	for name, d := range map[string]time.Duration{"host-patience": o.hostPatience, "network-wait": o.networkWait, "engine-wait": o.engineWait, "pull-patience": o.pullPatience, "ready-wait": o.readyWait} {
+	for name, d := range map[string]time.Duration{"host-patience": o.hostPatience, "network-wait": o.networkWait, "engine-wait": o.engineWait, "pull-patience": o.pullPatience} {
 		if d <= 0 {
 			return exit.WithHint(exit.Misuse, fmt.Errorf("--%s is %s, wanted more than 0", name, d), "write a time such as 90s or 5m")
 		}

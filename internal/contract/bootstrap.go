@@ -9,6 +9,8 @@
 package contract
 
 import (
+	"time"
+
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -29,19 +31,20 @@ const (
 // Bootstrap is a valid bootstrap.json. Values come from Parse or are built by
 // the host; a value from Parse cannot be wrong.
 type Bootstrap struct {
-	SchemaVersion    int        // schema_version, optional; 1 where absent
-	HubURL           string     // hub_url, https
-	HostID           string     // host_id
-	GuestID          int        // guest_id, optional: 0 where absent
-	LocalAPIEndpoint Endpoint   // local_api_endpoint: https, host and port, nothing else
-	LocalAPIPins     pin.Set    // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
-	LocalAPIToken    Secret     // local_api_token, opaque
-	Registry         *Registry  // registry, nil where absent
-	RegistryMirror   string     // registry_mirror, optional: host[:port] to pull from in place of the image's own
-	ControllerImage  ImageRef   // controller_image
-	ManifestDigest   Digest     // controller_image_manifest_digest, optional
-	ConfigDigest     Digest     // controller_image_config_digest, optional
-	Container        *Container // container, optional
+	SchemaVersion    int           // schema_version, optional; 1 where absent
+	HubURL           string        // hub_url, https
+	HostID           string        // host_id
+	GuestID          int           // guest_id, optional: 0 where absent
+	LocalAPIEndpoint Endpoint      // local_api_endpoint: https, host and port, nothing else
+	LocalAPIPins     pin.Set       // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
+	LocalAPIToken    Secret        // local_api_token, opaque
+	Registry         *Registry     // registry, nil where absent
+	RegistryMirror   string        // registry_mirror, optional: host[:port] to pull from in place of the image's own
+	ControllerImage  ImageRef      // controller_image
+	ManifestDigest   Digest        // controller_image_manifest_digest, optional
+	ConfigDigest     Digest        // controller_image_config_digest, optional
+	ReadyWait        time.Duration // ready_wait, optional: how long the controller may take to become ready; 0 where absent
+	Container        *Container    // container, optional
 }
 
 // Registry is the credential for pulling the controller's image: all of it or none.
@@ -82,6 +85,7 @@ type bootstrapFile struct {
 	ControllerImage     string         `json:"controller_image"`
 	ManifestDigest      string         `json:"controller_image_manifest_digest,omitempty"`
 	ConfigDigest        string         `json:"controller_image_config_digest,omitempty"`
+	ReadyWait           string         `json:"ready_wait,omitempty"`
 	Container           *containerFile `json:"container,omitempty"`
 }
 

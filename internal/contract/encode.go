@@ -53,6 +53,9 @@ func (b Bootstrap) file() (bootstrapFile, error) {
 		ManifestDigest:   b.ManifestDigest.String(),
 		ConfigDigest:     b.ConfigDigest.String(),
 	}
+	if b.ReadyWait != 0 {
+		file.ReadyWait = b.ReadyWait.String()
+	}
 	if err := file.setPins(b.LocalAPIPins); err != nil {
 		return bootstrapFile{}, err
 	}

@@ -74,6 +74,7 @@ const (
 	RuleImage        Rule = "image"
 	RuleDigest       Rule = "digest"
 	RuleDigestClash  Rule = "digest-clash" // two different manifest digests
+	RuleReadyWait    Rule = "ready-wait"   // not a time, or out of range
 	RuleContainer    Rule = "container"    // an override that no container could be made from
 	RuleTooMany      Rule = "too-many"     // findings beyond the limit are not listed
 	RuleReport       Rule = "report"       // a field of a report

@@ -21,7 +21,7 @@ func publicPaths() []string {
 	return []string{
 		keySchemaVersion, keyHubURL, keyHostID, keyGuestID, keyEndpoint,
 		keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
-		keyMirror, keyImage, keyManifestDigest, keyConfigDigest,
+		keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait,
 		keyRegistry + "." + keyRegistryHost, keyRegistry + "." + keyRegistryUser,
 		keyContainer + "." + keyContainerPorts, keyContainer + "." + keyContainerVols,
 		keyContainer + "." + keyContainerHosts, keyContainer + "." + keyContainerMemory,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/felhom/felhom-golden/internal/pin"
 )
@@ -26,6 +27,7 @@ const (
 	keyImage           = "controller_image"
 	keyManifestDigest  = "controller_image_manifest_digest"
 	keyConfigDigest    = "controller_image_config_digest"
+	keyReadyWait       = "ready_wait"
 	keyContainer       = "container"
 	keyRegistryHost    = "host"
 	keyRegistryUser    = "username"
@@ -40,7 +42,7 @@ const (
 func bootstrapKeys() []string {
 	return []string{
 		keySchemaVersion, keyHubURL, keyHostID, keyGuestID, keyEndpoint, keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
-		keyToken, keyRegistry, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyContainer,
+		keyToken, keyRegistry, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait, keyContainer,
 	}
 }
 
@@ -96,9 +98,25 @@ func parseBootstrap(r *report) (b Bootstrap) {
 	b.ControllerImage, _ = parse(o, keyImage, RuleImage, ParseImageRef)
 	b.ManifestDigest, _ = parse(o, keyManifestDigest, RuleDigest, ParseDigest)
 	b.ConfigDigest, _ = parse(o, keyConfigDigest, RuleDigest, ParseDigest)
+	b.ReadyWait, _ = parse(o, keyReadyWait, RuleReadyWait, ParseReadyWait)
 	b.Container = o.container()
 	o.crossCheck(b)
 	return b
+}
+
+// The range of ready_wait.
+const (
+	MinReadyWait = time.Second
+	MaxReadyWait = 24 * time.Hour
+)
+
+// ParseReadyWait reads the value of ready_wait: a time such as 90s or 15m.
+func ParseReadyWait(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || strings.ContainsAny(s, "+-.") || d < MinReadyWait || d > MaxReadyWait || d%time.Second != 0 {
+		return 0, fmt.Errorf("write a time from %s to 24h in whole seconds, such as 90s or 15m", MinReadyWait)
+	}
+	return d, nil
 }
 
 // foreignVersion reports a schema version other than ours.

@@ -31,12 +31,13 @@ type Config struct {
 	ManifestDigest  string // controller_image_manifest_digest, "" where absent
 	ConfigDigest    string // controller_image_config_digest, "" where absent
 	Registry        *Registry
-	RegistryMirror  string // "" where absent
-	IDMapBase       int    // host id of an unprivileged guest's root
-	StorageFolder   string // storage.folder, "" where absent
-	MountOwner      string // MountOwnerHost or MountOwnerGuest
-	Hypervisor      string // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
-	LXCPath         string // lxc.path
+	RegistryMirror  string        // "" where absent
+	ReadyWait       time.Duration // 0 where absent
+	IDMapBase       int           // host id of an unprivileged guest's root
+	StorageFolder   string        // storage.folder, "" where absent
+	MountOwner      string        // MountOwnerHost or MountOwnerGuest
+	Hypervisor      string        // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
+	LXCPath         string        // lxc.path
 	Provision       Defaults
 	Limits          Limits
 }

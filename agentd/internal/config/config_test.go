@@ -62,7 +62,7 @@ func TestDocumentedExample(t *testing.T) {
 	want := wantMinimal()
 	want.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.7:8443"), netip.MustParseAddrPort("[2001:db8::7]:8443")}
 	want.Registry = &config.Registry{Host: "gitea.dooplex.hu", Username: "puller", TokenFile: "/etc/felhom/registry-token"}
-	want.RegistryMirror = "mirror.example:5000"
+	want.RegistryMirror, want.ReadyWait = "mirror.example:5000", 5*time.Minute
 	want.StorageFolder = "/var/lib/felhom/guests"
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)

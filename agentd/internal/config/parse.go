@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/typo"
 )
 
@@ -101,6 +102,7 @@ func (p *parser) top() map[string]field {
 		"store_dir":                        {take: text(&c.StoreDir, checkPath)},
 		"mounts_dir":                       {take: text(&c.MountsDir, checkPath)},
 		"health_socket":                    {take: text(&c.HealthSocket, checkSocket)},
+		"ready_wait":                       {take: text2(func(s string) (err error) { c.ReadyWait, err = contract.ParseReadyWait(s); return err })},
 		"registry_mirror":                  {take: text(&c.RegistryMirror, checkRegistryHost)},
 		"id_map_base":                      {take: number(&c.IDMapBase, 0, math.MaxUint32-1)},
 		"registry": {take: func(p *parser, key string, n *yaml.Node) {

@@ -84,6 +84,7 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 	var died deaths
 	current := s.now.container
 	fresh := !s.now.started // the container step has just looked
+	said := ""
 	for {
 		if !fresh {
 			if current, err = s.engine.Container(ctx, id); err != nil {
@@ -104,6 +105,10 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 			continue // what happened before the subscription is seen by a look
 		}
 		waited = true
+		if current.HealthSays != "" && current.HealthSays != said {
+			said = current.HealthSays
+			note("waiting until it is ready; its health test says: " + said)
+		}
 		again := time.NewTimer(v.again)
 		select {
 		case <-ctx.Done():
@@ -135,7 +140,7 @@ func (s readyStep) judge(c docker.Container, died deaths) verdict {
 	case c.Health == "healthy":
 		return verdict{ready: true}
 	case c.Health == "unhealthy" && s.now.started:
-		return verdict{why: "its health test says unhealthy"}
+		return verdict{why: unhealthy(c)}
 	case c.Health != "":
 		return verdict{again: lookAgain}
 	}
@@ -151,10 +156,21 @@ func (s readyStep) judge(c docker.Container, died deaths) verdict {
 	return verdict{ready: true}
 }
 
+func unhealthy(c docker.Container) string {
+	text := "its health test says unhealthy"
+	if c.HealthSays != "" {
+		text += ": " + c.HealthSays
+	}
+	return text
+}
+
 func state(c docker.Container) string {
 	text := "it is " + c.Status
 	if c.Health != "" {
 		text += ", health " + c.Health
+		if c.HealthSays != "" {
+			text += " (its test says: " + c.HealthSays + ")"
+		}
 	}
 	if c.Status != "running" {
 		text += fmt.Sprintf(", exit code %d", c.ExitCode)

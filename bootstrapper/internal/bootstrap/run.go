@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -47,7 +48,7 @@ type Options struct {
 	NetworkWait  time.Duration // how long a guest that just boots may be without a network
 	EngineWait   time.Duration
 	PullPatience time.Duration // how long a pull may go without any progress
-	ReadyWait    time.Duration
+	ReadyWait    time.Duration // 0: what the contract says, or what the image needs
 	// Stale is closed when the input of the run has changed since: between two
 	// tries of a pull the run ends for the next one then. It may be nil.
 	Stale <-chan struct{}
@@ -91,9 +92,6 @@ func withDefaults(o Options) Options {
 	}
 	if o.PullPatience == 0 {
 		o.PullPatience = 5 * time.Minute
-	}
-	if o.ReadyWait == 0 {
-		o.ReadyWait = 2 * time.Minute
 	}
 	if o.Socket == "" {
 		o.Socket = o.at(EngineSocket)
@@ -260,8 +258,9 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Sp
 	}
 	r.out.Container = now.container.ID
 
+	limit := cmp.Or(o.ReadyWait, b.ReadyWait, readyLimit(img.Health))
 	return r.step(contract.StepReady, func(note func(string)) (outcome, error) {
-		return readyStep{engine: engine, name: ContainerName, now: now, limit: o.ReadyWait, scrub: r.scrub}.run(ctx, note)
+		return readyStep{engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub}.run(ctx, note)
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/docker/go-units"
 	"github.com/hashicorp/go-multierror"
@@ -180,25 +179,4 @@ func hash(spec docker.Spec, imageID string) string {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
-}
-
-// schedule asks the engine to test a new container often while it starts, in
-// place of once after the image's whole interval (30 s by default).
-func schedule(image *docker.Health, knowsStartInterval bool) *docker.Health {
-	if image == nil {
-		return nil
-	}
-	if knowsStartInterval {
-		h := &docker.Health{StartPeriod: image.StartPeriod, StartInterval: 200 * time.Millisecond}
-		if h.StartPeriod == 0 { // without one the engine ignores the start interval
-			h.StartPeriod = 30 * time.Second
-		}
-		return h
-	}
-	// Engines before 25 know one interval only. 2 s finds a ready controller
-	// soon and costs one short process each time.
-	if image.Interval == 0 || image.Interval > 2*time.Second {
-		return &docker.Health{Interval: 2 * time.Second}
-	}
-	return nil
 }

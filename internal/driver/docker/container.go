@@ -17,17 +17,18 @@ import (
 
 // Container is a container as the engine has it.
 type Container struct {
-	ID, Name  string // Name without the leading slash
-	Image     string // the reference it was created from
-	ImageID   string
-	Created   string // RFC 3339
-	Labels    map[string]string
-	Status    string // created, running, restarting, paused, exited, dead
-	Health    string // "", starting, healthy, unhealthy; "" without a health test
-	Restarts  int
-	ExitCode  int
-	Error     string // the engine's own word on why it does not run
-	StartedAt time.Time
+	ID, Name   string // Name without the leading slash
+	Image      string // the reference it was created from
+	ImageID    string
+	Created    string // RFC 3339
+	Labels     map[string]string
+	Status     string // created, running, restarting, paused, exited, dead
+	Health     string // "", starting, healthy, unhealthy; "" without a health test
+	HealthSays string // the last words of the health test; "" where it said none or never ran
+	Restarts   int
+	ExitCode   int
+	Error      string // the engine's own word on why it does not run
+	StartedAt  time.Time
 }
 
 // Spec is what a container is made of.
@@ -85,10 +86,29 @@ func (c *Client) Container(ctx context.Context, name string) (Container, error) 
 		out.Status, out.ExitCode, out.Error = s.Status, s.ExitCode, s.Error
 		if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 			out.Health = s.Health.Status
+			out.HealthSays = lastWords(s.Health.Log)
 		}
 		out.StartedAt, _ = time.Parse(time.RFC3339Nano, s.StartedAt) // unreadable counts as never started
 	}
 	return out, nil
+}
+
+// maxHealthWords bounds what is kept of a health test's output: it is the
+// controller's, and goes into messages.
+const maxHealthWords = 300
+
+// lastWords returns the output of the last health test in one line, or its exit
+// code where it failed without a word.
+func lastWords(log []*container.HealthcheckResult) string {
+	if len(log) == 0 || log[len(log)-1] == nil {
+		return ""
+	}
+	last := log[len(log)-1]
+	words := OneLine(last.Output, maxHealthWords)
+	if words == "" && last.ExitCode != 0 {
+		words = fmt.Sprintf("exit code %d", last.ExitCode)
+	}
+	return words
 }
 
 // Create makes a container, restarted by the engine unless stopped, and returns
@@ -103,7 +123,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 	}
 	if h := spec.Health; h != nil {
 		// An empty Test makes the engine take the image's.
-		config.Healthcheck = &container.HealthConfig{Interval: h.Interval, StartPeriod: h.StartPeriod}
+		config.Healthcheck = &container.HealthConfig{Interval: h.Interval, StartPeriod: h.StartPeriod, Retries: h.Retries}
 		if versions.GreaterThanOrEqualTo(c.api.ClientVersion(), startIntervalAPI) {
 			config.Healthcheck.StartInterval = h.StartInterval
 		}

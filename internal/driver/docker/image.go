@@ -29,6 +29,7 @@ type Image struct {
 // Health is when a health test runs. Zero fields are the engine's defaults.
 type Health struct {
 	Interval, StartPeriod, StartInterval time.Duration
+	Retries                              int
 }
 
 // Image returns the image of that reference or ID; ErrNotFound where there is none.
@@ -54,7 +55,7 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	}
 	if got.Config != nil && got.Config.Healthcheck != nil {
 		if h := got.Config.Healthcheck; len(h.Test) > 0 && h.Test[0] != "NONE" {
-			img.Health = &Health{Interval: h.Interval, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval}
+			img.Health = &Health{Interval: h.Interval, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
 		}
 	}
 	return img, nil

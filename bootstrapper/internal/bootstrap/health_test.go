@@ -1,0 +1,65 @@
+package bootstrap
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+)
+
+// TestGraceIsNeverLessThanTheImageGives guards against a controller that needs 40 s
+// and was rolled back for good: its test ran each 200 ms for 30 s and then, the
+// image saying each 5 minutes, not within the limit.
+func TestGraceIsNeverLessThanTheImageGives(t *testing.T) {
+	const s, m = time.Second, time.Minute
+	for name, image := range map[string]docker.Health{
+		"nothing said":   {},
+		"interval":       {Interval: 5 * m},
+		"short interval": {Interval: s},
+		"start period":   {StartPeriod: 10 * m, Interval: 10 * s},
+		"retries":        {Interval: 10 * s, Retries: 30},
+		"all":            {Interval: 45 * s, Retries: 5, StartPeriod: 90 * s, StartInterval: 5 * s},
+		"huge":           {Interval: math.MaxInt64, Retries: math.MaxInt, StartPeriod: math.MaxInt64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			interval, retries := image.Interval, image.Retries
+			if interval == 0 {
+				interval = 30 * s
+			}
+			if retries == 0 {
+				retries = 3
+			}
+			author := 24 * time.Hour
+			if name != "huge" {
+				author = image.StartPeriod + interval*time.Duration(retries)
+			}
+			if got := readyLimit(&image); got < author || got < 2*m || got > 24*time.Hour {
+				t.Errorf("the limit is %s, the author gave %s", got, author)
+			}
+			for _, knows := range []bool{true, false} {
+				h := *schedule(&image, knows)
+				if h.StartPeriod < author {
+					t.Errorf("start interval known %v: tests count after %s, the author gave %s", knows, h.StartPeriod, author)
+				}
+				often := h.StartInterval
+				if !knows {
+					if often = h.Interval; often == 0 {
+						often = image.Interval
+					}
+				}
+				if often <= 0 || often > 2*s {
+					t.Errorf("start interval known %v: tested each %s", knows, often)
+				}
+				if h.Interval > 0 && name != "huge" && h.Interval*time.Duration(h.Retries) < interval*time.Duration(retries) {
+					t.Errorf("unhealthy after %d times %s, the author gave %d times %s", h.Retries, h.Interval, retries, interval)
+				}
+			}
+		})
+	}
+	if diff := cmp.Diff((*docker.Health)(nil), schedule(nil, true)); diff != "" || readyLimit(nil) != 2*m {
+		t.Errorf("without a test: %s, limit %s", diff, readyLimit(nil))
+	}
+}

@@ -91,3 +91,14 @@ func TestLastWords(t *testing.T) {
 		t.Errorf("not all was passed on:\n%s", diff)
 	}
 }
+
+func TestDistinctiveNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"vm": "", "debian": "", "localhost": "", "localhost.localdomain": "", "build-07": "build-07",
+		"build-07.corp.example": "build-07.corp.example build-07", "vm.corp.example": "vm.corp.example", "6f1c09a1b2c3": "6f1c09a1b2c3", "workstation": "workstation",
+	} {
+		if got := strings.Join(distinctive(name), " "); got != want {
+			t.Errorf("%s: want %q, got %q", name, want, got)
+		}
+	}
+}

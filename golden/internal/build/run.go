@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -234,6 +235,30 @@ func packArchive(ctx context.Context, job packJob, told pack.Progress) (pack.Res
 		pack.Output{Path: job.path, Epoch: job.epoch, Setting: setting, CacheDir: job.cache, CacheKey: job.key}, told)
 }
 
+// builderNames are the names of this machine that must not be in an image. They
+// are written nowhere.
+func builderNames() []string {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil // the kernel answers always
+	}
+	return distinctive(name)
+}
+
+// distinctive returns name, and its first label, where text of packages does not
+// hold it by chance as it does "vm", "debian" or "docker".
+func distinctive(name string) []string {
+	label, _, _ := strings.Cut(name, ".")
+	var list []string
+	for _, n := range slices.Compact([]string{name, label}) {
+		marked := strings.ContainsAny(n, "0123456789-.") && len(n) >= 5
+		if n != "localhost" && !strings.HasPrefix(n, "localhost.") && (marked || len(n) >= 9) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
 func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ verify.Report, err error) {
 	f, err := regular.Open(job.path)
 	if err != nil {
@@ -242,7 +267,7 @@ func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ veri
 	defer func() { err = errors.Join(err, f.Close()) }()
 	allow := job.recipe.Allow
 	report, err := verify.Archive(ctx, f, filepath.Base(job.path), verify.Options{
-		SHA256: m.Archive.SHA256, Epoch: job.epoch,
+		SHA256: m.Archive.SHA256, Epoch: job.epoch, BuildNames: builderNames(),
 		Allow: verify.Allow{
 			SetID: trim(allow.SetID), WorldWritable: trim(allow.WorldWritable), Capabilities: trim(allow.Capabilities),
 			Secrets: trim(allow.Secrets), Dangling: trim(allow.Dangling), Programs: trim(allow.Programs),

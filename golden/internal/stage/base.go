@@ -80,6 +80,13 @@ func (p *Plan) customise(ctx context.Context, root string, h Hooks) error {
 	if err := Lay(root, append(guest, files...), p.Epoch); err != nil {
 		return err
 	}
+	authorities, err := trusted(files)
+	if err == nil && authorities { // before the scripts, which may need them
+		err = p.trust(ctx, root, h)
+	}
+	if err != nil {
+		return err
+	}
 	for _, s := range p.Recipe.Scripts {
 		done := h.step("script " + path.Base(s.Path))
 		if err := h.Script(ctx, root, p.Recipe.Local(s.Path), s); err != nil {
@@ -117,11 +124,27 @@ func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) 
 	return nil
 }
 
+// neutralName runs its arguments under a name that is no machine's, so that
+// packages do not write this machine's name into what they configure.
+const neutralName = `echo localhost >/proc/sys/kernel/hostname
+echo localdomain >/proc/sys/kernel/domainname
+exec "$@"`
+
+// neutralFiles is run by mmdebstrap before it configures any package: it has
+// copied this machine's resolver and name by then. apt works outside of the root
+// and keeps its own.
+const neutralFiles = `rm -f "$1/etc/resolv.conf" "$1/etc/hostname" "$1/etc/hosts"
+: >"$1/etc/resolv.conf"
+echo localhost >"$1/etc/hostname"
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$1/etc/hosts"
+chmod 0644 "$1/etc/resolv.conf" "$1/etc/hostname" "$1/etc/hosts"`
+
 // bootstrapArgs are the arguments of unshare.
 func (p *Plan) bootstrapArgs(root, sources string) []string {
 	args := []string{
-		"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc",
-		"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+		"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--uts",
+		"sh", "-c", neutralName, "sh",
+		"mmdebstrap", "--mode=root", "--extract-hook=" + neutralFiles, "--variant=minbase", "--format=directory",
 		"--architectures=" + p.Recipe.Arch, "--include=" + strings.Join(p.Packages, ","),
 		`--aptopt=APT::Install-Recommends "false"`,
 		`--aptopt=Acquire::Languages "none"`,

@@ -60,7 +60,7 @@ type Plan struct {
 	Warnings []string
 
 	packagesKey string // of the layer that mmdebstrap makes
-	scriptsKey  string // of the layer with scripts; "" without scripts
+	scriptsKey  string // of the layer with scripts and authorities; "" without both
 }
 
 // Input is a file of this machine by its content.
@@ -293,7 +293,15 @@ func (p *Plan) resolveKeys(sealSpec string) error {
 	}
 	r := p.Recipe
 	p.packagesKey, err = keyOf(self, sealSpec, r.Suite, r.Arch, r.Apt.Components, p.Sources, p.Releases, p.Packages, p.Tools, keys, r.Units.Disable, p.Epoch.Unix())
-	if err != nil || len(r.Scripts) == 0 {
+	if err != nil {
+		return err
+	}
+	files, err := Files(&p.Recipe)
+	if err != nil {
+		return err
+	}
+	authorities, err := trusted(files)
+	if err != nil || (len(r.Scripts) == 0 && !authorities) {
 		return err
 	}
 	for _, s := range r.Scripts {
@@ -302,10 +310,6 @@ func (p *Plan) resolveKeys(sealSpec string) error {
 			return exit.With(exit.Refused, fmt.Errorf("read script: %w", err))
 		}
 		p.Inputs = append(p.Inputs, Input{Path: s.Path, SHA256: sum})
-	}
-	files, err := Files(&p.Recipe)
-	if err != nil {
-		return err
 	}
 	sums := []string{}
 	for _, f := range files {

@@ -48,6 +48,7 @@ type Image struct {
 	Reference      string
 	ConfigDigest   string
 	ManifestDigest string // as in its registry; "" when the archive did not keep it
+	IndexDigest    string // of the multi-platform index it was chosen from; "" without one
 	File           string // base name in contract.PreloadDir
 	Path           string // the archive on this machine
 }
@@ -102,10 +103,11 @@ func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
 }
 
 func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, cache, work string) (Image, error) {
-	img, fromManifest, err := open(ctx, want, ref, platform, work)
+	source, err := open(ctx, want, ref, platform, work)
 	if err != nil {
 		return Image{}, err
 	}
+	img := source.image
 	cfg, err := img.ConfigFile()
 	if err != nil {
 		return Image{}, classify(err)
@@ -117,8 +119,8 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 	if err != nil {
 		return Image{}, classify(err)
 	}
-	out := Image{Reference: want.Reference, ConfigDigest: config.String()}
-	if fromManifest {
+	out := Image{Reference: want.Reference, ConfigDigest: config.String(), IndexDigest: source.index}
+	if source.hasManifest {
 		digest, err := img.Digest()
 		if err != nil {
 			return Image{}, classify(err)
@@ -141,38 +143,50 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 	return out, os.Rename(tmp, out.Path)
 }
 
-// open says also whether the image has the manifest of its registry: a Docker
-// archive does not keep it.
-func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, work string) (v1.Image, bool, error) {
+// source is where an image was found.
+type source struct {
+	image       v1.Image
+	hasManifest bool   // the registry's own: a Docker archive does not keep it
+	index       string // digest of the multi-platform index; "" without one
+}
+
+func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, work string) (source, error) {
 	if want.Archive == "" {
-		img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithPlatform(platform), remote.WithAuthFromKeychain(authn.DefaultKeychain))
-		return img, true, classify(err)
+		d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithPlatform(platform), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+		if err != nil {
+			return source{}, classify(err)
+		}
+		s := source{hasManifest: true}
+		if d.MediaType.IsIndex() {
+			s.index = d.Digest.String()
+		}
+		s.image, err = d.Image()
+		return s, classify(err)
 	}
 	info, err := os.Stat(want.Archive)
 	if err != nil {
-		return nil, false, exit.WithHint(exit.Refused, err, "look at archive in the recipe: relative paths start at the recipe's folder")
+		return source{}, exit.WithHint(exit.Refused, err, "look at archive in the recipe: relative paths start at the recipe's folder")
 	}
 	dir := want.Archive
 	if !info.IsDir() {
 		docker, err := isDocker(want.Archive)
 		if err != nil {
-			return nil, false, err
+			return source{}, err
 		}
 		if docker {
 			img, err := fromDocker(want.Archive, ref)
-			return img, false, err
+			return source{image: img}, err
 		}
 		dir = filepath.Join(work, "layout")
 		if err := unpack(want.Archive, dir); err != nil {
-			return nil, false, err
+			return source{}, err
 		}
 	}
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
-		return nil, false, refused(want.Archive, err)
+		return source{}, refused(want.Archive, err)
 	}
-	img, err := choose(index, ref, platform)
-	return img, true, err
+	return choose(index, ref, platform)
 }
 
 func fromDocker(archive string, ref name.Reference) (v1.Image, error) {
@@ -190,10 +204,10 @@ func fromDocker(archive string, ref name.Reference) (v1.Image, error) {
 }
 
 // choose finds the image for platform, going into nested indexes.
-func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (v1.Image, error) {
+func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (source, error) {
 	m, err := index.IndexManifest()
 	if err != nil {
-		return nil, classify(err)
+		return source{}, classify(err)
 	}
 	var found []v1.Descriptor
 	for _, d := range m.Manifests {
@@ -211,17 +225,21 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (v1.I
 		}
 	}
 	if len(found) != 1 {
-		return nil, exit.WithHint(exit.Refused, fmt.Errorf("want one image for %s/%s, found %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
+		return source{}, exit.WithHint(exit.Refused, fmt.Errorf("want one image for %s/%s, found %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
 	}
 	if found[0].MediaType.IsIndex() {
 		sub, err := index.ImageIndex(found[0].Digest)
 		if err != nil {
-			return nil, classify(err)
+			return source{}, classify(err)
 		}
-		return choose(sub, ref, platform)
+		s, err := choose(sub, ref, platform)
+		if s.index == "" { // the innermost one has the image
+			s.index = found[0].Digest.String()
+		}
+		return s, err
 	}
 	img, err := index.Image(found[0].Digest)
-	return img, classify(err)
+	return source{image: img, hasManifest: true}, classify(err)
 }
 
 // isDocker looks for the manifest of "docker save"; newer engines write an OCI

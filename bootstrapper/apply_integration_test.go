@@ -315,6 +315,24 @@ func TestMirror(t *testing.T) {
 	}
 }
 
+// TestMirrorByDigest pulls by digest from another name, once: the older store
+// knows the digest under the mirror's name alone.
+func TestMirrorByDigest(t *testing.T) {
+	g, bed, engine := realGuest(t)
+	sample, err := bed.Image("v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forget(t, engine, bed.Registry+"/felhom/controller@"+sample.ManifestDigest)
+	g.set("controller_image", "registry.invalid/felhom/controller@"+sample.ManifestDigest, "registry_mirror", bed.Registry)
+	g.want(0, nil)
+	before := inspect(t, engine, controllerName)
+	g.want(0, []string{"present"})
+	if after := inspect(t, engine, controllerName); after.ID != before.ID {
+		t.Errorf("container %s, then %s: replaced without a reason", before.ID, after.ID)
+	}
+}
+
 // TestInterruptedReplacementHeals leaves what a killed run leaves behind.
 func TestInterruptedReplacementHeals(t *testing.T) {
 	g, _, engine := realGuest(t)

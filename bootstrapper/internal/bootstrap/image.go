@@ -92,7 +92,7 @@ func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(do
 // the name to pull by.
 func (s imageStep) find(ctx context.Context, entry contract.PreloadImage, source contract.ImageRef) (_ image, wrong, _ error) {
 	names := []string{s.ref.String()}
-	if source != s.ref {
+	if source != s.ref && !source.Digest().IsZero() { // a tag of the mirror may be an older image's
 		names = append(names, source.String())
 	}
 	if entry.File != "" { // what has no tag, or lost it

@@ -1,7 +1,6 @@
 package unpack
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -96,15 +95,18 @@ func mapID(ranges []Range, id int) int {
 }
 
 // capability gives file capabilities the root of the guest's user namespace,
-// as the kernel does when tar sets them inside of it (revision 3).
-func (m IDMap) capability(value []byte) []byte {
-	const revision2, revision3, revisionMask = 0x02000000, 0x03000000, 0xff000000
-	if m.empty() || len(value) != 20 || binary.LittleEndian.Uint32(value)&revisionMask != revision2 {
-		return value
+// as the kernel does when tar sets them inside of it (revision 3). Without a
+// map the archive's root is this machine's, and the plain form says so; another
+// root id means nothing here and is refused.
+func (m IDMap) capability(value string) ([]byte, error) {
+	c, err := vzdump.ParseCapability(value)
+	switch {
+	case err != nil:
+		return nil, err
+	case !m.empty():
+		return c.For(mapID(m.UIDs, c.RootID)), nil
+	case c.RootID != 0:
+		return nil, fmt.Errorf("file capabilities of the root id %d, and no id map to convert it", c.RootID)
 	}
-	out := make([]byte, 24)
-	copy(out, value)
-	binary.LittleEndian.PutUint32(out, binary.LittleEndian.Uint32(value)&^revisionMask|revision3)
-	binary.LittleEndian.PutUint32(out[20:], uint32(mapID(m.UIDs, 0)))
-	return out
+	return c.Plain(), nil
 }

@@ -85,7 +85,8 @@ type unpacker struct {
 	ar     *vzdump.Reader
 	ids    IDMap
 	result Result
-	dirs   []vzdump.Entry // whose times and modes come last
+	dirs   []dirEntry // whose times and modes come last
+	kept   int        // bytes of them
 	buf    []byte
 }
 
@@ -107,8 +108,9 @@ func (u *unpacker) run() error {
 	// with each name below.
 	slices.Reverse(u.dirs)
 	for i := range u.dirs {
-		if err := u.attributes(&u.dirs[i]); err != nil {
-			return fmt.Errorf("member %q: %w", u.dirs[i].RawName, err)
+		e := u.dirs[i].entry()
+		if err := u.attributes(&e); err != nil {
+			return fmt.Errorf("member %q: %w", "./"+e.Path+"/", err)
 		}
 	}
 	return u.takeConfig()
@@ -157,8 +159,7 @@ func (u *unpacker) create(e *vzdump.Entry) error {
 		if err := u.root.Mkdir(e.Path, 0o700); err != nil {
 			return err
 		}
-		u.dirs = append(u.dirs, *e)
-		return nil
+		return u.keepDir(e)
 	case vzdump.Symlink:
 		if err := u.root.Symlink(e.Link, e.Path); err != nil {
 			return err
@@ -184,8 +185,7 @@ func (u *unpacker) file(e *vzdump.Entry) (err error) {
 	if u.buf == nil {
 		u.buf = make([]byte, 256<<10)
 	}
-	// The wrapping hides File.ReadFrom, which would make a buffer each time.
-	n, err := io.CopyBuffer(struct{ io.Writer }{f}, u.ar, u.buf)
+	n, err := u.ar.CopyTo(f, u.buf)
 	u.result.Bytes += n
 	if err != nil {
 		return err
@@ -310,17 +310,11 @@ func (u *unpacker) byDescriptor(f *os.File, e *vzdump.Entry) error {
 	if err := f.Chmod(fileMode(e.Mode)); err != nil {
 		return err
 	}
-	for name, value := range e.Xattrs {
-		if !vzdump.IsRestoredXattr(name) {
-			continue
-		}
-		data := []byte(value)
-		if name == vzdump.CapabilityXattr {
-			data = u.ids.capability(data)
-		}
-		if err := unix.Fsetxattr(int(f.Fd()), name, data, 0); err != nil {
-			return fmt.Errorf("attribute %s: %w", name, err)
-		}
+	if err := u.setXattrs(f, e); err != nil {
+		return err
+	}
+	if err := u.setACLs(f, e); err != nil {
+		return err
 	}
 	return u.root.Chtimes(e.Path, e.ModTime, e.ModTime)
 }

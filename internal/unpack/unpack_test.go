@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,6 +66,10 @@ func vzdumpAsPVE(t *testing.T) string {
 	must(t, os.Chmod(filepath.Join(root, "closed"), fs.ModeSticky|0o500))
 	must(t, os.Chmod(filepath.Join(root, "etc"), 0o700)) // restore will not apply it
 	must(t, unix.Setxattr(filepath.Join(root, "usr/bin/ping"), "security.capability", capNetRaw, 0))
+	access := vzdump.ACL{{Tag: vzdump.ACLOwner, Perm: 6}, {Tag: vzdump.ACLUser, Perm: 7, ID: 1000}, {Tag: vzdump.ACLOwningGroup, Perm: 4}, {Tag: vzdump.ACLMask, Perm: 6}, {Tag: vzdump.ACLOther}}
+	same := func(id int) int { return id }
+	must(t, unix.Setxattr(filepath.Join(root, "etc/passwd"), "system.posix_acl_access", access.Xattr(same, same), 0))
+	must(t, unix.Setxattr(filepath.Join(root, "usr/bin"), "system.posix_acl_default", access.Xattr(same, same), 0))
 	must(t, unix.Setxattr(filepath.Join(root, "closed"), "user.a=b%", []byte("v\x00w"), 0))
 	must(t, os.MkdirAll(filepath.Join(conf, "etc/vzdump"), 0o755))
 	must(t, os.WriteFile(filepath.Join(conf, "etc/vzdump/pct.conf"), []byte("arch: amd64\n"), 0o644))
@@ -107,7 +113,7 @@ func tree(t *testing.T, dir string) map[string]string {
 			if err != nil {
 				return err
 			}
-			line += fmt.Sprintf(" %d %x", len(data), data[max(0, len(data)-8):])
+			line += fmt.Sprintf(" %d %x blocks %d", len(data), sha256.Sum256(data), st.Blocks)
 		case d.Type()&fs.ModeSymlink != 0:
 			to, err := os.Readlink(p)
 			if err != nil {
@@ -136,7 +142,9 @@ func xattrs(t *testing.T, p string) string {
 	n, err := unix.Llistxattr(p, list)
 	must(t, err)
 	text := ""
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00") {
+	names := strings.Split(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00")
+	slices.Sort(names)
+	for _, name := range names {
 		if name != "" {
 			n, err := unix.Lgetxattr(p, name, value)
 			must(t, err)
@@ -226,6 +234,84 @@ func TestParseIDMap(t *testing.T) {
 				t.Errorf("error %v, want %q with a hint", err, c.want)
 			}
 		})
+	}
+}
+
+// Every revision becomes the guest's, or the archive is refused: one that is
+// written as it is may give a local user the host's capabilities.
+func TestCapabilities(t *testing.T) {
+	value := func(revision, flags byte, size int, root ...byte) string {
+		v := make([]byte, size)
+		copy(v, capNetRaw)
+		v[0], v[3] = flags, revision
+		copy(v[size-len(root):], root)
+		return string(v)
+	}
+	ids, err := unpack.ParseIDMap([]string{"b:0:100000:65536"})
+	must(t, err)
+	for _, c := range []struct {
+		name, value string
+		ids         unpack.IDMap
+		want        string // "" is refused
+	}{
+		{"2", value(2, 1, 20), ids, value(3, 1, 24, 0xa0, 0x86, 1, 0)},
+		{"2 without effective", value(2, 0, 20), ids, value(3, 0, 24, 0xa0, 0x86, 1, 0)},
+		{"3, root 0", value(3, 1, 24), ids, value(3, 1, 24, 0xa0, 0x86, 1, 0)},
+		{"3, root 5", value(3, 1, 24, 5, 0, 0, 0), ids, value(3, 1, 24, 0xa5, 0x86, 1, 0)},
+		{"3, root 100000", value(3, 1, 24, 0xa0, 0x86, 1, 0), ids, ""},
+		{"3, root -1", value(3, 1, 24, 0xff, 0xff, 0xff, 0xff), ids, ""},
+		{"2, unknown flag", value(2, 3, 20), ids, ""},
+		{"2, too long", value(2, 1, 24), ids, ""},
+		{"3, too short", value(3, 1, 20), ids, ""},
+		{"1", value(1, 1, 12), ids, ""},
+		{"1, as long as 2", value(1, 1, 20), ids, ""},
+		{"4", value(4, 1, 24), ids, ""},
+		{"empty", "", ids, ""},
+		{"2 without a map", value(2, 1, 20), unpack.IDMap{}, value(2, 1, 20)},
+		{"3, root 0, without a map", value(3, 1, 24), unpack.IDMap{}, value(2, 1, 20)},
+		{"3, root 5, without a map", value(3, 1, 24, 5, 0, 0, 0), unpack.IDMap{}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			member := tar.Header{Name: "./f", Typeflag: tar.TypeReg, Mode: 0o755, PAXRecords: map[string]string{"SCHILY.xattr.security.capability": c.value}}
+			data := archive(t, member)
+			if c.value == "" { // archive/tar drops it
+				data = bytes.NewBuffer(join(records("SCHILY.xattr.security.capability", "").bytes(), newRaw('0', "./f", "").bytes()))
+			}
+			_, err := unpack.Unpack(t.Context(), data, dir, unpack.Options{IDMap: c.ids})
+			if c.want == "" {
+				if exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "file capabilities") {
+					t.Errorf("error %v, want refused", err)
+				}
+				return
+			}
+			must(t, err)
+			if got := xattrs(t, filepath.Join(dir, "f")); got != " security.capability="+hex.EncodeToString([]byte(c.want)) {
+				t.Errorf("got %s, want %x", got, c.want)
+			}
+		})
+	}
+}
+
+func TestACLsAreShifted(t *testing.T) {
+	ids, err := unpack.ParseIDMap([]string{"u:0:100000:65536", "g:0:200000:65536"})
+	must(t, err)
+	dir := t.TempDir()
+	_, err = unpack.Unpack(t.Context(), archive(t, tar.Header{Name: "./f", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.acl.access": "user::rw-,user:33:r--,group::---,group:7:rwx,mask::rwx,other::---"}}), dir, unpack.Options{IDMap: ids})
+	must(t, err)
+	want := vzdump.ACL{
+		{Tag: vzdump.ACLOwner, Perm: 6}, {Tag: vzdump.ACLUser, Perm: 4, ID: 100033}, {Tag: vzdump.ACLOwningGroup}, {Tag: vzdump.ACLGroup, Perm: 7, ID: 200007}, {Tag: vzdump.ACLMask, Perm: 7}, {Tag: vzdump.ACLOther},
+	}
+	same := func(id int) int { return id }
+	if got := xattrs(t, filepath.Join(dir, "f")); got != " system.posix_acl_access="+hex.EncodeToString(want.Xattr(same, same)) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestAttributeTooLargeIsNotAFullDisk(t *testing.T) {
+	_, err := unpack.Unpack(t.Context(), archive(t, tar.Header{Name: "./f", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.user.big": strings.Repeat("x", 100_000)}}), t.TempDir(), unpack.Options{})
+	if exit.Of(err) != exit.Refused || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "user.big") {
+		t.Errorf("error %v, want refused for its attribute", err)
 	}
 }
 

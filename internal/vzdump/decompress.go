@@ -1,7 +1,6 @@
 package vzdump
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
 	"compress/flate"
@@ -35,7 +34,6 @@ type plainReader struct {
 	n      int64
 	packed *int64
 	limits Limits
-	ended  bool // the stream ended, by itself, under a reader that wanted more
 }
 
 func (p *plainReader) Read(b []byte) (int, error) {
@@ -46,9 +44,6 @@ func (p *plainReader) Read(b []byte) (int, error) {
 	}
 	if n > 0 && errors.Is(err, io.EOF) {
 		err = nil // it comes again; a reader that got its last byte has not seen the end
-	}
-	if errors.Is(err, io.EOF) {
-		p.ended = true
 	}
 	return n, err
 }
@@ -99,12 +94,8 @@ func (r *Reader) explain(err error) error {
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return refuse(ErrTruncated, "", "it ends after %d packed bytes, in or after member %d", r.source.n, r.facts.Entries)
-	case errors.Is(err, tar.ErrFieldTooLong):
-		return refuse(ErrLimit, "", "a pax or long-name header after member %d is larger than 1 MiB", r.facts.Entries)
 	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, gzip.ErrChecksum):
 		return refuse(ErrCorrupt, "", "checksum mismatch of the %s stream, in or after member %d", r.facts.Compression, r.facts.Entries)
-	case errors.Is(err, tar.ErrHeader):
-		return refuse(ErrCorrupt, "", "no tar header where one should be, after member %d", r.facts.Entries)
 	}
 	var flateErr flate.CorruptInputError
 	if errors.As(err, &flateErr) || r.facts.Compression != None {

@@ -32,6 +32,8 @@ type RefusedError struct {
 	Class  error  // one of the Err values
 	Member string // raw name, or "" when it is not about a member
 	Reason string // what is wrong, with wanted and found
+	Number int    // of the member, from 1, or 0
+	Offset int64  // where it begins in the tar stream, in bytes, when Number is not 0
 	Err    error  // cause, or nil
 }
 
@@ -41,6 +43,9 @@ func (e *RefusedError) Error() string {
 		text += strconv.Quote(e.Member) + ": "
 	}
 	text += e.Reason
+	if e.Number != 0 {
+		text += fmt.Sprintf(" (member %d, at byte %d of the tar stream)", e.Number, e.Offset)
+	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}

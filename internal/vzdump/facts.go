@@ -28,10 +28,8 @@ type Facts struct {
 	NoChecksum int   // frames without content checksum
 	Window     int64 // the largest window
 
-	Trailing      int64  // bytes after the end marker that are not zero: tar ignores them
-	GlobalHeaders int    // pax headers that are for all members
-	Runs          int    // sorted runs of members: 1 when all are in order, config members not counted
-	Odd           Oddity // of any member
+	Runs int    // sorted runs of members: 1 when all are in order, config members not counted
+	Odd  Oddity // of any member
 }
 
 // FrameFacts is the header of one zstd frame.

@@ -70,8 +70,8 @@ func (m *Members) check(e *Entry) error {
 	if config {
 		return nil
 	}
-	return parents(e.Path, func(dir string) error {
-		if m.tree.get(dir) != heldDir {
+	return m.tree.parents(e.Path, func(dir string, id uint64) error {
+		if m.tree.at[id] != heldDir {
 			return fmt.Errorf("%q comes before its directory %q", e.Path, dir)
 		}
 		return nil

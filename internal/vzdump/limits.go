@@ -8,6 +8,8 @@ type Limits struct {
 	Name     int   // bytes of a name or link text; default 4096 (PATH_MAX)
 	PAX      int   // bytes of pax records of one member; default 256 KiB
 	Unpacked int64 // bytes of content, holes included; default 1 TiB
+	Implied  int   // directories without a member of their own; default 4096
+	Texts    int64 // bytes of names, links and attributes of all members; default 256 MiB
 	Ratio    int64 // unpacked bytes for each packed one; default 500, not applied to the first 64 MiB
 }
 
@@ -21,6 +23,8 @@ func (l Limits) withDefaults() Limits {
 	l.Name = orDefault(l.Name, 4096)
 	l.PAX = orDefault(l.PAX, 256<<10)
 	l.Unpacked = orDefault(l.Unpacked, 1<<40)
+	l.Implied = orDefault(l.Implied, 4096)
+	l.Texts = orDefault(l.Texts, 256<<20)
 	l.Ratio = orDefault(l.Ratio, 500)
 	return l
 }

@@ -8,49 +8,53 @@ import (
 // maxComponent is NAME_MAX: no Linux file system stores a longer one.
 const maxComponent = 255
 
-// cleanPath turns a raw member name, or hard link target, into a Path. It
-// refuses what would leave the tree; what is merely odd it reports.
-func cleanPath(raw string, limit int) (path string, odd Oddity, err error) {
+// maxDepth bounds the directories in a name; real trees have a few dozen.
+const maxDepth = 256
+
+// cleanPath turns a raw member name, or hard link target, into a Path. There
+// is one way to write a path: "./" and names with a slash between them, and a
+// slash at the end of a directory. All others are refused, because programs
+// that compare names, as PVE does, do not see that they are the same path.
+func cleanPath(raw string, limit int, dir bool) (path string, odd Oddity, err error) {
 	switch {
 	case raw == "":
 		return "", 0, refuse(ErrCorrupt, "", "a member without a name")
 	case len(raw) > limit:
-		return "", 0, refuse(ErrLimit, raw[:64]+"...", "the name has %d bytes, at most %d are taken", len(raw), limit)
+		return "", 0, refuse(ErrLimit, raw[:64]+"...", "the name has %d bytes, which exceeds the limit of %d", len(raw), limit)
 	case raw[0] == '/':
 		return "", 0, refuse(ErrEscape, raw, "an absolute name")
 	case strings.IndexByte(raw, 0) >= 0:
 		return "", 0, refuse(ErrCorrupt, raw, "a NUL byte in the name")
 	}
-	rest, dotted := strings.CutPrefix(raw, "./")
-	if !dotted && raw != "." {
-		odd |= NoDotSlash
-		rest = raw
-	}
-	rest = strings.TrimSuffix(rest, "/")
-	if rest == "" || rest == "." {
-		return ".", odd, nil
+	if strings.Contains("/"+raw+"/", "/../") {
+		return "", 0, refuse(ErrEscape, raw, `".." in the name`)
 	}
 	if hasControl(raw) {
 		odd |= ControlChars
 	}
-	parts := strings.Split(rest, "/")
-	kept := parts[:0]
-	for _, part := range parts {
-		switch {
-		case part == "" || part == ".":
-			odd |= NotClean
-		case part == "..":
-			return "", 0, refuse(ErrEscape, raw, `".." in the name`)
-		case len(part) > maxComponent:
-			return "", 0, refuse(ErrLimit, raw[:64]+"...", "a component of the name has %d bytes, at most %d are possible", len(part), maxComponent)
-		default:
-			kept = append(kept, part)
-		}
-	}
-	if len(kept) == 0 {
+	if raw == "./" {
 		return ".", odd, nil
 	}
-	return strings.Join(kept, "/"), odd, nil
+	rest, dotted := strings.CutPrefix(raw, "./")
+	if !dotted {
+		return "", 0, refuse(ErrUnsupported, raw, `the name does not begin with "./": PVE compares names with that`)
+	}
+	rest, slash := strings.CutSuffix(rest, "/")
+	if slash != dir {
+		return "", 0, refuse(ErrUnsupported, raw, "want a slash at the end of the name of each directory, and of nothing else")
+	}
+	depth := 0
+	for part := range strings.SplitSeq(rest, "/") {
+		switch depth++; {
+		case part == "" || part == ".":
+			return "", 0, refuse(ErrUnsupported, raw, `the name is not clean: it has an empty or "." element, and PVE does not see what it stands for`)
+		case len(part) > maxComponent:
+			return "", 0, refuse(ErrLimit, raw[:64]+"...", "an element of the name has %d bytes, which exceeds the limit of %d", len(part), maxComponent)
+		case depth > maxDepth:
+			return "", 0, refuse(ErrLimit, raw[:64]+"...", "the name exceeds the limit of %d elements", maxDepth)
+		}
+	}
+	return rest, odd, nil
 }
 
 func hasControl(s string) bool {
@@ -120,12 +124,17 @@ func (t *tree) get(path string) held { return t.at[maphash.String(t.seed, path)]
 
 func (t *tree) set(path string, h held) { t.at[maphash.String(t.seed, path)] = h }
 
-// parents calls f with each directory above path, the outermost first; "." is
-// left out.
-func parents(path string, f func(dir string) error) error {
+// parents calls f with each directory above path and its key in the tree, the
+// outermost first; "." is left out. It hashes each byte once, however deep.
+func (t *tree) parents(path string, f func(dir string, id uint64) error) error {
+	var h maphash.Hash
+	h.SetSeed(t.seed)
+	done := 0
 	for i := range len(path) {
 		if path[i] == '/' {
-			if err := f(path[:i]); err != nil {
+			_, _ = h.WriteString(path[done:i]) // never fails
+			done = i
+			if err := f(path[:i], h.Sum64()); err != nil {
 				return err
 			}
 		}

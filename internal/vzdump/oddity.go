@@ -11,14 +11,8 @@ type Oddity uint32
 
 // The oddities of a member.
 const (
-	// NoDotSlash: the name does not begin "./"; PVE's matches (config member,
-	// exclusion of ./dev/*) do not see it.
-	NoDotSlash Oddity = 1 << iota
-	// NotClean: the name has empty or "." components, or a directory's lacks
-	// its final slash.
-	NotClean
 	// ControlChars: the name or link text has bytes below 0x20, or 0x7f.
-	ControlChars
+	ControlChars Oddity = 1 << iota
 	// Duplicate: the path was there before. The first one wins on restore.
 	Duplicate
 	// NoParent: a parent directory has no member so far, so that restore makes
@@ -31,8 +25,6 @@ const (
 	BadLink
 	// UnderDev: below ./dev/. Restore leaves it out.
 	UnderDev
-	// NotPAX: an old tar dialect (v7, GNU, star).
-	NotPAX
 	// Sparse: stored with holes.
 	Sparse
 	// SubSecond: the modification time has a fraction.
@@ -51,8 +43,8 @@ const (
 )
 
 var oddityNames = map[Oddity]string{
-	NoDotSlash: "no-dot-slash", NotClean: "not-clean", ControlChars: "control-chars", Duplicate: "duplicate",
-	NoParent: "no-parent", LateDir: "late-dir", BadLink: "bad-link", UnderDev: "under-dev", NotPAX: "not-pax",
+	ControlChars: "control-chars", Duplicate: "duplicate",
+	NoParent: "no-parent", LateDir: "late-dir", BadLink: "bad-link", UnderDev: "under-dev",
 	Sparse: "sparse", SubSecond: "sub-second", Times: "times", OwnerNames: "owner-names",
 	ForeignXattr: "foreign-xattr", UnknownRecord: "unknown-record",
 }

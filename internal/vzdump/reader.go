@@ -1,7 +1,6 @@
 package vzdump
 
 import (
-	"archive/tar"
 	"errors"
 	"fmt"
 	"io"
@@ -16,15 +15,15 @@ type Reader struct {
 	facts  Facts
 	source *sourceReader
 	plain  *plainReader
-	tar    *tar.Reader
+	tar    *tarStream
 	close  func()
 
 	tree     tree
 	prev     string
-	config   string // raw name of the member that is the configuration
-	globals  int
 	err      error
 	doneSize int64 // content bytes announced so far
+	texts    int64 // bytes of names, links and attributes so far
+	implied  int   // directories without a member of their own
 }
 
 // NewReader begins to read an archive; the compression is found by its first
@@ -38,7 +37,7 @@ func NewReader(r io.Reader, limits Limits) (*Reader, error) {
 	}
 	ar.close = closer
 	ar.plain = &plainReader{r: plain, packed: &ar.source.n, limits: ar.limits}
-	ar.tar = tar.NewReader(ar.plain)
+	ar.tar = &tarStream{r: ar.plain, limits: &ar.limits}
 	return ar, nil
 }
 
@@ -78,28 +77,28 @@ func (r *Reader) Next() (*Entry, error) {
 }
 
 func (r *Reader) next() (*Entry, error) {
-	for {
-		hdr, err := r.tar.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, r.finish()
-		}
-		if err != nil {
-			return nil, err
-		}
-		if hdr.Typeflag == tar.TypeXGlobalHeader {
-			if err := r.global(hdr); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		e, err := r.entry(hdr)
-		if err != nil {
-			return nil, err
-		}
-		r.facts.Entries++
-		r.facts.Odd |= e.Odd
-		return e, nil
+	hdr, err := r.tar.next()
+	if errors.Is(err, errEnd) {
+		return nil, r.finish()
 	}
+	var e *Entry
+	if err == nil {
+		e, err = r.entry(hdr)
+	}
+	if err != nil {
+		return nil, r.placed(err)
+	}
+	r.facts.Entries++
+	r.facts.Odd |= e.Odd
+	return e, nil
+}
+
+// placed adds to a refusal which member it is about and where that begins.
+func (r *Reader) placed(err error) error {
+	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Number == 0 {
+		refused.Number, refused.Offset = r.facts.Entries+1, r.tar.started
+	}
+	return err
 }
 
 // Read reads the content of the current member.
@@ -115,68 +114,51 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// finish handles the end of the tar stream.
+// finish reads what comes after the end marker: nothing but zeros, in whole
+// blocks. A member that one reader finds there is hidden from the others.
 func (r *Reader) finish() error {
-	if r.plain.ended {
-		return refuse(ErrTruncated, "", "no end marker after %d members", r.facts.Entries)
-	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.plain.Read(buf)
-		for _, c := range buf[:n] {
+		for i, c := range buf[:n] {
 			if c != 0 {
-				r.facts.Trailing++
+				return refuse(ErrUnsupported, "", "bytes after the end marker, at byte %d of the tar stream", r.plain.n-int64(n)+int64(i))
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF) && r.plain.n%block != 0:
+			return refuse(ErrCorrupt, "", "the tar stream has %d bytes, want whole blocks of %d", r.plain.n, block)
+		case errors.Is(err, io.EOF):
 			r.facts.Complete = true
 			return io.EOF
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 	}
 }
 
-// global handles a pax header that is for all members after it. GNU tar
-// applies it and archive/tar does not: with anything but a comment the tree
-// that we judge would not be the tree that PVE makes.
-func (r *Reader) global(hdr *tar.Header) error {
-	r.facts.GlobalHeaders++
-	for key := range hdr.PAXRecords {
-		if key != "comment" {
-			return refuse(ErrUnsupported, "", "a global pax header sets %q for all members", key)
-		}
-	}
-	if r.globals++; r.globals > 1000 {
-		return refuse(ErrLimit, "", "more than 1000 global pax headers")
-	}
-	return nil
-}
-
 // entry turns a header into an Entry and places it in the tree.
-func (r *Reader) entry(hdr *tar.Header) (*Entry, error) {
+func (r *Reader) entry(hdr *tarHeader) (*Entry, error) {
 	if len(r.tree.at) >= r.limits.Entries || r.facts.Entries >= r.limits.Entries {
-		return nil, refuse(ErrLimit, "", "more than %d members and directories", r.limits.Entries)
+		return nil, refuse(ErrLimit, "", "the archive exceeds the limit of %d members and directories", r.limits.Entries)
 	}
-	if err := r.checkPAX(hdr); err != nil {
-		return nil, err
-	}
-	path, odd, err := cleanPath(hdr.Name, r.limits.Name)
+	path, odd, err := cleanPath(hdr.name, r.limits.Name, hdr.flag == '5')
 	if err != nil {
 		return nil, err
 	}
 	e := &Entry{
-		Path: path, Type: typeOf(hdr), Mode: uint32(hdr.Mode & 0o7777), UID: hdr.Uid, GID: hdr.Gid, ModTime: hdr.ModTime,
-		RawName: hdr.Name, RawLink: hdr.Linkname, Uname: hdr.Uname, Gname: hdr.Gname,
-		DevMajor: hdr.Devmajor, DevMinor: hdr.Devminor, PAX: hdr.PAXRecords, Index: r.facts.Entries, Odd: odd,
+		Path: path, Type: typesByFlag[hdr.flag], Mode: hdr.mode, UID: hdr.uid, GID: hdr.gid, ModTime: hdr.modTime,
+		RawName: hdr.name, RawLink: hdr.link, Uname: hdr.uname, Gname: hdr.gname,
+		DevMajor: hdr.devMajor, DevMinor: hdr.devMinor, Index: r.facts.Entries, Odd: odd,
 	}
-	if e.UID < 0 || e.GID < 0 {
-		return nil, refuse(ErrCorrupt, e.RawName, "owner %d:%d is negative", e.UID, e.GID)
+	if err := readRecords(e, hdr.records); err != nil {
+		return nil, err
 	}
-	readRecords(e)
-	e.Odd |= headerOddity(hdr, e)
+	e.Odd |= headerOddity(hdr)
 	if err := r.kind(e, hdr); err != nil {
+		return nil, err
+	}
+	if err := r.charge(e); err != nil {
 		return nil, err
 	}
 	if err := r.place(e); err != nil {
@@ -185,12 +167,23 @@ func (r *Reader) entry(hdr *tar.Header) (*Entry, error) {
 	return e, r.checkConfig(e)
 }
 
+// charge counts the texts of a member: names, link text and attributes.
+func (r *Reader) charge(e *Entry) error {
+	n := len(e.RawName) + len(e.RawLink)
+	for name, value := range e.Xattrs {
+		n += len(name) + len(value)
+	}
+	if r.texts += int64(n); r.texts > r.limits.Texts {
+		return refuse(ErrLimit, e.RawName, "names, link texts and attributes of all members so far exceed the limit of %d bytes", r.limits.Texts)
+	}
+	return nil
+}
+
 // kind checks what depends on the type of the member.
-func (r *Reader) kind(e *Entry, hdr *tar.Header) error {
-	slash := strings.HasSuffix(e.RawName, "/")
+func (r *Reader) kind(e *Entry, hdr *tarHeader) error {
 	switch e.Type {
 	case File:
-		e.Size = hdr.Size
+		e.Size = hdr.size
 		// The limit holds for the sum, so that holes, which cost no stream
 		// bytes, are bounded too.
 		if e.Size > r.limits.Unpacked-r.doneSize {
@@ -198,10 +191,6 @@ func (r *Reader) kind(e *Entry, hdr *tar.Header) error {
 		}
 		r.doneSize += e.Size
 		r.facts.Content = r.doneSize
-	case Dir:
-		if !slash && e.RawName != "." {
-			e.Odd |= NotClean
-		}
 	case Symlink:
 		switch {
 		case e.RawLink == "" || strings.IndexByte(e.RawLink, 0) >= 0:
@@ -213,16 +202,11 @@ func (r *Reader) kind(e *Entry, hdr *tar.Header) error {
 		}
 		e.Link = e.RawLink
 	case Link:
-		target, _, err := cleanPath(e.RawLink, r.limits.Name)
+		target, _, err := cleanPath(e.RawLink, r.limits.Name, false)
 		if err != nil {
 			return fmt.Errorf("hard link %q: %w", e.RawName, err)
 		}
 		e.Link = target
-	}
-	// GNU tar makes a directory of any file whose name ends in a slash; the
-	// types would then differ between judge and restore.
-	if slash && e.Type != Dir {
-		return refuse(ErrUnsupported, e.RawName, "a %s whose name ends in a slash", e.Type)
 	}
 	if e.Path == "." && e.Type != Dir {
 		return refuse(ErrUnsupported, e.RawName, "the root is a %s", e.Type)
@@ -233,14 +217,17 @@ func (r *Reader) kind(e *Entry, hdr *tar.Header) error {
 // place checks e against the members before it and remembers it.
 func (r *Reader) place(e *Entry) error {
 	config := isConfigMember(e.Path)
-	err := parents(e.Path, func(dir string) error {
-		switch r.tree.get(dir) {
+	err := r.tree.parents(e.Path, func(dir string, id uint64) error {
+		switch r.tree.at[id] {
 		case heldSymlink:
-			return refuse(ErrEscape, e.RawName, "it lies below %q, which is a symlink in this archive", dir)
+			return refuse(ErrEscape, e.RawName, "it is below %q, which is a symlink in this archive", dir)
 		case heldFile:
-			return refuse(ErrUnsupported, e.RawName, "it lies below %q, which is no directory in this archive", dir)
+			return refuse(ErrUnsupported, e.RawName, "it is below %q, which is not a directory in this archive", dir)
 		case 0:
-			r.tree.set(dir, heldImplied)
+			if r.implied++; r.implied > r.limits.Implied {
+				return refuse(ErrLimit, e.RawName, "more than %d directories without a member of their own", r.limits.Implied)
+			}
+			r.tree.at[id] = heldImplied
 			fallthrough
 		case heldImplied:
 			if !config {
@@ -284,8 +271,8 @@ func (r *Reader) place(e *Entry) error {
 
 // checkLink looks at a hard link's target.
 func (r *Reader) checkLink(e *Entry) error {
-	err := parents(e.Link, func(dir string) error {
-		if r.tree.get(dir) == heldSymlink {
+	err := r.tree.parents(e.Link, func(dir string, id uint64) error {
+		if r.tree.at[id] == heldSymlink {
 			return refuse(ErrEscape, e.RawName, "its hard link target %q goes through %q, which is a symlink in this archive", e.Link, dir)
 		}
 		return nil
@@ -322,16 +309,19 @@ func isConfigParent(path string) bool { return path == "etc" || path == "etc/vzd
 var configSuffixes = [...]string{"./etc/vzdump/pct.conf", "./etc/vzdump/vps.conf"}
 
 func (r *Reader) checkConfig(e *Entry) error {
-	is := e.Path == ConfigPath
+	is := isConfigMember(e.Path)
 	for _, suffix := range configSuffixes {
 		is = is || strings.HasSuffix(e.RawName, suffix)
 	}
-	if !is {
+	switch {
+	case !is:
 		return nil
+	case !isConfigMember(e.Path):
+		return refuse(ErrTwoConfigs, e.RawName, "PVE takes the first member whose name ends so for the guest's configuration, want ./%s only", ConfigPath)
+	case e.Odd.Has(Duplicate):
+		return refuse(ErrTwoConfigs, e.RawName, "it is there twice: want one")
+	case e.Type != File || e.Odd.Has(Sparse):
+		return refuse(ErrUnsupported, e.RawName, "it is a %s, want a regular file without holes", e.Type)
 	}
-	if r.config != "" {
-		return refuse(ErrTwoConfigs, e.RawName, "%q came before, and PVE would take that one", r.config)
-	}
-	r.config = e.RawName
 	return nil
 }

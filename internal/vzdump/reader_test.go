@@ -136,7 +136,7 @@ func TestGoodArchive(t *testing.T) {
 			if facts.Compression != c.want.Compression || facts.FrameCount != c.want.FrameCount || facts.Skippable != c.want.Skippable || facts.NoChecksum != c.want.NoChecksum {
 				t.Errorf("facts %+v, want %+v", facts, c.want)
 			}
-			if !facts.Complete || facts.Runs != 1 || facts.Entries != 10 || facts.Content != 9 || facts.Packed != int64(len(c.data)) || facts.Unpacked != int64(len(plain)) || facts.Trailing != 0 {
+			if !facts.Complete || facts.Runs != 1 || facts.Entries != 10 || facts.Content != 9 || facts.Packed != int64(len(c.data)) || facts.Unpacked != int64(len(plain)) {
 				t.Errorf("facts %+v", facts)
 			}
 			for i, f := range facts.Frames {
@@ -165,21 +165,15 @@ func TestOddities(t *testing.T) {
 	}{
 		{name: "allowed attribute", members: []tar.Header{xattr("user.x")}},
 		{name: "device outside dev", members: []tar.Header{{Name: "./null", Typeflag: tar.TypeChar}}},
-		{name: "no dot slash", members: []tar.Header{file("f")}, want: vzdump.NoDotSlash},
-		{name: "double slash", members: []tar.Header{dir("./d/"), file("./d//f")}, want: vzdump.NotClean},
-		{name: "dot inside", members: []tar.Header{file("././f")}, want: vzdump.NotClean},
-		{name: "directory without slash", members: []tar.Header{dir("./d")}, want: vzdump.NotClean},
 		{name: "control character", members: []tar.Header{file("./a\nb")}, want: vzdump.ControlChars},
 		{name: "control character in a link", members: []tar.Header{{Name: "./l", Typeflag: tar.TypeSymlink, Linkname: "\x1b[0m"}}, want: vzdump.ControlChars},
 		{name: "duplicate", members: []tar.Header{file("./f"), file("./f")}, want: vzdump.Duplicate},
-		{name: "duplicate in another spelling", members: []tar.Header{file("./f"), file("./././f")}, want: vzdump.Duplicate | vzdump.NotClean},
 		{name: "no parent", members: []tar.Header{file("./d/f")}, want: vzdump.NoParent},
 		{name: "late directory", members: []tar.Header{file("./d/f"), dir("./d/")}, want: vzdump.LateDir},
 		{name: "link to nothing", members: []tar.Header{{Name: "./l", Typeflag: tar.TypeLink, Linkname: "./no"}}, want: vzdump.BadLink},
 		{name: "link to a directory", members: []tar.Header{dir("./d/"), {Name: "./l", Typeflag: tar.TypeLink, Linkname: "./d"}}, want: vzdump.BadLink},
 		{name: "link to itself", members: []tar.Header{{Name: "./l", Typeflag: tar.TypeLink, Linkname: "./l"}}, want: vzdump.BadLink},
 		{name: "below dev", members: []tar.Header{dir("./dev/"), file("./dev/f")}, want: vzdump.UnderDev},
-		{name: "gnu dialect", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.Format = tar.FormatGNU })}, want: vzdump.NotPAX},
 		{name: "fraction", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.ModTime = time.Unix(1, 5) })}, want: vzdump.SubSecond},
 		{name: "access time", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.AccessTime = day })}, want: vzdump.Times},
 		{name: "owner name", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.Uname = "me" })}, want: vzdump.OwnerNames},
@@ -275,6 +269,19 @@ func TestRefused(t *testing.T) {
 		{name: "too many implied directories", members: []tar.Header{file("./" + strings.Repeat("n/", 50) + "x"), file("./y")}, limits: vzdump.Limits{Entries: 50}, want: vzdump.ErrLimit},
 		{name: "too much content", members: good(), limits: vzdump.Limits{Unpacked: 8}, want: vzdump.ErrLimit},
 		{name: "ratio", data: packZstd(t, makeTar(t, tar.Header{Name: "./zeros", Typeflag: tar.TypeReg, Size: 65 << 20})), want: vzdump.ErrLimit},
+		{name: "no dot slash", members: []tar.Header{file("f")}, want: vzdump.ErrUnsupported},
+		{name: "double slash", members: []tar.Header{dir("./d/"), file("./d//f")}, want: vzdump.ErrUnsupported},
+		{name: "double slash in the configuration", members: []tar.Header{file(".//etc/vzdump/pct.conf")}, want: vzdump.ErrUnsupported},
+		{name: "configuration without dot", members: []tar.Header{file("etc/vzdump/pct.conf")}, want: vzdump.ErrUnsupported},
+		{name: "configuration is a link", members: []tar.Header{link("./etc/vzdump/pct.conf", "/etc/shadow")}, want: vzdump.ErrUnsupported},
+		{name: "firewall is a link", members: []tar.Header{link("./etc/vzdump/pct.fw", "x")}, want: vzdump.ErrUnsupported},
+		{name: "dot inside", members: []tar.Header{file("././f")}, want: vzdump.ErrUnsupported},
+		{name: "directory without slash", members: []tar.Header{dir("./d")}, want: vzdump.ErrUnsupported},
+		{name: "gnu dialect", members: []tar.Header{{Name: "./f", Typeflag: tar.TypeReg, Format: tar.FormatGNU}}, want: vzdump.ErrUnsupported},
+		{name: "global comment", members: []tar.Header{{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}}, want: vzdump.ErrUnsupported},
+		{name: "deep name", members: []tar.Header{file("./" + strings.Repeat("n/", 256) + "x")}, want: vzdump.ErrLimit},
+		{name: "implied directories", members: []tar.Header{file("./a/b/x")}, limits: vzdump.Limits{Implied: 1}, want: vzdump.ErrLimit},
+		{name: "texts of all members", members: []tar.Header{file("./a"), file("./b"), file("./c")}, limits: vzdump.Limits{Texts: 8}, want: vzdump.ErrLimit},
 		{name: "window", data: windowFrame(28), want: vzdump.ErrLimit},
 		{name: "window by option", data: windowFrame(21), limits: vzdump.Limits{Window: 1 << 20}, want: vzdump.ErrLimit},
 		{name: "dictionary", data: []byte{0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 1, 0, 0}, want: vzdump.ErrUnsupported},
@@ -321,12 +328,12 @@ func TestSourceErrorIsNoVerdict(t *testing.T) {
 	}
 }
 
-func TestTrailingDataIsAFact(t *testing.T) {
-	plain := append(makeTar(t, good()...), makeTar(t, file("./hidden"))...)
-	entries, facts, err := readAll(bytes.NewReader(packZstd(t, plain)), vzdump.Limits{})
-	must(t, err)
-	if len(entries) != 10 || facts.Trailing == 0 {
-		t.Errorf("%d entries, %d trailing bytes", len(entries), facts.Trailing)
+func TestTrailingDataIsRefused(t *testing.T) {
+	plain := makeTar(t, good()...)
+	for _, data := range [][]byte{append(bytes.Clone(plain), makeTar(t, file("./hidden"))...), append(bytes.Clone(plain), make([]byte, 3)...), append(bytes.Clone(plain), 1)} {
+		if _, _, err := readAll(bytes.NewReader(packZstd(t, data)), vzdump.Limits{}); exit.Of(err) != exit.Refused {
+			t.Errorf("%d bytes after the end: error %v, want refused", len(data)-len(plain), err)
+		}
 	}
 }
 

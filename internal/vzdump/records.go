@@ -1,9 +1,6 @@
 package vzdump
 
-import (
-	"archive/tar"
-	"strings"
-)
+import "strings"
 
 // pax record prefixes of GNU tar and star.
 const (
@@ -18,7 +15,7 @@ const CapabilityXattr = "security.capability"
 // Record keys that are in the standard (POSIX.1-2001, pax).
 var standardRecords = map[string]bool{
 	"path": true, "linkpath": true, "size": true, "uid": true, "gid": true, "uname": true, "gname": true,
-	"mtime": true, "atime": true, "ctime": true, "comment": true, "charset": true, "hdrcharset": true,
+	"mtime": true, "atime": true, "ctime": true, "comment": true,
 }
 
 // IsRestoredXattr says whether PVE stores and restores the attribute.
@@ -32,57 +29,26 @@ var (
 	unescapeXattr = strings.NewReplacer("%25", "%", "%3D", "=")
 )
 
-func typeOf(hdr *tar.Header) Type {
-	switch hdr.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse:
-		return File
-	case tar.TypeDir:
-		return Dir
-	case tar.TypeSymlink:
-		return Symlink
-	case tar.TypeLink:
-		return Link
-	case tar.TypeChar:
-		return Char
-	case tar.TypeBlock:
-		return Block
-	case tar.TypeFifo:
-		return Fifo
-	}
-	return Other
-}
-
-// checkPAX bounds the records and refuses those that change what tar makes of
-// the member in a way that archive/tar does not know.
-func (r *Reader) checkPAX(hdr *tar.Header) error {
-	size := 0
-	for key, value := range hdr.PAXRecords {
-		size += len(key) + len(value)
-		if strings.HasPrefix(key, "GNU.volume.") || strings.HasPrefix(key, "GNU.dumpdir") {
-			return refuse(ErrUnsupported, hdr.Name, "pax record %q: multi-volume and incremental archives are not taken", key)
-		}
-	}
-	if size > r.limits.PAX {
-		return refuse(ErrLimit, hdr.Name, "%d bytes of pax records, at most %d are taken", size, r.limits.PAX)
-	}
-	return nil
-}
-
-// readRecords fills what stands in pax records.
-func readRecords(e *Entry) {
-	for key, value := range e.PAX {
+// readRecords fills what is in pax records.
+func readRecords(e *Entry, records map[string]string) (err error) {
+	for key, value := range records {
 		switch {
 		case strings.HasPrefix(key, xattrPrefix):
 			name := unescapeXattr.Replace(key[len(xattrPrefix):])
 			if e.Xattrs == nil {
 				e.Xattrs = map[string]string{}
 			}
+			if _, twice := e.Xattrs[name]; twice {
+				return refuse(ErrUnsupported, e.RawName, "the attribute %q is there twice", name)
+			}
 			e.Xattrs[name] = value
 			if !IsRestoredXattr(name) {
 				e.Odd |= ForeignXattr
 			}
-		case strings.HasPrefix(key, aclPrefix):
-			e.ACL = true
+		case key == aclPrefix+"access":
+			e.ACL, err = parseACL(value)
+		case key == aclPrefix+"default":
+			e.DefaultACL, err = parseACL(value)
 		case strings.HasPrefix(key, sparsePrefix):
 			e.Odd |= Sparse
 		case key == "atime" || key == "ctime":
@@ -90,25 +56,22 @@ func readRecords(e *Entry) {
 		case !standardRecords[key]:
 			e.Odd |= UnknownRecord
 		}
+		if err != nil {
+			return refuse(ErrUnsupported, e.RawName, "the pax record %q: %s", key, err)
+		}
 	}
+	if e.DefaultACL != nil && e.Type != Dir {
+		return refuse(ErrUnsupported, e.RawName, "a %s with a default access control list, which directories have", e.Type)
+	}
+	return nil
 }
 
-func headerOddity(hdr *tar.Header, e *Entry) Oddity {
+func headerOddity(hdr *tarHeader) Oddity {
 	var odd Oddity
-	// A plain ustar header is what pax is without records.
-	if hdr.Format&(tar.FormatPAX|tar.FormatUSTAR) == 0 {
-		odd |= NotPAX
-	}
-	if hdr.Typeflag == tar.TypeGNUSparse {
-		odd |= Sparse
-	}
-	if hdr.ModTime.Nanosecond() != 0 {
+	if hdr.modTime.Nanosecond() != 0 {
 		odd |= SubSecond
 	}
-	if !hdr.AccessTime.IsZero() || !hdr.ChangeTime.IsZero() {
-		odd |= Times
-	}
-	if e.Uname != "" || e.Gname != "" {
+	if hdr.uname != "" || hdr.gname != "" {
 		odd |= OwnerNames
 	}
 	return odd

@@ -1,10 +1,10 @@
 package vzdump
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
-	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -52,12 +52,12 @@ func (s Setting) encoder(w io.Writer) (io.WriteCloser, error) {
 
 // checkWritable says what keeps a path out of a canonical archive.
 func checkWritable(path string) error {
-	clean, odd, err := cleanPath("./"+path, 4096)
-	if err != nil {
-		return err
+	if path == "." {
+		return nil
 	}
-	if path != "." && (clean != path || odd != 0) || strings.HasSuffix(path, "/") {
-		return fmt.Errorf("%q is no path of the canonical form (clean, relative, no control characters)", path)
+	clean, odd, err := cleanPath("./"+path, 4096, false)
+	if errors.Is(err, ErrUnsupported) || err == nil && (clean != path || odd != 0) {
+		err = fmt.Errorf("%q is not a path of the canonical form (clean, relative, no control characters)", path)
 	}
-	return nil
+	return err
 }

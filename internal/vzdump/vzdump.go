@@ -75,8 +75,9 @@ type Entry struct {
 	Gname    string
 	DevMajor int64
 	DevMinor int64
-	ACL      bool              // carries POSIX ACLs
-	PAX      map[string]string // all pax records of this member, raw
-	Index    int               // position, from 0
-	Odd      Oddity            // what is unusual about this member
+	Index    int    // position, from 0
+	Odd      Oddity // what is unusual about this member
+
+	ACL        ACL // access control list beyond the mode, or nil
+	DefaultACL ACL // of a directory: what is created in it gets, or nil
 }

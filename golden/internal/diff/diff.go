@@ -165,7 +165,7 @@ func fields(name string, a, b *inspect.File) []Change {
 func attributes(m map[string]string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s=%x", name, m[name]))
+		parts = append(parts, name+"="+m[name])
 	}
 	return strings.Join(parts, " ")
 }

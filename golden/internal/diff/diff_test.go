@@ -49,7 +49,7 @@ func TestCompare(t *testing.T) {
 		{"content", func(r *inspect.Report) { r.Files[1].Size, r.Files[1].SHA256 = 2, "bb" }, "~ file /f size: 1 -> 2\n~ file /f sha256: aa -> bb\n"},
 		{"link", func(r *inspect.Report) { r.Files[2].Link = "g" }, "~ file /s link: f -> g\n"},
 		{"type", func(r *inspect.Report) { r.Files[1].Type = vzdump.Fifo }, "~ file /f type: file -> fifo\n"},
-		{"capability", func(r *inspect.Report) { r.Files[1].Xattrs = map[string]string{"user.a": "\x01"} }, "~ file /f xattrs:  -> user.a=01\n"},
+		{"capability", func(r *inspect.Report) { r.Files[1].Xattrs = map[string]string{"user.a": "01"} }, "~ file /f xattrs:  -> user.a=01\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := sample()

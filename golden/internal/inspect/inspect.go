@@ -29,6 +29,11 @@ const (
 	maxKeptFile = 8 << 20
 	// entryBytes is what one kept member costs besides its texts.
 	entryBytes = 288
+	// attributeBytes is what one attribute costs besides its texts.
+	attributeBytes = 96
+	// maxHoles bounds the sparse files whose digests are taken: each byte of
+	// a hole is one to digest.
+	maxHoles = 4 << 30
 )
 
 // Options choose what is kept. The zero value is enough for a report.
@@ -79,6 +84,8 @@ type File struct {
 	SHA256 string // hex; "" unless a file
 	Link   string
 	Device string // major:minor; "" unless a device
+	// Xattrs has the attributes by name, in hexadecimal digits; of a long one
+	// its digest and length. Access control lists are among them, as text.
 	Xattrs map[string]string
 }
 
@@ -87,6 +94,7 @@ type scan struct {
 	opts    Options
 	report  Report
 	kept    int64
+	holes   int64             // bytes of sparse files so far
 	content map[string]string // small files by path
 	links   map[string]string // symlinks that may concern units or os-release
 	folders map[string]*Folder
@@ -201,15 +209,22 @@ func (s *scan) member(e *vzdump.Entry, r io.Reader) error {
 		return nil
 	}
 	size := int64(len(e.Path) + len(e.Link) + entryBytes)
-	for k, v := range e.Xattrs {
-		size += int64(len(k) + len(v))
+	xattrs := attributes(e)
+	for k, v := range xattrs {
+		size += int64(len(k)+len(v)) + attributeBytes
 	}
 	if err := s.charge(size); err != nil {
 		return err
 	}
-	f := File{Path: e.Path, Type: e.Type, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link, Xattrs: e.Xattrs}
+	f := File{Path: e.Path, Type: e.Type, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link, Xattrs: xattrs}
 	switch e.Type {
 	case vzdump.File:
+		if e.Odd.Has(vzdump.Sparse) {
+			if s.holes += e.Size; s.holes > maxHoles {
+				return exit.WithHint(exit.Refused, fmt.Errorf("%w: %s: sparse files of %d bytes so far exceed the limit of %d", vzdump.ErrLimit, e.RawName, s.holes, int64(maxHoles)),
+					"unpack both archives and compare the directories")
+			}
+		}
 		if _, err := io.Copy(digest, r); err != nil {
 			return err
 		}
@@ -219,6 +234,32 @@ func (s *scan) member(e *vzdump.Entry, r io.Reader) error {
 	}
 	s.report.Files = append(s.report.Files, f)
 	return nil
+}
+
+// attributes returns what [File.Xattrs] has of a member.
+func attributes(e *vzdump.Entry) map[string]string {
+	const longest = 64
+	var m map[string]string
+	set := func(name, value string) {
+		if m == nil {
+			m = map[string]string{}
+		}
+		m[name] = value
+	}
+	for name, value := range e.Xattrs {
+		if len(value) > longest {
+			set(name, fmt.Sprintf("sha256:%x of %d bytes", sha256.Sum256([]byte(value)), len(value)))
+			continue
+		}
+		set(name, hex.EncodeToString([]byte(value)))
+	}
+	if e.ACL != nil {
+		set("acl.access", e.ACL.String())
+	}
+	if e.DefaultACL != nil {
+		set("acl.default", e.DefaultACL.String())
+	}
+	return m
 }
 
 // sum counts a member in its folders, two levels deep.

@@ -2,7 +2,6 @@ package pack
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -229,8 +228,7 @@ func (s *scanner) xattrs(p string) (map[string]string, error) {
 // checkCapability wants the plain form (capabilities(7), VFS_CAP_REVISION_2):
 // one that is bound to a user namespace means nothing in another.
 func checkCapability(value []byte) string {
-	const revision2, revisionMask = 0x02000000, 0xff000000
-	if len(value) < 4 || binary.LittleEndian.Uint32(value)&revisionMask != revision2 {
+	if c, err := vzdump.ParseCapability(string(value)); err != nil || string(c.Plain()) != string(value) {
 		return fmt.Sprintf("file capabilities %x are not of revision 2: set them with setcap outside of a user namespace", value)
 	}
 	return ""

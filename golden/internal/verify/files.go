@@ -86,7 +86,7 @@ func checkWorldWritable(c *check) {
 
 func checkCapabilities(c *check) {
 	for _, e := range c.entries {
-		if caps := e.xattrs["security.capability"]; caps != "" && merged(e.path) != "usr/bin/ping" && !allowed(c.opts.Allow.Capabilities, e.path) {
+		if caps := e.caps; e.hasCaps && merged(e.path) != "usr/bin/ping" && !allowed(c.opts.Allow.Capabilities, e.path) {
 			c.fail(e.path, "file capabilities %s, want none that are not on the list", hex.EncodeToString([]byte(caps)))
 		}
 	}

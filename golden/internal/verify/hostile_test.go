@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -159,5 +161,83 @@ func TestOptionsAreChecked(t *testing.T) {
 	cancel()
 	if _, err := verify.Archive(ctx, bytes.NewReader(good().bytes(t)), archiveName, verify.Options{}); exit.Of(err) != exit.Interrupted {
 		t.Errorf("cancelled: %v, want class interrupted", err)
+	}
+}
+
+// TestAttributesTakeNoMemory reads what has many, large or many large extended
+// attributes, and one file of 300 GB that is one hole. None of it is kept.
+func TestAttributesTakeNoMemory(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		members  int
+		per, len int // attributes of each member, and bytes of each
+	}{
+		{"many attributes", 100, 2000, 8},
+		{"large attributes", 200, 4, 60_000},
+		{"one small one in a large header", 300, 1, 200_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := stream(t, func(tw *tar.Writer) error {
+				for i := range c.members {
+					records := map[string]string{}
+					for n := range c.per {
+						value := make([]byte, c.len)
+						for k := range value {
+							value[k] = byte(k*k>>3 ^ k ^ i ^ n)
+						}
+						records[fmt.Sprintf("SCHILY.xattr.user.%d", n)] = string(value)
+					}
+					if err := member(tw, tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("./%d", i), PAXRecords: records}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			if _, err := verify.Archive(t.Context(), in, archiveName, verify.Options{Enable: []string{"times"}}); err != nil {
+				t.Fatal(err)
+			}
+			runtime.ReadMemStats(&after)
+			if got := after.HeapSys; got > maxHeap {
+				t.Errorf("%d MiB of heap, want at most %d", got>>20, maxHeap>>20)
+			}
+		})
+	}
+}
+
+func TestHugeHoleTakesNoTime(t *testing.T) {
+	const size = 300 << 30
+	var b bytes.Buffer
+	for _, part := range []struct {
+		flag       byte
+		name, data string
+	}{
+		{'x', "./PaxHeaders/f", "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n23 GNU.sparse.name=./f\n" + fmt.Sprintf("36 GNU.sparse.realsize=%d\n", size)},
+		{'0', "./GNUSparseFile.1/f", fmt.Sprintf("1\n%d\n0\n", size)},
+	} {
+		if part.flag == '0' {
+			part.data += strings.Repeat("\x00", -len(part.data)&511)
+		}
+		h := make([]byte, 512)
+		copy(h, part.name)
+		copy(h[100:], fmt.Sprintf("0000644\x000000000\x000000000\x00%011o\x0000000000000\x00        %c", len(part.data), part.flag))
+		copy(h[257:], "ustar\x0000")
+		sum := 0
+		for _, c := range h {
+			sum += int(c)
+		}
+		copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+		b.Write(h)
+		b.WriteString(part.data)
+		b.Write(make([]byte, -len(part.data)&511))
+	}
+	b.Write(make([]byte, 1024))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // hashing 300 GB takes many
+	defer cancel()
+	report, err := verify.Archive(ctx, &b, archiveName, verify.Options{})
+	if err != nil || !slices.ContainsFunc(report.Findings, func(f verify.Finding) bool { return f.Rule == "member-types" && f.Path == "/f" }) {
+		t.Errorf("error %v, want a finding about the sparse file", err)
 	}
 }

@@ -23,6 +23,11 @@ const (
 	// entryBytes is what one member costs besides its texts: here, in the map of
 	// paths, and in the reader's own.
 	entryBytes = 288
+	// maxCaps is more than file capabilities have; the rest is of no use.
+	maxCaps = 32
+	// maxHoles bounds the zeros that are read in place of holes. A sparse file
+	// beyond it is not searched: a rule reports every sparse file.
+	maxHoles = 1 << 30
 	// maxKeptBytes bounds the content that is kept for the rules.
 	maxKeptBytes = 16 << 20
 	// maxKeptFile is the largest file that is kept; dpkg's status is larger
@@ -35,19 +40,20 @@ const (
 
 // entry is what the index keeps of one member.
 type entry struct {
-	path   string
-	link   string
-	typ    vzdump.Type
-	mode   uint32
-	uid    int
-	gid    int
-	size   int64
-	mtime  int64 // seconds since 1970
-	odd    vzdump.Oddity
-	hashed bool
-	md5    [md5.Size]byte
-	xattrs map[string]string
-	white  bool // device 0:0, an overlay whiteout
+	path    string
+	link    string
+	typ     vzdump.Type
+	mode    uint32
+	uid     int
+	gid     int
+	size    int64
+	mtime   int64 // seconds since 1970
+	odd     vzdump.Oddity
+	hashed  bool
+	md5     [md5.Size]byte
+	caps    string // file capabilities, cut to maxCaps
+	hasCaps bool
+	white   bool // device 0:0, an overlay whiteout
 }
 
 // image is what one pass over an archive leaves in memory.
@@ -77,7 +83,7 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 	}
 	defer zr.Close()
 	buf := make([]byte, headBytes)
-	index, kept := 0, 0
+	index, kept, holes := 0, 0, int64(0)
 	for {
 		m, err := zr.Next()
 		if errors.Is(err, io.EOF) {
@@ -88,11 +94,12 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 		}
 		e := &entry{
 			path: m.Path, link: m.Link, typ: m.Type, mode: m.Mode, uid: m.UID, gid: m.GID, size: m.Size,
-			mtime: m.ModTime.Unix(), odd: m.Odd, xattrs: m.Xattrs, white: m.DevMajor == 0 && m.DevMinor == 0,
+			mtime: m.ModTime.Unix(), odd: m.Odd, white: m.DevMajor == 0 && m.DevMinor == 0,
 		}
 		index += entryBytes + len(e.path) + len(e.link)
-		for k, v := range m.Xattrs {
-			index += len(k) + len(v)
+		if caps, ok := m.Xattrs[vzdump.CapabilityXattr]; ok {
+			e.caps, e.hasCaps = strings.Clone(caps[:min(len(caps), maxCaps)]), true
+			index += len(e.caps)
 		}
 		if index > maxIndexBytes {
 			return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: names of members take more than %d MiB", vzdump.ErrLimit, maxIndexBytes>>20),
@@ -104,6 +111,11 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 		}
 		if e.typ != vzdump.File {
 			continue
+		}
+		if e.odd.Has(vzdump.Sparse) {
+			if holes += e.size; holes > maxHoles {
+				continue
+			}
 		}
 		data, err := img.read(zr, e, buf, sums, opts)
 		if err != nil {

@@ -102,8 +102,6 @@ func readConfig(src io.Reader) ([]byte, error) {
 			return nil, err
 		case e.Path != vzdump.ConfigPath:
 			continue
-		case !strings.HasPrefix(e.RawName, "./"):
-			return nil, fmt.Errorf("its configuration is named %q, and pct finds ./%s only", e.RawName, vzdump.ConfigPath)
 		case e.Size > maxConfig:
 			return nil, fmt.Errorf("its configuration has %d bytes, at most %d are taken", e.Size, maxConfig)
 		}

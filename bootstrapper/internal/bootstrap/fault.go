@@ -47,6 +47,16 @@ func meaning(k docker.Kind) faultMeaning {
 		return faultMeaning{exit.NotReady, "check that the registry runs and that this guest reaches it (address, route, firewall); the next run tries again"}
 	case docker.NoName:
 		return faultMeaning{exit.NotReady, "check the name of the registry in controller_image and this guest's name server (/etc/resolv.conf)"}
+	case docker.NoNameServer:
+		return faultMeaning{exit.NotReady, "this guest has no working name server: check nameserver in /etc/resolv.conf, and on the host the guest's nameserver setting or its DHCP server; the next run tries again"}
+	case docker.PolicyDenied:
+		return faultMeaning{exit.Verification, "a policy of the registry keeps this image back (scan, signature, severity): look at the image there, or name one that the policy lets through"}
+	case docker.ProxyRefused:
+		return faultMeaning{exit.NotReady, "a proxy wants a login: look at the proxy of the engine (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json)"}
+	case docker.NotAnImage:
+		return faultMeaning{exit.Refused, "controller_image names something that is not a container image, such as a Helm chart: correct its repository or tag"}
+	case docker.ZstdLayers:
+		return faultMeaning{exit.Refused, "its layers are likely compressed with zstd, which needs Docker 23 or later: update the engine in the golden image, or push the image with gzip layers"}
 	case docker.UntrustedTLS:
 		return faultMeaning{exit.Verification, "put the authority's certificate of that registry at /etc/docker/certs.d/HOST[:PORT]/ca.crt in the guest; dockerd needs no restart"}
 	case docker.ClockOrExpiry:
@@ -58,7 +68,7 @@ func meaning(k docker.Kind) faultMeaning {
 	case docker.BlobMissing:
 		return faultMeaning{exit.Failed, "the registry lost a part of this image: push the image again"}
 	case docker.NotARegistry:
-		return faultMeaning{exit.NotReady, "something that is no registry answers at that address, such as a login page of the network: check address, port and proxy"}
+		return faultMeaning{exit.NotReady, "something that is not a registry answers in its place, such as a login page, a proxy or a firewall: check address, port and proxy"}
 	case docker.Corrupt:
 		return faultMeaning{exit.Verification, "a layer arrived with another digest than its manifest names: look for a broken proxy or disk, then push the image again"}
 	case docker.DiskFull:

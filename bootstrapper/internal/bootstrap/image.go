@@ -261,7 +261,11 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 	}
 	probe := s.probe(ctx, host)
 	if fault.Kind == docker.Unknown && probe.Kind != "" {
-		fault = &docker.FaultError{Op: fault.Op, Kind: probe.Kind, Err: fmt.Errorf("%w (asked directly: %w)", fault.Err, probe.Err)}
+		kind := probe.Kind
+		if kind.Verdict() == docker.Permanent {
+			kind = docker.Unknown // a probe explains, and never makes a fault final
+		}
+		fault = &docker.FaultError{Op: fault.Op, Kind: kind, Err: fmt.Errorf("%w (asked directly: %w)", fault.Err, probe.Err)}
 	}
 	return fault, probe.RetryAfter
 }

@@ -38,6 +38,8 @@ type Engine interface {
 	connector
 	imageStore
 	inspector
+	// ReachesDirectly reports whether the engine reaches a registry as a probe does.
+	ReachesDirectly(ctx context.Context, host string) bool
 }
 
 // Options say how to run. Zero durations are the defaults.
@@ -231,6 +233,9 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Sp
 			store: engine, ref: b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
 			credential: credentialFor(b), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {
+				if !engine.ReachesDirectly(ctx, host) {
+					return docker.Probe{}
+				}
 				return docker.ProbeRegistry(ctx, o.at(CertsDir), host)
 			},
 		}

@@ -1,6 +1,9 @@
 package docker
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // dialects maps words of the engine's messages to kinds, first match wins. Both
 // dialects stand side by side: distribution's (engines up to 28) and
@@ -36,9 +39,14 @@ func dialects() []struct {
 		{UntrustedTLS, []string{"x509:"}},
 		{UntrustedTLS, []string{"tls: failed to verify certificate"}},
 		{PlainHTTP, []string{"server gave HTTP response to HTTPS client"}},
+		{NotARegistry, []string{"unable to decode token response"}},
 		{NotARegistry, []string{"error unmarshalling content"}},
 		{NotARegistry, []string{"unexpected media type text/html"}},
 		{NoName, []string{"no such host"}},
+		{NoNameServer, []string{"lookup ", ":53: "}},
+		{NoNameServer, []string{"Temporary failure in name resolution"}},
+		{NoNameServer, []string{"lookup ", "server misbehaving"}},
+		{NoNameServer, []string{"lookup ", "i/o timeout"}},
 		{Unreachable, []string{"connection refused"}},
 		{Unreachable, []string{"network is unreachable"}},
 		{Unreachable, []string{"no route to host"}},
@@ -48,7 +56,25 @@ func dialects() []struct {
 		{TimedOut, []string{"request canceled while waiting for connection"}},
 		{TimedOut, []string{"i/o timeout"}},
 		{NoCredential, []string{"no basic auth credentials"}},
+		{ZstdLayers, []string{"invalid tar header"}},
+		{NotAnImage, []string{"Encountered remote", "when fetching"}},
+		{NotAnImage, []string{"unsupported media type"}},
+		{NotAnImage, []string{"invalid media type"}},
+		{NotAnImage, []string{"mismatched image rootfs"}},
+		{NotAnImage, []string{"missing signature key"}},
 		{RateLimited, []string{"toomanyrequests"}},
+		{RateLimited, []string{"Too Many Requests"}},
+		{RateLimited, []string{"pull rate limit"}},
+		{RateLimited, []string{"rate limit exceeded"}},
+		{PolicyDenied, []string{"412 Precondition Failed"}},
+		{PolicyDenied, []string{"configured policy"}},
+		{PolicyDenied, []string{"PROJECTPOLICYVIOLATION"}},
+		{PolicyDenied, []string{"policy violation"}},
+		{ProxyRefused, []string{"Proxy Authentication Required"}},
+		{Credential401, []string{"oken has expired"}},
+		{Credential401, []string{"token is expired"}},
+		{Credential401, []string{"token expired"}},
+		{Credential401, []string{"ExpiredToken"}},
 		{RateLimited, []string{"429 Too Many Requests"}},
 		{Credential401, []string{"401 Unauthorized"}},
 		{Credential401, []string{"unauthorized:"}},
@@ -78,6 +104,9 @@ func fromText(text string) Kind {
 	if trimmed == "denied" { // the whole message of engines up to 28 for a 403
 		return Denied
 	}
+	if kind := fromStranger(text); kind != Unknown {
+		return kind
+	}
 	for _, d := range dialects() {
 		if containsAll(text, d.words) {
 			return d.kind
@@ -85,6 +114,51 @@ func fromText(text string) Kind {
 	}
 	return Unknown
 }
+
+// strangeBody matches how engines up to 28 quote an answer that is not the
+// registry API's: the status, the JSON error, and the body.
+var strangeBody = regexp.MustCompile(`error parsing HTTP ([0-9]{3}) response body: `)
+
+// statusWord matches a status in the engines' own words. What a registry, a proxy
+// or a page says comes behind it.
+var statusWord = regexp.MustCompile(`(?:unexpected HTTP status|failed with status|unexpected status from [A-Z]+ request to \S+|unexpected status code \S*|unexpected status):? ([0-9]{3})\b`)
+
+// fromStranger judges an answer that does not come from a registry: a page or a
+// text of a proxy, firewall or login. Its words mean nothing, and no credential
+// is blamed for them; its status says whether it passes.
+func fromStranger(text string) Kind {
+	isPage := pageWord.MatchString(text)
+	status := strangeBody.FindStringSubmatch(text)
+	if status == nil {
+		if status = statusWord.FindStringSubmatch(text); status == nil && !isPage {
+			return Unknown
+		}
+		switch {
+		case isPage:
+		case status[1] == "407", status[1] == "412", status[1] == "429", status[1][0] == '5':
+		default:
+			return Unknown // the registry's own answer: its words tell more
+		}
+	}
+	code := ""
+	if status != nil {
+		code = status[1]
+	}
+	switch {
+	case code == "407":
+		return ProxyRefused
+	case code == "412":
+		return PolicyDenied
+	case code == "429":
+		return RateLimited
+	case strings.HasPrefix(code, "5"), code == "408", code == "425":
+		return RegistryBusy
+	}
+	return NotARegistry
+}
+
+// pageWord matches the begin of a page in HTML.
+var pageWord = regexp.MustCompile(`(?i)<(!doctype html|html|head|body|title)\b|invalid character '<' looking for beginning of value|unexpected media type text/html`)
 
 func containsAll(text string, words []string) bool {
 	for _, w := range words {

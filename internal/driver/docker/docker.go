@@ -88,9 +88,12 @@ func (c *Client) fault(op string, err error) error {
 	return &FaultError{Op: op, Kind: kind, Err: &textError{text: text(err), cause: err}}
 }
 
-// text is the engine's message without the prefixes every message has.
+// maxText bounds an engine's message: it may quote a whole page.
+const maxText = 1000
+
+// text is the engine's message in one line, without the prefix every message has.
 func text(err error) string {
-	return strings.TrimSpace(strings.TrimPrefix(err.Error(), "Error response from daemon: "))
+	return OneLine(strings.TrimPrefix(err.Error(), "Error response from daemon: "), maxText)
 }
 
 // textError shows another text than its cause, and unwraps to it.

@@ -28,6 +28,11 @@ const (
 	WrongPlatform  Kind = "wrong-platform"        // image for another architecture
 	Unreachable    Kind = "registry-unreachable"  // refused, no route, reset
 	NoName         Kind = "name-unknown"          // DNS
+	NoNameServer   Kind = "name-server-down"      // nothing answers for names
+	PolicyDenied   Kind = "policy-denied"         // 412: the registry's policy keeps the image back
+	ProxyRefused   Kind = "proxy-refused"         // 407
+	NotAnImage     Kind = "not-an-image"          // a chart or another artifact
+	ZstdLayers     Kind = "zstd-unsupported"      // an engine before 23
 	UntrustedTLS   Kind = "certificate-untrusted" // unknown authority, wrong name
 	ClockOrExpiry  Kind = "certificate-time"      // expired or not yet valid
 	PlainHTTP      Kind = "registry-plain-http"   // HTTP where HTTPS was expected
@@ -67,9 +72,9 @@ const (
 func (k Kind) Verdict() Verdict {
 	switch k {
 	case Credential401, NoCredential, Denied, WrongPlatform, UntrustedTLS, PlainHTTP, BlobMissing, EngineDenied,
-		NameTaken, AppArmor, BadReference, APIVersion:
+		NameTaken, AppArmor, BadReference, APIVersion, PolicyDenied, NotAnImage, ZstdLayers:
 		return Permanent
-	case UnknownImage, NoName, NotARegistry, Corrupt, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
+	case UnknownImage, NoName, NotARegistry, ProxyRefused, Corrupt, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
 		return RetryFew
 	}
 	return Retry

@@ -113,6 +113,52 @@ func TestCatalogue(t *testing.T) {
 			"client version 1.51 is too old. Minimum supported API version is 1.52, please upgrade your client to a newer version",
 			"client version 1.99 is too new. Maximum supported API version is 1.51",
 		}, APIVersion, Permanent},
+		{"no name server", []string{
+			`Get "https://H/v2/": dial tcp: lookup H on [::1]:53: read udp [::1]:4->[::1]:53: read: connection refused`,
+			`Get "https://H/v2/": dial tcp: lookup H on 192.0.2.53:53: read udp 192.0.2.2:4->192.0.2.53:53: i/o timeout`,
+			`Get "https://H/v2/": dial tcp: lookup H: Temporary failure in name resolution`,
+			`failed to do request: Head "https://H/v2/": dial tcp: lookup H on 192.0.2.53:53: server misbehaving`,
+			`Get "https://H/v2/": dial tcp: lookup H on 192.0.2.53:53: dial udp 192.0.2.53:53: connect: network is unreachable`,
+		}, NoNameServer, Retry},
+		{"not a registry", []string{
+			`Head "https://H/v2/a/manifests/1": unable to decode token response: invalid character '<' looking for beginning of value`,
+			"error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: \"<html>\\n<title>denied: unauthorized: blocked</title>\"",
+			"error parsing HTTP 401 response body: invalid character 'U' looking for beginning of value: \"unauthorized: log in to the network\"",
+			"error parsing HTTP 404 response body: invalid character 'p' after top-level value: \"404 page not found\"",
+			"unexpected status from HEAD request to https://H/v2/a/manifests/1: 403 Forbidden: <!DOCTYPE html>\n<html><body>denied: blocked</body></html>",
+			"failed to fetch anonymous token: unexpected status from GET request to https://T/token: 401 Unauthorized: <HTML><BODY>log in</BODY></HTML>",
+		}, NotARegistry, RetryFew},
+		{"passing refusals in pages and texts", []string{
+			"error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: \"<html>denied: unauthorized: 401 Unauthorized</html>\"",
+			"unexpected status from HEAD request to https://H/v2/a/manifests/1: 502 Bad Gateway: <html>unauthorized: denied</html>",
+			"unexpected status from GET request to https://H/v2/: 530 <none>: unauthorized: origin DNS error",
+		}, RegistryBusy, Retry},
+		{"429 in text", []string{
+			"error parsing HTTP 429 response body: invalid character 'T' looking for beginning of value: \"Too many requests. unauthorized: slow down\"",
+			"failed to fetch anonymous token: unexpected status from GET request to https://T/token: 429 Too Many Requests: denied: later",
+			"You have reached your unauthenticated pull rate limit. denied: https://docs.example",
+		}, RateLimited, Retry},
+		{"policy", []string{
+			"unknown: current image without vulnerability scanning cannot be pulled due to configured policy in 'Prevent images'",
+			"unexpected status from HEAD request to https://H/v2/a/manifests/1: 412 Precondition Failed",
+			"error parsing HTTP 412 response body: invalid character 'd' looking for beginning of value: \"denied: policy\"",
+		}, PolicyDenied, Permanent},
+		{"expired cloud token", []string{
+			"denied: Your authorization token has expired. Reauthenticate and try again.",
+			"pull access denied for H/a: denied: Your Authorization Token has expired",
+		}, Credential401, Permanent},
+		{"proxy wants a login", []string{
+			"error parsing HTTP 407 response body: invalid character '<' looking for beginning of value: \"<html>denied:</html>\"",
+			"unexpected status from HEAD request to https://H/v2/: 407 Proxy Authentication Required",
+			`Get "https://H/v2/": proxyconnect tcp: Proxy Authentication Required`,
+			`Get "https://H/v2/": Proxy Authentication Required`,
+		}, ProxyRefused, RetryFew},
+		{"a chart", []string{
+			`Encountered remote "application/vnd.cncf.helm.config.v1+json"(unknown) when fetching`,
+			"unsupported media type application/vnd.cncf.helm.config.v1+json",
+			"missing signature key",
+		}, NotAnImage, Permanent},
+		{"zstd layers", []string{"failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header"}, ZstdLayers, Permanent},
 		{"never seen", []string{"the moon is full"}, Unknown, RetryFew},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -63,8 +63,45 @@ func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 	return p
 }
 
+// ReachesDirectly reports whether the engine goes to the registry at host as
+// ProbeRegistry does: over TLS that it checks, without a mirror and without a
+// proxy. Where it does not, or does not say, a probe would judge another way.
+func (c *Client) ReachesDirectly(ctx context.Context, host string) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	info, err := c.api.Info(ctx)
+	if err != nil || info.HTTPProxy != "" || info.HTTPSProxy != "" || info.RegistryConfig == nil {
+		return false
+	}
+	if index, ok := info.RegistryConfig.IndexConfigs[host]; ok && index != nil && (!index.Secure || len(index.Mirrors) > 0) {
+		return false
+	}
+	if host == "docker.io" {
+		return false // the engine goes to another host for it, and maybe to a mirror
+	}
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return true // the probe says so as well
+	}
+	for _, cidr := range info.RegistryConfig.InsecureRegistryCIDRs {
+		for _, a := range addresses {
+			if cidr != nil && (*net.IPNet)(cidr).Contains(a.Unmap().AsSlice()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func kindOfDial(err error) Kind {
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
+	if name, ok := errors.AsType[*net.DNSError](err); ok {
+		if !name.IsNotFound {
+			return NoNameServer
+		}
 		return NoName
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {

@@ -27,7 +27,7 @@ func TestDHCPGuest(t *testing.T) {
 	if err := testbed.Require(t.Context(), os.Stderr, "dnsmasq"); err != nil {
 		t.Fatal(err)
 	}
-	const vmid = 8210
+	vmid := testbed.VMIDs(t, 1)[0]
 	s.removeAfter(t, vmid)
 	s.agentd(t, "provision", "--vmid", strconv.Itoa(vmid), "--hostname", "felhom-dhcp", "--golden", s.archive, "--no-start")
 	g := s.guest(vmid)

@@ -104,7 +104,7 @@ guests:
 func wantBooted(t *testing.T, g guest.Guest) {
 	t.Helper()
 	// A boot takes 3 s here; 120 s were lost where presets enabled networkd.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	state, err := g.Booted(ctx)
 	if err != nil {
@@ -146,7 +146,7 @@ func identityOf(t *testing.T, g guest.Guest) identity {
 // wantNetwork talks to the guest from this machine.
 func wantNetwork(t *testing.T, vmid int, address netip.Addr) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(address.String(), "8080")+"/", nil)
 	if err != nil {
@@ -314,7 +314,7 @@ func (s *stack) hotplug(t *testing.T) {
 	if err := s.driver.Start(ctx, s.vmid[2]); err != nil {
 		t.Fatal(err)
 	}
-	boot, cancel := context.WithTimeout(ctx, time.Minute)
+	boot, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	if state, err := g.Booted(boot); err != nil || state != "running" {
 		t.Fatalf("state %s %v", state, err)
@@ -377,7 +377,7 @@ func (s *stack) unreadable(t *testing.T) {
 	}
 	before := result(t, g)
 	s.replaceFile(t, s.vmid[2], data, 0o600, 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := guest.Poll(ctx, func() error {
 		if r := result(t, g); r.Run == before.Run || r.ExitCode != 3 {

@@ -216,7 +216,7 @@ const quiet = 1500 * time.Millisecond
 // that it does not begin once more.
 func wantStarts(t *testing.T, g guest.Guest, cause string, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	err := guest.Poll(ctx, func() error {
 		got, err := starts(ctx, g)

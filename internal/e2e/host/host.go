@@ -54,7 +54,7 @@ func (s Settings) Config(bed testbed.Bed) (string, error) {
 	}
 	guests := fmt.Sprintf("storage:\n  folder: %s/guests\n", s.Dir)
 	if s.LXC {
-		guests = fmt.Sprintf("hypervisor: lxc\nlxc:\n  path: %s\nprovision:\n  wait: 2m\n", bed.LXCPath())
+		guests = fmt.Sprintf("hypervisor: lxc\nlxc:\n  path: %s\nprovision:\n  wait: 5m\n", bed.LXCPath())
 	}
 	return fmt.Sprintf(`host_id: demo-felhom
 hub_url: https://hub.example
@@ -95,7 +95,7 @@ func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := h.daemon.Wait(ctx, h.healthy); err != nil {
 		return nil, errors.Join(err, h.daemon.StopAnyway())
@@ -110,7 +110,7 @@ func (h *Host) Command(args ...string) []string {
 }
 
 // Stop ends the daemon; one that had ended by itself is an error.
-func (h *Host) Stop() error { return h.daemon.Stop(15 * time.Second) }
+func (h *Host) Stop() error { return h.daemon.Stop(time.Minute) }
 
 // Log is the end of what the daemon wrote.
 func (h *Host) Log() string { return h.daemon.Tail() }

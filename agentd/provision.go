@@ -134,7 +134,7 @@ func provisionFlags(c *cli.Context) (provisionOptions, error) {
 // hypervisorOf returns the adapter of the configuration.
 func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	if cfg.Hypervisor == config.HypervisorLXC {
-		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath)}), nil
+		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest}), nil
 	}
 	return pct.New(pct.Options{})
 }

@@ -34,6 +34,7 @@ type Config struct {
 	RegistryMirror  string        // "" where absent
 	ReadyWait       time.Duration // 0 where absent
 	IDMapBase       int           // host id of an unprivileged guest's root
+	IDMap           string        // IDMapShared or IDMapPerGuest
 	StorageFolder   string        // storage.folder, "" where absent
 	MountOwner      string        // MountOwnerHost or MountOwnerGuest
 	Hypervisor      string        // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
@@ -42,12 +43,14 @@ type Config struct {
 	Limits          Limits
 }
 
-// The values of hypervisor and mount_owner.
+// The values of hypervisor, mount_owner and id_map.
 const (
 	HypervisorPCT   = "pct"
 	HypervisorLXC   = "lxc"
 	MountOwnerHost  = "host"
 	MountOwnerGuest = "guest"
+	IDMapShared     = "shared"
+	IDMapPerGuest   = "per-guest"
 )
 
 // Defaults are what provision takes where a guest says nothing itself.
@@ -90,6 +93,7 @@ func defaults() Config {
 		HealthSocket: "/run/felhom-agentd/health.sock",
 		IDMapBase:    100000,
 		MountOwner:   MountOwnerHost,
+		IDMap:        IDMapShared,
 		LXCPath:      "/var/lib/felhom/guests",
 		Provision:    Defaults{Wait: 5 * time.Minute},
 		Limits: Limits{

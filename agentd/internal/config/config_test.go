@@ -28,7 +28,7 @@ func wantMinimal() config.Config {
 		ControllerImage: "gitea.dooplex.hu/admin/felhom-controller:v0.34.0",
 		Bridge:          "vmbr0", StateDir: "/var/lib/felhom-agentd", StoreDir: "/var/lib/felhom-agentd/guests",
 		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000,
-		MountOwner: "host", LXCPath: "/var/lib/felhom/guests",
+		MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests",
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 512, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
 	}

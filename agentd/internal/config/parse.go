@@ -26,6 +26,9 @@ import (
 func Parse(file string, data []byte) (Config, error) {
 	p := parser{cfg: defaults()}
 	p.document(data, p.top())
+	if p.idMap != nil && p.cfg.IDMap == IDMapPerGuest && p.cfg.Hypervisor != HypervisorLXC {
+		p.add(p.idMap, "id_map", "per-guest needs hypervisor: lxc; on PVE give a guest lxc.idmap lines")
+	}
 	if err := p.result(file); err != nil {
 		return Config{}, err
 	}
@@ -43,6 +46,7 @@ func Parse(file string, data []byte) (Config, error) {
 
 type parser struct {
 	cfg      Config
+	idMap    *yaml.Node // of id_map; nil if it is absent
 	findings []Finding
 }
 
@@ -116,6 +120,10 @@ func (p *parser) top() map[string]field {
 		}},
 		"storage": {take: func(p *parser, key string, n *yaml.Node) {
 			p.mapping(key, n, map[string]field{"folder": {required: true, take: text(&c.StorageFolder, checkPath)}})
+		}},
+		"id_map": {take: func(p *parser, key string, n *yaml.Node) {
+			word(&c.IDMap, IDMapShared, IDMapPerGuest)(p, key, n)
+			p.idMap = n
 		}},
 		"mount_owner": {take: word(&c.MountOwner, MountOwnerHost, MountOwnerGuest)},
 		"hypervisor":  {take: word(&c.Hypervisor, HypervisorPCT, HypervisorLXC)},

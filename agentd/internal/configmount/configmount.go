@@ -20,6 +20,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/passage"
 )
 
 // BootstrapFile is the name of the contract's file in the mount.
@@ -29,7 +30,7 @@ const BootstrapFile = "bootstrap.json"
 const Target = "/etc/felhom-bootstrap"
 
 const (
-	parentMode = 0o711 // the guest's mapped root walks through, nobody lists
+	parentMode = 0o711 // of the directories above; the last one is closed to all but the guests' roots
 	folderMode = 0o750
 )
 
@@ -67,7 +68,7 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 	if filepath.Base(name) != name || name == "." || name == ".." {
 		return fmt.Errorf("config mount of guest %d: %q is not the name of a file", vmid, name)
 	}
-	folder, err := d.open(vmid, root.GID)
+	folder, err := d.open(vmid, root)
 	if err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
@@ -130,7 +131,7 @@ func (d Dir) Exists(vmid int) bool {
 	return err == nil
 }
 
-func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
+func (d Dir) open(vmid int, ids driver.IDs) (_ *os.Root, err error) {
 	if err := makeParents(d.path); err != nil {
 		return nil, err
 	}
@@ -139,6 +140,9 @@ func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, parent.Close()) }()
+	if err := closeParent(parent, ids.UID); err != nil {
+		return nil, err
+	}
 	name := strconv.Itoa(vmid)
 	if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -148,13 +152,45 @@ func (d Dir) open(vmid, gid int) (_ *os.Root, err error) {
 		return nil, err
 	}
 	// Owner first: from here on the guest can not change what the folder holds.
-	if err := folder.Chown(".", 0, gid); err != nil {
+	if err := folder.Chown(".", 0, ids.GID); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	if err := folder.Chmod(".", folderMode); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	return folder, nil
+}
+
+// closeParent lets nobody into the directory of the mounts but root and the
+// guests' roots, as users: guests that share an id range share a group, and a
+// setgid program of one guest gives any local user that group. A mode that is
+// not the one that makeParents gives is the owner's choice, and where the file
+// system has no ACLs that mode stays.
+func closeParent(parent *os.Root, uid int) (err error) {
+	f, err := parent.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	isOpen := info.Mode().Perm() == parentMode
+	if info.Mode().Perm()&0o007 != 0 && !isOpen || uid == 0 {
+		return nil
+	}
+	fd := int(f.Fd())
+	if err := passage.Open(fd, uid); err != nil {
+		if isOpen && errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		return err
+	}
+	if !isOpen {
+		return nil
+	}
+	return f.Chmod(0o710) // the group's bit is the ACL's mask
 }
 
 // makeParents makes path and what is missing above it with parentMode, whatever

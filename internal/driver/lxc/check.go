@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/passage"
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
 
@@ -67,6 +68,9 @@ func (d *Driver) checkArchive(ctx context.Context, s driver.Spec) error {
 	}
 	conf, err := applySpec(archived, s)
 	if err != nil {
+		return errors.Join(append(all, err)...)
+	}
+	if err := d.chooseIDs(conf); err != nil {
 		return errors.Join(append(all, err)...)
 	}
 	ids, err := idMap(conf)
@@ -127,19 +131,23 @@ func (d *Driver) checkPath() error {
 	if err != nil {
 		return err
 	}
-	return reachable(dir)
+	return reachable(dir, defaultIDBase)
 }
 
-// reachable wants dir and every folder above it to let a guest's mapped root
-// through: liblxc says no more than "Permission denied".
-func reachable(dir string) error {
+// reachable wants dir and every directory above it to let a guest's mapped root
+// through, which is user uid: liblxc says no more than "Permission denied".
+func reachable(dir string, uid int) error {
 	var all []error
 	for ; dir != "/"; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
 			return err
 		}
-		if info.Mode().Perm()&0o001 == 0 {
+		through, err := passage.Lets(dir, uid)
+		if err != nil {
+			return err
+		}
+		if !through {
 			all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("%s has mode %#o: a guest's root is another user here and cannot reach its files below", dir, info.Mode().Perm()),
 				"chmod o+x "+dir))
 		}
@@ -158,7 +166,7 @@ func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
 		file   string
 		ranges []unpack.Range
 	}{{d.o.SubUIDFile, ids.UIDs}, {d.o.SubGIDFile, ids.GIDs}} {
-		allowed, err := subIDs(of.file)
+		allowed, err := subIDs(of.file, isRoot)
 		if err != nil {
 			return err
 		}
@@ -199,8 +207,8 @@ func (s subIDRanges) covers(r unpack.Range) bool {
 	return false
 }
 
-// subIDs reads root's lines of subuid(5).
-func subIDs(file string) (list subIDRanges, err error) {
+// subIDs reads the lines of subuid(5) whose user is one that who takes.
+func subIDs(file string, who func(name string) bool) (list subIDRanges, err error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -212,12 +220,12 @@ func subIDs(file string) (list subIDRanges, err error) {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		parts := strings.Split(lines.Text(), ":")
-		if len(parts) != 3 || parts[0] != "root" && parts[0] != "0" {
+		if len(parts) != 3 || !who(parts[0]) {
 			continue
 		}
 		first, err1 := strconv.Atoi(parts[1])
 		count, err2 := strconv.Atoi(parts[2])
-		if err1 == nil && err2 == nil {
+		if err1 == nil && err2 == nil && first >= 0 && count > 0 && count <= 1<<32 {
 			list = append(list, subIDRange{first, count})
 		}
 	}

@@ -39,6 +39,9 @@ type Options struct {
 	SysDir     string         // /sys
 	SubUIDFile string         // /etc/subuid
 	SubGIDFile string         // /etc/subgid
+	// PerGuest gives each guest that is restored an id range of its own, of
+	// those that both files give to root, whatever its archive says.
+	PerGuest bool
 }
 
 // Driver runs the guests below one folder. It implements [driver.Hypervisor];

@@ -265,7 +265,7 @@ func TestUmask(t *testing.T) {
 	}
 	dir := filepath.Join(b.path, fmt.Sprint(vmid))
 	for path, want := range map[string]os.FileMode{
-		filepath.Dir(b.path): 0o711, b.path: 0o711, dir: 0o711, filepath.Join(dir, "rootfs"): 0o755, filepath.Join(dir, "rootfs/made"): 0o755,
+		filepath.Dir(b.path): 0o711, b.path: 0o711, dir: 0o710, filepath.Join(dir, "rootfs"): 0o755, filepath.Join(dir, "rootfs/made"): 0o755,
 	} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v, want %v", path, info, err, want)

@@ -186,7 +186,7 @@ func TestCheckSubIDs(t *testing.T) {
 	} {
 		file := filepath.Join(t.TempDir(), "subid")
 		write(t, file, text)
-		list, err := subIDs(file)
+		list, err := subIDs(file, isRoot)
 		if err != nil || list.covers(ids.UIDs[0]) != good {
 			t.Errorf("%q covers the guest's ids: %v, %v, want %v", text, !good, err, good)
 		}

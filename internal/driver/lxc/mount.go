@@ -25,6 +25,11 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 		return fmt.Errorf("mount into guest %d: %w", vmid, err)
 	}
 	return d.change(ctx, vmid, func(g driver.Guest, pid int, conf *pctconf.Config) error {
+		// A mount into a running guest is made by this host's root; at the next
+		// start the guest's root has to find the directory.
+		if err := reachable(filepath.Dir(m.Source), g.Root.UID); err != nil {
+			return fmt.Errorf("%w: %w", driver.ErrRefused, err)
+		}
 		keys, list, err := mounts(conf)
 		if err != nil {
 			return err
@@ -70,11 +75,6 @@ func checkMount(m driver.Mount) error {
 	}
 	if err := f.Close(); err != nil {
 		return err
-	}
-	// A mount into a running guest is made by this host's root; at the next
-	// start the guest's root has to find the folder.
-	if err := reachable(filepath.Dir(m.Source)); err != nil {
-		return fmt.Errorf("%w: %w", driver.ErrRefused, err)
 	}
 	return nil
 }

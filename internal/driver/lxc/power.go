@@ -91,12 +91,17 @@ func (d *Driver) checkMounts(conf *pctconf.Config) error {
 	if err != nil {
 		return err
 	}
+	ids, err := idMap(conf)
+	if err != nil {
+		return err
+	}
+	uid, _ := ids.Root()
 	for _, m := range list {
 		f, err := openFolder(m.Source)
 		if err != nil {
 			return exit.WithHint(exit.Refused, fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err), "make that folder again, or detach the mount")
 		}
-		if err := errors.Join(f.Close(), reachable(filepath.Dir(m.Source))); err != nil {
+		if err := errors.Join(f.Close(), reachable(filepath.Dir(m.Source), uid)); err != nil {
 			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err)
 		}
 	}
@@ -111,7 +116,11 @@ func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	return d.writeLXC(root, vmid, conf)
+	ids, err := idMap(conf)
+	if err != nil {
+		return err
+	}
+	return errors.Join(closeGuest(d.dir(vmid), ids), d.writeLXC(root, vmid, conf))
 }
 
 // complaints are the errors that liblxc wrote into its log, the first of which

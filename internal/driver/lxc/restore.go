@@ -112,6 +112,9 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	if err != nil {
 		return err
 	}
+	if err := d.reserveIDs(ctx, half, conf); err != nil {
+		return err
+	}
 	ids, err := idMap(conf)
 	if err != nil {
 		return refuseArchive(s.Archive, err)
@@ -147,9 +150,11 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
 		return err
 	}
-	// Mapped root has to reach its rootfs through here.
-	if err := os.Chmod(half, 0o711); err != nil {
+	if err := closeGuest(half, ids); err != nil {
 		return err
+	}
+	if err := os.Remove(filepath.Join(half, reservedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // pct.conf holds the ids now
 	}
 	return os.Rename(half, d.dir(vmid))
 }

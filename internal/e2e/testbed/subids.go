@@ -14,9 +14,9 @@ import (
 const subIDScript = `set -e
 file=$(mktemp)
 trap 'rm -f "$file"' EXIT
-echo root:100000:65536 > "$file"
+echo root:100000:655360 > "$file"
 for target in /etc/subuid /etc/subgid; do
-  grep -qsx root:100000:65536 "$target" && continue
+  grep -qsx root:100000:655360 "$target" && continue
   [ -e "$target" ] || { echo "$target is missing: install the package login or passwd" >&2; exit 1; }
   mount --bind "$file" "$target"
 done
@@ -25,7 +25,7 @@ trap - EXIT
 exec "$@"`
 
 // WithSubIDs returns the command line that runs argv where root may map the ids
-// of an unprivileged guest, 100000 to 165535.
+// of ten unprivileged guests, 100000 to 755359.
 func WithSubIDs(argv ...string) []string {
 	return append([]string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", subIDScript, "sh"}, argv...)
 }

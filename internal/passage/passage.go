@@ -1,0 +1,145 @@
+// Package passage closes a directory to everybody but root and lets single
+// users walk through it: call [Close], then [Open] for each user.
+//
+// A guest's root is another user of the host, and it must reach its root file
+// system and its config mount by their paths when the guest starts. Mode bits
+// can only give that to everybody or to a group, and a setgid program of one
+// guest gives any local user that group; so it is an entry for one user in the
+// directory's POSIX ACL.
+package passage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+const attribute = "system.posix_acl_access"
+
+// The tags and the rights of an entry, as in linux/posix_acl.h.
+const (
+	tagUserObj  = 0x01
+	tagUser     = 0x02
+	tagGroupObj = 0x04
+	tagGroup    = 0x08
+	tagMask     = 0x10
+	tagOther    = 0x20
+
+	walk = 1
+	all  = 7
+
+	version   = 2
+	undefined = 0xffffffff
+)
+
+type entry struct {
+	tag, rights uint16
+	id          uint32
+}
+
+// Close makes the directory that fd is root's own: mode 0700, and nobody else
+// walks through it.
+func Close(fd int) error {
+	if err := unix.Fchown(fd, 0, 0); err != nil {
+		return &fs.PathError{Op: "chown", Path: "directory", Err: err}
+	}
+	if err := unix.Fremovexattr(fd, attribute); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
+		return &fs.PathError{Op: "remove ACL", Path: "directory", Err: err}
+	}
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		return &fs.PathError{Op: "chmod", Path: "directory", Err: err}
+	}
+	return nil
+}
+
+// Open lets user uid walk through the directory that fd is, beside those that
+// may already. It gives no right to list or to write.
+func Open(fd, uid int) error {
+	entries, err := read(fd)
+	if err != nil {
+		return err
+	}
+	if entries == nil {
+		entries = []entry{{tagUserObj, all, undefined}, {tagGroupObj, 0, undefined}, {tagOther, 0, undefined}}
+	}
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.tag == tagMask || e.tag == tagUser && int64(e.id) == int64(uid) })
+	entries = append(entries, entry{tagUser, walk, uint32(uid)}, entry{tagMask, walk, undefined})
+	slices.SortFunc(entries, func(a, b entry) int {
+		if a.tag != b.tag {
+			return int(a.tag) - int(b.tag)
+		}
+		return int(int64(a.id) - int64(b.id))
+	})
+	data := binary.LittleEndian.AppendUint32(nil, version)
+	for _, e := range entries {
+		data = binary.LittleEndian.AppendUint16(data, e.tag)
+		data = binary.LittleEndian.AppendUint16(data, e.rights)
+		data = binary.LittleEndian.AppendUint32(data, e.id)
+	}
+	if err := unix.Fsetxattr(fd, attribute, data, 0); err != nil {
+		return fmt.Errorf("let user %d through: set ACL: %w (the file system must have POSIX ACLs; on ZFS: zfs set acltype=posixacl)", uid, err)
+	}
+	return nil
+}
+
+// Lets reports whether user uid, with a primary group of the same number, may
+// walk through the directory path.
+func Lets(path string, uid int) (bool, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	entries, aclErr := read(fd)
+	if err := errors.Join(err, aclErr, unix.Close(fd)); err != nil {
+		return false, fmt.Errorf("%s: %w", path, err)
+	}
+	mask := uint16(all)
+	for _, e := range entries {
+		if e.tag == tagMask {
+			mask = e.rights
+		}
+	}
+	if int64(st.Uid) == int64(uid) {
+		return st.Mode&0o100 != 0, nil
+	}
+	for _, e := range entries {
+		if e.tag == tagUser && int64(e.id) == int64(uid) {
+			return e.rights&mask&walk != 0, nil
+		}
+	}
+	if int64(st.Gid) == int64(uid) {
+		return st.Mode&0o010 != 0, nil
+	}
+	for _, e := range entries {
+		if e.tag == tagGroup && int64(e.id) == int64(uid) {
+			return e.rights&mask&walk != 0, nil
+		}
+	}
+	return st.Mode&0o001 != 0, nil
+}
+
+// read returns the entries of the ACL, nil if the directory has none.
+func read(fd int) ([]entry, error) {
+	const head, each, limit = 4, 8, 64 << 10
+	data := make([]byte, limit)
+	n, err := unix.Fgetxattr(fd, attribute, data)
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read ACL: %w", err)
+	case n < head || (n-head)%each != 0 || binary.LittleEndian.Uint32(data) != version:
+		return nil, errors.New("read ACL: unknown format")
+	}
+	var entries []entry
+	for b := data[head:n]; len(b) > 0; b = b[each:] {
+		entries = append(entries, entry{binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:]), binary.LittleEndian.Uint32(b[4:])})
+	}
+	return entries, nil
+}

@@ -1,0 +1,73 @@
+package passage_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/felhom/felhom-golden/internal/passage"
+)
+
+// TestPassage asks the kernel as the users in question. It needs root.
+func TestPassage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it acts as other users")
+	}
+	top, err := os.MkdirTemp("", "felhom-passage-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(top); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := filepath.Join(top, "dir")
+	file := filepath.Join(dir, "file")
+	for _, err := range []error{os.Chmod(top, 0o711), os.Mkdir(dir, 0o711), os.WriteFile(file, []byte("x"), 0o644), os.Chmod(file, 0o644)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	want := func(what string, uid, gid uint32, want bool) {
+		t.Helper()
+		cmd := exec.Command("cat", file)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+		if got := cmd.Run() == nil; got != want {
+			t.Errorf("%s: user %d of group %d gets through is %v, want %v", what, uid, gid, got, want)
+		}
+		if uid != gid {
+			return
+		}
+		if got, err := passage.Lets(dir, int(uid)); err != nil || got != want {
+			t.Errorf("%s: Lets %d is %v, %v, want %v", what, uid, got, err, want)
+		}
+	}
+	want("before", 65534, 65534, true)
+	if err := passage.Close(int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	want("closed", 65534, 65534, false)
+	want("closed", 100000, 100000, false)
+	for _, uid := range []int{100000, 200000, 100000} {
+		if err := passage.Open(int(f.Fd()), uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("opened", 100000, 100000, true)
+	want("opened", 200000, 200000, true)
+	want("opened", 65534, 65534, false)
+	want("a setgid program's group", 65534, 100000, false)
+	if err := passage.Close(int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	want("closed again", 100000, 100000, false)
+}

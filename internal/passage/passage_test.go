@@ -35,7 +35,11 @@ func TestPassage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	want := func(what string, uid, gid uint32, want bool) {
 		t.Helper()
 		cmd := exec.Command("cat", file)

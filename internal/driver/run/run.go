@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -87,6 +88,11 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	}
 	cmd.Cancel = func() error { return terminate(cmd) }
 	cmd.WaitDelay = killDelay
+	// The kernel kills the child when the thread that started it ends, and one
+	// that a goroutine has left locked ends with that goroutine. This one is ours
+	// until the child has ended.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 
 	stdout := &limited{max: MaxOutputBytes}
 	stderr := &tail{max: MaxOutputBytes}

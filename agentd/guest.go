@@ -86,6 +86,9 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 		// The undo must happen also when ctx is what made the write fail.
 		return errors.Join(err, store.Replace(context.WithoutCancel(ctx), vmid, minted.Before))
 	}
+	if err := store.Confirm(ctx, minted); err != nil {
+		return err // both tokens are accepted until the next run
+	}
 	out := added{Guest: vmid, Outcome: "added", Mount: mounts.Path(vmid), Endpoint: h.endpoint(), Overlap: minted.Overlap}
 	if minted.Before != nil {
 		out.Outcome = "rotated"

@@ -56,6 +56,9 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := store.Recover(); err != nil {
+		return err
+	}
 	sockets, err := listener.Bind(ctx, h.addrs)
 	if err != nil {
 		return exit.WithHint(exit.NotReady, err, "end the process that holds it, or set listen in the configuration")

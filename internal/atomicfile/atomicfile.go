@@ -6,6 +6,7 @@ package atomicfile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -13,7 +14,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 )
+
+// randomLength is how many random characters the name of a temporary file has.
+const randomLength = 8
 
 // Attr is what the new file shall be. UID and GID are set only when Chown is.
 type Attr struct {
@@ -31,9 +36,20 @@ func Write(root *os.Root, name string, data []byte, attr Attr) error {
 
 // WriteFrom is Write for content that comes from a reader; an error of the
 // reader leaves the old file in place.
-func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) (err error) {
+func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) error {
+	return write(root, name, r, attr, true)
+}
+
+// WriteUnsynced is Write without the fsyncs: readers see the old content or the
+// new one, and a loss of power may leave neither. The caller has the content in
+// another place until it has synced the file and its directory.
+func WriteUnsynced(root *os.Root, name string, data []byte, attr Attr) error {
+	return write(root, name, bytes.NewReader(data), attr, false)
+}
+
+func write(root *os.Root, name string, r io.Reader, attr Attr, isDurable bool) (err error) {
 	dir, base := path.Split(path.Clean(name))
-	tmp := dir + "." + base + "." + rand.Text()[:8] + ".tmp"
+	tmp := dir + "." + base + "." + rand.Text()[:randomLength] + ".tmp"
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -62,7 +78,10 @@ func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) (err error) {
 	if err := f.Chmod(attr.Mode); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if isDurable {
+		err = f.Sync()
+	}
+	if err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -72,6 +91,9 @@ func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) (err error) {
 		return err
 	}
 	renamed = true
+	if !isDurable {
+		return nil
+	}
 	return syncDir(root, dir)
 }
 
@@ -86,6 +108,29 @@ func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed
 		return false, nil
 	}
 	return true, Write(root, name, data, attr)
+}
+
+// Sweep removes the temporary files of writes to name that were killed. The
+// caller must keep other writers of name off meanwhile.
+func Sweep(root *os.Root, name string) (err error) {
+	dir, base := path.Split(path.Clean(name))
+	d, err := root.Open(cmp.Or(dir, "."))
+	if err != nil {
+		return fmt.Errorf("sweep beside %s: %w", name, err)
+	}
+	names, err := d.Readdirnames(-1)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return fmt.Errorf("sweep beside %s: %w", name, err)
+	}
+	for _, n := range names {
+		if len(n) != len("."+base+".")+randomLength+len(".tmp") || !strings.HasPrefix(n, "."+base+".") || !strings.HasSuffix(n, ".tmp") {
+			continue
+		}
+		if err := root.Remove(dir + n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("sweep beside %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func isSame(root *os.Root, name string, data []byte, attr Attr) (bool, error) {

@@ -200,6 +200,15 @@ func parseTime(s string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write the time as in RFC 3339: 2026-01-31T12:00:00Z")
 	}
+	// Parsed and written differ in what they accept (a zone of +24:00, a year that
+	// the zone moves out of the range): what cannot be kept is refused here.
+	kept, err := t.MarshalJSON()
+	if err == nil {
+		err = new(time.Time).UnmarshalJSON(kept)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("write the time as in RFC 3339, with a zone of less than 24 hours: 2026-01-31T12:00:00Z")
+	}
 	return t, nil
 }
 

@@ -134,7 +134,7 @@ func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 
 func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
-func (s *Server) postReport(_ context.Context, req request) (reply, error) {
+func (s *Server) postReport(ctx context.Context, req request) (reply, error) {
 	if !s.reports.allow(req.vmid, s.now()) {
 		return reply{http.StatusTooManyRequests, problemReports}, nil
 	}
@@ -143,7 +143,7 @@ func (s *Server) postReport(_ context.Context, req request) (reply, error) {
 		// The text is of our own parser and speaks of the sender's own body.
 		return reply{http.StatusUnprocessableEntity, contract.Problem{Error: "invalid-report", Message: err.Error()}}, nil
 	}
-	isNews, err := s.guests.AddReport(req.vmid, report)
+	isNews, err := s.guests.AddReport(ctx, req.vmid, report)
 	if err != nil {
 		return reply{}, err
 	}

@@ -28,7 +28,7 @@ type Guests interface {
 	// guest's; any other error says that the store cannot be read.
 	Authenticate(tok token.Token) (guests.Match, error)
 	MarkUsed(ctx context.Context, tok token.Token) error
-	AddReport(vmid int, r contract.Report) (isNews bool, err error)
+	AddReport(ctx context.Context, vmid int, r contract.Report) (isNews bool, err error)
 }
 
 // Options of a [Server]. All but Storage are required.
@@ -71,6 +71,9 @@ const (
 // markRetry is how long a store that could not be written is left alone. On
 // pmxcfs without quorum each try would fail, and tokens work without it.
 const markRetry = 30 * time.Second
+
+// retryAfter is in seconds, with each 503.
+const retryAfter = "2"
 
 // New returns a server.
 func New(o Options) *Server {
@@ -124,7 +127,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if match.FirstUse && route.TakesUp {
-		s.markUsed(r.Context(), tok)
+		if !s.markUsed(r.Context(), tok) {
+			unavailable(w)
+			return
+		}
 	}
 	body, status, problem := readBody(w, r, route.MaxBody)
 	if status != 0 {
@@ -133,10 +139,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out, err := route.handle(r.Context(), request{vmid: vmid, body: body})
 	if err != nil {
-		if s.denials.allow(vmid, s.now()) {
+		// A busy store is no mistake, and each guest of a crowd would tell of it.
+		if !errors.Is(err, guests.ErrBusy) && s.denials.allow(vmid, s.now()) {
 			s.event(Event{Kind: HandlerFailed, VMID: vmid, Err: err})
 		}
-		write(w, http.StatusServiceUnavailable, problemUnavailable)
+		unavailable(w)
 		return
 	}
 	write(w, out.status, out.value)
@@ -172,7 +179,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 			if s.failures.allow(sourceOf(r), s.now()) {
 				s.event(Event{Kind: StoreFailed, Err: err})
 			}
-			write(w, http.StatusServiceUnavailable, problemUnavailable)
+			unavailable(w)
 			return tok, m, false
 		}
 	}
@@ -194,21 +201,28 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 	return tok, m, false
 }
 
-func (s *Server) markUsed(ctx context.Context, tok token.Token) {
+// markUsed notes the first use of tok, and returns false when the store is too
+// busy for it. A store that cannot be written is no reason to refuse a guest.
+func (s *Server) markUsed(ctx context.Context, tok token.Token) bool {
 	s.mu.Lock()
 	wait := s.now().Before(s.retryAt[tok.VMID()])
 	s.mu.Unlock()
 	if wait {
-		return
+		return true
 	}
 	e := Event{Kind: TokenFirstUsed, VMID: tok.VMID(), Digest: tok.Digest().Short()}
-	if err := s.guests.MarkUsed(ctx, tok); err != nil {
+	err := s.guests.MarkUsed(ctx, tok)
+	if errors.Is(err, guests.ErrBusy) {
+		return false
+	}
+	if err != nil {
 		s.mu.Lock()
 		s.retryAt[tok.VMID()] = s.now().Add(markRetry)
 		s.mu.Unlock()
 		e.Kind, e.Err = StoreFailed, err
 	}
 	s.event(e)
+	return true
 }
 
 // route finds the row. What is wrong with path or method is told to guests
@@ -271,6 +285,12 @@ func sourceOf(r *http.Request) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return listener.SourceOf(addr.Addr())
+}
+
+// unavailable is the answer that asks for a later try.
+func unavailable(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", retryAfter)
+	write(w, http.StatusServiceUnavailable, problemUnavailable)
 }
 
 func write(w http.ResponseWriter, status int, value any) {

@@ -77,6 +77,10 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 	if d.owner == OwnerGuest {
 		attr = atomicfile.Attr{Mode: 0o600, Chown: true, UID: root.UID, GID: root.GID}
 	}
+	// The file of a write that was killed holds a token, and the guest sees it.
+	if err := atomicfile.Sweep(folder, name); err != nil {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
 	if err := atomicfile.Write(folder, name, data, attr); err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}

@@ -60,6 +60,9 @@ func mint(t *testing.T, s *guests.Store, vmid int) token.Token {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Confirm(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
 	return m.Token
 }
 
@@ -152,53 +155,6 @@ func TestChangesOfAnotherProcessAreSeenAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	assertToken(t, serving, tok, "removed guest's", false)
-}
-
-// What is kept between two requests, with the folder's clock in the test's hand.
-func TestWhatIsReadIsKeptForASecondAtMost(t *testing.T) {
-	folderTime := func(b bed) time.Time {
-		info, err := os.Stat(b.records)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.ModTime()
-	}
-	setFolderTime := func(b bed, to time.Time) {
-		if err := os.Chtimes(b.records, to, to); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Run("a change of the folder is seen", func(t *testing.T) {
-		b := open(t)
-		first := mint(t, b.Store, 8200)
-		b.clock.advance(10 * time.Second) // long after the change: what is read may be kept
-		assertToken(t, b.Store, first, "first", true)
-		assertToken(t, b.Store, mint(t, b.another(t), 8201), "just minted", true)
-	})
-	t.Run("a change within the same tick is seen", func(t *testing.T) {
-		b := open(t)
-		first := mint(t, b.Store, 8200)
-		tick := b.clock.now()
-		setFolderTime(b, tick)
-		assertToken(t, b.Store, first, "first", true)
-		second := mint(t, b.another(t), 8201)
-		setFolderTime(b, tick)
-		assertToken(t, b.Store, second, "just minted", true)
-	})
-	t.Run("a change without a trace is seen after a second", func(t *testing.T) {
-		b := open(t)
-		first := mint(t, b.Store, 8200)
-		b.clock.advance(10 * time.Second)
-		assertToken(t, b.Store, first, "first", true)
-		before := folderTime(b)
-		if err := b.another(t).Replace(t.Context(), 8200, nil); err != nil {
-			t.Fatal(err)
-		}
-		setFolderTime(b, before)
-		assertToken(t, b.Store, first, "kept", true)
-		b.clock.advance(time.Second)
-		assertToken(t, b.Store, first, "removed", false)
-	})
 }
 
 func TestAuthenticateRefuses(t *testing.T) {
@@ -328,6 +284,10 @@ func TestConcurrentMintsLoseNothing(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				if err := s.Confirm(t.Context(), m); err != nil {
+					t.Error(err)
+					return
+				}
 				last[i] = m.Token
 			}
 		})
@@ -368,7 +328,7 @@ func TestReports(t *testing.T) {
 		t.Errorf("error %v, want ErrNotFound", err)
 	}
 	for _, s := range steps {
-		isNews, err := b.AddReport(8200, s.report)
+		isNews, err := b.AddReport(t.Context(), 8200, s.report)
 		if err != nil || isNews != s.wantNews {
 			t.Errorf("%s: news %v, %v, want %v", s.name, isNews, err, s.wantNews)
 		}
@@ -386,7 +346,7 @@ func TestReportsStayBounded(t *testing.T) {
 	b := open(t)
 	for i := range 95 {
 		r := contract.Report{Run: "a", Sequence: uint64(i + 1), Step: contract.Step(strings.Repeat("x", i+1)), State: "done", Message: strings.Repeat("\x01", 2<<10)}
-		if _, err := b.AddReport(8200, r); err != nil {
+		if _, err := b.AddReport(t.Context(), 8200, r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -401,7 +361,7 @@ func TestDamagedReportsDoNotKeepNewOnesOut(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(b.state, "reports/8200.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if isNews, err := b.AddReport(8200, contract.Report{Run: "a", Sequence: 1, Step: "mount"}); err != nil || !isNews {
+	if isNews, err := b.AddReport(t.Context(), 8200, contract.Report{Run: "a", Sequence: 1, Step: "mount"}); err != nil || !isNews {
 		t.Errorf("news %v, %v, want the report taken", isNews, err)
 	}
 }

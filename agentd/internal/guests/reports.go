@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -47,39 +46,10 @@ func (p Progress) Last() (Received, bool) {
 
 // RemoveReports forgets what guest vmid reported.
 func (s *Store) RemoveReports(vmid int) error {
-	s.reportMu.Lock()
-	defer s.reportMu.Unlock()
 	if err := s.reports.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove reports of guest %d: %w", vmid, err)
 	}
 	return nil
-}
-
-// AddReport keeps r when it is news: of each step of the last run the report
-// with the highest sequence number. It is safe to repeat; false means that this
-// report, or a later one, was there already.
-func (s *Store) AddReport(vmid int, r contract.Report) (bool, error) {
-	s.reportMu.Lock()
-	defer s.reportMu.Unlock()
-	p, err := s.Progress(vmid)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		// A damaged file holds news of the past only; it must not keep the
-		// present out.
-		p = Progress{}
-	}
-	now := s.now().UTC().Truncate(time.Second)
-	if !p.add(r, now) {
-		return false, nil
-	}
-	p.Version, p.VMID, p.Received = recordVersion, vmid, now
-	data, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return false, fmt.Errorf("encode reports of guest %d: %w", vmid, err)
-	}
-	if err := atomicfile.Write(s.reports, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
-		return false, fmt.Errorf("reports of guest %d: %w", vmid, err)
-	}
-	return true, nil
 }
 
 func (p *Progress) add(r contract.Report, now time.Time) bool {
@@ -87,7 +57,7 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 		return false
 	}
 	if r.Run != p.Run {
-		*p = Progress{Run: r.Run, PreviousRun: p.Run, Failure: p.Failure}
+		*p = Progress{Version: p.Version, VMID: p.VMID, Run: r.Run, PreviousRun: p.Run, Failure: p.Failure}
 	}
 	at := slices.IndexFunc(p.Steps, func(k Received) bool { return k.Report.Step == r.Step })
 	if at >= 0 {
@@ -133,19 +103,12 @@ func (p *Progress) noteFailure(got Received) {
 // Progress returns what guest vmid reported, or ErrNotFound when nothing yet.
 func (s *Store) Progress(vmid int) (Progress, error) {
 	name := fileName(vmid)
-	info, err := s.reports.Lstat(name)
+	data, err := readBounded(s.reports, name, 2*maxSteps*contract.MaxReportBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Progress{}, ErrNotFound
 	}
 	if err != nil {
-		return Progress{}, err
-	}
-	if limit := int64(2 * maxSteps * contract.MaxReportBytes); info.Size() > limit {
-		return Progress{}, fmt.Errorf("reports/%s: %d bytes, want at most %d", name, info.Size(), limit)
-	}
-	data, err := s.reports.ReadFile(name)
-	if err != nil {
-		return Progress{}, err
+		return Progress{}, fmt.Errorf("reports: %w", err)
 	}
 	var p Progress
 	if err := json.Unmarshal(data, &p); err != nil {

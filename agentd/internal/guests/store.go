@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 const (
@@ -34,16 +36,17 @@ const (
 	// maxRecordBytes bounds a record that somebody else wrote; ours are 0.5 KiB.
 	maxRecordBytes = 64 << 10
 
-	// maxAge is how long a decision may rest on what was read before.
+	// maxAge is how long a decision may rest on what was read before, where the
+	// kernel says nothing of a change.
 	maxAge = time.Second
-
-	// raceWindow: a folder changed this shortly before it was read may change
-	// again within the same tick of its clock, unseen.
-	raceWindow = 50 * time.Millisecond
 )
 
 // ErrNotFound says that there is no record of that guest.
 var ErrNotFound = errors.New("no such guest")
+
+// ErrBusy says that the store cannot take this now and that a later try may
+// succeed: its queue is full, or another process holds its lock.
+var ErrBusy = errors.New("guest store is busy")
 
 // Record is what is stored of one guest.
 type Record struct {
@@ -53,6 +56,10 @@ type Record struct {
 	IDMapBase int       `json:"id_map_base"` // host id of the guest's root
 	Current   Stored    `json:"current"`
 	Previous  *Stored   `json:"previous,omitempty"` // still accepted until ValidUntil or the first use of Current
+	// Pending are tokens that were minted and may be in the guest's mount: each is
+	// accepted until the mount is known to hold another ([Record.Confirm]), so
+	// that no end of a command leaves a mount with a token that nobody knows.
+	Pending []Stored `json:"pending,omitempty"`
 
 	ControllerImage string       `json:"controller_image,omitempty"` // where it is not the configuration's
 	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: somebody else made the guest
@@ -73,24 +80,18 @@ type Stored struct {
 	ValidUntil *time.Time   `json:"valid_until,omitempty"`
 }
 
-// Store is the folder of records and the folder of reports.
+// Store is the directory of records and the directory of reports.
 type Store struct {
 	records *os.Root
 	reports *os.Root
-	lock    string // guards read, change and write; in the state folder, since pmxcfs has only node-local locks too
+	lock    string // guards read, change and write; in the state directory, since pmxcfs has only node-local locks too
 	now     func() time.Time
 
-	mu   sync.Mutex
-	snap snapshot
+	mu    sync.Mutex
+	index index
 
-	reportMu sync.Mutex // one writer of reports per process; only serve writes them
-}
-
-type snapshot struct {
-	taken   time.Time
-	changed time.Time // the folder's mtime before it was read
-	byVMID  map[int]Record
-	broken  map[string]error // by file name
+	marks  marks
+	writer reportWriter
 }
 
 // Open opens the store, making its folders. recordsDir may lie on pmxcfs,
@@ -110,11 +111,22 @@ func Open(recordsDir, stateDir string, now func() time.Time) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open guest store: %w", err), records.Close())
 	}
-	return &Store{records: records, reports: reports, lock: filepath.Join(stateDir, "guests.lock"), now: now}, nil
+	s := &Store{records: records, reports: reports, lock: filepath.Join(stateDir, "guests.lock"), now: now}
+	s.index.notes = -1
+	s.marks.init(s)
+	s.writer.init(s)
+	return s, nil
 }
 
-// Close gives the folders back. The Store is of no use after it.
-func (s *Store) Close() error { return errors.Join(s.records.Close(), s.reports.Close()) }
+// Close ends the writers once all that was accepted is on disk, and closes the
+// directories. The Store must not be used after it.
+func (s *Store) Close() error {
+	s.marks.close()
+	err := s.writer.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(err, s.index.close(), s.records.Close(), s.reports.Close())
+}
 
 // Get returns the record of guest vmid as it is on disk now, or ErrNotFound.
 func (s *Store) Get(vmid int) (Record, error) {
@@ -128,12 +140,12 @@ func (s *Store) List() ([]Record, map[string]error, error) {
 	if err := s.refresh(true); err != nil {
 		return nil, nil, err
 	}
-	out := make([]Record, 0, len(s.snap.byVMID))
-	for _, r := range s.snap.byVMID {
+	out := make([]Record, 0, len(s.index.byVMID))
+	for _, r := range s.index.byVMID {
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b Record) int { return cmp.Compare(a.VMID, b.VMID) })
-	return out, s.snap.broken, nil
+	return out, maps.Clone(s.index.broken), nil
 }
 
 // Update runs change on the guest's record under the node's lock and writes the
@@ -145,6 +157,14 @@ func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if err := atomicfile.Sweep(s.records, fileName(vmid)); err != nil {
+		return err
+	}
+	return s.change(vmid, change)
+}
+
+// change is Update without the lock, which is held.
+func (s *Store) change(vmid int, change func(*Record) error) error {
 	r, err := s.read(fileName(vmid))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
@@ -163,10 +183,12 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if err := atomicfile.Sweep(s.records, fileName(vmid)); err != nil {
+		return err
+	}
 	if old != nil {
 		return s.write(vmid, *old)
 	}
-	s.forget()
 	if err := s.records.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove record of guest %d: %w", vmid, err)
 	}
@@ -179,23 +201,15 @@ func (s *Store) write(vmid int, r Record) error {
 	if err != nil {
 		return fmt.Errorf("encode record of guest %d: %w", vmid, err)
 	}
-	s.forget()
 	// No Chown: pmxcfs refuses it, and elsewhere the file is root's already.
 	if err := atomicfile.Write(s.records, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
 		return fmt.Errorf("record of guest %d: %w", vmid, err)
 	}
-	s.forget()
 	return nil
 }
 
-func (s *Store) forget() {
-	s.mu.Lock()
-	s.snap = snapshot{}
-	s.mu.Unlock()
-}
-
 func (s *Store) read(name string) (Record, error) {
-	data, err := readBounded(s.records, name)
+	data, err := readBounded(s.records, name, maxRecordBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, ErrNotFound
 	}
@@ -215,57 +229,21 @@ func (s *Store) read(name string) (Record, error) {
 	return r, nil
 }
 
-// refresh makes the snapshot good enough to decide on. It holds no decision
-// longer than maxAge, and sees a change made through this node at once: every
-// change is a rename, and a rename changes the folder's mtime.
-func (s *Store) refresh(force bool) error {
-	info, err := s.records.Stat(".")
-	if err != nil {
-		return fmt.Errorf("guest store: %w", err)
-	}
-	now := s.now()
-	age := now.Sub(s.snap.taken)
-	if !force && s.snap.byVMID != nil && age >= 0 && age < maxAge &&
-		info.ModTime().Equal(s.snap.changed) && s.snap.taken.Sub(s.snap.changed) > raceWindow {
-		return nil
-	}
-	dir, err := s.records.Open(".")
-	if err != nil {
-		return fmt.Errorf("guest store: %w", err)
-	}
-	names, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return fmt.Errorf("guest store: %w", err)
-	}
-	next := snapshot{taken: now, changed: info.ModTime(), byVMID: map[int]Record{}, broken: map[string]error{}}
-	for _, name := range names {
-		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".json") {
-			continue // a write that is under way, or none of ours
-		}
-		switch r, err := s.read(name); {
-		case err == nil:
-			next.byVMID[r.VMID] = r
-		case errors.Is(err, ErrNotFound): // removed since
-		default:
-			next.broken[name] = err
-		}
-	}
-	s.snap = next
-	return nil
-}
-
 func fileName(vmid int) string { return strconv.Itoa(vmid) + ".json" }
 
-func readBounded(root *os.Root, name string) ([]byte, error) {
+func vmidOf(name string) (int, bool) {
+	vmid, err := strconv.Atoi(strings.TrimSuffix(name, ".json"))
+	return vmid, err == nil && fileName(vmid) == name
+}
+
+// readBounded refuses links as well: no file of the store is one.
+func readBounded(root *os.Root, name string, limit int64) ([]byte, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %v, want a regular file", name, info.Mode().Type())
+		return nil, fmt.Errorf("%s: %w: it is %v", name, regular.ErrNotRegular, info.Mode().Type())
 	}
-	if info.Size() > maxRecordBytes {
-		return nil, fmt.Errorf("%s: %d bytes, want at most %d", name, info.Size(), maxRecordBytes)
-	}
-	return root.ReadFile(name)
+	return regular.ReadIn(root, name, limit)
 }

@@ -232,6 +232,7 @@ func (m *making) mount(ctx context.Context) (string, string, error) {
 	// The record names an image only once the mount does: a run that ends
 	// between the two is then repeated by the next.
 	return "done", m.o.Mounts.Path(m.job.VMID), m.o.Store.Update(ctx, m.job.VMID, func(r *guests.Record) error {
+		r.Confirm(m.minted, m.o.Now())
 		r.ControllerImage = m.job.Image
 		return nil
 	})

@@ -25,7 +25,7 @@ func report(run string, step contract.Step, state contract.State) contract.Repor
 func (r *rig) report(t *testing.T, reports ...contract.Report) {
 	t.Helper()
 	for _, rep := range reports {
-		if _, err := r.store.AddReport(vmid, rep); err != nil {
+		if _, err := r.store.AddReport(t.Context(), vmid, rep); err != nil {
 			t.Fatal(err)
 		}
 	}

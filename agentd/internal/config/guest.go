@@ -71,8 +71,8 @@ func (g Guest) Check() error {
 	if g.Gateway.IsValid() && !g.IP.IsValid() {
 		all = append(all, errors.New("gateway: a guest with DHCP learns it; give ip as well"))
 	}
-	if g.Gateway.IsValid() && g.IP.IsValid() && !g.IP.Contains(g.Gateway) {
-		all = append(all, fmt.Errorf("gateway: %s is not in %s, the network of ip", g.Gateway, g.IP.Masked()))
+	if g.Gateway.IsValid() && g.IP.IsValid() && g.Gateway.Is4() != g.IP.Addr().Is4() {
+		all = append(all, fmt.Errorf("gateway: %s and %s, the address of ip, are not of one family", g.Gateway, g.IP.Addr()))
 	}
 	return errors.Join(all...)
 }

@@ -121,9 +121,19 @@ func TestGuestCheck(t *testing.T) {
 		{"nothing", config.Guest{}, "vmid: is missing\ngolden: is missing: name an archive, or set provision.golden in the configuration"},
 		{"gateway without address", config.Guest{VMID: 8200, Golden: "/a", Gateway: netip.MustParseAddr("192.0.2.1")}, "gateway: a guest with DHCP learns it; give ip as well"},
 		{
-			"gateway elsewhere",
-			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.3.1")},
-			"gateway: 192.0.3.1 is not in 192.0.2.0/24, the network of ip",
+			"gateway outside of the prefix",
+			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/32"), Gateway: netip.MustParseAddr("192.0.3.1")},
+			"",
+		},
+		{
+			"gateway of the link",
+			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("2001:db8::7/64"), Gateway: netip.MustParseAddr("fe80::1")},
+			"",
+		},
+		{
+			"gateway of another family",
+			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("fe80::1")},
+			"gateway: fe80::1 and 192.0.2.7, the address of ip, are not of one family",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -54,6 +54,9 @@ func checkDigest(s string) error {
 }
 
 func checkInterface(s string) error {
+	if s == "lo" {
+		return errors.New("lo is this host's loopback interface; want a bridge")
+	}
 	if !interfaceForm.MatchString(s) {
 		return fmt.Errorf("want the name of a network interface, found %q", s)
 	}

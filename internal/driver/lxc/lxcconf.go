@@ -179,7 +179,7 @@ func guestFiles(rootfs string, vmid int, c *pctconf.Config) (err error) {
 		"etc/hosts":    "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + own + " " + names + "\n",
 	}
 	if _, err := root.Stat("etc/network"); err == nil && net.Bridge != "" {
-		files["etc/network/interfaces"] = interfaces(net.Address.IsValid(), net.Address.String(), net.Gateway.IsValid(), net.Gateway.String(), net.Address.Addr().Is6())
+		files["etc/network/interfaces"] = interfaces(net.Address.IsValid(), net.Address.String(), net.Gateway.IsValid(), net.Gateway.String(), net.Address.Addr().Is6(), net.Address.Contains(net.Gateway) || net.Gateway.IsLinkLocalUnicast())
 	}
 	if servers, ok := c.Get("nameserver"); ok {
 		text := ""
@@ -204,13 +204,17 @@ func guestFiles(rootfs string, vmid int, c *pctconf.Config) (err error) {
 	return nil
 }
 
-func interfaces(static bool, address string, routed bool, gateway string, v6 bool) string {
+func interfaces(static bool, address string, routed bool, gateway string, v6, onLink bool) string {
 	text := "auto lo\niface lo inet loopback\n\nauto eth0\n"
 	family := map[bool]string{false: "inet", true: "inet6"}[v6]
 	if !static {
 		return text + "iface eth0 inet dhcp\n"
 	}
 	text += "iface eth0 " + family + " static\n\taddress " + address + "\n"
+	if routed && !onLink { // as PVE writes it
+		option := map[bool]string{false: "", true: "-6 "}[v6]
+		return text + "\tpost-up ip " + option + "route add " + gateway + " dev eth0\n\tpost-up ip " + option + "route add default via " + gateway + " dev eth0\n"
+	}
 	if routed {
 		text += "\tgateway " + gateway + "\n"
 	}

@@ -1,8 +1,11 @@
 package pctconf
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -66,4 +69,56 @@ func RootIDs(c *Config) (uid, gid int, err error) {
 		return defaultRoot, defaultRoot, nil
 	}
 	return uid, gid, nil
+}
+
+// LeastHostID keeps guests away from the ids of a host's own users: a guest's
+// root must never be the host's.
+const LeastHostID = 65536
+
+// CheckIDRanges refuses a map that reaches ids of the host's own users: each
+// range must begin at LeastHostID or above and fit into the ids that exist,
+// each guest id from 0 to 65535 is mapped once, and no id of the host twice.
+// An empty list is the hypervisor's own map, and is accepted.
+func CheckIDRanges(ranges []IDRange) error {
+	if len(ranges) == 0 {
+		return nil
+	}
+	return errors.Join(checkKind("u", ranges, false), checkKind("g", ranges, true))
+}
+
+func checkKind(kind string, all []IDRange, group bool) error {
+	var ranges []IDRange
+	for _, r := range all {
+		if r.Group == group {
+			ranges = append(ranges, r)
+		}
+	}
+	var errs []error
+	refuse := func(r IDRange, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s %d %d %d: %s", kind, r.Guest, r.Host, r.Count, fmt.Sprintf(format, args...)))
+	}
+	slices.SortStableFunc(ranges, func(a, b IDRange) int { return cmp.Compare(a.Host, b.Host) })
+	for i, r := range ranges {
+		switch {
+		case r.Host < LeastHostID:
+			refuse(r, "the ids of this host below %d are its own users'", LeastHostID)
+		case r.Count < 1 || r.Guest >= LeastHostID || r.Count > LeastHostID-r.Guest || r.Host > 1<<31-1-r.Count:
+			refuse(r, "outside of the ids that exist")
+		}
+		if i > 0 && r.Host < ranges[i-1].Host+ranges[i-1].Count {
+			refuse(r, "id %d of this host is mapped already", r.Host)
+		}
+	}
+	slices.SortStableFunc(ranges, func(a, b IDRange) int { return cmp.Compare(a.Guest, b.Guest) })
+	next := 0
+	for _, r := range ranges {
+		if r.Guest != next {
+			refuse(r, "want the next range of the guest to begin at %d", next)
+		}
+		next = r.Guest + r.Count
+	}
+	if next != LeastHostID {
+		errs = append(errs, fmt.Errorf("%s: the guest's ids from %d on are not mapped", kind, next))
+	}
+	return errors.Join(errs...)
 }

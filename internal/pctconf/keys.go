@@ -97,7 +97,10 @@ func Canonical(key, value string) (string, error) {
 	if strings.ContainsAny(value, "\n\r\x00") {
 		return "", fmt.Errorf("%s: the value has a line break or a NUL byte", key)
 	}
-	canonical, err := f(strings.TrimSpace(value))
+	if at, r := odd(value); at >= 0 {
+		return "", fmt.Errorf("%s: the value has %U, want printable characters and spaces", key, r)
+	}
+	canonical, err := f(strings.Trim(value, " \t"))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", key, err)
 	}
@@ -138,14 +141,14 @@ func oneOf(words ...string) form {
 func integer(least, most int64) form {
 	return func(s string) (string, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < least || n > most || s[0] == '+' || s[0] == '-' {
+		if err != nil || n < least || n > most || strconv.FormatInt(n, 10) != s { // PVE keeps a sign or leading zeros as they are
 			return "", fmt.Errorf("%q: wanted a whole number from %d to %d", s, least, most)
 		}
 		return strconv.FormatInt(n, 10), nil
 	}
 }
 
-var numberPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+var numberPattern = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
 func number(least, most float64) form {
 	return func(s string) (string, error) {

@@ -5,18 +5,21 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of a file that is not trusted; PVE's own files have a few dozen lines.
 const (
 	maxBytes = 1 << 20
 	maxLines = 10_000
+	maxLine  = 64 << 10
 )
 
 var (
 	sectionPattern = regexp.MustCompile(`^\[([A-Za-z][A-Za-z0-9_-]+)\]\s*$`)
 	settingPattern = regexp.MustCompile(`^([a-z][a-z_]*[0-9]*):\s*(.*?)\s*$`)
-	lxcPattern     = regexp.MustCompile(`^(lxc\.[a-z0-9_\-.]+)\s*[:=]\s*(.*?)\s*$`)
+	lxcPattern     = regexp.MustCompile(`^(lxc\.[a-z0-9_\-.]+)(?::|\s*=)\s*(.*?)\s*$`)
 )
 
 // Parse reads a file. It always returns what it could read; the findings are
@@ -38,6 +41,31 @@ func Parse(data []byte) (*Config, []Finding) {
 	}
 	p.leave()
 	return p.config, p.findings
+}
+
+// odd returns the first character of a line that this parser, PVE's and
+// LXC's may read differently, and where it is; -1 if there is none. These are
+// control characters, blanks other than space and tab, and all bytes above
+// ASCII outside of the notes: PVE encodes those there.
+func odd(line string) (at int, r rune) {
+	note := strings.HasPrefix(line, "#")
+	for i, r := range line {
+		switch {
+		case r == '\t', r == utf8.RuneError && note:
+		case r < 0x20, r == 0x7f, r > 0x7f && !note, unicode.IsSpace(r) && r != ' ', unicode.Is(unicode.Cf, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r):
+			return i, r
+		}
+	}
+	return -1, 0
+}
+
+// keyOf returns the key of a line that may not be valid, for its finding.
+func keyOf(line string) string {
+	key, _, _ := strings.Cut(line, ":")
+	if settingPattern.MatchString(key + ":") {
+		return key
+	}
+	return ""
 }
 
 type parser struct {
@@ -79,12 +107,22 @@ func (p *parser) leave() {
 }
 
 func (p *parser) line(n int, line string) {
-	// A file written elsewhere may have CRLF; PVE trims values and so do we.
-	line = strings.TrimRight(line, " \t\r")
+	if len(line) > maxLine {
+		p.fail(n, "", "the line has %d bytes, which exceeds the limit of %d", len(line), maxLine)
+		return
+	}
+	if at, r := odd(line); at >= 0 {
+		p.fail(n, keyOf(line), "%U at byte %d: want printable characters and spaces; PVE and LXC read others in different ways", r, at+1)
+	}
+	line = strings.TrimRight(line, " \t")
 	switch {
 	case line == "":
 	case line[0] == '#':
-		p.notes = append(p.notes, decode(line[1:]))
+		note := decode(line[1:])
+		if strings.Contains(note, "\x00") {
+			p.fail(n, "", "the description has a NUL byte")
+		}
+		p.notes = append(p.notes, note)
 	case strings.EqualFold(line, "[pve:pending]"):
 		p.leave()
 		if p.config.Pending != nil {

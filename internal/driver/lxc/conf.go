@@ -1,7 +1,6 @@
 package lxc
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -22,10 +21,6 @@ import (
 // lines, as on PVE.
 const defaultIDBase = 100000
 
-// leastHostID keeps guests away from the ids of this host's own users: an
-// archive must not make its root this host's.
-const leastHostID = vzdump.MaxID + 1
-
 // idMap returns the guest's id map: its lxc.idmap lines, or PVE's. It is
 // complete, and no id of it is one of this host's users.
 func idMap(c *pctconf.Config) (unpack.IDMap, error) {
@@ -42,9 +37,9 @@ func idMap(c *pctconf.Config) (unpack.IDMap, error) {
 		*of = append(*of, unpack.Range{Guest: r.Guest, Host: r.Host, Count: r.Count})
 	}
 	if len(ranges) > 0 {
-		if err := errors.Join(m.Check(), checkHostIDs("u", m.UIDs), checkHostIDs("g", m.GIDs)); err != nil {
+		if err := errors.Join(m.Check(), pctconf.CheckIDRanges(ranges)); err != nil {
 			return unpack.IDMap{}, exit.WithHint(exit.Refused, fmt.Errorf("lxc.idmap: %w", err),
-				fmt.Sprintf("map each id from 0 to %d once, to ids of this host from %d on", vzdump.MaxID, leastHostID))
+				fmt.Sprintf("map each id from 0 to %d once, to ids of this host from %d on", vzdump.MaxID, pctconf.LeastHostID))
 		}
 		return m, nil
 	}
@@ -53,22 +48,6 @@ func idMap(c *pctconf.Config) (unpack.IDMap, error) {
 	}
 	r := unpack.Range{Guest: 0, Host: defaultIDBase, Count: vzdump.MaxID + 1}
 	return unpack.IDMap{UIDs: []unpack.Range{r}, GIDs: []unpack.Range{r}}, nil
-}
-
-// checkHostIDs wants ids above those of this host's users, and two ids of the
-// guest never to be one of the host.
-func checkHostIDs(kind string, ranges []unpack.Range) error {
-	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b unpack.Range) int { return cmp.Compare(a.Host, b.Host) })
-	var all []error
-	for i, r := range sorted {
-		if r.Host < leastHostID {
-			all = append(all, fmt.Errorf("%s %d %d %d: the ids of this host below %d are its own users'", kind, r.Guest, r.Host, r.Count, leastHostID))
-		}
-		if i > 0 && r.Host < sorted[i-1].Host+sorted[i-1].Count {
-			all = append(all, fmt.Errorf("%s %d %d %d: id %d of this host is mapped already", kind, r.Guest, r.Host, r.Count, r.Host))
-		}
-	}
-	return errors.Join(all...)
 }
 
 // settings is a configuration with the first thing that went wrong.

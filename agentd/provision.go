@@ -136,7 +136,7 @@ func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	if cfg.Hypervisor == config.HypervisorLXC {
 		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest}), nil
 	}
-	return pct.New(pct.Options{})
+	return pct.New(pct.Options{MountDir: cfg.MountsDir})
 }
 
 func mountsOf(cfg config.Config) configmount.Dir {

@@ -104,7 +104,7 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 		return false, err
 	case j != nil && j.Restoring && isBeingMade(g, id):
 		return false, busy(g)
-	case g.Half && (j == nil || !j.Restoring), !g.Half && idOf(g.Description) != id:
+	case g.Half && idOf(g.Description) != id && (j == nil || !j.Restoring), !g.Half && idOf(g.Description) != id:
 		return false, nil // somebody else's
 	case g.State == driver.Running && !force:
 		return false, exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),

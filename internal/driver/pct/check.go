@@ -3,9 +3,7 @@ package pct
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +19,7 @@ func (d *Driver) Check(ctx context.Context, vmid int, s driver.Spec) error {
 	if err := context.Cause(ctx); err != nil {
 		return wrap(vmid, "check", err)
 	}
-	errs := []error{d.checkNode(), d.checkPackages(ctx)}
+	errs := []error{d.checkNode(), d.checkPackages(ctx), d.checkElsewhere(vmid)}
 	conf, size, err := d.archive(ctx, s.Archive)
 	errs = append(errs, err)
 	bridge, storage, need := s.Net.Bridge, s.Storage, int64(s.RootfsGiB)<<30
@@ -169,16 +167,9 @@ const storageHint = "pvesm status lists the storages; one that takes guests has 
 // checkTaken refuses a VMID that a VM has, or a guest of another node: to pct
 // on this node there is no such guest, and its disks look like leftovers.
 func (d *Driver) checkTaken(vmid int) error {
-	path := filepath.Join(d.o.PVEDir, ".vmlist")
-	data, err := os.ReadFile(path)
+	list, err := d.vmlist()
 	if err != nil {
-		return refuse(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
-	}
-	var list struct {
-		IDs map[string]struct{ Node, Type string } `json:"ids"`
-	}
-	if err := json.Unmarshal(data, &list); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	guest, taken := list.IDs[strconv.Itoa(vmid)]
 	if !taken {
@@ -186,6 +177,19 @@ func (d *Driver) checkTaken(vmid int) error {
 	}
 	kind := map[string]string{"lxc": "a container", "qemu": "a VM"}[guest.Type]
 	return refuse(driver.ErrExists, otherVMID, "it is %s (%s) of node %s", cmp.Or(kind, "a guest"), guest.Type, guest.Node)
+}
+
+// checkElsewhere is checkTaken without the guests of this node: a job for a
+// guest that exists here may only want to finish it.
+func (d *Driver) checkElsewhere(vmid int) error {
+	list, err := d.vmlist()
+	if err != nil {
+		return nil // checkNode says what is wrong
+	}
+	if g := list.IDs[strconv.Itoa(vmid)]; g.Type == "lxc" && g.Node == d.o.Node {
+		return nil
+	}
+	return d.checkTaken(vmid)
 }
 
 const otherVMID = "take another VMID; pvesh get /cluster/nextid knows a free one"

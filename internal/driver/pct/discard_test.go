@@ -32,7 +32,11 @@ func pause(t *testing.T, n *pcttest.Node, d *pct.Driver, f pcttest.Faults, s dri
 		if _, err := os.Stat(f.Touch); err == nil {
 			return cancel, errs
 		}
-		<-tick.C
+		select {
+		case <-tick.C:
+		case err := <-errs:
+			t.Fatalf("the restore ended before it paused: %v", err)
+		}
 	}
 }
 

@@ -47,8 +47,8 @@ type view struct {
 	clone  string // of a half guest: the task that may be making it nevertheless
 }
 
-// config reads the configuration as it is in effect.
-func (d *Driver) config(ctx context.Context, vmid int) (config *pctconf.Config, digest string, err error) {
+// askConfig has PVE tell the configuration as it is in effect.
+func (d *Driver) askConfig(ctx context.Context, vmid int) (config *pctconf.Config, digest string, err error) {
 	var raw map[string]json.RawMessage
 	if err := d.get(ctx, &raw, resource(vmid, "config"), "--current", "1"); err != nil {
 		return nil, "", err

@@ -57,6 +57,14 @@ func at(list []slot, target string) (slot, bool) {
 
 // pending returns the keys with a change that waits for the next start.
 func (d *Driver) pending(ctx context.Context, vmid int) (map[string]bool, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if config, _, ok, err := d.readFile(vmid); ok && err != nil {
+		return nil, err
+	} else if ok {
+		return waiting(config), nil
+	}
 	var items []struct {
 		Key     string `json:"key"`
 		Pending any    `json:"pending"`
@@ -89,6 +97,9 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	}
 	v, err := d.whole(ctx, vmid)
 	if err != nil {
+		return err
+	}
+	if err := d.guard(v.config); err != nil {
 		return err
 	}
 	waiting, err := d.pending(ctx, vmid)

@@ -29,6 +29,10 @@ type Options struct {
 	NetDir string // where interfaces are; default /sys/class/net
 	PVEDir string // the cluster file system; default /etc/pve
 
+	// MountDir is the directory below which all mounts of guests are. Attach
+	// and Start refuse a guest that mounts another one of the node; "" allows all.
+	MountDir string
+
 	Poll   time.Duration // between two looks at a guest that changes; default 500 ms
 	Settle time.Duration // how long a change may take to be seen; default 15 s
 	HA     time.Duration // the same where the HA manager makes the change; default 2 min

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -60,47 +59,6 @@ func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 	}
 	errs = append(errs, p.disk(s), p.setNet(s.Net), p.set(s))
 	return p, errors.Join(errs...)
-}
-
-// numberedKey is one of a family, such as mp0.
-var numberedKey = regexp.MustCompile(`^(dev|mp)[0-9]+$`)
-
-// reaching lists what of an archive's configuration would reach out of the new
-// guest, or keep it from being started or removed. PVE asks nobody when root
-// restores, so that whoever made the archive would decide on this node.
-func reaching(config *pctconf.Config) (list []string) {
-	for _, s := range config.Settings {
-		family := s.Key
-		if m := numberedKey.FindStringSubmatch(s.Key); m != nil {
-			family = m[1]
-		}
-		why := ""
-		switch family {
-		case "hookscript":
-			why = "a program of the node would run with each start"
-		case "template", "protection":
-			if on, _ := config.Bool(s.Key); on {
-				why = "the guest could not be started, or not be removed"
-			}
-		case "lock":
-			why = "no task would ever end it"
-		case "dev":
-			why = "a device of the node"
-		case "mp":
-			if props, err := pctconf.ParseProperties(s.Value, "volume"); err == nil && strings.HasPrefix(props["volume"], "/") {
-				why = "a folder or device of the node"
-			}
-		}
-		if why != "" {
-			list = append(list, fmt.Sprintf("%s %q: %s", s.Key, s.Value, why))
-		}
-	}
-	for _, s := range config.LXC {
-		if s.Key != "lxc.idmap" {
-			list = append(list, fmt.Sprintf("%s %q: of LXC's own keys an archive may bring lxc.idmap alone", s.Key, s.Value))
-		}
-	}
-	return list
 }
 
 func nesting(features string) bool {

@@ -24,6 +24,9 @@ func (d *Driver) start(ctx context.Context, vmid int) error {
 	case v.State() == driver.Running:
 		return refuse(driver.ErrRunning, "", "its state is %s", v.Status)
 	}
+	if err := d.guard(v.config); err != nil {
+		return err
+	}
 	for _, s := range slots(v.config) {
 		if !s.bind {
 			continue

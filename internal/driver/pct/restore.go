@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -43,12 +45,17 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	if progress != nil {
 		progress(0, size)
 	}
+	rules := d.firewall(vmid)
 	_, restoreErr := d.call(ctx, restoreTimeout, d.o.Pct, plan.args(vmid, s.Archive)...)
 	made := restoreErr == nil
 	if made {
 		restoreErr = d.restored(ctx, vmid, plan)
 		if errors.Is(restoreErr, driver.ErrNotFound) {
 			restoreErr = errors.New("pct reported success, and there is no guest")
+		}
+		if now := d.firewall(vmid); now != "" && now != rules {
+			restoreErr = errors.Join(restoreErr, refuse(driver.ErrArchive, "empty ./etc/vzdump/pct.fw of the archive, and set the rules on the node",
+				"%s: it brings firewall rules, which PVE made the guest's", s.Archive))
 		}
 	}
 	if restoreErr != nil {
@@ -58,6 +65,15 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 		progress(size, size)
 	}
 	return nil
+}
+
+// firewall returns the guest's firewall rules, "" if it has none.
+func (d *Driver) firewall(vmid int) string {
+	data, err := readLimited(filepath.Join(d.o.PVEDir, "firewall", strconv.Itoa(vmid)+".fw"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err.Error() // too large, or not readable: not what was there
+	}
+	return strings.TrimSpace(string(data))
 }
 
 // described says whether a guest has the description that was asked for, if any.
@@ -73,6 +89,9 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 		return err
 	}
 	var errs []error
+	for _, why := range reaching(config) {
+		errs = append(errs, fmt.Errorf("it reaches out of the guest: %s", why))
+	}
 	if on, _ := config.Bool("unprivileged"); !on {
 		errs = append(errs, errors.New("it is privileged"))
 	}
@@ -215,9 +234,9 @@ func (d *Driver) discard(ctx context.Context, vmid int) error {
 
 // discardAny removes guest vmid, locked or not, with the volumes that its
 // configuration names. PVE could free all others of this VMID too, but on all
-// storages, whoever made them: see freeVolumes. The lock "destroyed" is not
-// taken away: PVE destroys such a guest as it is, and one that it refuses to
-// destroy must not look whole afterwards.
+// storages, whoever made them: see freeVolumes. PVE destroys no locked guest;
+// one that it refuses to destroy without its lock gets the lock back, as it
+// must not look whole afterwards.
 func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 	config, _, err := d.config(ctx, vmid)
 	switch {
@@ -227,11 +246,16 @@ func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 		return err
 	}
 	id := strconv.Itoa(vmid)
-	if lock, locked := config.Get("lock"); locked && lock != "destroyed" {
+	if lock, locked := config.Get("lock"); locked {
 		if _, err := d.pct(ctx, "unlock", id); err != nil && !strings.Contains(err.Error(), "no lock found") {
 			return fmt.Errorf("take the lock %s away: %w", lock, err)
 		}
 	}
 	_, err = d.pct(ctx, "destroy", id)
-	return d.gone(ctx, vmid, err)
+	err = d.gone(ctx, vmid, err)
+	if lock, locked := config.Get("lock"); locked && err != nil {
+		_, lockErr := d.pct(ctx, "set", id, "--lock", lock)
+		err = errors.Join(err, lockErr)
+	}
+	return err
 }

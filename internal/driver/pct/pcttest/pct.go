@@ -15,7 +15,7 @@ import (
 )
 
 // configOptions are the configuration keys that the stand-in takes.
-var configOptions = []string{"rootfs", "hostname", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection"}
+var configOptions = []string{"rootfs", "hostname", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection", "lock"}
 
 var commands = map[string]struct {
 	options []string
@@ -283,7 +283,7 @@ func (p *process) destroy(vmid int) int {
 		return p.die(syscall.ECONNRESET, "unable to remove CT %d - used in HA resources and purge parameter not set.", vmid)
 	case readRun(p.dir, vmid).Running:
 		return p.die(syscall.EBUSY, "unable to destroy CT %d - container is running", vmid)
-	case lock != "" && lock != "destroyed":
+	case lock != "":
 		return p.fail("CT is locked (%s)", lock)
 	}
 	p.freeVolumes(func(storage, volume string) bool {
@@ -293,10 +293,17 @@ func (p *process) destroy(vmid int) int {
 		panic(err)
 	}
 	// The firewall file and the run file go with the guest.
+	if err := os.Remove(firewallPath(p.dir, vmid)); err != nil && !os.IsNotExist(err) {
+		panic(err)
+	}
 	if err := os.Remove(filepath.Join(p.dir, "run", strconv.Itoa(vmid)+".json")); err != nil && !os.IsNotExist(err) {
 		panic(err)
 	}
 	return 0
+}
+
+func firewallPath(dir string, vmid int) string {
+	return filepath.Join(dir, "etc/pve/firewall", strconv.Itoa(vmid)+".fw")
 }
 
 // names says whether a configuration has the volume as one of its disks.

@@ -61,6 +61,8 @@ type Faults struct {
 	Replicated   []int  // guests with a replication job
 	PauseRestore bool   // the restore waits for SIGTERM half-way
 	KeepHalf     bool   // and an interrupted worker leaves what it made
+	RestoreRules string // firewall rules that the archive's pct.fw brings
+	RestoreAdds  string // lines that the restored guest's configuration has, too
 	LoseRestore  bool   // restore exits 0 and there is no guest
 	DiskFull     bool   // tar finds no space
 	RaceStart    int    // this guest starts between two calls: it runs once a set comes
@@ -105,7 +107,7 @@ func New(t testing.TB) *Node {
 		t.Fatal(err)
 	}
 	n := &Node{t: t, dir: dir}
-	for _, sub := range []string{"bin", "lxc", "run", "etc/pve/local", "net/vmbr0", "local/dump"} {
+	for _, sub := range []string{"bin", "run", "etc/pve/local", "etc/pve/lxc", "etc/pve/firewall", "net/vmbr0", "local/dump"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +205,7 @@ func (n *Node) Config(vmid int) string {
 }
 
 // MakeHalf leaves what a killed restore leaves.
-func (n *Node) MakeHalf(vmid int) { n.SetConfig(vmid, "lock: create\nunprivileged: 1\n") }
+func (n *Node) MakeHalf(vmid int) { n.SetConfig(vmid, "lock: create\n") }
 
 // Sees tells whether the running guest has a file at path: what a mount shows.
 func (n *Node) Sees(vmid int, path string) bool {
@@ -259,7 +261,7 @@ func withState(dir string, f func(*state)) (err error) {
 }
 
 func confPath(dir string, vmid int) string {
-	return filepath.Join(dir, "lxc", strconv.Itoa(vmid)+".conf")
+	return filepath.Join(dir, "etc/pve/lxc", strconv.Itoa(vmid)+".conf")
 }
 
 // running is what the kernel has of a guest: run/N.json.

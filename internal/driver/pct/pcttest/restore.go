@@ -149,6 +149,16 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 	if err := writeConf(p.dir, vmid, config); err != nil {
 		panic(err)
 	}
+	if rules := p.state.Faults.RestoreRules; rules != "" {
+		if err := os.WriteFile(firewallPath(p.dir, vmid), []byte(rules), 0o640); err != nil {
+			panic(err)
+		}
+	}
+	if lines := p.state.Faults.RestoreAdds; lines != "" {
+		if err := os.WriteFile(confPath(p.dir, vmid), append(config.Format(), lines...), 0o640); err != nil {
+			panic(err)
+		}
+	}
 	if p.options["start"] == "1" {
 		p.start(vmid) // a nested task, whose failure is not passed on
 	}

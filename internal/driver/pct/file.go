@@ -1,0 +1,120 @@
+package pct
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1" //nolint:gosec // PVE's digest of a configuration
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// maxGuestConfig is what the cluster file system takes of one file. A line of
+// it that the parser would not take is an error as well: what is not seen of a
+// configuration must not make a guest look unfinished.
+const (
+	maxGuestConfig = 1 << 20
+	maxGuestLine   = 64 << 10
+)
+
+// readFile reads guest vmid's configuration from the cluster file system,
+// which takes no process. It reports false where PVE itself has to be asked.
+func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok bool, err error) {
+	dir := filepath.Join(d.o.PVEDir, "lxc")
+	data, err := readLimited(filepath.Join(dir, strconv.Itoa(vmid)+".conf"))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, statErr := os.Stat(dir); statErr != nil {
+			return nil, "", false, nil
+		}
+		if list, listErr := d.vmlist(); listErr != nil || list.has(vmid) {
+			return nil, "", false, nil
+		}
+		return nil, "", true, refuse(driver.ErrNotFound, "", "Configuration file 'nodes/%s/lxc/%d.conf' does not exist", d.o.Node, vmid)
+	}
+	if err != nil {
+		return nil, "", true, err
+	}
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		if len(line) > maxGuestLine {
+			return nil, "", true, fmt.Errorf("configuration of guest %d: a line exceeds the limit of %d bytes", vmid, maxGuestLine)
+		}
+	}
+	config, _ = pctconf.Parse(data)
+	sum := sha1.Sum(data) //nolint:gosec // PVE's digest of a configuration
+	return config, hex.EncodeToString(sum[:]), true, nil
+}
+
+func readLimited(path string) (data []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, maxGuestConfig+1))
+	if err == nil && len(data) > maxGuestConfig {
+		err = fmt.Errorf("%s exceeds the limit of %d bytes", path, maxGuestConfig)
+	}
+	return data, err
+}
+
+// vmlist are the VMIDs of the whole cluster.
+type vmlist struct {
+	IDs map[string]struct{ Node, Type string } `json:"ids"`
+}
+
+func (l vmlist) has(vmid int) bool {
+	_, ok := l.IDs[strconv.Itoa(vmid)]
+	return ok
+}
+
+func (d *Driver) vmlist() (list vmlist, err error) {
+	path := filepath.Join(d.o.PVEDir, ".vmlist")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return list, refuse(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return list, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
+
+// waiting returns the keys with a change that waits for the next start.
+func waiting(config *pctconf.Config) map[string]bool {
+	keys := map[string]bool{}
+	if config.Pending == nil {
+		return keys
+	}
+	for _, s := range config.Pending.Settings {
+		if s.Key != "delete" {
+			keys[s.Key] = true
+			continue
+		}
+		for key := range strings.FieldsFuncSeq(s.Value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
+			keys[strings.TrimPrefix(key, "!")] = true
+		}
+	}
+	return keys
+}
+
+// config reads the configuration as it is in effect, from its file or, where
+// that is not to be found, from PVE; then without snapshots and pending changes.
+func (d *Driver) config(ctx context.Context, vmid int) (config *pctconf.Config, digest string, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, "", err
+	}
+	if config, digest, ok, err := d.readFile(vmid); ok {
+		return config, digest, err
+	}
+	return d.askConfig(ctx, vmid)
+}

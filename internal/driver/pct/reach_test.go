@@ -1,0 +1,95 @@
+package pct_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+)
+
+// reachingLines are settings by which a guest's root gets at the node.
+var reachingLines = []string{
+	"hookscript: local:snippets/x.pl", "dev0: /dev/sda", "mp3: /dev/sdb,mp=/d", "mp4: /etc/../etc,mp=/d", "mp5: local-lvm:vm-8200-disk-3,mp=/d,idmap=passthrough",
+	"lxc.mount.entry: /root root none bind 0 0", "lxc.apparmor.profile = unconfined", "lxc.hook.pre-start: /bin/sh", "lxc.cap.drop:",
+	"lxc.idmap: u 0 0 1\nlxc.idmap: u 1 100001 65535\nlxc.idmap: g 0 100000 65536",
+	"lxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 0 1\nlxc.idmap: g 1 100001 65535",
+	"lxc.idmap: u 0 65535 65536\nlxc.idmap: g 0 100000 65536",
+	"lxc.idmap: u 0 100000 1\nlxc.idmap: g 0 100000 65536",
+	"colour: red", "[pve:pending]\nhookscript: local:snippets/x.pl", "[pve:pending]\ndev0: /dev/kvm",
+	"[pve:pending]\nfeatures: mknod=1,nesting=1",
+}
+
+// A guest whose configuration reaches the node is neither started nor changed,
+// whoever wrote that.
+func TestGuestReachesOut(t *testing.T) {
+	cases := map[string]string{
+		"privileged":         strings.Replace(guestConfig, "unprivileged: 1", "unprivileged: 0", 1),
+		"no unprivileged":    strings.Replace(guestConfig, "unprivileged: 1\n", "", 1),
+		"feature mknod":      strings.Replace(guestConfig, "nesting=1", "nesting=1,mknod=1", 1),
+		"feature mount":      strings.Replace(guestConfig, "nesting=1", "nesting=1,mount=ext4", 1),
+		"feature by word":    strings.Replace(guestConfig, "nesting=1", "nesting=1,force_rw_sys=on", 1),
+		"rootfs directory":   strings.Replace(guestConfig, "local-lvm:vm-8200-disk-0", "/srv/root", 1),
+		"rootfs device":      strings.Replace(guestConfig, "local-lvm:vm-8200-disk-0", "volume=/dev/sda", 1),
+		"rootfs passthrough": strings.Replace(guestConfig, "size=4G", "size=4G,idmap=passthrough", 1),
+	}
+	for _, line := range reachingLines {
+		cases[line] = guestConfig + line + "\n"
+	}
+	for name, text := range cases {
+		t.Run(name, func(t *testing.T) {
+			n, d := newDriver(t)
+			n.SetConfig(vmid, text)
+			wantClass(t, d.Start(t.Context(), vmid), driver.ErrRefused, "reaches out")
+			wantClass(t, d.Attach(t.Context(), vmid, driver.Mount{Source: "/usr", Target: "/mnt"}), driver.ErrRefused, "reaches out")
+			if calls := n.Calls(); len(calls) > 0 || n.Config(vmid) != text {
+				t.Errorf("called %v, config\n%s", calls, n.Config(vmid))
+			}
+		})
+	}
+}
+
+func TestMountOutsideOfMountDir(t *testing.T) {
+	n, _ := newDriver(t)
+	d, err := pct.New(pct.Options{Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Node: pcttest.NodeName, PVEDir: n.Dir("etc/pve"), MountDir: n.Dir("net")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for source, ok := range map[string]bool{n.Dir("net/vmbr0"): true, n.Dir("local"): false, n.Dir("net"): false, n.Dir("net") + "work": false} {
+		n.SetConfig(vmid, guestConfig+"mp0: "+source+",mp=/mnt\n")
+		err := d.Attach(t.Context(), vmid, driver.Mount{Source: n.Dir("net/vmbr0"), Target: "/etc/felhom-bootstrap"})
+		if ok && err != nil {
+			t.Errorf("%s: %v", source, err)
+		} else if !ok {
+			wantClass(t, err, driver.ErrRefused, "mp0")
+		}
+	}
+}
+
+// Whatever way PVE came to it: what a restore made is looked at, and undone.
+func TestRestoredReachesOut(t *testing.T) {
+	for _, line := range append(reachingLines, "entrypoint: /bin/sh", "mp0: /etc,mp=/mnt", "features: mknod=1", "unprivileged: 0", "[snap]\nmemory: 512") {
+		t.Run(line, func(t *testing.T) {
+			n, d := newDriver(t)
+			n.SetFaults(pcttest.Faults{RestoreAdds: line + "\n"})
+			err := d.Restore(t.Context(), vmid, spec(), nil)
+			if err == nil || !strings.Contains(err.Error(), "reaches out") && !strings.Contains(err.Error(), "privileged") {
+				t.Errorf("error %v", err)
+			}
+			_, err = d.Guest(t.Context(), vmid)
+			wantClass(t, err, driver.ErrNotFound)
+			if left := n.Volumes("local-lvm"); len(left) > 0 {
+				t.Errorf("left %v", left)
+			}
+		})
+	}
+}
+
+func TestArchiveBringsFirewallRules(t *testing.T) {
+	n, d := newDriver(t)
+	n.SetFaults(pcttest.Faults{RestoreRules: "[OPTIONS]\nenable: 1\n"})
+	wantClass(t, d.Restore(t.Context(), vmid, spec(), nil), driver.ErrArchive, "firewall rules")
+	_, err := d.Guest(t.Context(), vmid)
+	wantClass(t, err, driver.ErrNotFound)
+}

@@ -149,7 +149,7 @@ func (d *Driver) freeRange() (int, error) {
 		taken = append(taken, others...)
 	}
 	for _, a := range allowed[0] {
-		for first := max(a.first, leastHostID); first+rangeSize <= min(a.first+a.count, maxHostID); {
+		for first := max(a.first, pctconf.LeastHostID); first+rangeSize <= min(a.first+a.count, maxHostID); {
 			next := first + rangeSize
 			end := taken.endOf(first, rangeSize)
 			if end == 0 && allowed[1].covers(unpack.Range{Host: first, Count: rangeSize}) {

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
@@ -30,14 +31,14 @@ func guestDetachCommand(stdout io.Writer) *cli.Command {
 
 func mountCommand(name, usage string, stdout io.Writer, work func(context.Context, config.Config, int, io.Writer) error) *cli.Command {
 	return &cli.Command{
-		Name: name, Usage: usage, ArgsUsage: "VMID", HideHelpCommand: true, OnUsageError: usageError,
+		Name: name, Usage: usage, ArgsUsage: "VMID",
 		Description: "Example:\n   felhom-agentd guest " + name + " 8200",
 		Action: func(c *cli.Context) error {
 			vmid, cfg, err := guestArgs(c)
 			if err != nil {
 				return err
 			}
-			if err := requireRoot(c.Context, "guest "+name); err != nil {
+			if err := command.RequireRoot("guest " + name); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(c.Context, changeLimit)

@@ -23,6 +23,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -40,7 +41,7 @@ type added struct {
 // its mount. When the mount can not be written, the record goes back to what it
 // was. Nothing secret is printed.
 func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now func() time.Time, stdout io.Writer) (err error) {
-	if err := requireRoot(ctx, "guest add"); err != nil {
+	if err := command.RequireRoot("guest add"); err != nil {
 		return err
 	}
 	h, err := openHost(ctx, cfg, now)

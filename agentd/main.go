@@ -9,8 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 const program = "felhom-agentd"
@@ -27,10 +25,5 @@ func main() {
 
 // run is the whole program but for the process: tests call it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).RunContext(ctx, args)
-	return int(printError(stderr, err))
-}
-
-func printError(stderr io.Writer, err error) exit.Code {
-	return exit.Print(stderr, program, err)
+	return int(newApp(stdout, stderr).Run(ctx, args))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
@@ -69,7 +70,7 @@ Exit codes are those of felhom-agentd --help. After 5, "nothing was reported" or
 
 Example:
    felhom-agentd provision --vmid 8200 --hostname web --ip 192.0.2.7/24`,
-		HideHelpCommand: true, OnUsageError: usageError, Flags: flags,
+		Flags: flags,
 		Action: func(c *cli.Context) error {
 			o, err := provisionFlags(c)
 			if err != nil {
@@ -86,9 +87,6 @@ Example:
 
 func provisionFlags(c *cli.Context) (provisionOptions, error) {
 	o := provisionOptions{asJSON: c.Bool("json")}
-	if err := wantArgs(c); err != nil {
-		return o, err
-	}
 	if c.IsSet("wait") {
 		wait := c.Duration("wait")
 		if wait < 0 {
@@ -174,7 +172,7 @@ type provisionedGuest struct {
 // provisionGuests takes the guests one after the other to their start, and then
 // waits for all of them: they boot side by side.
 func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions, stdout, stderr io.Writer) (err error) {
-	if err := requireRoot(ctx, "provision"); err != nil {
+	if err := command.RequireRoot("provision"); err != nil {
 		return err
 	}
 	wait := cfg.Provision.Wait

@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/command"
 )
 
 func guestRemoveCommand(stdout, stderr io.Writer) *cli.Command {
@@ -21,7 +22,6 @@ func guestRemoveCommand(stdout, stderr io.Writer) *cli.Command {
 
 Example:
    felhom-agentd guest remove --force 8200`,
-		HideHelpCommand: true, OnUsageError: usageError,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "shut a running guest down first; its disks are removed"}, jsonFlag()},
 		Action: func(c *cli.Context) error {
 			vmid, cfg, err := guestArgs(c)
@@ -34,7 +34,7 @@ Example:
 }
 
 func guestRemove(ctx context.Context, cfg config.Config, vmid int, force, asJSON bool, stdout, stderr io.Writer) (err error) {
-	if err := requireRoot(ctx, "guest remove"); err != nil {
+	if err := command.RequireRoot("guest remove"); err != nil {
 		return err
 	}
 	hypervisor, err := hypervisorOf(cfg)

@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -37,7 +38,7 @@ const drainTime = 10 * time.Second
 
 // serve runs the daemon until ctx is done, which is its way to end well.
 func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
-	if err := requireRoot(ctx, "serve"); err != nil {
+	if err := command.RequireRoot("serve"); err != nil {
 		return err
 	}
 	logger := newLogger(stderr)

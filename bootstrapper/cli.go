@@ -12,63 +12,33 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 const program = "felhom-controller-bootstrap"
 
-const exitText = `EXIT CODES: 0 done; 1 failed; 2 misuse; 3 input refused; 4 verification failed;
-   5 not ready, a later run may succeed; 130 interrupted`
+const exitText = `Exit codes: 0 done; 1 failed; 2 misuse; 3 input refused; 4 verification failed;
+5 not ready, a later run may succeed; 130 interrupted`
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).RunContext(ctx, args)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = exit.With(exit.Interrupted, err)
-	}
-	return int(exit.Print(stderr, program, err))
+	return int(newApp(stdout, stderr).Run(ctx, args))
 }
 
-func newApp(stdout, stderr io.Writer) *cli.App {
-	app := &cli.App{
-		Name:            program,
-		Usage:           "turn the bootstrap.json of this guest's config mount into a running controller",
-		Description:     exitText,
-		Version:         version,
-		HideVersion:     true,
-		HideHelpCommand: true,
-		Writer:          stdout,
-		ErrWriter:       stderr,
-		ExitErrHandler:  func(*cli.Context, error) {}, // only main exits
-		OnUsageError:    usageError,
-		Flags:           []cli.Flag{rootFlag(), dockerHostFlag()},
-		Action: func(c *cli.Context) error {
-			if c.NArg() == 0 {
-				return exit.WithHint(exit.Misuse, errors.New("no command given"), "run "+program+" --help")
-			}
-			return exit.WithHint(exit.Misuse, fmt.Errorf("unknown command %q", c.Args().First()), "run "+program+" --help")
-		},
-		Commands: []*cli.Command{applyCommand(stderr), validateCommand(stderr), statusCommand(stdout), versionCommand(stdout)},
+func newApp(stdout, stderr io.Writer) command.App {
+	return command.App{
+		Name:        program,
+		Usage:       "Turn the bootstrap.json of this guest's config mount into a running controller",
+		Description: exitText,
+		Version:     version,
+		Stdout:      stdout,
+		Stderr:      stderr,
+		Flags:       []cli.Flag{rootFlag(), dockerHostFlag()},
+		Commands:    []*cli.Command{applyCommand(stderr), validateCommand(stderr), statusCommand(stdout)},
 	}
-	for _, c := range app.Commands {
-		c.OnUsageError = usageError
-		c.HideHelpCommand = true
-	}
-	return app
 }
 
-func usageError(_ *cli.Context, err error, _ bool) error {
-	return exit.WithHint(exit.Misuse, err, "run "+program+" --help, or with the command's name before --help")
-}
-
-func noArguments(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return exit.WithHint(exit.Misuse, fmt.Errorf("%s takes no argument, found %q", c.Command.Name, c.Args().First()),
-			"run "+program+" "+c.Command.Name+" --help")
-	}
-	return nil
-}
-
-// The flags that may stand before the command as well as after it.
+// The global flags.
 const (
 	flagRoot       = "root"
 	flagDockerHost = "docker-host"
@@ -82,19 +52,8 @@ func dockerHostFlag() cli.Flag {
 	return &cli.StringFlag{Name: flagDockerHost, DefaultText: "unix://ROOT/run/docker.sock", Usage: "engine, unix://PATH"}
 }
 
-// either returns the flag from after the command, or else from before it: the
-// library looks at the nearest place that declares it only.
-func either(c *cli.Context, name string) string {
-	for _, level := range c.Lineage() {
-		if level.Command != nil && level.IsSet(name) {
-			return level.String(name)
-		}
-	}
-	return ""
-}
-
 func rootOf(c *cli.Context) (string, error) {
-	root := either(c, flagRoot)
+	root := c.String(flagRoot)
 	if root == "" {
 		root = "/"
 	}
@@ -112,15 +71,15 @@ func applyCommand(stderr io.Writer) *cli.Command {
 		Usage: "bring the controller up, or find that nothing is to be done",
 		Description: `Safe to repeat: a second run changes nothing.
 
-   With --keep-trying, as the unit runs it: what may pass (exit code 5, or 1) is tried again
-   at growing intervals, and at once when the host changes something in the mount, until the
-   controller runs, nothing but a changed mount can help (2, 3, 4), or the mount is taken away.
+With --keep-trying, as the unit runs it: what may pass (exit code 5, or 1) is tried again
+at growing intervals, and at once when the host changes something in the mount, until the
+controller runs, nothing but a changed mount can help (2, 3, 4), or the mount is taken away.
 
-EXAMPLE: ` + program + ` apply
+Example:
+    ` + program + ` apply
 
 ` + exitText,
 		Flags: []cli.Flag{
-			rootFlag(), dockerHostFlag(),
 			&cli.BoolFlag{Name: "keep-trying", Usage: "run again until it succeeds or only a changed mount can help", Destination: &o.keepTrying},
 			&cli.DurationFlag{
 				Name: "host-patience", Value: 30 * time.Minute, Destination: &o.hostPatience,
@@ -132,19 +91,14 @@ EXAMPLE: ` + program + ` apply
 			&cli.DurationFlag{Name: "ready-wait", DefaultText: "ready_wait of bootstrap.json, or what the image's health test gives, 2m or more", Usage: "how long the controller may take to become ready", Destination: &o.readyWait},
 		},
 		Action: func(c *cli.Context) (err error) {
-			if err := noArguments(c); err != nil {
-				return err
-			}
 			if o.root, err = rootOf(c); err != nil {
 				return err
 			}
-			o.dockerHost = either(c, flagDockerHost)
+			o.dockerHost = c.String(flagDockerHost)
 			if c.IsSet("host-patience") && !o.keepTrying {
 				return exit.WithHint(exit.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
 			}
-			if c.IsSet("ready-wait") && o.readyWait <= 0 {
-				return exit.WithHint(exit.Misuse, fmt.Errorf("--ready-wait is %s, wanted more than 0", o.readyWait), "write a time such as 90s or 5m")
-			}
+			o.setReadyWait = c.IsSet("ready-wait")
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -155,7 +109,7 @@ EXAMPLE: ` + program + ` apply
 
 type applyOptions struct {
 	root, dockerHost                    string
-	keepTrying                          bool
+	keepTrying, setReadyWait            bool
 	hostPatience, networkWait           time.Duration
 	engineWait, pullPatience, readyWait time.Duration
 }
@@ -168,12 +122,23 @@ func (o *applyOptions) check() error {
 		return exit.WithHint(exit.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
 			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
 	}
-	for name, d := range map[string]time.Duration{"host-patience": o.hostPatience, "network-wait": o.networkWait, "engine-wait": o.engineWait, "pull-patience": o.pullPatience} {
-		if d <= 0 {
-			return exit.WithHint(exit.Misuse, fmt.Errorf("--%s is %s, wanted more than 0", name, d), "write a time such as 90s or 5m")
+	var wrong []error
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+		unset bool // 0 means that another place says it
+	}{
+		{"host-patience", o.hostPatience, false},
+		{"network-wait", o.networkWait, false},
+		{"engine-wait", o.engineWait, false},
+		{"pull-patience", o.pullPatience, false},
+		{"ready-wait", o.readyWait, !o.setReadyWait},
+	} {
+		if f.value <= 0 && !f.unset {
+			wrong = append(wrong, fmt.Errorf("--%s is %s, want more than 0", f.name, f.value))
 		}
 	}
-	return nil
+	return exit.WithHint(exit.Misuse, errors.Join(wrong...), "write a duration such as 90s or 5m")
 }
 
 func validateCommand(stderr io.Writer) *cli.Command {
@@ -183,14 +148,11 @@ func validateCommand(stderr io.Writer) *cli.Command {
 		ArgsUsage: "[FILE]",
 		Description: `Without FILE the one in the config mount.
 
-EXAMPLE: ` + program + ` validate bootstrap.json
+Example:
+    ` + program + ` validate bootstrap.json
 
 ` + exitText,
-		Flags: []cli.Flag{rootFlag()},
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 1 {
-				return exit.WithHint(exit.Misuse, fmt.Errorf("validate takes one file, found %d", c.NArg()), "run it once for each file")
-			}
 			root, err := rootOf(c)
 			if err != nil {
 				return err
@@ -207,23 +169,22 @@ func statusCommand(stdout io.Writer) *cli.Command {
 		Usage: "show how the last run ended, and exit as it did", ArgsUsage: "[FILE]",
 		Description: `Exits with the code of the recorded run, and with 5 when there is none yet.
 
-   With --timeline an SVG picture of the run, and 0; FILE is a result file that was kept.
+With --timeline an SVG picture of the run, and 0; FILE is a result file that was kept.
 
-EXAMPLE: ` + program + ` status --wait --timeout 5m
+Example:
+    ` + program + ` status --wait --timeout 5m
 
 ` + exitText,
 		Flags: []cli.Flag{
-			rootFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
 			&cli.BoolFlag{Name: "timeline", Usage: "print a picture of the run (SVG)", Destination: &o.timeline},
 			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
 		},
 		Action: func(c *cli.Context) (err error) {
-			if o.timeline && c.NArg() == 1 {
-				o.file = c.Args().First()
-			} else if err := noArguments(c); err != nil {
-				return err
+			o.file = c.Args().First()
+			if o.file != "" && !o.timeline {
+				return command.Misuse(c, fmt.Errorf("unexpected argument %q", o.file), "FILE goes with --timeline")
 			}
 			if o.timeline && o.json {
 				return exit.WithHint(exit.Misuse, errors.New("--timeline with --json"), "choose one")
@@ -241,19 +202,6 @@ EXAMPLE: ` + program + ` status --wait --timeout 5m
 				return err
 			}
 			return status(c.Context, o, stdout)
-		},
-	}
-}
-
-func versionCommand(stdout io.Writer) *cli.Command {
-	return &cli.Command{
-		Name: "version", Usage: "print the version",
-		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
-				return err
-			}
-			_, err := fmt.Fprintln(stdout, program, version)
-			return err
 		},
 	}
 }

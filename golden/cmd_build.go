@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/build"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/command"
 )
 
 type buildOptions struct {
@@ -24,7 +25,7 @@ func buildCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "build",
 		Usage:     "bake the archive of a recipe",
-		ArgsUsage: " ",
+		ArgsUsage: "[A B]",
 		Description: `The way of an image: plan, base, overlay, seal, pack, verify. The archive appears in --out under the name that Proxmox VE wants,
 with .notes, .sha256, ` + provenance.SBOMSuffix + ` and ` + provenance.Suffix + ` beside it, once it has passed verify. Its path is the one line on stdout.
 SOURCE_DATE_EPOCH sets the image's time; the default is the newest date of the sources. Equal inputs give equal bytes.
@@ -49,20 +50,15 @@ refused, 4 a signature or digest did not fit, 5 a mirror or registry does not an
 				return misuse("build: --print-recipe and --explain are given", "give one of them")
 			case c.Bool("json") && !c.Bool("explain"):
 				return misuse("build: --json is given without --explain", "the archive's records are JSON already")
+			case c.Bool("explain") && c.NArg() < 2:
+				return command.MissingArgument(c, []string{"A", "B"}[c.NArg()])
+			case !c.Bool("explain") && c.NArg() > 0:
+				return misuse(fmt.Sprintf("unexpected argument %q", c.Args().First()), "see felhom-golden build --help")
 			case c.Bool("print-recipe"):
-				if err := checkArgs(c); err != nil {
-					return err
-				}
 				_, err := std.out.Write(recipe.DefaultYAML())
 				return err
 			case c.Bool("explain"):
-				if err := checkArgs(c, "A", "B"); err != nil {
-					return err
-				}
 				return explain(c.Args().Get(0), c.Args().Get(1), c.Bool("json"), std)
-			}
-			if err := checkArgs(c); err != nil {
-				return err
 			}
 			o, err := newBuildOptions(c)
 			if err != nil {

@@ -26,12 +26,10 @@ func diffCommand(std stdio) *cli.Command {
 
 Exit codes: 0 same, 1 they differ (or failed: then nothing is on stdout), 2 misuse, 3 archive refused.
 
-Example: felhom-golden diff old.tar.zst new.tar.zst`,
+Example:
+    felhom-golden diff old.tar.zst new.tar.zst`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the differences as JSON"}},
 		Action: func(c *cli.Context) error {
-			if err := checkArgs(c, "A", "B"); err != nil {
-				return err
-			}
 			o := diffOptions{a: c.Args().Get(0), b: c.Args().Get(1), json: c.Bool("json")}
 			if o.a == "-" && o.b == "-" {
 				return misuse("diff: stdin given twice", "name a file for one of the two")

@@ -28,7 +28,7 @@ func TestDiffCommand(t *testing.T) {
 		{"same as json", []string{one, same, "--json"}, 0, `"same": true`, ""},
 		{"differ", []string{one, other}, 1, "~ file /etc/motd sha256: ", "the archives differ"},
 		{"differ as json", []string{"--json", one, other}, 1, `"same": false`, "the archives differ"},
-		{"one archive", []string{one}, 2, "", "want A B"},
+		{"one archive", []string{one}, 2, "", "missing argument B"},
 		{"stdin twice", []string{"-", "-"}, 2, "", "stdin given twice"},
 		{"missing file", []string{one, filepath.Join(dir, "none")}, 2, "", "no such file"},
 		{"unreadable", []string{one, bad}, 3, "", "inspect bad.tar"},

@@ -27,15 +27,13 @@ func inspectCommand(std stdio) *cli.Command {
 
 Exit codes: 0 done, 1 failed, 2 misuse, 3 archive refused.
 
-Example: felhom-golden inspect --config vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
+Example:
+    felhom-golden inspect --config vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 			&cli.BoolFlag{Name: "config", Usage: "print pct.conf as it stands in the archive, and read no further"},
 		},
 		Action: func(c *cli.Context) error {
-			if err := checkArgs(c, "ARCHIVE"); err != nil {
-				return err
-			}
 			o := inspectOptions{archive: c.Args().First(), json: c.Bool("json"), config: c.Bool("config")}
 			if o.json && o.config {
 				return misuse("inspect: both --json and --config given", "give one of the two")
@@ -77,7 +75,7 @@ func openArchive(stdin io.Reader, name string) (io.ReadCloser, string, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, "", exit.WithHint(exit.Failed, err, "name the archive, or - to read it from stdin")
+		return nil, "", exit.WithHint(exit.Refused, err, "name the archive, or - to read it from stdin")
 	}
 	return f, name, nil
 }

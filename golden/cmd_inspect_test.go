@@ -48,9 +48,9 @@ func TestInspectCommand(t *testing.T) {
 		{"text", []string{good}, 0, "arch: amd64", ""},
 		{"json", []string{good, "--json"}, 0, `"archive": "a.tar"`, ""},
 		{"config", []string{"--config", good}, 0, "arch: amd64\n", ""},
-		{"no archive", nil, 2, "", "want ARCHIVE"},
+		{"no archive", nil, 2, "", "missing argument ARCHIVE"},
 		{"two forms", []string{"--json", "--config", good}, 2, "", "give one of the two"},
-		{"missing file", []string{filepath.Join(dir, "none")}, 1, "", "no such file"},
+		{"missing file", []string{filepath.Join(dir, "none")}, 3, "", "no such file"},
 		{"unreadable", []string{bad}, 3, "", "inspect bad.tar"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

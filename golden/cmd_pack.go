@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/golden/internal/build"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
@@ -30,14 +30,9 @@ write; without it the name is made of VMID and time, in the working folder. The 
 Exit code: 0 done, 1 failed, 2 misuse, 3 image refused, 130 interrupted.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"}},
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 2 {
-				if err := checkArgs(c, "ROOT"); err != nil {
-					return err
-				}
-			}
 			o := packOptions{root: filepath.Clean(c.Args().First()), target: build.Target{Dir: ".", Path: c.Args().Get(1), Force: c.Bool("force")}}
-			if os.Geteuid() != 0 {
-				return misuse("packing a root file system needs root", "sudo felhom-golden pack …")
+			if err := command.RequireRoot("pack"); err != nil {
+				return err
 			}
 			return packRoot(c.Context, o, std)
 		},

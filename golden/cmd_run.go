@@ -57,13 +57,6 @@ Exit code: the script's own, 128+n when signal n ended it; 2 misuse, 3 ROOT or S
 
 func newRunOptions(c *cli.Context) (runOptions, error) {
 	args := c.Args().Slice()
-	if len(args) > 1 && args[1] == "--" {
-		args = append(args[:1:1], args[2:]...)
-	}
-	if len(args) < 2 {
-		return runOptions{}, misuse(fmt.Sprintf("run: want ROOT -- SCRIPT [ARG...], found %d argument(s)", len(args)),
-			program+" run --help has an example")
-	}
 	opts := runOptions{
 		root: args[0], argv: args[1:],
 		env: c.StringSlice("env"), dir: c.String("dir"), offline: c.Bool("offline"), cleanEnv: c.Bool("clean-env"),

@@ -10,18 +10,20 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/golden/internal/seal"
+	"github.com/felhom/felhom-golden/internal/command"
 )
 
 func sealCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "seal",
 		Usage:     "take out of a staged root what must not leave the workshop",
-		ArgsUsage: "ROOT",
+		ArgsUsage: "[ROOT]",
 		Description: `Works in place and may be repeated. "build" does it on its own.
 
 Exit codes: 0 sealed, 2 misuse, 3 ROOT is no root file system or has mounts below it.
 
-Example: felhom-golden seal --skip ssh-access ./root`,
+Example:
+    felhom-golden seal --skip ssh-access ./root`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "enable", Usage: "apply only this `RULE`; may be repeated"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "do not apply this `RULE`; may be repeated"},
@@ -34,8 +36,8 @@ Example: felhom-golden seal --skip ssh-access ./root`,
 			if c.Bool("list") || c.IsSet("explain") {
 				return showRules(std.out, c, seal.Sealable())
 			}
-			if err := checkArgs(c, "ROOT"); err != nil {
-				return err
+			if c.NArg() == 0 {
+				return command.MissingArgument(c, "ROOT")
 			}
 			epoch, err := sourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
 			if err != nil {

@@ -40,7 +40,8 @@ With COMMAND, which makes ROOT, the port is opened first and the server goes to 
 ended. When it fails, they are refused, and its status is passed on. The server ends with the process --watch-pid. Without
 COMMAND it serves in the foreground until interrupted.
 
-    FELHOM_GOLDEN_PASSWORD=... felhom-golden serve /var/tmp/root --port 2222 --watch-pid 4711 -- felhom-golden stage /var/tmp/root
+    FELHOM_GOLDEN_PASSWORD=... felhom-golden serve /var/tmp/root \\
+        --watch-pid 4711 -- felhom-golden stage /var/tmp/root
 
 Exit code: COMMAND's own; 2 misuse, 5 the port is taken, 1 could not start, 130 interrupted.`,
 		Flags: []cli.Flag{
@@ -61,17 +62,12 @@ Exit code: COMMAND's own; 2 misuse, 5 the port is taken, 1 could not start, 130 
 func newServeOptions(c *cli.Context) (serveOptions, error) {
 	opts := serveOptions{port: c.Int("port"), watchPID: c.Int("watch-pid"), offline: c.Bool("offline"), password: os.Getenv(passwordEnv)}
 	args := c.Args().Slice()
-	if len(args) > 1 && args[1] != "--" {
-		return opts, misuse("serve: want ROOT [-- COMMAND [ARG...]]", program+" serve --help has an example")
-	}
 	switch {
-	case len(args) == 0 || len(args) == 2:
-		return opts, misuse("serve: want ROOT [-- COMMAND [ARG...]]", program+" serve --help has an example")
 	case opts.port < 1 || opts.port > 65535:
 		return opts, misuse(fmt.Sprintf("serve: --port %d: want 1 to 65535", opts.port), "")
 	case opts.password == "":
 		return opts, misuse("serve: no password: "+passwordEnv+" is empty", "set it in the environment, to a random word; it is never an argument, which everyone can read")
-	case len(args) > 2 && opts.watchPID <= 0:
+	case len(args) > 1 && opts.watchPID <= 0:
 		return opts, misuse("serve: with COMMAND, --watch-pid is needed", "give the process id of the tool that the server is for: without it the server would stay for ever")
 	}
 	root, err := filepath.Abs(args[0])
@@ -79,8 +75,8 @@ func newServeOptions(c *cli.Context) (serveOptions, error) {
 		return opts, misuse(fmt.Sprintf("serve: %s: %v", args[0], err), "")
 	}
 	opts.root = root
-	if len(args) > 2 {
-		opts.command = args[2:]
+	if len(args) > 1 {
+		opts.command = args[1:]
 	}
 	if opts.watchPID <= 0 {
 		opts.watchPID = os.Getpid() // killed or not, the server ends with us

@@ -111,9 +111,6 @@ The base (packages, scripts) comes from the cache when nothing it depends on has
 Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signature did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
 		Flags: workshopFlags(),
 		Action: func(c *cli.Context) error {
-			if err := checkArgs(c, "ROOT"); err != nil {
-				return err
-			}
 			o, err := newWorkshopOptions(c)
 			if err != nil {
 				return err

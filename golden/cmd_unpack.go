@@ -30,7 +30,7 @@ func unpackCommand(stdio) *cli.Command {
 		Description: `FOLDER must not exist or be empty; on an error it is as before. What lies below /dev and the guest's configuration do not come in;
 --config keeps the latter. Owners are those of the archive unless --idmap says what they become.
 
-    felhom-golden unpack --idmap b:0:100000:65536 --config pct.conf ARCHIVE FOLDER
+    felhom-golden unpack --idmap b:0:100000:65536 ARCHIVE FOLDER
 
 Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 		Flags: []cli.Flag{
@@ -38,9 +38,6 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 			&cli.StringFlag{Name: "config", Usage: "`FILE` to write the guest's pct.conf to"},
 		},
 		Action: func(c *cli.Context) error {
-			if err := checkArgs(c, "ARCHIVE", "FOLDER"); err != nil {
-				return err
-			}
 			o := unpackOptions{archive: c.Args().Get(0), folder: filepath.Clean(c.Args().Get(1)), config: c.String("config")}
 			var err error
 			if o.idmap, err = unpack.ParseIDMap(c.StringSlice("idmap")); err != nil {

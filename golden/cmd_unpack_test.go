@@ -19,7 +19,7 @@ func TestUnpackRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{"arguments", []string{junk}, 2, "want ARCHIVE FOLDER"},
+		{"arguments", []string{junk}, 2, "missing argument FOLDER"},
 		{"archive missing", []string{"/nowhere", filepath.Join(dir, "a")}, 2, "/nowhere"},
 		{"id map", []string{junk, filepath.Join(dir, "a"), "--idmap", "z"}, 2, "b:0:100000:65536"},
 		{"folder not empty", []string{junk, dir}, 2, "is not empty"},

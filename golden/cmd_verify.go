@@ -13,6 +13,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
+	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -28,10 +29,11 @@ func verifyCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "judge an archive by the rules, without unpacking it",
-		ArgsUsage: "ARCHIVE (- reads stdin)",
+		ArgsUsage: "[ARCHIVE] (- reads stdin)",
 		Description: `Exit codes: 0 passed, 3 refused (a rule failed, or the archive is hostile or truncated), 4 not the archive that was expected.
 
-Example: felhom-golden verify --profile restore vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
+Example:
+    felhom-golden verify --strict vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "profile", Value: string(verify.Golden), Usage: "golden: all rules; restore: only what restore fails on or changes silently"},
 			&cli.StringSliceFlag{Name: "enable", Usage: "check only this `RULE`; may be repeated"},
@@ -63,8 +65,8 @@ Example: felhom-golden verify --profile restore vzdump-lxc-9100-2026_01_02-03_04
 }
 
 func checkVerifyOptions(c *cli.Context) (verifyOptions, error) {
-	if err := checkArgs(c, "ARCHIVE"); err != nil {
-		return verifyOptions{}, err
+	if c.NArg() == 0 {
+		return verifyOptions{}, command.MissingArgument(c, "ARCHIVE")
 	}
 	opts := verifyOptions{archive: c.Args().First(), format: "text", sidecar: !c.IsSet("sha256"), check: verify.Options{
 		Profile: verify.Profile(c.String("profile")), Enable: c.StringSlice("enable"), Skip: c.StringSlice("skip"), Strict: c.Bool("strict"),
@@ -94,7 +96,7 @@ func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err erro
 	if opts.archive != "-" {
 		f, openErr := os.Open(opts.archive)
 		if openErr != nil {
-			return exit.WithHint(exit.Failed, openErr, "name the archive, or - to read it from stdin")
+			return exit.WithHint(exit.Refused, openErr, "name the archive, or - to read it from stdin")
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		in, name = f, opts.archive

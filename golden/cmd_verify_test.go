@@ -23,8 +23,8 @@ func TestVerifyAndSealCommands(t *testing.T) {
 		stdout  string // substring; "" means nothing at all
 		stderr  string
 	}{
-		{"no archive", []string{"verify"}, "", 2, "", "want ARCHIVE"},
-		{"missing file", []string{"verify", filepath.Join(dir, "none")}, "", 1, "", "no such file"},
+		{"no archive", []string{"verify"}, "", 2, "", "missing argument ARCHIVE"},
+		{"missing file", []string{"verify", filepath.Join(dir, "none")}, "", 3, "", "no such file"},
 		{"two formats", []string{"verify", "--json", "--junit", archive}, "", 2, "", "give one of the two"},
 		{"unknown rule", []string{"verify", "--skip", "x", archive}, "", 2, "", `unknown rule "x"`},
 		{"unreadable", []string{"verify", archive}, "", 3, "", "verify vzdump-lxc"},
@@ -32,7 +32,7 @@ func TestVerifyAndSealCommands(t *testing.T) {
 		{"list", []string{"verify", "--list"}, "", 0, "preset-closure", ""},
 		{"explain", []string{"verify", "--explain", "machine-id"}, "", 0, "why:    restore does not reset it", ""},
 		{"explain unknown", []string{"verify", "--explain", "x"}, "", 2, "", "unknown rule"},
-		{"seal without root", []string{"seal"}, "", 2, "", "want ROOT"},
+		{"seal without root", []string{"seal"}, "", 2, "", "missing argument ROOT"},
 		{"seal no root", []string{"seal", dir}, "", 3, "", "hint: "},
 		{"seal list", []string{"seal", "--list"}, "", 0, "host-name", ""},
 	} {

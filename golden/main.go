@@ -17,7 +17,6 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/sshd"
-	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 // program is the name errors and help are printed under.
@@ -52,7 +51,5 @@ func mainCode() int {
 // run is the program as a function: args[0] is its name, the result is the
 // exit code of docs/exit-codes.md.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	app := newApp(stdio{in: stdin, out: stdout, err: stderr})
-	err := app.RunContext(ctx, flagsFirst(app, args))
-	return int(exit.Print(stderr, program, err))
+	return int(newApp(stdio{in: stdin, out: stdout, err: stderr}).Run(ctx, args))
 }

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(bin) }()
 		for _, p := range programs {
-			if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, p.name), p.dir).CombinedOutput(); err != nil { //nolint:noctx // TestMain has no context
+			if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, p.name), p.dir).CombinedOutput(); err != nil {
 				log.Printf("go build %s: %v\n%s", p.dir, err, out)
 				return 1
 			}
@@ -75,7 +75,7 @@ func TestMistakesAreRefusedAlike(t *testing.T) {
 				{"unknown command", []string{"zzzzzzz"}, `unknown command "zzzzzzz"`, p.name + " --help lists the commands"},
 				{"mistyped command", []string{p.near}, `unknown command "` + p.near + `"`, `did you mean "` + p.name + " " + p.nearest + `"?`},
 				{"unknown option", with("--zzzzzzz"), "unknown option --zzzzzzz", "see " + full + " --help"},
-				{"mistyped global option", []string{"--versoin"}, "unknown option --versoin", "did you mean --version?"},
+				{"mistyped global option", []string{"--versio"}, "unknown option --versio", "did you mean --version?"},
 				{"first of two wrong options", with("--zzzzzzz", "--yyyyyyy"), "unknown option --zzzzzzz", "see " + full + " --help"},
 				{"surplus argument", with("a", "b"), `unexpected argument "b"`, "see " + full + " --help"},
 				{"surplus argument of version", []string{"version", "x"}, `unexpected argument "x"`, "see " + p.name + " version --help"},

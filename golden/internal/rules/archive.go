@@ -33,7 +33,7 @@ func archiveRules() []Rule {
 		{ // 57
 			ID: "guest-config", Group: Archive, Severity: Error, Restore: true,
 			Reason: "PVE only warns about a wrong line and writes it into the new guest; raw lxc keys, mount points, snapshots, host paths and fixed MAC addresses are copied to every guest",
-			Check:  "pct.conf parses; arch, ostype, rootfs with a size, unprivileged: 1, features, hostname and memory are there; no lxc.* keys, mpN, snapshots, lock or hwaddr",
+			Check:  "pct.conf is what both drivers accept: each line by its grammar; arch, ostype, rootfs with a size, unprivileged: 1, features, hostname and memory are there; no key or feature that reaches out of the guest, no lxc.* keys, mpN, netN other than net0, sections, lock or hwaddr",
 		},
 		{ // 60
 			ID: "rootfs-size", Group: Archive, Severity: Warning,

@@ -1,10 +1,8 @@
 package verify
 
 import (
-	"bufio"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,125 +54,6 @@ func checkConfigFirst(c *check) {
 func checkFirewall(c *check) {
 	if e := c.byPath[vzdump.FirewallPath]; e != nil && (e.typ != vzdump.File || e.size > 0) {
 		c.fail(e.path, "%s of %d bytes, want absent or empty: restore makes it the guest's firewall configuration", e.typ, e.size)
-	}
-}
-
-// guestConfig is the little that the rules need to know of pct.conf: the keys
-// of the current section. What the grammar says of each is pctconf's.
-type guestConfig struct {
-	keys map[string]string
-	line map[string]int
-	bad  []string
-}
-
-func (c *check) guestConfig() guestConfig {
-	g := guestConfig{keys: map[string]string{}, line: map[string]int{}}
-	text, _ := c.text(vzdump.ConfigPath)
-	key := regexp.MustCompile(`^([a-z][a-z_]*[0-9]*):\s*(.*?)\s*$`)
-	in := bufio.NewScanner(strings.NewReader(text))
-	in.Buffer(nil, len(text)+1)
-	for n := 1; in.Scan(); n++ {
-		line := in.Text()
-		switch m := key.FindStringSubmatch(line); {
-		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "#"):
-		case strings.HasPrefix(line, "["):
-			g.bad = append(g.bad, fmt.Sprintf("line %d: section %s, want none: snapshots and pending changes are not the guest's", n, line))
-			return g
-		case strings.HasPrefix(line, "lxc."):
-			g.bad = append(g.bad, fmt.Sprintf("line %d: raw key %q, want none: only root's restore keeps it", n, strings.Fields(line)[0]))
-		case m == nil:
-			g.bad = append(g.bad, fmt.Sprintf("line %d: %q, want \"key: value\"", n, line))
-		default:
-			if first, twice := g.line[m[1]]; twice {
-				g.bad = append(g.bad, fmt.Sprintf("line %d: key %s again, first on line %d", n, m[1], first))
-				continue
-			}
-			g.keys[m[1]], g.line[m[1]] = m[2], n
-		}
-	}
-	return g
-}
-
-// property returns a part of a property string ("name=eth0,ip=dhcp").
-func property(value, name string) string {
-	for part := range strings.SplitSeq(value, ",") {
-		if v, ok := strings.CutPrefix(part, name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
-func checkGuestConfig(c *check) {
-	if c.byPath[vzdump.ConfigPath] == nil {
-		return // config-first says so
-	}
-	g := c.guestConfig()
-	for _, bad := range g.bad {
-		c.fail(vzdump.ConfigPath, "%s", bad)
-	}
-	foreign := c.opts.profile() == Restore
-	for _, key := range []string{"arch", "ostype", "rootfs", "unprivileged", "features", "hostname", "memory"} {
-		if _, ok := g.keys[key]; !ok && (!foreign || key == "rootfs") {
-			c.fail(vzdump.ConfigPath, "no key %s", key)
-		}
-	}
-	want := func(key string, ok bool, wanted string) {
-		if value, there := g.keys[key]; there && !ok {
-			c.fail(vzdump.ConfigPath, "line %d: %s: %q, want %s", g.line[key], key, value, wanted)
-		}
-	}
-	isNumber := func(key string, least int) bool { n, err := strconv.Atoi(g.keys[key]); return err == nil && n >= least }
-	want("arch", slices.Contains([]string{"amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"}, g.keys["arch"]), "amd64, i386, arm64, armhf, riscv32 or riscv64")
-	want("ostype", slices.Contains([]string{"debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"}, g.keys["ostype"]), "a type that PVE knows")
-	want("unprivileged", foreign || slices.Contains([]string{"1", "on", "yes", "true"}, g.keys["unprivileged"]), "1")
-	want("memory", isNumber("memory", 16), "MiB, at least 16")
-	want("swap", isNumber("swap", 0), "MiB")
-	want("cores", isNumber("cores", 1), "a number from 1 on")
-	want("features", foreign || property(g.keys["features"], "nesting") == "1" && property(g.keys["features"], "keyctl") == "1", "nesting=1 and keyctl=1, which Docker needs")
-	want("rootfs", rootfsBytes(g.keys["rootfs"]) > 0, "a volume with size=")
-	for key, line := range g.line {
-		switch {
-		case key == "lock", key == "parent", key == "snaptime", key == "snapstate", key == "template", key == "hookscript":
-			c.fail(vzdump.ConfigPath, "line %d: key %s, want it gone: it is the source guest's, not the image's", line, key)
-		case strings.HasPrefix(key, "mp") && !foreign, strings.HasPrefix(key, "dev"), strings.HasPrefix(key, "unused"):
-			c.fail(vzdump.ConfigPath, "line %d: key %s, want none: it names a volume or path of one host", line, key)
-		case strings.HasPrefix(key, "net") && property(g.keys[key], "name") == "":
-			c.fail(vzdump.ConfigPath, "line %d: %s: no name=, want name=eth0 or the like", line, key)
-		case strings.HasPrefix(key, "net") && property(g.keys[key], "hwaddr") != "" && !foreign:
-			c.fail(vzdump.ConfigPath, "line %d: %s: hwaddr=%s, want none: every guest would get this MAC address", line, key, property(g.keys[key], "hwaddr"))
-		}
-	}
-}
-
-// rootfsBytes is the size of a rootfs line in bytes; 0 when there is none.
-func rootfsBytes(value string) int64 {
-	size := property(value, "size")
-	if size == "" {
-		return 0
-	}
-	unit := int64(1)
-	switch size[len(size)-1] {
-	case 'K':
-		unit = 1 << 10
-	case 'M':
-		unit = 1 << 20
-	case 'G':
-		unit = 1 << 30
-	case 'T':
-		unit = 1 << 40
-	}
-	n, err := strconv.ParseFloat(strings.TrimRight(size, "KMGT"), 64)
-	if err != nil || n < 0 || n > 1<<20 {
-		return 0
-	}
-	return int64(n * float64(unit))
-}
-
-func checkRootfsSize(c *check) {
-	size := rootfsBytes(c.guestConfig().keys["rootfs"])
-	if need := c.facts.Content*12/10 + 512<<20; size > 0 && size < need {
-		c.fail(vzdump.ConfigPath, "rootfs size is %d MiB, want at least %d MiB: 1.2 times the %d MiB that are unpacked and 512 MiB", size>>20, need>>20+1, c.facts.Content>>20)
 	}
 }
 
@@ -296,7 +175,7 @@ func checkDevices(c *check) {
 }
 
 func checkDebianVersion(c *check) {
-	ostype := c.guestConfig().keys["ostype"]
+	ostype := c.setting("ostype")
 	if ostype == "unmanaged" {
 		return
 	}

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"encoding/json"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -49,7 +48,7 @@ func checkFirstBootUnit(c *check) {
 	if bin.mode&0o111 == 0 {
 		c.fail(at, "mode %04o, want it executable", bin.mode)
 	}
-	want, known := machine(c.guestConfig().keys["arch"])
+	want, known := machine(c.setting("arch"))
 	i := slices.IndexFunc(c.elves, func(b binary) bool { return b.path == at })
 	switch {
 	case i < 0:
@@ -299,16 +298,14 @@ func checkDocker(c *check) {
 }
 
 func checkNetworkTools(c *check) {
-	g := c.guestConfig()
-	if g.keys["ostype"] == "unmanaged" {
+	if c.setting("ostype") == "unmanaged" {
 		return
 	}
 	pkgs := c.packages()
 	if !pkgs["ifupdown"] && !pkgs["ifupdown2"] && !pkgs["ifupdown-ng"] {
 		c.fail("", "no ifupdown, want it: PVE writes /etc/network/interfaces and nothing else")
 	}
-	dhcp := strings.Contains(fmt.Sprint(g.keys), "ip=dhcp")
-	if dhcp && !slices.ContainsFunc([]string{"dhcpcd-base", "isc-dhcp-client", "udhcpc", "dhcpcd"}, func(p string) bool { return pkgs[p] }) {
+	if c.asksForDHCP() && !slices.ContainsFunc([]string{"dhcpcd-base", "isc-dhcp-client", "udhcpc", "dhcpcd"}, func(p string) bool { return pkgs[p] }) {
 		c.fail("", "pct.conf asks for DHCP and there is no client, want dhcpcd-base")
 	}
 }

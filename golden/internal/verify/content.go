@@ -156,7 +156,7 @@ func checkBuildNames(c *check) {
 
 func checkHostName(c *check) {
 	text, _ := c.text("etc/hostname")
-	names := append([]string{"", "localhost", c.guestConfig().keys["hostname"]}, c.opts.Hostnames...)
+	names := append([]string{"", "localhost", c.setting("hostname")}, c.opts.Hostnames...)
 	if got := strings.TrimSpace(text); !slices.Contains(names, got) {
 		c.fail("etc/hostname", "%q, want localhost or the hostname of pct.conf (%q)", got, names[2])
 	}

@@ -172,7 +172,7 @@ func machine(arch string) (elf.Machine, bool) {
 }
 
 func checkBinaries(c *check) {
-	want, known := machine(c.guestConfig().keys["arch"])
+	want, known := machine(c.setting("arch"))
 	libraries := map[string]bool{}
 	for _, e := range c.entries {
 		if strings.Contains(path.Base(e.path), ".so") {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -33,6 +34,8 @@ const (
 	// maxKeptFile is the largest file that is kept; dpkg's status is larger
 	// than any other file that a rule reads.
 	maxKeptFile = 8 << 20
+	// maxSettings is the largest file of settings that is kept.
+	maxSettings = 256 << 10
 	// maxScanned is the largest file that is searched for secrets: what people
 	// leave behind is small, and programs hold too much that looks like keys.
 	maxScanned = 512 << 10
@@ -66,8 +69,11 @@ type image struct {
 	content map[string][]byte
 	elves   []binary
 	secrets []secret
-	named   []secret       // hits of build names
-	copying [32 << 10]byte // one for all members: a buffer each was most of the memory
+	named   []secret        // hits of build names
+	config  *pctconf.Config // pct.conf, when a rule has asked for it
+
+	configFindings []pctconf.Finding
+	copying        [32 << 10]byte // one for all members: a buffer each was most of the memory
 }
 
 // collect reads the archive to its end.
@@ -172,7 +178,7 @@ func wanted(name string, size int64) bool {
 	switch {
 	case name == "var/lib/dpkg/status", name == "var/lib/dpkg/diversions", name == "var/lib/dpkg/triggers/Unincorp", name == "usr/lib/os-release":
 		return true
-	case size > 256<<10:
+	case size > maxSettings:
 		return false
 	case strings.HasPrefix(name, "etc/ssl/"), strings.HasPrefix(name, "etc/ca-certificates/"):
 		return false

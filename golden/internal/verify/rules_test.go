@@ -86,7 +86,7 @@ func brokenSamples() []broken {
 		{rule: "guest-config", what: "[snap]", spot: config("unprivileged: 1\n", "unprivileged: 1\n[snap]\narch: amd64\n")},
 		{rule: "guest-config", what: "want 1", spot: config("unprivileged: 1", "unprivileged: 0")},
 		{rule: "guest-config", what: "nesting=1", spot: config("nesting=1", "nesting=0")},
-		{rule: "guest-config", what: "\"key: value\"", spot: config("swap: 512", "swap 512")},
+		{rule: "guest-config", what: "wanted key: value", spot: config("swap: 512", "swap 512")},
 		{rule: "rootfs-size", what: "want at least 51", spot: config("8G", "400M")},
 		{rule: "size-budget", what: "members, want at most 5", spot: func(_ *sample, o *verify.Options) { o.MaxEntries = 5 }},
 		{rule: "member-names", what: "there before", spot: func(s *sample, _ *verify.Options) {

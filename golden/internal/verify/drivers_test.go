@@ -1,0 +1,143 @@
+package verify_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-golden/golden/internal/verify"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/lxc"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// The test binary is also the programs of a PVE node.
+func TestMain(m *testing.M) {
+	if err := pcttest.Main(); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// configChanges are edits of a good pct.conf: old text and new.
+var configChanges = []struct {
+	name, old, text string
+	passes          bool // must be accepted by all
+}{
+	{"none", "", "", true},
+	{"notes", "arch:", "#a note%3A 100%25\narch:", true},
+	{"words for booleans", "unprivileged: 1", "unprivileged: yes\nonboot: on\nprotection: off", true},
+	{"features by words", "keyctl=1,nesting=1", "nesting=on,keyctl=true,fuse=1,mknod=0", true},
+	{"tags", "arch:", "tags: a;b\narch:", true},
+	{"start order", "arch:", "startup: order=1,up=5\narch:", true},
+	{"fixed address", "ip=dhcp", "ip=192.0.2.7/24,gw=192.0.2.1", true},
+	{"blank lines", "arch:", "\n\narch:", true},
+
+	{"unknown key", "arch:", "foo: bar\narch:", false},
+	{"bad boolean", "arch:", "onboot: maybe\narch:", false},
+	{"bad tags", "arch:", "tags: !!bad\narch:", false},
+	{"no colon", "arch:", "onboot 1\narch:", false},
+	{"upper case", "arch:", "Onboot: 1\narch:", false},
+	{"indented", "arch:", " onboot: 1\narch:", false},
+	{"key twice", "arch:", "memory: 64\narch:", false},
+	{"number of no key", "arch:", "memory0: 64\narch:", false},
+	{"number too large", "arch:", "net99: name=eth1,type=veth\narch:", false},
+	{"number with a zero", "net0:", "net00:", false},
+	{"second interface", "arch:", "net1: name=eth1,bridge=vmbr0,ip=dhcp,type=veth\narch:", false},
+	{"memory of words", "memory: 2048", "memory: lots", false},
+	{"memory too small", "memory: 2048", "memory: 1", false},
+	{"memory too large", "memory: 2048", "memory: 99999999999999999999", false},
+	{"memory with a unit", "memory: 2048", "memory: 2G", false},
+	{"cores", "cores: 2", "cores: 0", false},
+	{"too many cores", "cores: 2", "cores: 100000", false},
+	{"swap", "swap: 512", "swap: -1", false},
+	{"arch", "arch: ", "arch: x", false},
+	{"ostype", "ostype: debian", "ostype: minix", false},
+	{"hostname", "hostname: golden", "hostname: a_b..c", false},
+	{"cmode", "arch:", "cmode: x\narch:", false},
+	{"tty", "arch:", "tty: 7\narch:", false},
+	{"unknown property", "type=veth", "type=veth,colour=red", false},
+	{"property twice", "type=veth", "type=veth,name=eth1", false},
+	{"no name", "name=eth0,", "", false},
+	{"address", "ip=dhcp", "ip=somewhere", false},
+	{"gateway", "ip=dhcp", "ip=dhcp,gw=x", false},
+	{"type", "type=veth", "type=phys", false},
+	{"VLAN", "type=veth", "type=veth,tag=5000", false},
+	{"feature", "nesting=1", "nesting=1,everything=1", false},
+	{"feature mount", "nesting=1", "nesting=1,mount=nfs", false},
+	{"feature mknod", "nesting=1", "nesting=1,mknod=1", false},
+	{"feature value", "nesting=1", "nesting=maybe", false},
+	{"no nesting", "nesting=1", "nesting=0", false},
+	{"no features", "features: keyctl=1,nesting=1\n", "", false},
+	{"privileged", "unprivileged: 1", "unprivileged: 0", false},
+	{"not unprivileged", "unprivileged: 1\n", "", false},
+	{"unprivileged of words", "unprivileged: 1", "unprivileged: perhaps", false},
+	{"no size", ",size=8G", "", false},
+	{"size", "size=8G", "size=big", false},
+	{"root file system of the host", "local-lvm:vm-9100-disk-0", "/dev/sda", false},
+	{"root file system with an id map", "size=8G", "size=8G,idmap=u:0:0:1", false},
+	{"mount point of the host", "arch:", "mp0: /etc,mp=/host\narch:", false},
+	{"device", "arch:", "dev0: /dev/kvm\narch:", false},
+	{"hook", "arch:", "hookscript: local:snippets/x.sh\narch:", false},
+	{"lock", "arch:", "lock: backup\narch:", false},
+	{"template", "arch:", "template: 1\narch:", false},
+	{"protection", "arch:", "protection: 1\narch:", false},
+	{"key of LXC", "arch:", "lxc.mount.entry: /etc host none bind 0 0\narch:", false},
+	{"key of LXC with =", "arch:", "lxc.apparmor.profile = unconfined\narch:", false},
+	{"id map of the host's root", "arch:", "lxc.idmap: u 0 0 65536\nlxc.idmap: g 0 0 65536\narch:", false},
+	{"id map in part", "arch:", "lxc.idmap: u 0 0 1\nlxc.idmap: u 1 100001 65535\narch:", false},
+	{"pending changes", "unprivileged: 1\n", "unprivileged: 1\n\n[pve:pending]\nmemory: 64\n", false},
+	{"snapshot", "unprivileged: 1\n", "unprivileged: 1\n\n[snap]\nmemory: 64\n", false},
+	{"bad section", "unprivileged: 1\n", "unprivileged: 1\n\n[1]\nmemory: 64\n", false},
+	{"error in a section", "unprivileged: 1\n", "unprivileged: 1\n\n[snap]\nfoo: bar\n", false},
+	{"no-break space", "memory: 2048", "memory: 2048\u00a0", false},
+	{"vertical tab", "memory: 2048", "memory: 2048\v", false},
+	{"carriage return inside", "memory: 2048", "memory: 2048\rswap: 0", false},
+	{"NUL byte", "hostname: golden", "hostname: golden\x00", false},
+	{"byte order mark", "arch:", "\ufeffarch:", false},
+	{"line separator", "memory: 2048", "memory: 2048\u2028", false},
+	{"too long", "arch:", strings.Repeat("#x\n", 200_000) + "arch:", false},
+}
+
+// TestPassesOnlyWhatDriversTake gives each configuration to verify and to the
+// checks that the drivers make before they restore an archive.
+func TestPassesOnlyWhatDriversTake(t *testing.T) {
+	node := pcttest.New(t)
+	pve, err := pct.New(pct.Options{
+		Node: pcttest.NodeName, Pct: node.Bin("pct"), Pvesh: node.Bin("pvesh"), Pvesm: node.Bin("pvesm"), DpkgQuery: node.Bin("dpkg-query"),
+		PVEDir: node.Dir("etc/pve"), NetDir: node.Dir("net"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	liblxc := lxc.New(lxc.Options{Path: t.TempDir(), SysDir: t.TempDir()})
+	base := strings.Replace(good().data[vzdump.ConfigPath], "amd64", runtime.GOARCH, 1)
+	for _, c := range configChanges {
+		t.Run(c.name, func(t *testing.T) {
+			if !strings.Contains(base, c.old) {
+				t.Fatalf("%q has no %q", base, c.old)
+			}
+			s := good()
+			s.put(vzdump.ConfigPath, 0o644, strings.Replace(base, c.old, c.text, 1))
+			report := s.verify(t, verify.Options{Enable: []string{"guest-config"}})
+			file := filepath.Join(t.TempDir(), archiveName)
+			if err := os.WriteFile(file, s.bytes(t), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			spec := driver.Spec{Archive: file, Storage: "local-lvm", Net: driver.Net{Bridge: "vmbr0"}}
+			if passed := report.Errors == 0; passed != c.passes {
+				t.Errorf("verify: %d errors %+v, want it to pass: %v", report.Errors, report.Findings, c.passes)
+			}
+			for name, check := range map[string]error{"pct": pve.Check(t.Context(), 9000, spec), "lxc": liblxc.Check(t.Context(), 9000, spec)} {
+				if refused := errors.Is(check, driver.ErrArchive); refused && report.Errors == 0 {
+					t.Errorf("%s refuses what verify passes: %v", name, check)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,193 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+// guestConfig returns the archive's pct.conf as the drivers read it, and what
+// is wrong with its lines. Without a file it is empty.
+func (img *image) guestConfig() (*pctconf.Config, []pctconf.Finding) {
+	if img.config == nil {
+		img.config, img.configFindings = pctconf.Parse(img.content[vzdump.ConfigPath])
+	}
+	return img.config, img.configFindings
+}
+
+// setting returns the value of a key of pct.conf, "" if it is not there.
+func (img *image) setting(key string) string {
+	config, _ := img.guestConfig()
+	value, _ := config.Get(key)
+	return value
+}
+
+// imageKeys are the keys that an image may bring, without their numbers. They
+// act in the guest alone, or on its share of the host. Any other key is refused,
+// because restore by root takes whatever a later PVE does with it.
+var imageKeys = []string{
+	"arch", "cmode", "console", "cores", "cpulimit", "cpuunits", "debug", "description", "features", "hostname", "memory", "nameserver", "net",
+	"onboot", "ostype", "protection", "rootfs", "searchdomain", "startup", "swap", "tags", "timezone", "tty", "unprivileged",
+}
+
+// imageFeatures are the features that an image may switch on.
+var imageFeatures = []string{"fuse", "keyctl", "nesting"}
+
+// sourceKeys say something about the guest that was saved, or name a program
+// of its host: they are refused in every archive.
+var sourceKeys = []string{"hookscript", "lock", "parent", "snapstate", "snaptime", "template"}
+
+func checkGuestConfig(c *check) {
+	file := c.byPath[vzdump.ConfigPath]
+	if file == nil {
+		return // config-first reports it
+	}
+	if c.content[file.path] == nil && file.size > 0 {
+		c.fail(file.path, "has %d bytes, which exceeds the limit of %d", file.size, maxSettings)
+		return
+	}
+	config, findings := c.guestConfig()
+	for _, f := range findings {
+		if f.Severity == pctconf.Error {
+			c.fail(file.path, "%s", f)
+		}
+	}
+	golden := c.opts.profile() == Golden
+	c.checkSections(config)
+	for _, key := range []string{"arch", "ostype", "rootfs", "unprivileged", "features", "hostname", "memory"} {
+		if _, ok := config.Get(key); !ok && (golden || key == "rootfs") {
+			c.fail(file.path, "no key %s", key)
+		}
+	}
+	if golden {
+		c.checkImageConfig(config)
+	}
+	for _, s := range config.Settings {
+		name := strings.TrimRight(s.Key, "0123456789")
+		switch {
+		case slices.Contains(sourceKeys, name):
+			c.failSetting(s, "want it removed: it is the source guest's, not the image's")
+		case name == "dev", name == "unused":
+			c.failSetting(s, "want none: it names a volume or path of one host")
+		case name == "rootfs" && rootfsBytes(s.Value) <= 0:
+			c.failSetting(s, "want a volume with size=")
+		}
+	}
+}
+
+// failSetting adds a finding about one line of pct.conf.
+func (c *check) failSetting(s pctconf.Setting, format string, args ...any) {
+	c.fail(vzdump.ConfigPath, "line %d: %s %q: %s", s.Line, s.Key, s.Value, fmt.Sprintf(format, args...))
+}
+
+// checkSections refuses what PVE's restore drops, or keeps for root alone.
+func (c *check) checkSections(config *pctconf.Config) {
+	sections := slices.Clone(config.Snapshots)
+	if p := config.Pending; p != nil {
+		sections = append(sections, pctconf.Section{Name: "pve:pending", Line: p.Line})
+	}
+	for _, s := range sections {
+		c.fail(vzdump.ConfigPath, "line %d: section [%s], want none: snapshots and pending changes are not the guest's", s.Line, s.Name)
+	}
+	for _, s := range config.LXC {
+		c.failSetting(s, "a raw key, want none: only root's restore keeps it")
+	}
+}
+
+// checkImageConfig holds each setting of an image against what a guest with
+// Docker needs, and refuses what reaches out of the guest.
+func (c *check) checkImageConfig(config *pctconf.Config) {
+	for _, s := range config.Settings {
+		name := strings.TrimRight(s.Key, "0123456789")
+		props, err := pctconf.ParseProperties(s.Value, map[string]string{"rootfs": "volume"}[name])
+		if err != nil {
+			props = pctconf.Properties{} // the parser's own finding
+		}
+		switch {
+		case name == "mp":
+			c.failSetting(s, "want none: it names a volume or path of one host")
+		case slices.Contains(sourceKeys, name), name == "dev", name == "unused":
+		case !slices.Contains(imageKeys, name):
+			c.failSetting(s, "want none: not a key that an image may bring")
+		case name == "unprivileged" && !isOn(s.Value):
+			c.failSetting(s, "want 1")
+		case name == "protection" && isOn(s.Value):
+			c.failSetting(s, "want 0: no guest of this image could be removed")
+		case name == "features":
+			c.checkFeatures(s, props)
+		case name == "rootfs":
+			c.checkRootfs(s, props)
+		case name == "net":
+			c.checkNet(s, props)
+		}
+	}
+}
+
+func (c *check) checkFeatures(s pctconf.Setting, props pctconf.Properties) {
+	if !isOn(props["nesting"]) || !isOn(props["keyctl"]) {
+		c.failSetting(s, "want nesting=1 and keyctl=1, which Docker needs")
+	}
+	for _, key := range sortedKeys(props) {
+		on, err := pctconf.ParseBool(props[key])
+		if !slices.Contains(imageFeatures, key) && (err != nil || on) {
+			c.failSetting(s, "want no feature but %s: %s reaches out of the guest", strings.Join(imageFeatures, ", "), key)
+		}
+	}
+}
+
+func (c *check) checkRootfs(s pctconf.Setting, props pctconf.Properties) {
+	storage, name, ok := strings.Cut(props["volume"], ":")
+	switch {
+	case !ok || storage == "" || name == "" || strings.ContainsAny(storage, "/ "):
+		c.failSetting(s, "want STORAGE:VOLUME, not a directory or device of one host")
+	case props["idmap"] != "":
+		c.failSetting(s, "idmap, want none: its files would belong to ids of the host")
+	}
+}
+
+func (c *check) checkNet(s pctconf.Setting, props pctconf.Properties) {
+	if mac := props["hwaddr"]; mac != "" {
+		c.failSetting(s, "hwaddr=%s, want none: every guest would get this MAC address", mac)
+	}
+	if s.Key != "net0" {
+		c.failSetting(s, "want net0 alone: the host sets up one interface for each guest")
+	}
+}
+
+func isOn(value string) bool {
+	on, err := pctconf.ParseBool(value)
+	return err == nil && on
+}
+
+// rootfsBytes returns the size in a rootfs line; 0 if it has none.
+func rootfsBytes(value string) int64 {
+	props, err := pctconf.ParseProperties(value, "volume")
+	if err != nil || props["size"] == "" {
+		return 0
+	}
+	n, err := pctconf.ParseSize(props["size"])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func checkRootfsSize(c *check) {
+	size := rootfsBytes(c.setting("rootfs"))
+	if need := c.facts.Content*12/10 + 512<<20; size > 0 && size < need {
+		c.fail(vzdump.ConfigPath, "rootfs size is %d MiB, want at least %d MiB: 1.2 times the %d MiB that are unpacked and 512 MiB", size>>20, need>>20+1, c.facts.Content>>20)
+	}
+}
+
+// asksForDHCP reports whether an interface of pct.conf has its address from a
+// DHCP server.
+func (c *check) asksForDHCP() bool {
+	config, _ := c.guestConfig()
+	return slices.ContainsFunc(config.Settings, func(s pctconf.Setting) bool {
+		props, err := pctconf.ParseProperties(s.Value, "")
+		return strings.HasPrefix(s.Key, "net") && err == nil && (props["ip"] == "dhcp" || props["ip6"] == "dhcp")
+	})
+}

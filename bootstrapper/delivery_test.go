@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -139,5 +140,30 @@ func TestUndeliveredReportsComeWithTheNextRun(t *testing.T) {
 	}
 	if _, err := os.Stat(backlog); err == nil {
 		t.Error("the backlog is still there after its delivery")
+	}
+}
+
+// TestWhyAPullIsTriedAgainIsReported: who waits on the host sees the reason, and
+// not only that the image step has started.
+func TestWhyAPullIsTriedAgainIsReported(t *testing.T) {
+	const refusal = "received unexpected HTTP status: 503 Service Unavailable"
+	engine := dockertest.Start(t)
+	engine.Push("reg.example/c:v1")
+	engine.Fail("POST /images/create", 500, refusal)
+	g := newGuest(t, t.TempDir(), engine.Host)
+	g.set("controller_image", "reg.example/c:v1")
+	g.want(0, []string{"trying again: "})
+	g.host.mu.Lock()
+	defer g.host.mu.Unlock()
+	var messages []string
+	for _, r := range g.host.reports {
+		if r.Step == contract.StepImage && r.State == contract.StateStarted {
+			messages = append(messages, r.Message)
+		}
+	}
+	if !slices.ContainsFunc(messages, func(m string) bool {
+		return strings.HasPrefix(m, "trying again: ") && strings.Contains(m, refusal)
+	}) {
+		t.Errorf("the host was told %q of the image step, want the reason to try again", messages)
 	}
 }

@@ -57,6 +57,8 @@ func meaning(k docker.Kind) faultMeaning {
 		return faultMeaning{exit.Refused, "controller_image names something that is not a container image, such as a Helm chart: correct its repository or tag"}
 	case docker.ZstdLayers:
 		return faultMeaning{exit.Refused, "its layers are likely compressed with zstd, which needs Docker 23 or later: update the engine in the golden image, or push the image with gzip layers"}
+	case docker.BadLayer:
+		return faultMeaning{exit.Failed, "a layer of this image is not a tar archive that the engine reads: build and push the image again"}
 	case docker.UntrustedTLS:
 		return faultMeaning{exit.Verification, "put the authority's certificate of that registry at /etc/docker/certs.d/HOST[:PORT]/ca.crt in the guest; dockerd needs no restart"}
 	case docker.ClockOrExpiry:

@@ -256,11 +256,13 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 	if !ok {
 		fault = &docker.FaultError{Op: "pull", Kind: docker.Unknown, Err: err}
 	}
-	if s.probe == nil || fault.Kind != docker.Unknown && fault.Kind != docker.RateLimited {
+	if s.probe == nil || !slices.Contains([]docker.Kind{docker.Unknown, docker.RateLimited, docker.Credential401}, fault.Kind) {
 		return fault, 0
 	}
 	probe := s.probe(ctx, host)
-	if fault.Kind == docker.Unknown && probe.Kind != "" {
+	// Engines call a login page that answers 401 a wrong credential.
+	isPage := fault.Kind == docker.Credential401 && probe.Kind == docker.NotARegistry
+	if isPage || fault.Kind == docker.Unknown && probe.Kind != "" {
 		kind := probe.Kind
 		if kind.Verdict() == docker.Permanent {
 			kind = docker.Unknown // a probe explains, and never makes a fault final

@@ -241,6 +241,28 @@ func TestProbeMakesNoFaultFinal(t *testing.T) {
 	}
 }
 
+// TestALoginPageIsNoWrongCredential: engines call the 401 of a login page a wrong
+// credential, which is final; the guest's network may be free a moment later.
+func TestALoginPageIsNoWrongCredential(t *testing.T) {
+	for _, test := range []struct {
+		probe docker.Probe
+		want  string // "": refused
+	}{
+		{docker.Probe{Kind: docker.NotARegistry, Err: os.ErrInvalid}, "pulled"},
+		{docker.Probe{}, ""},
+		{docker.Probe{Kind: docker.Unreachable, Err: os.ErrInvalid}, ""},
+	} {
+		s, e := step(t)
+		e.Push(ref)
+		e.Fail("POST /images/create", 500, "unauthorized: authentication required")
+		s.probe = func(context.Context, string) docker.Probe { return test.probe }
+		_, out, err := bring(t, s)
+		if out.Message != test.want || test.want == "" && exit.Of(err) != exit.Verification {
+			t.Errorf("%+v: %+v, %v; want %q", test.probe, out, err, test.want)
+		}
+	}
+}
+
 // TestCredentialGoesToItsOwnRegistryAlone: a mirror is another's.
 func TestCredentialGoesToItsOwnRegistryAlone(t *testing.T) {
 	secret, err := contract.ParseSecret("registry-secret")

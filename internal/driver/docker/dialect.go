@@ -56,7 +56,10 @@ func dialects() []struct {
 		{TimedOut, []string{"request canceled while waiting for connection"}},
 		{TimedOut, []string{"i/o timeout"}},
 		{NoCredential, []string{"no basic auth credentials"}},
+		// Layers are checked against their digest before they are read.
 		{ZstdLayers, []string{"invalid tar header"}},
+		{ZstdLayers, []string{"failed to register layer", "unexpected EOF"}},
+		{ZstdLayers, []string{"failed to extract layer", "unexpected EOF"}},
 		{NotAnImage, []string{"Encountered remote", "when fetching"}},
 		{NotAnImage, []string{"unsupported media type"}},
 		{NotAnImage, []string{"invalid media type"}},
@@ -70,6 +73,7 @@ func dialects() []struct {
 		{PolicyDenied, []string{"configured policy"}},
 		{PolicyDenied, []string{"PROJECTPOLICYVIOLATION"}},
 		{PolicyDenied, []string{"policy violation"}},
+		{PolicyDenied, []string{"denied: ", "image is not signed"}}, // engines drop the status 412
 		{ProxyRefused, []string{"Proxy Authentication Required"}},
 		{Credential401, []string{"oken has expired"}},
 		{Credential401, []string{"token is expired"}},

@@ -81,11 +81,24 @@ func (c *Client) fault(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", op, context.Canceled)
 	}
-	kind := classify(err)
+	kind := c.kind(err)
 	if kind == NotFoundHere {
 		return fmt.Errorf("%s: %w", op, ErrNotFound)
 	}
 	return &FaultError{Op: op, Kind: kind, Err: &textError{text: text(err), cause: err}}
+}
+
+// zstdAPI is the API of Engine 23, the first that reads layers of zstd.
+const zstdAPI = "1.42"
+
+// kind classifies err, where the engine's age decides with it: one that reads
+// zstd means a damaged layer by the words in which an older one rejects zstd.
+func (c *Client) kind(err error) Kind {
+	kind := classify(err)
+	if kind == ZstdLayers && !versions.LessThan(c.api.ClientVersion(), zstdAPI) {
+		return BadLayer
+	}
+	return kind
 }
 
 // maxText bounds an engine's message: it may quote a whole page.

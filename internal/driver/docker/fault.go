@@ -33,6 +33,7 @@ const (
 	ProxyRefused   Kind = "proxy-refused"         // 407
 	NotAnImage     Kind = "not-an-image"          // a chart or another artifact
 	ZstdLayers     Kind = "zstd-unsupported"      // an engine before 23
+	BadLayer       Kind = "layer-unreadable"      // digest right, content not a tar archive
 	UntrustedTLS   Kind = "certificate-untrusted" // unknown authority, wrong name
 	ClockOrExpiry  Kind = "certificate-time"      // expired or not yet valid
 	PlainHTTP      Kind = "registry-plain-http"   // HTTP where HTTPS was expected
@@ -74,7 +75,7 @@ func (k Kind) Verdict() Verdict {
 	case Credential401, NoCredential, Denied, WrongPlatform, UntrustedTLS, PlainHTTP, BlobMissing, EngineDenied,
 		NameTaken, AppArmor, BadReference, APIVersion, PolicyDenied, NotAnImage, ZstdLayers:
 		return Permanent
-	case UnknownImage, NoName, NotARegistry, ProxyRefused, Corrupt, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
+	case UnknownImage, NoName, NotARegistry, ProxyRefused, Corrupt, BadLayer, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
 		return RetryFew
 	}
 	return Retry

@@ -113,6 +113,14 @@ func TestCatalogue(t *testing.T) {
 			"client version 1.51 is too old. Minimum supported API version is 1.52, please upgrade your client to a newer version",
 			"client version 1.99 is too new. Maximum supported API version is 1.51",
 		}, APIVersion, Permanent},
+		{"unreadable layer", []string{
+			"failed to register layer: Error processing tar file(exit status 1): unexpected EOF",
+			"failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header",
+			"failed to extract layer sha256:0: unexpected EOF",
+		}, ZstdLayers, Permanent},
+		{"policy without its status", []string{
+			"pull access denied for H/a, repository does not exist or may require 'docker login': denied: The image is not signed in Cosign.",
+		}, PolicyDenied, Permanent},
 		{"no name server", []string{
 			`Get "https://H/v2/": dial tcp: lookup H on [::1]:53: read udp [::1]:4->[::1]:53: read: connection refused`,
 			`Get "https://H/v2/": dial tcp: lookup H on 192.0.2.53:53: read udp 192.0.2.2:4->192.0.2.53:53: i/o timeout`,
@@ -276,60 +284,6 @@ func TestStallRule(t *testing.T) {
 	}
 }
 
-func TestProbe(t *testing.T) {
-	answer := func(code int, header map[string]string) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Authorization") != "" {
-				t.Error("the probe sent a credential")
-			}
-			for k, v := range header {
-				w.Header().Set(k, v)
-			}
-			w.WriteHeader(code)
-		}
-	}
-	registry := map[string]string{"Docker-Distribution-Api-Version": "registry/2.0"}
-	for _, test := range []struct {
-		name    string
-		handler http.HandlerFunc
-		trusted bool
-		want    Kind
-		after   time.Duration
-	}{
-		{"registry", answer(401, registry), true, "", 0},
-		{"untrusted", answer(401, registry), false, UntrustedTLS, 0},
-		{"login page", answer(200, nil), true, NotARegistry, 0},
-		{"redirect", answer(302, map[string]string{"Location": "https://portal.example/"}), true, NotARegistry, 0},
-		{"rate limit", answer(429, map[string]string{"Retry-After": "17"}), true, RateLimited, 17 * time.Second},
-		{"trouble", answer(503, nil), true, RegistryBusy, 0},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			server := httptest.NewTLSServer(test.handler)
-			defer server.Close()
-			server.Config.ErrorLog = nil
-			host := strings.TrimPrefix(server.URL, "https://")
-			certs := t.TempDir()
-			if test.trusted {
-				writeCert(t, filepath.Join(certs, host), server.Certificate().Raw)
-			}
-			got := ProbeRegistry(t.Context(), certs, host)
-			if got.Kind != test.want || got.RetryAfter != test.after || (got.Err == nil) != (test.want == "") {
-				t.Errorf("probe %+v, want kind %q and %s", got, test.want, test.after)
-			}
-		})
-	}
-	plain := httptest.NewServer(answer(200, registry))
-	defer plain.Close()
-	if got := ProbeRegistry(t.Context(), t.TempDir(), strings.TrimPrefix(plain.URL, "http://")); got.Kind != PlainHTTP {
-		t.Errorf("plain HTTP: %+v", got)
-	}
-	gone := httptest.NewServer(nil)
-	gone.Close()
-	if got := ProbeRegistry(t.Context(), t.TempDir(), strings.TrimPrefix(gone.URL, "http://")); got.Kind != Unreachable {
-		t.Errorf("nobody there: %+v", got)
-	}
-}
-
 func TestClassifyStructuredFacts(t *testing.T) {
 	c, err := New("unix://" + filepath.Join(t.TempDir(), "none.sock"))
 	if err != nil {
@@ -346,5 +300,29 @@ func TestClassifyStructuredFacts(t *testing.T) {
 	}
 	if kind := classify(fmt.Errorf("read: %w", io.EOF)); kind != EngineGone {
 		t.Errorf("EOF is %q", kind)
+	}
+}
+
+// TestOnlyOldEnginesLackZstd: the same words of a newer engine mean another thing.
+func TestOnlyOldEnginesLackZstd(t *testing.T) {
+	for api, want := range map[string]Kind{"1.41": ZstdLayers, "1.42": BadLayer, "1.45": BadLayer, "1.51": BadLayer} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Api-Version", api)
+			if strings.HasSuffix(r.URL.Path, "/images/create") {
+				_, _ = io.WriteString(w, `{"errorDetail":{"message":"archive/tar: invalid tar header"},"error":"archive/tar: invalid tar header"}`)
+			}
+		}))
+		defer server.Close()
+		c, err := New("tcp://" + strings.TrimPrefix(server.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Pull(t.Context(), "reg.example/a:1", Credential{}, nil); KindOf(err) != want {
+			t.Errorf("API %s: kind %q, want %q: %v", api, KindOf(err), want, err)
+		}
 	}
 }

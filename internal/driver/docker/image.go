@@ -120,7 +120,7 @@ func (c *Client) pullFault(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	}
-	kind := classify(err)
+	kind := c.kind(err)
 	if kind == NotFoundHere { // of a pull: the registry has no such image
 		kind = UnknownImage
 	}

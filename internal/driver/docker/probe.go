@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,6 +55,8 @@ func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 	case code == http.StatusOK, code == http.StatusUnauthorized:
 		if resp.Header.Get("Docker-Distribution-Api-Version") == "" && resp.Header.Get("Www-Authenticate") == "" {
 			p.Kind = NotARegistry
+		} else if realm := bearerRealm(resp.Header); code == http.StatusUnauthorized && realm != "" {
+			return probeRealm(ctx, httpClient, realm, p)
 		}
 	default:
 		p.Kind = NotARegistry
@@ -62,6 +66,40 @@ func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 	}
 	return p
 }
+
+// probeRealm asks the place that gives tokens, without any credential: a login
+// page may answer there alone, and engines call its 401 a wrong credential. A
+// failure to reach it says nothing.
+func probeRealm(ctx context.Context, httpClient *http.Client, realm string, p Probe) Probe {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm, nil)
+	if err != nil || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
+		return p
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return p
+	}
+	_ = resp.Body.Close()                                              // nothing of it is read
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // what is not valid is not a page
+	// With a challenge of its own it is a web server that guards the realm.
+	if resp.StatusCode < 500 && kind == "text/html" && resp.Header.Get("Www-Authenticate") == "" {
+		p.Kind = NotARegistry
+		p.Err = fmt.Errorf("GET %s://%s%s answers %s with a page", req.URL.Scheme, req.URL.Host, req.URL.Path, resp.Status)
+	}
+	return p
+}
+
+// bearerRealm returns the URL that a registry names for tokens, "" for none.
+func bearerRealm(header http.Header) string {
+	for _, challenge := range header.Values("Www-Authenticate") {
+		if found := realmWord.FindStringSubmatch(challenge); found != nil {
+			return found[1]
+		}
+	}
+	return ""
+}
+
+var realmWord = regexp.MustCompile(`(?i)^\s*bearer\s.*?realm="([^"]+)"`)
 
 // ReachesDirectly reports whether the engine goes to the registry at host as
 // ProbeRegistry does: over TLS that it checks, without a mirror and without a

@@ -65,7 +65,7 @@ func diffArchives(ctx context.Context, std stdio, o diffOptions) error {
 }
 
 func readForDiff(ctx context.Context, std stdio, name string) (_ inspect.Report, err error) {
-	in, name, err := openArchive(std.in, name)
+	in, name, err := openArchive(ctx, std.in, name)
 	if err != nil {
 		// Status 1 says that archives differ, so it must not say this.
 		return inspect.Report{}, exit.WithHint(exit.Misuse, fmt.Errorf("diff: %w", err), exit.HintOf(err))

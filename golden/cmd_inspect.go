@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/golden/internal/inspect"
-	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 type inspectOptions struct {
@@ -45,7 +42,7 @@ Example:
 
 func inspectArchive(ctx context.Context, std stdio, o inspectOptions) (err error) {
 	boundMemory()
-	in, name, err := openArchive(std.in, o.archive)
+	in, name, err := openArchive(ctx, std.in, o.archive)
 	if err != nil {
 		return err
 	}
@@ -66,16 +63,4 @@ func inspectArchive(ctx context.Context, std stdio, o inspectOptions) (err error
 		return report.WriteJSON(std.out)
 	}
 	return report.WriteText(std.out)
-}
-
-// openArchive opens a file, or takes stdin for "-".
-func openArchive(stdin io.Reader, name string) (io.ReadCloser, string, error) {
-	if name == "-" {
-		return io.NopCloser(stdin), "stdin", nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, "", exit.WithHint(exit.Refused, err, "name the archive, or - to read it from stdin")
-	}
-	return f, name, nil
 }

@@ -22,11 +22,11 @@ type unpackOptions struct {
 	idmap   unpack.IDMap
 }
 
-func unpackCommand(stdio) *cli.Command {
+func unpackCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "unpack",
 		Usage:     "do the restore that Proxmox VE does, into a folder",
-		ArgsUsage: "ARCHIVE FOLDER",
+		ArgsUsage: "ARCHIVE FOLDER (- reads stdin)",
 		Description: `FOLDER must not exist or be empty; on an error it is as before. What lies below /dev and the guest's configuration do not come in;
 --config keeps the latter. Owners are those of the archive unless --idmap says what they become.
 
@@ -43,18 +43,18 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 			if o.idmap, err = unpack.ParseIDMap(c.StringSlice("idmap")); err != nil {
 				return exit.WithHint(exit.Misuse, err, "an unprivileged guest's usual map is b:0:100000:65536")
 			}
-			return unpackArchive(c.Context, o)
+			return unpackArchive(c.Context, std, o)
 		},
 	}
 }
 
 // unpackArchive works in a folder beside the wanted one, so that an archive
 // that is refused halfway leaves nothing.
-func unpackArchive(ctx context.Context, o unpackOptions) (err error) {
+func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) {
 	boundMemory()
-	in, err := os.Open(o.archive)
+	in, _, err := openArchive(ctx, std.in, o.archive)
 	if err != nil {
-		return exit.With(exit.Misuse, fmt.Errorf("unpack: %w", err))
+		return exit.WithHint(exit.Misuse, fmt.Errorf("unpack: %w", err), exit.HintOf(err))
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	switch entries, err := os.ReadDir(o.folder); {
@@ -76,7 +76,7 @@ func unpackArchive(ctx context.Context, o unpackOptions) (err error) {
 	}
 	res, err := unpack.Unpack(ctx, in, tmp, unpack.Options{IDMap: o.idmap})
 	if err == nil && o.config != "" {
-		err = os.WriteFile(o.config, res.Config, 0o644)
+		err = writeConfig(o.config, res.Config)
 	}
 	if err == nil {
 		err = ignoreMissing(os.Remove(o.folder))

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/command"
-	"github.com/felhom/felhom-golden/internal/exit"
 )
 
 // verifyOptions is what the command line of verify says.
@@ -92,23 +88,20 @@ func checkVerifyOptions(c *cli.Context) (verifyOptions, error) {
 // text of a failed one is talk.
 func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err error) {
 	boundMemory()
-	in, name := std.in, "stdin"
-	if opts.archive != "-" {
-		f, openErr := os.Open(opts.archive)
-		if openErr != nil {
-			return exit.WithHint(exit.Refused, openErr, "name the archive, or - to read it from stdin")
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		in, name = f, opts.archive
-		if opts.sidecar {
-			if opts.check.SHA256, err = readSidecar(opts.archive + ".sha256"); err != nil {
-				return err
-			}
-		}
-	} else {
+	in, name, err := openArchive(ctx, std.in, opts.archive)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	switch {
+	case opts.archive == "-":
 		opts.check.Skip = append(opts.check.Skip, "archive-name")
 		if len(opts.check.Enable) > 0 {
 			opts.check.Skip = nil
+		}
+	case opts.sidecar:
+		if opts.check.SHA256, err = readSidecar(opts.archive + ".sha256"); err != nil {
+			return err
 		}
 	}
 	report, err := verify.Archive(ctx, in, name, opts.check)
@@ -127,22 +120,6 @@ func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err erro
 		err = report.WriteText(std.out)
 	}
 	return errors.Join(err, failed)
-}
-
-// readSidecar reads the hash of sha256sum(1)'s format; "" when there is none.
-func readSidecar(name string) (string, error) {
-	data, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	f := strings.Fields(string(data))
-	if len(f) == 0 || len(f[0]) != 64 {
-		return "", exit.WithHint(exit.Refused, fmt.Errorf("%s: want 64 hex digits and a file name, as sha256sum writes them", name), "give the hash with --sha256, or make the file anew")
-	}
-	return f[0], nil
 }
 
 // showRules serves --list and --explain of verify and seal.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -27,6 +28,9 @@ const formatVersion = 3
 // framesKept is how many frames stay in the cache. One is about 100 MB, and a
 // base has one for each setting.
 const framesKept = 8
+
+// maxRecord bounds a record: a golden of 10,000 members has one of 2 MB.
+const maxRecord = 64 << 20
 
 const (
 	frameSuffix  = ".frame.zst"
@@ -86,8 +90,8 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 	if err != nil {
 		return nil, record{}, err
 	}
-	data, err := os.ReadFile(recPath)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := regular.Read(recPath, maxRecord)
+	if isNoFrame(err) {
 		return nil, record{}, nil
 	}
 	if err != nil {
@@ -97,8 +101,8 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 	if err := json.Unmarshal(data, &rec); err != nil {
 		return nil, record{}, nil
 	}
-	f, err := os.Open(framePath)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := regular.Open(framePath)
+	if isNoFrame(err) {
 		return nil, record{}, nil
 	}
 	if err != nil {
@@ -125,6 +129,12 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 		_ = os.Chtimes(p, now, now) // only tells the trimming that it was used
 	}
 	return f, rec, nil
+}
+
+// isNoFrame reports whether a name of the cache means nothing that this program
+// has written: the frame is made again, and replaces what the name means.
+func isNoFrame(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, regular.ErrNotRegular) || errors.Is(err, regular.ErrTooLarge)
 }
 
 // walkAndKeep writes the base frame to w and into the cache.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -93,14 +93,11 @@ func (f File) entry() (vzdump.Entry, io.ReadCloser, error) {
 			e.Size = int64(len(f.Data))
 			return e, io.NopCloser(bytes.NewReader(f.Data)), nil
 		}
-		r, err := os.Open(f.Source)
+		r, err := regular.Open(f.Source)
 		if err != nil {
 			return e, nil, exit.With(exit.Refused, fmt.Errorf("overlay: /%s: %w", f.Path, err))
 		}
 		info, err := r.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = exit.Errorf(exit.Refused, "overlay: /%s: %s is no regular file", f.Path, f.Source)
-		}
 		if err != nil {
 			return e, nil, errors.Join(err, r.Close())
 		}

@@ -264,6 +264,8 @@ func TestCacheIsNotUsedWhenItMustNot(t *testing.T) {
 				must(t, os.WriteFile(f, data, 0o644))
 			}
 		}},
+		{name: "named pipes for frames", change: func(t *testing.T, _ *pack.Source, _ *pack.Output) { replaceByPipes(t, cache, "*.frame.zst") }},
+		{name: "named pipes for records", change: func(t *testing.T, _ *pack.Source, _ *pack.Output) { replaceByPipes(t, cache, "*.json") }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -280,6 +282,20 @@ func TestCacheIsNotUsedWhenItMustNot(t *testing.T) {
 				t.Error("cached and uncached archives differ")
 			}
 		})
+	}
+}
+
+// replaceByPipes leaves what would hold up an ordinary open for ever.
+func replaceByPipes(t *testing.T, dir, pattern string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	must(t, err)
+	if len(names) == 0 {
+		t.Fatalf("no %s in the cache", pattern)
+	}
+	for _, name := range names {
+		must(t, os.Remove(name))
+		must(t, unix.Mkfifo(name, 0o600))
 	}
 }
 

@@ -221,11 +221,15 @@ func readUnit(root, name string) (text []byte, dir string, err error) {
 // guest of Debian architecture arch without any library.
 func CheckBinary(path, arch string) (err error) {
 	const hint = "make build puts it beside felhom-golden; --bootstrap names another place"
-	f, err := elf.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return exit.WithHint(exit.Refused, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
+	f, err := elf.NewFile(file)
+	if err != nil {
+		return exit.WithHint(exit.Refused, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
+	}
 	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
 	if f.Machine != want {
 		return exit.WithHint(exit.Refused, fmt.Errorf("look at %s: want architecture %s (%v), found %v", path, arch, want, f.Machine), hint)

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// maxSidecar bounds ARCHIVE.sha256, which is one line.
+const maxSidecar = 4 << 10
+
+// openArchive opens the archive that a command line names: a regular file, "-"
+// for stdin, or a pipe that the caller's shell has opened, as in
+// "verify <(zstd -dc x.tar.zst)". Any other named pipe, socket or device is
+// refused, because opening one waits for whoever made it. A read ends with ctx.
+func openArchive(ctx context.Context, stdin io.Reader, name string) (io.ReadCloser, string, error) {
+	if name == "-" {
+		if f, ok := stdin.(*os.File); ok {
+			return &pipeReader{ctx: ctx, f: f}, "stdin", nil
+		}
+		return io.NopCloser(stdin), "stdin", nil
+	}
+	if f := inheritedPipe(name); f != nil {
+		return &pipeReader{ctx: ctx, f: f, own: true}, name, nil
+	}
+	f, err := regular.Open(name)
+	if err != nil {
+		return nil, "", exit.WithHint(exit.Refused, err, "name the archive, or - to read it from stdin")
+	}
+	return f, name, nil
+}
+
+// inheritedPipe returns a duplicate of the open pipe that name means, or nil
+// where it is not the name of one.
+func inheritedPipe(name string) *os.File {
+	number, ok := strings.CutPrefix(strings.TrimPrefix(name, "/proc/self"), "/fd/")
+	if !ok {
+		number, ok = strings.CutPrefix(name, "/dev/fd/")
+	}
+	if name == "/dev/stdin" {
+		number, ok = "0", true
+	}
+	fd, err := strconv.Atoi(number)
+	if !ok || err != nil || fd < 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || (st.Mode&unix.S_IFMT != unix.S_IFIFO && st.Mode&unix.S_IFMT != unix.S_IFSOCK) {
+		return nil
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(own), name)
+}
+
+// pipeReader reads f, and stops waiting for it when ctx is done: a pipe may stay
+// silent for ever.
+type pipeReader struct {
+	ctx context.Context //nolint:containedctx // lives as long as one command
+	f   *os.File
+	own bool // f is to be closed
+}
+
+// pollMillis is how long a wait for f holds before ctx is looked at.
+const pollMillis = 200
+
+func (p *pipeReader) Read(b []byte) (int, error) {
+	for {
+		if err := context.Cause(p.ctx); err != nil {
+			return 0, err
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.f.Fd()), Events: unix.POLLIN}}, pollMillis)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return 0, fmt.Errorf("wait for input: %w", err)
+		case n > 0:
+			return p.f.Read(b)
+		}
+	}
+}
+
+func (p *pipeReader) Close() error {
+	if !p.own {
+		return nil
+	}
+	return p.f.Close()
+}
+
+// readSidecar reads the hash of sha256sum(1)'s format. It returns "" if there is
+// no such file.
+func readSidecar(name string) (string, error) {
+	data, err := regular.Read(name, maxSidecar)
+	const hint = "give the hash with --sha256, or write the file again with sha256sum"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
+		return "", exit.WithHint(exit.Refused, fmt.Errorf("read hash of the archive: %w", err), hint)
+	case err != nil:
+		return "", err
+	}
+	f := strings.Fields(string(data))
+	if len(f) == 0 || len(f[0]) != 64 {
+		return "", exit.WithHint(exit.Refused, fmt.Errorf("%s: want 64 hex digits and a file name, as sha256sum writes them", name), hint)
+	}
+	return f[0], nil
+}
+
+// writeConfig writes the guest's configuration to a regular file, new or not.
+func writeConfig(name string, data []byte) (err error) {
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	f, err := regular.OpenIn(root, filepath.Base(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}

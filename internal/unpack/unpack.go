@@ -17,6 +17,7 @@ import (
 	"path"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -298,8 +299,7 @@ func (u *unpacker) attributes(e *vzdump.Entry) (err error) {
 	if err != nil {
 		return err
 	}
-	times := []unix.Timespec{{Sec: e.ModTime.Unix(), Nsec: int64(e.ModTime.Nanosecond())}, {Sec: e.ModTime.Unix(), Nsec: int64(e.ModTime.Nanosecond())}}
-	return errors.Join(unix.UtimesNanoAt(int(d.Fd()), path.Base(e.Path), times, unix.AT_SYMLINK_NOFOLLOW), d.Close())
+	return errors.Join(setTime(d, path.Base(e.Path), e.ModTime, unix.AT_SYMLINK_NOFOLLOW), d.Close())
 }
 
 func (u *unpacker) byDescriptor(f *os.File, e *vzdump.Entry) error {
@@ -316,7 +316,17 @@ func (u *unpacker) byDescriptor(f *os.File, e *vzdump.Entry) error {
 	if err := u.setACLs(f, e); err != nil {
 		return err
 	}
-	return u.root.Chtimes(e.Path, e.ModTime, e.ModTime)
+	return setTime(f, "", e.ModTime, unix.AT_EMPTY_PATH)
+}
+
+// setTime sets the times of name in d. [os.File] and [os.Root] cannot: they
+// count in nanoseconds since 1970, which end in the year 2262.
+func setTime(d *os.File, name string, t time.Time, flags int) error {
+	ts := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+	if err := unix.UtimesNanoAt(int(d.Fd()), name, []unix.Timespec{ts, ts}, flags); err != nil {
+		return fmt.Errorf("set time %s: %w", t, err)
+	}
+	return nil
 }
 
 func fileMode(bits uint32) fs.FileMode {

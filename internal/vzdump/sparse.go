@@ -36,6 +36,10 @@ func (s *tarStream) sparseMap(h *tarHeader) error {
 		if offset < end || offset > size || n > size-offset {
 			return bad("has parts that overlap, are out of order or exceed the file")
 		}
+		// GNU tar fills each part up to a block, others only the last.
+		if n > 0 && stored%block != 0 {
+			return bad("has a part that does not fill its last block, and another after it")
+		}
 		end, stored = offset+n, stored+n
 		data = append(data, extent{offset, n})
 	}

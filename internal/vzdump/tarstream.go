@@ -145,7 +145,7 @@ func (s *tarStream) Read(p []byte) (int, error) {
 	if s.data == nil {
 		return s.stored(p)
 	}
-	for len(s.data) > 0 && s.at == s.data[0].offset+s.data[0].size {
+	for len(s.data) > 0 && s.at >= s.data[0].offset+s.data[0].size {
 		s.data = s.data[1:]
 	}
 	switch {

@@ -64,7 +64,7 @@ func archiveRules() []Rule {
 		{ // 38
 			ID: "member-types", Group: Archive, Severity: Error, Restore: true,
 			Reason: "sparse and multi-volume members, and global pax headers, depend on who reads them; PVE refuses some",
-			Check:  "only regular files, folders, links and the kinds that rules of their own judge; no sparse layout, no global pax header",
+			Check:  "only regular files, folders, links and the kinds that rules of their own judge; no sparse layout (which vzdump writes, and the profile restore accepts), no global pax header",
 		},
 		{ // 36
 			ID: "times", Group: Archive, Severity: Warning,

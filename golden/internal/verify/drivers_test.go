@@ -3,6 +3,7 @@ package verify_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -139,5 +140,44 @@ func TestPassesOnlyWhatDriversTake(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRestoreTakesWhatVzdumpWrites packs a guest with holes in a file, by the
+// options of vzdump.
+func TestRestoreTakesWhatVzdumpWrites(t *testing.T) {
+	root := t.TempDir()
+	conf := good().data[vzdump.ConfigPath]
+	for name, text := range map[string]string{
+		"etc/vzdump/pct.conf": conf, "etc/vzdump/pct.fw": "", "etc/debian_version": "13.2\n", "etc/os-release": "ID=debian\n", "usr/bin/sh": "sh", "usr/sbin/init": "init", "usr/lib/x": "x",
+	} {
+		name = filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"bin", "sbin", "lib"} {
+		if err := os.Symlink("usr/"+name, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Chmod(root, 0o755), os.WriteFile(filepath.Join(root, "holes"), []byte("x"), 0o644), os.Truncate(filepath.Join(root, "holes"), 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(t.TempDir(), archiveName)
+	pack := exec.CommandContext(t.Context(), "tar", "-c", "-p", "--zstd", "-f", archive, "--one-file-system", "--sparse", "--numeric-owner", "--acls", "--xattrs", "--xattrs-include=user.*",
+		"--xattrs-include=security.capability", "--warning=no-file-ignored", "--warning=no-xattr-write",
+		"--directory="+root, "./etc/vzdump/pct.conf", "./etc/vzdump/pct.fw", "--exclude=./etc/vzdump", ".")
+	if out, err := pack.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	report, err := verify.Archive(t.Context(), f, archiveName, verify.Options{Profile: verify.Restore})
+	if err != nil || report.Errors > 0 {
+		t.Errorf("error %v, findings %+v", err, report.Findings)
 	}
 }

@@ -54,6 +54,7 @@ func check(d *decoder, r *Recipe) {
 	checkScripts(d, r.Scripts)
 	checkUnits(d, r.Units)
 	checkDaemon(d, r.Docker.Daemon)
+	checkLogs(d, r)
 	checkImages(d, r)
 	checkGuest(d, r.Guest)
 	if len(d.findings) == 0 {

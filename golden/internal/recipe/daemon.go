@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/felhom/felhom-golden/golden/internal/rules"
 )
 
 // The shapes of daemon.json, by Docker's documentation, where a YAML slip gives
@@ -87,5 +89,42 @@ func checkTextMap(d *decoder, at string, n *yaml.Node) {
 		if val.Kind != yaml.ScalarNode || val.Tag != "!!str" {
 			d.wrong(join(at, n.Content[i].Value), "want text, got %s: write it in quotes", describe(val))
 		}
+	}
+}
+
+// daemonFile is what docker.daemon becomes.
+const daemonFile = "/etc/docker/daemon.json"
+
+// checkLogs wants a bound for the logs of containers: without one the archive is
+// refused when all of the work is done. A file of the recipe, or one that a
+// script may write, is looked at when it is there.
+func checkLogs(d *decoder, r *Recipe) {
+	const base = "docker.daemon"
+	for _, f := range r.Files {
+		if f.Path == daemonFile {
+			return
+		}
+	}
+	if len(r.Docker.Daemon) == 0 {
+		if len(r.Scripts) == 0 && !slices.ContainsFunc(r.Files, func(f File) bool { return f.Source != "" && strings.HasPrefix(daemonFile, f.Path+"/") }) {
+			d.wrong(base, "nothing in it, want at least a limit for containers' logs, as log-driver: local has")
+		}
+		return
+	}
+	driver, isText := r.Docker.Daemon["log-driver"].(string)
+	opts, isMap := r.Docker.Daemon["log-opts"].(map[string]any)
+	if (r.Docker.Daemon["log-driver"] != nil && !isText) || (r.Docker.Daemon["log-opts"] != nil && !isMap) {
+		return // of a wrong type, which has its finding
+	}
+	key, problem := rules.LogProblem(driver, opts)
+	at := base
+	if opts != nil {
+		at = base + ".log-opts"
+	}
+	if key != "" {
+		at = join(at, key)
+	}
+	if problem != "" {
+		d.wrong(at, "%s", problem)
 	}
 }

@@ -60,6 +60,12 @@ func TestParseRefuses(t *testing.T) {
 		{"daemon: text for number", "docker: {daemon: {mtu: \"1400\"}}\n", `docker.daemon.mtu: want a whole number, got text "1400"`},
 		{"daemon: list for text", "docker: {daemon: {bip: [a]}}\n", "docker.daemon.bip: want text, got a list"},
 		{"daemon: near key", "docker: {daemon: {log-opt: {x: y}}}\n", `docker.daemon.log-opt: unknown key: did you mean "log-opts"?`},
+		{"daemon: logs without a limit", "docker:\n  daemon:\n    storage-driver: overlay2\n", "x:3:5: docker.daemon: log-driver \"json-file\" without log-opts max-size"},
+		{"daemon: other log options", "docker:\n  daemon:\n    log-driver: json-file\n    log-opts: {max-file: \"3\"}\n", "x:4:15: docker.daemon.log-opts: log-driver \"json-file\" without log-opts max-size"},
+		{"daemon: log limit of nothing", "docker: {daemon: {log-driver: local, log-opts: {max-size: \"-1\"}}}\n", "docker.daemon.log-opts.max-size: log-opts max-size -1: want a size"},
+		{"daemon: log limit without digits", "docker: {daemon: {log-opts: {max-size: ten}}}\n", "docker.daemon.log-opts.max-size: log-opts max-size ten: want a size"},
+		{"daemon: no log file", "docker: {daemon: {log-opts: {max-size: 10m, max-file: \"0\"}}}\n", "docker.daemon.log-opts.max-file: log-opts max-file 0: want a number of files"},
+		{"daemon: nothing", "docker: {daemon: {}}\n", "docker.daemon: nothing in it, want at least a limit"},
 		{"duplicate key in daemon", "docker:\n  daemon: {a: 1, a: 2}\n", "docker.daemon.a: the key is there twice"},
 		{"merge key", "guest:\n  <<: {memory: 1}\n", "want a plain key"},
 		{"text for number", "guest: {memory: lots}\n", `guest.memory: want a whole number, found text "lots"`},
@@ -145,6 +151,24 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("error:\n%v\nwant it to contain: %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// What bounds the logs otherwise, or may do so later, is taken.
+func TestLogLimitsThatAreTaken(t *testing.T) {
+	for _, in := range []string{
+		"docker: {daemon: {log-driver: journald}}\n",
+		"docker: {daemon: {log-driver: gelf, log-opts: {gelf-address: 'udp://192.0.2.1:12201'}}}\n",
+		"docker: {daemon: {log-driver: local}}\n",
+		"docker: {daemon: {log-opts: {max-size: 1.5mb}}}\n",
+		"docker: {daemon: {mtu: 1400}}\nfiles: [{path: /etc/docker/daemon.json, source: own.json}]\n",
+		"docker: {daemon: {}}\nfiles: [{path: /etc/docker, source: own}]\n",
+		"docker: {daemon: {}}\nscripts: [{path: own.sh}]\n",
+		"docker:\n  daemon:\n",
+	} {
+		if _, err := Parse("x", []byte(in)); err != nil {
+			t.Errorf("%s: %v", in, err)
+		}
 	}
 }
 

@@ -1,8 +1,9 @@
 // Package rules owns the one table of what a golden image must be: each rule's
-// name, reason, what seal does for it and how verify checks it. It is data
-// only. The code behind a rule lives in golden/internal/seal and
-// golden/internal/verify, which know nothing of each other; tests on both
-// sides hold them to this table.
+// name, reason, what seal does for it and how verify checks it. The code behind a
+// rule lives in golden/internal/seal and golden/internal/verify, which know
+// nothing of each other; tests on both sides hold them to this table. Beside it
+// are the lists, and the one judgement, that the makers of an image and verify
+// must agree on.
 package rules
 
 // Severity says what a finding of a rule means for the archive.

@@ -3,6 +3,7 @@ package stage
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -54,34 +57,94 @@ func (p *Plan) CheckEngine(ctx context.Context, root string, overlay []File) (er
 	if _, err := os.Stat(filepath.Join(root, argv[0])); err != nil {
 		return nil //nolint:nilerr // a dockerd that is not in the image runs in no guest
 	}
+	if err := checkLogs(settings); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "felhom-golden-validate-")
 	if err != nil {
 		return fmt.Errorf("validate settings of dockerd: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	args := []string{"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--net", "--", "sh", "-c", validate, "sh", dir, argv[0], "--validate"}
-	if settings != nil {
-		args = append(args, "--config-file=/run/daemon.json")
+	engine := slices.Concat([]string{argv[0], "--validate"}, argv[1:])
+	said, err := p.ask(ctx, root, dir, settings, engine)
+	if err != nil && strings.Contains(said, "unknown flag: --validate") { // Docker before 23
+		said, err = p.start(ctx, root, dir, settings, argv)
 	}
-	log := &transcript{}
-	_, err = run.Run(ctx, run.Cmd{
-		Path: "unshare", Args: append(args, argv[1:]...), Env: environment(p.Epoch), Dir: root,
-		Stdin: bytes.NewReader(settings), Stdout: log, Stderr: log,
-	})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	said := strings.TrimSpace(log.String())
-	if at := strings.LastIndexByte(said, '\n'); at >= 0 {
-		said = said[at+1:]
-	}
-	said = strings.ReplaceAll(said, " with file /run/daemon.json", "")
 	source := "docker.daemon"
 	if _, inFiles := tree.file(daemonJSON); len(p.Recipe.Docker.Daemon) == 0 || !inFiles {
 		source = "the /" + daemonJSON + " of files or scripts"
 	}
 	return exit.WithHint(exit.Refused, fmt.Errorf("validate settings of dockerd (%s): %s", source, said),
 		"correct them in the recipe; its unit starts: "+strings.Join(argv, " "))
+}
+
+// checkLogs wants a bound for the logs of containers, before the work of packing.
+// What is not JSON is left to dockerd, which says more.
+func checkLogs(settings []byte) error {
+	var daemon struct {
+		LogDriver string         `json:"log-driver"`
+		LogOpts   map[string]any `json:"log-opts"`
+	}
+	if settings == nil || json.Unmarshal(settings, &daemon) != nil {
+		return nil
+	}
+	if _, problem := rules.LogProblem(daemon.LogDriver, daemon.LogOpts); problem != "" {
+		return exit.WithHint(exit.Refused, fmt.Errorf("look at /%s: %s", daemonJSON, problem), "correct it where files or scripts of the recipe bring it, or leave it to docker.daemon")
+	}
+	return nil
+}
+
+// start has a dockerd that cannot validate begin to work. It reads its settings
+// first, as "dockerd --validate" does, and then asks systemd for its sockets:
+// one that gets as far as this takes its settings.
+func (p *Plan) start(ctx context.Context, root, dir string, settings []byte, argv []string) (string, error) {
+	if !slices.ContainsFunc(argv, func(arg string) bool {
+		return strings.HasPrefix(arg, "fd://") || strings.HasPrefix(arg, "-Hfd://") || strings.HasSuffix(arg, "=fd://")
+	}) {
+		argv = append(slices.Clone(argv), "-H", "fd://")
+	}
+	short, cancel := context.WithTimeout(ctx, maxStart)
+	defer cancel()
+	said, err := p.ask(short, root, dir, settings, argv)
+	if strings.Contains(said, "via socket activation") || (short.Err() != nil && ctx.Err() == nil) {
+		return "", nil
+	}
+	return said, err
+}
+
+// maxStart is how long an old dockerd may take until it asks for its sockets.
+const maxStart = 2 * time.Minute
+
+// ask runs dockerd with settings in a copy of root, with dir for its mounts. It
+// returns what dockerd says is wrong, in one line.
+func (p *Plan) ask(ctx context.Context, root, dir string, settings []byte, argv []string) (string, error) {
+	args := []string{"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--net", "--", "sh", "-c", validate, "sh", dir}
+	args = append(args, argv...)
+	if settings != nil {
+		args = append(args, "--config-file=/run/daemon.json")
+	}
+	log := &transcript{}
+	_, err := run.Run(ctx, run.Cmd{
+		Path: "unshare", Args: args, Env: environment(p.Epoch), Dir: root,
+		Stdin: bytes.NewReader(settings), Stdout: log, Stderr: log,
+	})
+	return complaint(log.String()), err
+}
+
+// complaint returns the last line that says something: the parser of dockerd's
+// flags adds where to find help.
+func complaint(log string) string {
+	var last string
+	for line := range strings.Lines(log) {
+		line = strings.TrimSuffix(strings.TrimSpace(line), ", Code: 125")
+		if line != "" && !strings.HasPrefix(line, "See 'dockerd --help'") {
+			last = strings.TrimPrefix(line, "Status: ")
+		}
+	}
+	return strings.ReplaceAll(last, " with file /run/daemon.json", "")
 }
 
 // merged is a root with an overlay, for reading.

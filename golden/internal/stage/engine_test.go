@@ -61,13 +61,13 @@ func TestEngineCommandLine(t *testing.T) {
 
 func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 	root := engineRoot(t)
-	settings := []File{{Path: daemonJSON, Data: []byte("{}")}}
+	settings := []File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
 	err := (&Plan{}).CheckEngine(t.Context(), root, settings)
 	var e *exit.Error
 	if !errors.As(err, &e) || e.Code != exit.Refused {
 		t.Fatalf("%v, want refused", err)
 	}
-	if want := "args: --validate --config-file=/run/daemon.json -H fd:// --containerd=/run/c.sock --debug --mtu 1400"; !strings.Contains(err.Error(), want) {
+	if want := "args: --validate -H fd:// --containerd=/run/c.sock --debug --mtu 1400 --config-file=/run/daemon.json"; !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q in it", err, want)
 	}
 	if _, err := os.Lstat(filepath.Join(root, "left-behind")); err == nil {
@@ -76,10 +76,34 @@ func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "usr/sbin/dockerd"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	unbounded := []File{{Path: daemonJSON, Data: []byte("{}")}}
+	if err := (&Plan{}).CheckEngine(t.Context(), root, unbounded); exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "without log-opts max-size") {
+		t.Errorf("logs without a limit: %v, want refused", err)
+	}
 	if err := (&Plan{}).CheckEngine(t.Context(), root, settings); err != nil {
 		t.Errorf("settings that dockerd takes: %v", err)
 	}
 	if err := (&Plan{}).CheckEngine(t.Context(), t.TempDir(), settings); err != nil {
 		t.Errorf("root without dockerd: %v", err)
+	}
+}
+
+// Docker before 23, which is bookworm's, has no --validate.
+func TestCheckEngineOfAnOldDocker(t *testing.T) {
+	const unknown = "#!/bin/sh\ncase \" $* \" in *' --validate '*) printf \"Status: unknown flag: --validate\\nSee 'dockerd --help'., Code: 125\\n\" >&2; exit 125;; esac\ncase \"$*\" in *fd://*) ;; *) echo 'no fd' >&2; exit 1;; esac\n"
+	settings := []File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
+	root := engineRoot(t)
+	for _, tt := range []struct{ name, rest, want string }{
+		{"good", "echo 'failed to load listeners: no sockets found via socket activation: make sure the service was started by systemd' >&2; exit 1", ""},
+		{"wrong settings", "echo 'unable to configure the Docker daemon with file /run/daemon.json: no such directive: x' >&2; exit 1", "unable to configure the Docker daemon: no such directive: x"},
+		{"wrong flag", "printf \"Status: unknown flag: --no\\nSee 'dockerd --help'., Code: 125\\n\" >&2; exit 125", "unknown flag: --no"},
+	} {
+		if err := os.WriteFile(filepath.Join(root, "usr/sbin/dockerd"), []byte(unknown+tt.rest+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := (&Plan{}).CheckEngine(t.Context(), root, settings)
+		if tt.want == "" && err != nil || tt.want != "" && (exit.Of(err) != exit.Refused || !strings.HasSuffix(err.Error(), ": "+tt.want)) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
 	}
 }

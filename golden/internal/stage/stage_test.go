@@ -314,7 +314,7 @@ func TestKeys(t *testing.T) {
 	if key("", "") != base {
 		t.Error("the same recipe gives two keys")
 	}
-	if key("guest: {memory: 4096}\ndocker: {daemon: {debug: true}}\n", "") != base {
+	if key("guest: {memory: 4096}\ndocker: {daemon: {debug: true, log-driver: local}}\n", "") != base {
 		t.Error("settings of the overlay change the base")
 	}
 	seen := map[string]string{base: "default"}

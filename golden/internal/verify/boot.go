@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -292,8 +293,8 @@ func checkDocker(c *check) {
 		c.fail(name, "is not JSON that dockerd reads: %v", err)
 		return
 	}
-	if daemon.LogOpts["max-size"] == nil && !slices.Contains([]string{"local", "journald", "none", "syslog"}, daemon.LogDriver) {
-		c.fail(name, "log-driver %q without log-opts max-size, want a limit", daemon.LogDriver)
+	if _, problem := rules.LogProblem(daemon.LogDriver, daemon.LogOpts); problem != "" {
+		c.fail(name, "%s", problem)
 	}
 }
 

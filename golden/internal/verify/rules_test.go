@@ -232,6 +232,7 @@ func brokenSamples() []broken {
 		{rule: "docker", what: "is missing or not executable", spot: without("usr/sbin/dockerd")},
 		{rule: "docker", what: "not JSON", spot: file("etc/docker/daemon.json", "{,}")},
 		{rule: "docker", what: "want a limit", spot: file("etc/docker/daemon.json", "{}")},
+		{rule: "docker", what: "max-size lots", spot: file("etc/docker/daemon.json", `{"log-driver":"local","log-opts":{"max-size":"lots"}}`)},
 		{rule: "network-tools", what: "no ifupdown", spot: func(s *sample, _ *verify.Options) {
 			s.replace("var/lib/dpkg/status", "Package: ifupdown\n", "Package: other\n")
 		}, also: []string{"network-online"}},

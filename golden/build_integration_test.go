@@ -170,6 +170,7 @@ func TestBuildTwice(t *testing.T) {
 			t.Errorf("want the program as the one input that differs, found %v\n%s", err, out)
 		}
 	})
+	t.Run("authorities", func(t *testing.T) { testTrust(t, b) })
 	t.Run("release", func(t *testing.T) { testRelease(t, b) })
 	t.Run("images", func(t *testing.T) { testImages(t, b) })
 	t.Run("script fails", func(t *testing.T) { testScriptFails(t, b) })

@@ -95,6 +95,11 @@ func bootRules() []Rule {
 			Reason: "units that always fail in an unprivileged guest make \"degraded\" the normal state, which hides real failures",
 			Check:  "sys-kernel-config.mount, sys-kernel-debug.mount, systemd-journald-audit.socket and systemd-modules-load.service are masked where they are there",
 		},
+		{
+			ID: "guest-units", Group: Boot, Severity: Warning,
+			Reason: "what only the host may do (set the clock, audit, make swap, mount devices, load modules) fails at every boot of every guest, and \"degraded\" hides real failures",
+			Check:  "all that boot starts, by the names of units, their programs, and the capabilities, devices, scheduling and mounts that they ask for; conditions that skip a unit in containers count; lines of /etc/fstab",
+		},
 		{ // 51
 			ID: "console", Group: Boot, Severity: Error,
 			Reason: "pct console talks to a getty on the container's terminal",

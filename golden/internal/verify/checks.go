@@ -101,6 +101,7 @@ func checks() map[string]func(*check) {
 		"unit-links":           checkUnitLinks,
 		"network-online":       checkNetworkOnline,
 		"masked-units":         checkMasks,
+		"guest-units":          checkGuestUnits,
 		"console":              checkConsole,
 		"unit-order":           checkUnitOrder,
 		"docker":               checkDocker,

@@ -221,6 +221,7 @@ func brokenSamples() []broken {
 			file(unitFolder+"systemd-networkd-wait-online.service", "[Service]\n"),
 			link("etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service", "/"+unitFolder+"systemd-networkd-wait-online.service"))},
 		{rule: "masked-units", what: "want it masked", spot: file(unitFolder+"sys-kernel-debug.mount", "[Mount]\n")},
+		{rule: "guest-units", what: "chrony.service cannot work in an unprivileged guest: it sets the clock, which is the host's (chronyd); name it in units.mask", spot: enabled("chrony.service", "[Service]\nExecStart=!/usr/sbin/chronyd $DAEMON_OPTS\n")},
 		{rule: "console", what: "container-getty@", spot: without(unitFolder + "container-getty@.service")},
 		{rule: "console", what: "nobody can log in", spot: without("usr/sbin/agetty")},
 		{rule: "unit-order", what: "order cycle", spot: func(s *sample, _ *verify.Options) {

@@ -1,0 +1,237 @@
+package verify
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/golden/internal/rules"
+)
+
+const unfitRemedy = "; name it in units.mask of the recipe, or leave its package out with packages.exclude"
+
+// checkGuestUnits reports what starts at boot and cannot work in an unprivileged
+// guest: by name, by program, and by what the unit asks of systemd.
+func checkGuestUnits(c *check) {
+	u := c.units()
+	for _, name := range u.started() {
+		file, masked := u.find(name)
+		if file == nil || masked {
+			continue
+		}
+		f := u.load(name)
+		if f.skippedInGuest() {
+			continue
+		}
+		if why := u.unfit(name, f); why != "" {
+			c.fail(file.path, "%s cannot work in an unprivileged guest: it %s%s", name, why, unfitRemedy)
+		}
+	}
+	text, _ := c.text("etc/fstab")
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		f := strings.Fields(line)
+		if len(f) < 3 || strings.HasPrefix(f[0], "#") || (len(f) > 3 && slices.ContainsFunc(strings.Split(f[3], ","), func(o string) bool { return o == "noauto" || o == "nofail" })) {
+			continue
+		}
+		if why := unfitMount(f[0], f[2]); why != "" {
+			c.fail("etc/fstab", "line %d cannot work in an unprivileged guest: it %s; leave it out: the host mounts into guests", n, why)
+		}
+	}
+}
+
+// started lists what boot starts: enabled units, what they pull in, and what
+// their timers, sockets and paths start.
+func (u *units) started() []string {
+	queue, seen := u.enabledNames(), map[string]bool{}
+	for i := 0; i < len(queue); i++ {
+		name := queue[i]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		f := u.load(name)
+		queue = append(queue, f.list("Unit", "Wants", "Requires", "BindsTo", "Requisite")...)
+		section := map[string]string{".timer": "Timer", ".socket": "Socket", ".path": "Path"}[path.Ext(name)]
+		if section == "" {
+			continue
+		}
+		key := "Unit"
+		if section == "Socket" {
+			key = "Service"
+		}
+		if other := f.list(section, key); len(other) > 0 {
+			queue = append(queue, other...)
+		} else {
+			queue = append(queue, strings.TrimSuffix(name, path.Ext(name))+".service")
+		}
+	}
+	return sortedKeys(seen)
+}
+
+// skippedInGuest reports whether a condition keeps the unit from starting in a
+// guest.
+func (f unitFile) skippedInGuest() bool {
+	isGuest := func(v string) bool {
+		return slices.Contains([]string{"yes", "true", "1", "on", "container", "lxc", "private-users"}, v)
+	}
+	hasPath := func(v string) bool {
+		device, ok := strings.CutPrefix(v, "/dev/")
+		device, _, _ = strings.Cut(device, "/")
+		return !ok || slices.Contains(rules.GuestDevices, device)
+	}
+	one, hit := false, false // of the conditions of which one is enough
+	for key, holds := range map[string]func(string) bool{"ConditionVirtualization": isGuest, "ConditionPathExists": hasPath} {
+		for _, v := range f.all("Unit", key) {
+			v, enough := strings.CutPrefix(v, "|")
+			v, not := strings.CutPrefix(v, "!")
+			if key == "ConditionPathExists" && not {
+				continue // what is not there in the image may come
+			}
+			good := holds(strings.TrimSpace(v)) != not
+			if !enough && !good {
+				return true
+			}
+			one, hit = one || enough, hit || enough && good
+		}
+	}
+	return one && !hit && len(f.otherAlternatives()) == 0
+}
+
+// otherAlternatives returns the conditions of which one is enough and that only
+// a guest can judge.
+func (f unitFile) otherAlternatives() []string {
+	var list []string
+	for at, values := range f {
+		if at[0] != "Unit" || !strings.HasPrefix(at[1], "Condition") || at[1] == "ConditionVirtualization" || at[1] == "ConditionPathExists" {
+			continue
+		}
+		for _, v := range values {
+			if strings.HasPrefix(v, "|") {
+				list = append(list, v)
+			}
+		}
+	}
+	return list
+}
+
+// unfit returns what the unit does that it may not, or "".
+func (u *units) unfit(name string, f unitFile) string {
+	commands := u.commands(f)
+	if slices.ContainsFunc(commands, leavesClock) {
+		return ""
+	}
+	for _, kind := range rules.Unfits() {
+		for _, words := range commands {
+			if program := path.Base(words[0]); slices.Contains(kind.Programs, program) {
+				return kind.Needs + " (" + program + ")"
+			}
+		}
+		if slices.ContainsFunc(kind.Units, func(p string) bool { ok, err := path.Match(p, name); return ok && err == nil }) {
+			return kind.Needs
+		}
+	}
+	for _, key := range []string{"ConditionCapability", "AmbientCapabilities", "CapabilityBoundingSet"} {
+		section := "Service"
+		if key == "ConditionCapability" {
+			section = "Unit"
+		}
+		for _, v := range f.all(section, key) {
+			if strings.HasPrefix(v, "~") || strings.HasPrefix(v, "!") {
+				continue
+			}
+			for _, word := range strings.Fields(strings.TrimPrefix(v, "|")) {
+				if slices.Contains(rules.UnfitCapabilities, word) {
+					return "asks for " + word + " (" + key + "), which the host alone has"
+				}
+			}
+		}
+	}
+	if devices := slices.DeleteFunc(f.list("Unit", "Requires", "BindsTo", "Requisite"), func(n string) bool { return path.Ext(n) != ".device" }); len(devices) > 0 {
+		return "waits for the device " + devices[0]
+	}
+	switch path.Ext(name) {
+	case ".swap":
+		return "makes swap space, which the host gives"
+	case ".mount":
+		return unfitMount(strings.Join(f.all("Mount", "What"), ""), strings.Join(f.all("Mount", "Type"), ""))
+	case ".service":
+		return f.unfitService()
+	}
+	return ""
+}
+
+// leavesClock reports whether a command serves time without setting the clock.
+func leavesClock(words []string) bool {
+	return path.Base(words[0]) == "chronyd" && slices.Contains(words, "-x")
+}
+
+// unfitService returns which setting makes systemd fail before the program runs.
+func (f unitFile) unfitService() string {
+	for _, bad := range []struct {
+		key    string
+		values []string
+	}{
+		{"CPUSchedulingPolicy", []string{"fifo", "rr"}},
+		{"IOSchedulingClass", []string{"1", "realtime"}},
+	} {
+		if list := f.all("Service", bad.key); len(list) > 0 && slices.Contains(bad.values, list[len(list)-1]) {
+			return "wants " + bad.key + "=" + list[len(list)-1] + ", which the kernel refuses there"
+		}
+	}
+	for _, key := range []string{"RootImage", "MountImages", "ExtensionImages"} {
+		if len(f.all("Service", key)) > 0 {
+			return "wants " + key + "=, and there is no loop device"
+		}
+	}
+	return ""
+}
+
+// unfitMount returns why a mount fails, or "".
+func unfitMount(what, kind string) string {
+	base, _, _ := strings.Cut(kind, ".")
+	switch {
+	case kind == "swap":
+		return "makes swap space, which the host gives"
+	case strings.HasPrefix(what, "/dev/"), strings.HasPrefix(what, "UUID="), strings.HasPrefix(what, "LABEL="), strings.HasPrefix(what, "PARTUUID="), strings.HasPrefix(what, "PARTLABEL="):
+		return "mounts a device, and there are none"
+	case !slices.Contains(rules.GuestFileSystems, base):
+		return "mounts a file system of type " + kind + ", which the kernel allows the host alone"
+	}
+	return ""
+}
+
+// commands returns the programs that the unit starts, with their arguments,
+// but not those whose failure it ignores. Variables are looked up in its
+// EnvironmentFile.
+func (u *units) commands(f unitFile) [][]string {
+	env := map[string]string{}
+	for _, name := range f.all("Service", "EnvironmentFile") {
+		text, _ := u.text(strings.TrimPrefix(name, "-"))
+		for line := range strings.Lines(text) {
+			if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+				env[k] = strings.Trim(v, `"'`)
+			}
+		}
+	}
+	var list [][]string
+	for _, line := range f.all("Service", "ExecCondition", "ExecStartPre", "ExecStart") {
+		line = strings.TrimLeft(line, "@:+!|")
+		if strings.HasPrefix(line, "-") {
+			continue
+		}
+		var words []string
+		for _, word := range strings.Fields(line) {
+			if v, ok := strings.CutPrefix(word, "$"); ok {
+				words = append(words, strings.Fields(env[strings.Trim(v, "{}")])...)
+				continue
+			}
+			words = append(words, word)
+		}
+		if len(words) > 0 {
+			list = append(list, words)
+		}
+	}
+	return list
+}

@@ -84,6 +84,7 @@ type service struct {
 	api    *http.Server
 	health *http.Server
 	caps   *listener.Caps
+	secure func(net.Listener) net.Listener
 	listen []string
 	ready  atomic.Bool
 	// answering asks store and listeners; it is what the watchdog stands on.
@@ -110,7 +111,10 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e) },
 	})
 	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
-	s.api = api.HTTP(handler, pin.ServerTLS(h.identity.Current), complaints)
+	s.api = api.HTTP(handler, complaints)
+	s.secure = func(l net.Listener) net.Listener {
+		return api.TLS(s.caps.Wrap(l), pin.ServerTLS(h.identity.Current), complaints)
+	}
 	s.answering = func(ctx context.Context) error {
 		return answering(ctx, cfg.HealthSocket, s.listen)
 	}
@@ -119,14 +123,14 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 		records, broken, err := store.List()
 		out.Guests, out.Ready = len(records), out.Ready && err == nil && len(broken) == 0
 		return out
-	}), nil, complaints)
+	}), complaints)
 	return s
 }
 
 func (s *service) serve(ctx context.Context, sockets []net.Listener, health net.Listener) error {
 	group, running := errgroup.WithContext(ctx)
 	for _, l := range sockets {
-		group.Go(func() error { return closed(s.api.ServeTLS(s.caps.Wrap(l), "", "")) })
+		group.Go(func() error { return closed(s.api.Serve(s.secure(l))) })
 	}
 	group.Go(func() error { return closed(s.health.Serve(health)) })
 	s.ready.Store(true)

@@ -39,9 +39,13 @@ type bed struct {
 	tokens           []string
 }
 
-func startDaemon(t *testing.T) *bed {
+func startDaemon(t *testing.T, more ...string) *bed {
 	t.Helper()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "agentd") // a short name, for the socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +56,7 @@ func startDaemon(t *testing.T) *bed {
 	}
 	b := &bed{dir: dir, config: filepath.Join(dir, "agentd.yaml"), url: "https://" + addr, logs: &output{}}
 	text := fmt.Sprintf("host_id: demo\nhub_url: https://hub.example\ncontroller_image: registry.example/felhom/controller:v1\n"+
-		"listen: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\nstorage: {folder: %[2]s/guests}\n", addr, dir)
+		"listen: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\nstorage: {folder: %[2]s/guests}\n", addr, dir) + strings.Join(more, "")
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

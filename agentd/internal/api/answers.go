@@ -15,6 +15,12 @@ var (
 	problemForbidden    = contract.Problem{Error: "forbidden", Message: "a token reaches its own guest only"}
 	problemFailures     = contract.Problem{Error: "too-many-failures", Message: "too many wrong tokens from this address; wait a second"}
 	problemReports      = contract.Problem{Error: "too-many-reports", Message: "too many reports of this guest; wait"}
+	problemMalformed    = contract.Problem{Error: "bad-request", Message: "the request is not a valid HTTP/1.1 request"}
+	problemHeader       = contract.Problem{Error: "header-too-large", Message: "request line and header are larger than 8 KiB"}
+	problemExpectation  = contract.Problem{Error: "expectation-failed", Message: "an Expect header may say 100-continue only"}
+	problemEncoding     = contract.Problem{Error: "not-implemented", Message: "this transfer encoding is not served"}
+	problemVersion      = contract.Problem{Error: "http-version", Message: "only HTTP/1.1 is served"}
+	problemPlainHTTP    = contract.Problem{Error: "plain-http", Message: "this port serves HTTPS only"}
 	problemNotFound     = contract.Problem{Error: "not-found", Message: "there is no such path"}
 	problemMethod       = contract.Problem{Error: "method-not-allowed", Message: "the Allow header names the methods of this path"}
 	problemContentType  = contract.Problem{Error: "unsupported-media-type", Message: "the body must be application/json"}

@@ -1,17 +1,18 @@
 package api
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"log"
+	"net"
 	"net/http"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// Limits of one connection (docs/local-api.md). ReadHeaderTimeout bounds the
-// TLS handshake as well.
+// Limits of one connection (docs/local-api.md). readHeaderTimeout bounds TLS
+// handshake and header together.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
@@ -21,14 +22,14 @@ const (
 	goHeaderSlop      = 4 << 10 // net/http allows this much more than it is told
 )
 
-// HTTP returns the server for handler. It speaks HTTP/1.1 only, which tls says
-// as well. complaints gets what net/http has to say about connections.
-func HTTP(handler http.Handler, conf *tls.Config, complaints *log.Logger) *http.Server {
+// HTTP returns the server for handler, which speaks HTTP/1.1 only. Serve the
+// local API from [TLS]. complaints gets what net/http has to say about
+// connections.
+func HTTP(handler http.Handler, complaints *log.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler:           handler,
-		TLSConfig:         conf,
 		Protocols:         &protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -36,6 +37,8 @@ func HTTP(handler http.Handler, conf *tls.Config, complaints *log.Logger) *http.
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          complaints,
+		ConnContext:       listener.WithConn,
+		ConnState:         func(c net.Conn, state http.ConnState) { listener.Of(c).SetIdle(state == http.StateIdle) },
 		// "OPTIONS *" would else be answered by net/http, without a token.
 		DisableGeneralOptionsHandler: true,
 	}

@@ -102,10 +102,10 @@ const lowDivisor = 10
 
 func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 	out := contract.Storage{Storage: contract.StorageUnknown, Guest: req.vmid}
-	if s.storage == nil {
+	if s.meter == nil {
 		return reply{http.StatusOK, out}, nil
 	}
-	usage, err := s.storage.Storage(ctx, req.vmid)
+	usage, err := s.meter.usage(ctx, req.vmid)
 	if errors.Is(err, driver.ErrNotFound) {
 		// The token is good, so the guest exists; the host just has no figures.
 		return reply{http.StatusOK, out}, nil

@@ -46,7 +46,7 @@ type Options struct {
 // Server answers the local API. It implements [http.Handler].
 type Server struct {
 	guests  Guests
-	storage driver.Storage
+	meter   *meter // nil: no figures
 	hostID  string
 	version string
 	hosts   map[string]bool
@@ -78,7 +78,7 @@ const retryAfter = "2"
 // New returns a server.
 func New(o Options) *Server {
 	s := &Server{
-		guests: o.Guests, storage: o.Storage, hostID: o.HostID, version: o.Version,
+		guests: o.Guests, hostID: o.HostID, version: o.Version,
 		hosts: map[string]bool{}, now: o.Now, event: o.Event,
 		failures: newBuckets[netip.Prefix](failurePerSecond, failureBurst),
 		denials:  newBuckets[int](failurePerSecond, failureBurst),
@@ -87,6 +87,9 @@ func New(o Options) *Server {
 	}
 	for _, h := range o.Hosts {
 		s.hosts[strings.ToLower(h)] = true
+	}
+	if o.Storage != nil {
+		s.meter = newMeter(o.Storage, o.Now)
 	}
 	s.routes = s.Routes()
 	return s
@@ -106,6 +109,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	// A connection is kept for who shows a valid token, and for no other.
+	h.Set("Connection", "close")
 	if status, problem := s.gate(r); status != 0 {
 		write(w, status, problem)
 		return
@@ -115,6 +120,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	vmid := match.VMID
+	if listener.FromContext(r.Context()).Trust(vmid) {
+		h.Del("Connection")
+	}
 	route, own, ok := s.route(w, r, vmid)
 	if !ok {
 		return

@@ -98,7 +98,7 @@ func defaults() Config {
 		Provision:    Defaults{Wait: 5 * time.Minute},
 		Limits: Limits{
 			ConnectionsPerSource: 16,
-			ConnectionsTotal:     512,
+			ConnectionsTotal:     2048,
 			HandshakesPerSecond:  20,
 			TokenOverlap:         24 * time.Hour,
 			ReportsPerMinute:     120,

@@ -30,7 +30,7 @@ func wantMinimal() config.Config {
 		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000,
 		MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests",
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
-		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 512, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
+		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
 	}
 }
 

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"sync"
@@ -9,41 +10,65 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// burstSeconds is how many seconds' worth of new connections a source may open
-// at once; a controller that starts opens a few.
-const burstSeconds = 10
+const (
+	// burstSeconds is how many seconds' worth of new connections a source may open
+	// at once; a controller that starts opens a few.
+	burstSeconds = 10
 
-// maxSources bounds the memory that many sources can take.
-const maxSources = 4096
+	// maxSources bounds the memory that many sources can take.
+	maxSources = 4096
+
+	// recentTime is how long a source is known after a valid token came from it.
+	recentTime = time.Hour
+
+	// sourcesPerGuest bounds the sources that one guest's token makes known: a
+	// guest that has many addresses gets no more connections by them.
+	sourcesPerGuest = 4
+
+	// untrustedLife is how long a connection may be read from before a valid
+	// token came over it.
+	untrustedLife = 10 * time.Second
+)
 
 // Caps limits connections over all listeners that it wraps. A connection over a
 // cap is closed before its handshake, which is what costs.
+//
+// A connection is untrusted until [Conn.Trust]. Half of all connections are kept
+// for sources from which a valid token came within the last hour; in the other
+// half, a new connection takes the place of the oldest untrusted one of the
+// source that has the most. So what has no token cannot keep out what has one.
 type Caps struct {
 	perSource, total int
 	rate             rate.Limit
 	burst            int
 
-	mu      sync.Mutex
-	open    int
-	sources map[netip.Prefix]*source
+	mu        sync.Mutex
+	conns     map[*Conn]bool
+	sources   map[netip.Prefix]*source
+	guests    map[int]int // trusted connections
+	recent    map[netip.Prefix]map[int]time.Time
+	strangers int // untrusted connections of sources that are not recent
+	swept     time.Time
 }
 
 type source struct {
-	open    int
-	limiter *rate.Limiter
+	open, untrusted int
+	limiter         *rate.Limiter
 }
 
-// NewCaps allows perSource open connections of one source, total of all, and
-// perSecond new ones of one source on average.
+// NewCaps allows perSource open connections of one source and perSource trusted
+// ones of one guest, total of all, and perSecond new ones of one source on
+// average.
 func NewCaps(perSource, total, perSecond int) *Caps {
 	return &Caps{
 		perSource: perSource, total: total,
 		rate: rate.Limit(perSecond), burst: perSecond * burstSeconds,
-		sources: map[netip.Prefix]*source{},
+		conns: map[*Conn]bool{}, sources: map[netip.Prefix]*source{}, guests: map[int]int{}, recent: map[netip.Prefix]map[int]time.Time{},
 	}
 }
 
-// Wrap returns l under the caps.
+// Wrap returns l under the caps. The connections that it accepts are of type
+// *[Conn].
 func (c *Caps) Wrap(l net.Listener) net.Listener { return &capped{Listener: l, caps: c} }
 
 // SourceOf returns whom a connection is counted for: an IPv4 address, or the
@@ -61,36 +86,154 @@ func SourceOf(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-func (c *Caps) take(from netip.Prefix, now time.Time) bool {
+// take admits conn, or returns false. evicted is the connection that gave its
+// place, which the caller closes, or nil.
+func (c *Caps) take(conn *Conn, now time.Time) (evicted *Conn, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.sources[from]
+	conn.isRecent = c.isRecent(conn.from, now)
+	s := c.sources[conn.from]
 	if s == nil {
-		c.evict(now)
-		if len(c.sources) >= maxSources {
-			return false
+		c.forget(now)
+		if len(c.sources) >= maxSources && !conn.isRecent {
+			return nil, false
 		}
 		s = &source{limiter: rate.NewLimiter(c.rate, c.burst)}
-		c.sources[from] = s
+		c.sources[conn.from] = s
 	}
-	if c.open >= c.total || s.open >= c.perSource || !s.limiter.AllowN(now, 1) {
-		return false
+	if s.open >= c.perSource || !s.limiter.AllowN(now, 1) {
+		return nil, false
 	}
-	c.open++
+	if len(c.conns) >= c.total || !conn.isRecent && c.strangers >= c.total-c.total/2 {
+		if evicted = c.victim(); evicted == nil {
+			return nil, false
+		}
+		c.remove(evicted)
+	}
+	conn.caps, conn.accepted = c, now
+	c.conns[conn] = true
 	s.open++
-	return true
+	s.untrusted++
+	if !conn.isRecent {
+		c.strangers++
+	}
+	return evicted, true
 }
 
-func (c *Caps) give(from netip.Prefix) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open--
-	c.sources[from].open--
+// victim returns the connection that gives its place to a new one, or nil: of
+// strangers, then of known sources without a token, of the source that has the
+// most untrusted ones, the oldest; then of the guest that has the most, the one
+// that is idle for longest. A request under way is never ended.
+func (c *Caps) victim() *Conn {
+	var found *Conn
+	for conn := range c.conns {
+		if conn.rank() > rankIdle {
+			continue
+		}
+		if found == nil || c.compare(conn, found) < 0 {
+			found = conn
+		}
+	}
+	return found
 }
 
-// evict forgets sources that have no connection and a full bucket: nothing is
+const (
+	rankStranger = iota
+	rankUntrusted
+	rankIdle
+	rankBusy
+)
+
+func (conn *Conn) rank() int {
+	switch {
+	case !conn.isTrusted && !conn.isRecent:
+		return rankStranger
+	case !conn.isTrusted:
+		return rankUntrusted
+	case !conn.idle.IsZero():
+		return rankIdle
+	}
+	return rankBusy
+}
+
+func (c *Caps) compare(a, b *Conn) int {
+	if a.rank() != b.rank() || a.rank() == rankIdle {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(c.guests[b.guest], c.guests[a.guest]), a.idle.Compare(b.idle))
+	}
+	return cmp.Or(cmp.Compare(c.sources[b.from].untrusted, c.sources[a.from].untrusted), a.accepted.Compare(b.accepted))
+}
+
+// remove takes conn out of all counts. It is safe to repeat. c.mu is held.
+func (c *Caps) remove(conn *Conn) {
+	if !c.conns[conn] {
+		return
+	}
+	delete(c.conns, conn)
+	s := c.sources[conn.from]
+	s.open--
+	if conn.isTrusted {
+		if c.guests[conn.guest]--; c.guests[conn.guest] == 0 {
+			delete(c.guests, conn.guest)
+		}
+		return
+	}
+	s.untrusted--
+	if !conn.isRecent {
+		c.strangers--
+	}
+}
+
+// isRecent reports whether a valid token came from the source. c.mu is held.
+func (c *Caps) isRecent(from netip.Prefix, now time.Time) bool {
+	for _, at := range c.recent[from] {
+		if now.Sub(at) < recentTime {
+			return true
+		}
+	}
+	return false
+}
+
+// vouch makes from a known source of the guest, in place of the guest's oldest where
+// it has too many. c.mu is held.
+func (c *Caps) vouch(from netip.Prefix, guest int, now time.Time) {
+	if now.Sub(c.swept) >= recentTime {
+		c.swept = now
+		for p, of := range c.recent {
+			for g, at := range of {
+				if now.Sub(at) >= recentTime {
+					c.unvouch(p, g)
+				}
+			}
+		}
+	}
+	if _, known := c.recent[from][guest]; !known {
+		n, oldest, seen := 0, netip.Prefix{}, now
+		for p, of := range c.recent {
+			if at, ok := of[guest]; ok {
+				if n++; !at.After(seen) {
+					oldest, seen = p, at
+				}
+			}
+		}
+		if n >= sourcesPerGuest {
+			c.unvouch(oldest, guest)
+		}
+	}
+	if c.recent[from] == nil {
+		c.recent[from] = map[int]time.Time{}
+	}
+	c.recent[from][guest] = now
+}
+
+func (c *Caps) unvouch(from netip.Prefix, guest int) {
+	if delete(c.recent[from], guest); len(c.recent[from]) == 0 {
+		delete(c.recent, from)
+	}
+}
+
+// forget drops sources that have no connection and a full bucket: nothing is
 // lost with them. It only looks when there are many.
-func (c *Caps) evict(now time.Time) {
+func (c *Caps) forget(now time.Time) {
 	if len(c.sources) < maxSources {
 		return
 	}
@@ -106,30 +249,24 @@ type capped struct {
 	caps *Caps
 }
 
+// Accept implements [net.Listener].
 func (l *capped) Accept() (net.Conn, error) {
 	for {
-		conn, err := l.Listener.Accept()
+		accepted, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		var from netip.Prefix
-		if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-			from = SourceOf(a.AddrPort().Addr())
+		conn := &Conn{Conn: accepted}
+		if a, ok := accepted.RemoteAddr().(*net.TCPAddr); ok {
+			conn.from = SourceOf(a.AddrPort().Addr())
 		}
-		if l.caps.take(from, time.Now()) {
-			return &counted{Conn: conn, done: func() { l.caps.give(from) }}, nil
+		evicted, ok := l.caps.take(conn, time.Now())
+		if evicted != nil {
+			_ = evicted.Conn.Close() // whoever reads from it sees that it is closed
 		}
-		_ = conn.Close() // refused: nobody waits for an answer
+		if ok {
+			return conn, nil
+		}
+		_ = accepted.Close() // refused: nobody waits for an answer
 	}
-}
-
-type counted struct {
-	net.Conn
-	once sync.Once
-	done func()
-}
-
-func (c *counted) Close() error {
-	c.once.Do(c.done)
-	return c.Conn.Close()
 }

@@ -89,7 +89,7 @@ func TestCaps(t *testing.T) {
 	a, b := SourceOf(netip.MustParseAddr("192.0.2.1")), SourceOf(netip.MustParseAddr("192.0.2.2"))
 	takeN := func(c *Caps, from netip.Prefix, n int, now time.Time) (got int) {
 		for range n {
-			if c.take(from, now) {
+			if _, ok := c.take(&Conn{from: from}, now); ok {
 				got++
 			}
 		}
@@ -103,19 +103,19 @@ func TestCaps(t *testing.T) {
 		if got := takeN(c, b, 1, t0); got != 1 {
 			t.Error("another source was refused")
 		}
-		c.give(a)
+		for conn := range c.conns {
+			if conn.from == a {
+				c.remove(conn)
+				c.remove(conn) // counts once
+				break
+			}
+		}
 		if got := takeN(c, a, 10, t0); got != 1 {
 			t.Errorf("%d after one was closed, want 1", got)
 		}
 	})
-	t.Run("total", func(t *testing.T) {
-		c := NewCaps(100, 5, 100)
-		if got := takeN(c, a, 4, t0) + takeN(c, b, 4, t0); got != 5 {
-			t.Errorf("%d in all, want 5", got)
-		}
-	})
 	t.Run("new ones per second", func(t *testing.T) {
-		c := NewCaps(1000, 1000, 2)
+		c := NewCaps(1000, 4000, 2)
 		if got := takeN(c, a, 100, t0); got != 2*burstSeconds {
 			t.Errorf("%d at once, want %d", got, 2*burstSeconds)
 		}
@@ -134,8 +134,9 @@ func TestCaps(t *testing.T) {
 		c := NewCaps(1, 1<<20, 1)
 		addr := netip.MustParseAddr("10.0.0.0")
 		for i := range 2 * maxSources {
-			if from := SourceOf(addr); c.take(from, t0.Add(time.Duration(i)*time.Minute)) {
-				c.give(from)
+			conn := &Conn{from: SourceOf(addr)}
+			if _, ok := c.take(conn, t0.Add(time.Duration(i)*time.Minute)); ok {
+				c.remove(conn)
 			}
 			addr = addr.Next()
 		}
@@ -143,6 +144,106 @@ func TestCaps(t *testing.T) {
 			t.Errorf("%d sources are kept, want at most %d", len(c.sources), maxSources)
 		}
 	})
+}
+
+// counts takes connections that have no socket.
+type counts struct {
+	*Caps
+	t   *testing.T
+	now time.Time
+}
+
+func (c *counts) take(source byte) (conn, evicted *Conn) {
+	c.t.Helper()
+	c.now = c.now.Add(time.Second)
+	conn = &Conn{from: SourceOf(netip.AddrFrom4([4]byte{192, 0, 2, source}))}
+	evicted, ok := c.Caps.take(conn, c.now)
+	if !ok {
+		c.t.Fatalf("source %d was refused", source)
+	}
+	if len(c.conns) > c.total {
+		c.t.Fatalf("%d connections, want at most %d", len(c.conns), c.total)
+	}
+	return conn, evicted
+}
+
+func TestAFullHalfMakesRoom(t *testing.T) {
+	c := &counts{NewCaps(8, 12, 100), t, time.Now()}
+	oldest, _ := c.take(1)
+	for range 3 {
+		c.take(1)
+	}
+	c.take(2)
+	if _, evicted := c.take(2); evicted != nil {
+		t.Error("a connection was evicted below the limit")
+	}
+	if _, evicted := c.take(3); evicted != oldest {
+		t.Errorf("evicted %+v, want the oldest of the source that has the most", evicted)
+	}
+	if c.strangers != 6 {
+		t.Errorf("%d strangers, want half of all", c.strangers)
+	}
+	known, _ := c.take(4)
+	if !known.Trust(100) {
+		t.Error("the first connection of a guest is not kept")
+	}
+	for range 5 {
+		if _, evicted := c.take(4); evicted != nil {
+			t.Error("a known source took another's place although there is room")
+		}
+	}
+}
+
+// A guest that uses its token from many addresses gets neither more connections
+// that are kept, nor more known sources.
+func TestAGuestWithManyAddresses(t *testing.T) {
+	c := &counts{NewCaps(4, 64, 100), t, time.Now()}
+	kept := 0
+	for source := range byte(32) {
+		for range 4 {
+			conn, _ := c.take(source)
+			if conn.Trust(100) {
+				kept++
+			}
+		}
+	}
+	if kept != 4 || c.guests[100] != 4 {
+		t.Errorf("%d connections are kept, counted %d, want 4", kept, c.guests[100])
+	}
+	if len(c.recent) != sourcesPerGuest {
+		t.Errorf("%d known sources, want %d", len(c.recent), sourcesPerGuest)
+	}
+	for conn := range c.conns {
+		c.remove(conn)
+	}
+	if c.strangers != 0 || len(c.guests) != 0 {
+		t.Errorf("after all were closed: %d strangers, guests %v", c.strangers, c.guests)
+	}
+	for from, s := range c.sources {
+		if s.open != 0 || s.untrusted != 0 {
+			t.Errorf("%v has %+v left", from, s)
+		}
+	}
+}
+
+func TestIdleConnectionsGiveTheirPlace(t *testing.T) {
+	c := &counts{NewCaps(8, 4, 100), t, time.Now()}
+	busy, _ := c.take(1)
+	idle, _ := c.take(2)
+	for guest, conn := range map[int]*Conn{100: busy, 101: idle} {
+		conn.Trust(guest)
+	}
+	idle.SetIdle(true)
+	for range 2 {
+		conn, _ := c.take(3)
+		conn.Trust(102)
+	}
+	if _, evicted := c.take(4); evicted != idle {
+		t.Errorf("evicted %+v, want the idle one", evicted)
+	}
+	if idle.Trust(101) {
+		t.Error("a connection that was evicted is said to be kept")
+	}
 }
 
 func TestWrapClosesWhatIsOverTheCap(t *testing.T) {

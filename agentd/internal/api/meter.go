@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+const (
+	// meterSlots bounds the looks at file systems that are under way: on storage
+	// that does not answer, such as a network share whose server is gone, each
+	// holds a thread for as long as that lasts.
+	meterSlots = 8
+
+	// meterPatience is how long a request waits for a look.
+	meterPatience = time.Second
+
+	// meterAge is for how long the figures of a look may be given again when a
+	// later one does not come to its end.
+	meterAge = 5 * time.Minute
+)
+
+// errNoFigures says that the storage did not answer in time.
+var errNoFigures = errors.New("the storage does not answer")
+
+// meter looks at guests' file systems: once at a time for each guest, and a few
+// in all.
+type meter struct {
+	storage driver.Storage
+	now     func() time.Time
+	slots   chan struct{}
+
+	mu     sync.Mutex
+	guests map[int]*figures
+}
+
+type figures struct {
+	look  *look // under way, or nil
+	usage []driver.Usage
+	taken time.Time // of usage; zero: there is none
+}
+
+type look struct {
+	done  chan struct{}
+	usage []driver.Usage // when done
+	err   error
+}
+
+func newMeter(storage driver.Storage, now func() time.Time) *meter {
+	return &meter{storage: storage, now: now, slots: make(chan struct{}, meterSlots), guests: map[int]*figures{}}
+}
+
+// usage returns the figures of now, or those of the last look where this one
+// takes too long.
+func (m *meter) usage(ctx context.Context, vmid int) ([]driver.Usage, error) {
+	under := m.start(ctx, vmid)
+	if under == nil {
+		return m.last(vmid)
+	}
+	patience := time.NewTimer(meterPatience)
+	defer patience.Stop()
+	select {
+	case <-under.done:
+		return under.usage, under.err
+	case <-ctx.Done():
+	case <-patience.C:
+	}
+	return m.last(vmid)
+}
+
+// start returns the look that is under way, or a new one; nil where there are
+// too many.
+func (m *meter) start(ctx context.Context, vmid int) *look {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.guests[vmid]
+	if f == nil {
+		f = &figures{}
+		m.guests[vmid] = f
+	}
+	if f.look != nil {
+		return f.look
+	}
+	select {
+	case m.slots <- struct{}{}:
+	default:
+		return nil
+	}
+	under := &look{done: make(chan struct{})}
+	f.look = under
+	go m.run(context.WithoutCancel(ctx), vmid, f, under) // others may wait for it as well
+	return under
+}
+
+func (m *meter) run(ctx context.Context, vmid int, f *figures, under *look) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			under.err = fmt.Errorf("panic: %v", cause)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		f.look = nil
+		if under.err == nil {
+			f.usage, f.taken = under.usage, m.now()
+		}
+		<-m.slots
+		close(under.done)
+	}()
+	under.usage, under.err = m.storage.Storage(ctx, vmid)
+}
+
+func (m *meter) last(vmid int) ([]driver.Usage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.guests[vmid]
+	if f.taken.IsZero() || m.now().Sub(f.taken) > meterAge {
+		return nil, errNoFigures
+	}
+	return f.usage, nil
+}

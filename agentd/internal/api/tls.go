@@ -1,0 +1,145 @@
+package api
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// TLS returns l with TLS on each connection that it accepts, and with the
+// answers that net/http gives before it calls a handler in the form of all
+// others: JSON. Give it to [http.Server.Serve], not to ServeTLS. complaints
+// gets the handshakes that fail.
+func TLS(l net.Listener, conf *tls.Config, complaints *log.Logger) net.Listener {
+	conf = conf.Clone()
+	conf.NextProtos = []string{"http/1.1"}
+	return &tlsListener{Listener: l, conf: conf, complaints: complaints}
+}
+
+type tlsListener struct {
+	net.Listener
+	conf       *tls.Config
+	complaints *log.Logger
+}
+
+// Accept implements [net.Listener]. The handshake is left to the first Read:
+// here it would keep other connections waiting.
+func (l *tlsListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &tlsConn{Conn: tls.Server(c, l.conf), complaints: l.complaints}, nil
+}
+
+// tlsConn is not a *tls.Conn to net/http, which therefore treats it as a plain
+// connection and leaves handshake and answers to it.
+type tlsConn struct {
+	*tls.Conn
+	complaints *log.Logger
+	handshake  sync.Once
+	failed     error
+}
+
+// Read implements [net.Conn]. The read deadline, which net/http has set for the
+// request's header, bounds the handshake too.
+func (c *tlsConn) Read(p []byte) (int, error) {
+	c.handshake.Do(c.shake)
+	if c.failed != nil {
+		return 0, c.failed
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *tlsConn) shake() {
+	if err := c.NetConn().SetWriteDeadline(time.Now().Add(readHeaderTimeout)); err != nil {
+		c.failed = err
+		return
+	}
+	err := c.Handshake()
+	if err == nil {
+		c.failed = c.NetConn().SetWriteDeadline(time.Time{})
+		return
+	}
+	c.complaints.Printf("TLS handshake error from %s: %v", c.RemoteAddr(), err)
+	if wrong, ok := errors.AsType[tls.RecordHeaderError](err); ok && wrong.Conn != nil && isHTTP(wrong.RecordHeader[:]) {
+		_, _ = wrong.Conn.Write(errorAnswer("400 Bad Request", problemPlainHTTP)) // the sender may be gone
+	}
+	// net/http answers no error of a net.OpError.
+	c.failed = &net.OpError{Op: "read", Net: "tcp", Err: err}
+}
+
+// isHTTP reports whether the first bytes of a connection are those of a method.
+func isHTTP(head []byte) bool {
+	for _, b := range head {
+		if (b < 'A' || b > 'Z') && b != ' ' && b != '/' && b != '*' {
+			return false
+		}
+	}
+	return true
+}
+
+// plainHeaders are what net/http sends with an answer that no handler gave.
+// A handler's answer has others before them.
+const plainHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+
+// Write implements [net.Conn]. An answer that net/http gives by itself is one
+// Write, which is replaced.
+func (c *tlsConn) Write(p []byte) (int, error) {
+	status, ok := ownAnswer(p)
+	if !ok {
+		return c.Conn.Write(p)
+	}
+	problem := problemMalformed
+	switch status[:3] {
+	case "417":
+		problem = problemExpectation
+	case "431":
+		problem = problemHeader
+	case "501":
+		problem = problemEncoding
+	case "505":
+		problem = problemVersion
+	}
+	if _, err := c.Conn.Write(errorAnswer(status, problem)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// ownAnswer returns the status of an answer that net/http gave by itself.
+func ownAnswer(p []byte) (status string, ok bool) {
+	rest, ok := bytes.CutPrefix(p, []byte("HTTP/1."))
+	if !ok || len(rest) < len("1 400") {
+		return "", false
+	}
+	line, _, ok := bytes.Cut(rest[len("1 "):], []byte("\r\n"))
+	if !ok || len(line) < len("400") {
+		return "", false
+	}
+	isPlain := bytes.HasPrefix(rest[len("1 ")+len(line):], []byte(plainHeaders))
+	// 417 has no body and the ordinary headers; no handler of ours gives it.
+	if !isPlain && !bytes.HasPrefix(line, []byte("417 ")) {
+		return "", false
+	}
+	line, _, _ = bytes.Cut(line, []byte(":")) // what follows may be of the request
+	return string(line), true
+}
+
+func errorAnswer(status string, problem contract.Problem) []byte {
+	body, err := json.Marshal(problem)
+	if err != nil {
+		body = []byte(`{"error":"internal","message":"the answer could not be encoded"}`)
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %s\r\nCache-Control: no-store\r\nConnection: close\r\nContent-Length: %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n\r\n%s\n",
+		status, strconv.Itoa(len(body)+1), body)
+}

@@ -1,0 +1,122 @@
+package listener
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Conn is a connection that is counted by [Caps]. Its methods beside those of
+// [net.Conn] may be called on nil, which is a connection without caps.
+type Conn struct {
+	net.Conn
+	caps     *Caps
+	from     netip.Prefix
+	accepted time.Time
+	isRecent bool // when it was accepted
+
+	// Guarded by caps.mu.
+	isTrusted bool
+	guest     int       // whose token came first
+	idle      time.Time // since when no request is under way; zero: one is
+}
+
+// Trust notes that a valid token of the guest came over the connection. It
+// reports whether the connection may be kept: a guest that has too many is
+// served and its connection then closed.
+func (conn *Conn) Trust(guest int) bool {
+	if conn == nil {
+		return true
+	}
+	c := conn.caps
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.vouch(conn.from, guest, now)
+	switch {
+	case !c.conns[conn]: // evicted meanwhile
+		return false
+	case conn.isTrusted:
+		return true
+	case c.guests[guest] >= c.perSource:
+		return false
+	}
+	c.sources[conn.from].untrusted--
+	if !conn.isRecent {
+		c.strangers--
+	}
+	conn.isTrusted, conn.guest = true, guest
+	c.guests[guest]++
+	return true
+}
+
+// SetIdle notes whether a request is under way: a trusted connection may be
+// closed for another's sake while none is.
+func (conn *Conn) SetIdle(isIdle bool) {
+	if conn == nil {
+		return
+	}
+	conn.caps.mu.Lock()
+	defer conn.caps.mu.Unlock()
+	conn.idle = time.Time{}
+	if isIdle {
+		conn.idle = time.Now()
+	}
+}
+
+// SetReadDeadline implements [net.Conn]. Before [Conn.Trust] no deadline is
+// later than a short time after the connection was accepted.
+func (conn *Conn) SetReadDeadline(t time.Time) error {
+	conn.caps.mu.Lock()
+	isTrusted := conn.isTrusted
+	conn.caps.mu.Unlock()
+	if last := conn.accepted.Add(untrustedLife); !isTrusted && (t.IsZero() || t.After(last)) {
+		t = last
+	}
+	return conn.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements [net.Conn], under the rule of SetReadDeadline.
+func (conn *Conn) SetDeadline(t time.Time) error {
+	if err := conn.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return conn.SetWriteDeadline(t)
+}
+
+// Close implements [net.Conn]. It is safe to repeat.
+func (conn *Conn) Close() error {
+	conn.caps.mu.Lock()
+	conn.caps.remove(conn)
+	conn.caps.mu.Unlock()
+	return conn.Conn.Close()
+}
+
+// Of returns the counted connection below c, which may be wrapped by what has a
+// method NetConn, such as a connection of TLS. nil: there is none.
+func Of(c net.Conn) *Conn {
+	for {
+		switch inner := c.(type) {
+		case *Conn:
+			return inner
+		case interface{ NetConn() net.Conn }:
+			c = inner.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+type key struct{}
+
+// WithConn returns ctx with the counted connection below c.
+func WithConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, key{}, Of(c))
+}
+
+// FromContext returns the connection of [WithConn], or nil.
+func FromContext(ctx context.Context) *Conn {
+	conn, _ := ctx.Value(key{}).(*Conn)
+	return conn
+}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -65,7 +66,9 @@ func (c *tlsConn) shake() {
 		c.failed = err
 		return
 	}
-	err := c.Handshake()
+	ctx, cancel := context.WithTimeout(context.Background(), readHeaderTimeout)
+	defer cancel()
+	err := c.HandshakeContext(ctx)
 	if err == nil {
 		c.failed = c.NetConn().SetWriteDeadline(time.Time{})
 		return

@@ -42,7 +42,6 @@ Example:
 // diffArchives prints the differences to stdout, where they are the product,
 // and returns an error when there are any: the status is that of diff(1).
 func diffArchives(ctx context.Context, std stdio, o diffOptions) error {
-	boundMemory()
 	a, err := readForDiff(ctx, std, o.a)
 	if err != nil {
 		return err
@@ -71,5 +70,5 @@ func readForDiff(ctx context.Context, std stdio, name string) (_ inspect.Report,
 		return inspect.Report{}, exit.WithHint(exit.Misuse, fmt.Errorf("diff: %w", err), exit.HintOf(err))
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	return inspect.Archive(ctx, in, name, inspect.Options{Files: true})
+	return inspect.Archive(ctx, boundMemory(in), name, inspect.Options{Files: true})
 }

@@ -41,21 +41,20 @@ Example:
 }
 
 func inspectArchive(ctx context.Context, std stdio, o inspectOptions) (err error) {
-	boundMemory()
 	in, name, err := openArchive(ctx, std.in, o.archive)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	if o.config {
-		conf, err := inspect.Config(ctx, in, name)
+		conf, err := inspect.Config(ctx, boundMemory(in), name)
 		if err != nil {
 			return err
 		}
 		_, err = std.out.Write(conf)
 		return err
 	}
-	report, err := inspect.Archive(ctx, in, name, inspect.Options{})
+	report, err := inspect.Archive(ctx, boundMemory(in), name, inspect.Options{})
 	if err != nil {
 		return err
 	}

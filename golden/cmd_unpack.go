@@ -51,7 +51,6 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 // unpackArchive works in a folder beside the wanted one, so that an archive
 // that is refused halfway leaves nothing.
 func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) {
-	boundMemory()
 	in, _, err := openArchive(ctx, std.in, o.archive)
 	if err != nil {
 		return exit.WithHint(exit.Misuse, fmt.Errorf("unpack: %w", err), exit.HintOf(err))
@@ -74,7 +73,7 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 	if err := os.Chown(tmp, uid, gid); err != nil {
 		return errors.Join(fmt.Errorf("unpack: %w", err), os.Remove(tmp))
 	}
-	res, err := unpack.Unpack(ctx, in, tmp, unpack.Options{IDMap: o.idmap})
+	res, err := unpack.Unpack(ctx, boundMemory(in), tmp, unpack.Options{IDMap: o.idmap})
 	if err == nil && o.config != "" {
 		err = writeConfig(o.config, res.Config)
 	}

@@ -87,7 +87,6 @@ func checkVerifyOptions(c *cli.Context) (verifyOptions, error) {
 // report is the product and goes to stdout also when the archive failed; the
 // text of a failed one is talk.
 func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err error) {
-	boundMemory()
 	in, name, err := openArchive(ctx, std.in, opts.archive)
 	if err != nil {
 		return err
@@ -104,7 +103,7 @@ func verifyArchive(ctx context.Context, std stdio, opts verifyOptions) (err erro
 			return err
 		}
 	}
-	report, err := verify.Archive(ctx, in, name, opts.check)
+	report, err := verify.Archive(ctx, boundMemory(in), name, opts.check)
 	if err != nil {
 		return err
 	}

@@ -42,12 +42,16 @@ func (d *dirEntry) entry() vzdump.Entry {
 // keeps the others for the end: owner and mode, which may forbid writing,
 // lists, which would go on to what is created in it, and the time.
 func (u *unpacker) keepDir(e *vzdump.Entry) error {
-	const aclEntryBytes = 16
-	u.kept += dirBytes + len(e.Path) + aclEntryBytes*(len(e.ACL)+len(e.DefaultACL))
+	const aclEntryBytes = 40                                           // with an empty name
+	acl, defaultACL := slices.Clone(e.ACL), slices.Clone(e.DefaultACL) // as small as they can be
+	u.kept += dirBytes + len(e.Path)
+	for _, a := range slices.Concat(acl, defaultACL) {
+		u.kept += aclEntryBytes + len(a.Name)
+	}
 	if u.kept > maxDirBytes {
 		return exit.With(exit.Refused, fmt.Errorf("%w: directories so far exceed the limit of %d MiB of names and lists", vzdump.ErrLimit, maxDirBytes>>20))
 	}
-	u.dirs = append(u.dirs, dirEntry{path: e.Path, mode: e.Mode, uid: e.UID, gid: e.GID, modTime: e.ModTime, acl: e.ACL, defaultACL: e.DefaultACL})
+	u.dirs = append(u.dirs, dirEntry{path: e.Path, mode: e.Mode, uid: e.UID, gid: e.GID, modTime: e.ModTime, acl: acl, defaultACL: defaultACL})
 	if len(e.Xattrs) == 0 {
 		return nil
 	}

@@ -24,6 +24,8 @@ const (
 	// maxKeptBytes bounds what is kept of one archive, index and contents
 	// together; a golden of 8,000 members needs a tenth of it.
 	maxKeptBytes = 32 << 20
+	// maxFilesBytes is the same with [Options.Files]: two archives are compared.
+	maxFilesBytes = 18 << 20
 	// maxKeptFile is the largest file that is looked into; dpkg's status is
 	// larger than any other.
 	maxKeptFile = 8 << 20
@@ -31,6 +33,8 @@ const (
 	entryBytes = 288
 	// attributeBytes is what one attribute costs besides its texts.
 	attributeBytes = 96
+	// mapBytes is what the attributes of one member cost as a whole.
+	mapBytes = 320
 	// maxHoles bounds the sparse files whose digests are taken: each byte of
 	// a hole is one to digest.
 	maxHoles = 4 << 30
@@ -210,6 +214,9 @@ func (s *scan) member(e *vzdump.Entry, r io.Reader) error {
 	}
 	size := int64(len(e.Path) + len(e.Link) + entryBytes)
 	xattrs := attributes(e)
+	if xattrs != nil {
+		size += mapBytes
+	}
 	for k, v := range xattrs {
 		size += int64(len(k)+len(v)) + attributeBytes
 	}
@@ -291,8 +298,12 @@ func (s *scan) sum(e *vzdump.Entry) error {
 }
 
 func (s *scan) charge(n int64) error {
-	if s.kept += n; s.kept > maxKeptBytes {
-		return exit.Errorf(exit.Refused, "want at most %d MiB of names and settings, found more", maxKeptBytes>>20)
+	most := int64(maxKeptBytes)
+	if s.opts.Files {
+		most = maxFilesBytes
+	}
+	if s.kept += n; s.kept > most {
+		return exit.WithHint(exit.Refused, fmt.Errorf("%w: names and settings take more than %d MiB", vzdump.ErrLimit, most>>20), "this archive cannot be read in bounded memory")
 	}
 	return nil
 }

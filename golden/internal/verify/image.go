@@ -29,6 +29,13 @@ const (
 	// maxHoles bounds the zeros that are read in place of holes. A sparse file
 	// beyond it is not searched: a rule reports every sparse file.
 	maxHoles = 1 << 30
+	// maxBytes bounds both, the index and the content.
+	maxBytes = 36 << 20
+	// hitBytes is what one secret, and libraryBytes what one library of a
+	// program costs besides its texts.
+	hitBytes, libraryBytes = 96, 32
+	// binaryBytes is what one program costs.
+	binaryBytes = 320
 	// maxKeptBytes bounds the content that is kept for the rules.
 	maxKeptBytes = 16 << 20
 	// maxKeptFile is the largest file that is kept; dpkg's status is larger
@@ -73,6 +80,7 @@ type image struct {
 	config  *pctconf.Config // pct.conf, when a rule has asked for it
 
 	configFindings []pctconf.Finding
+	index, kept    int            // bytes, held against the limits
 	copying        [32 << 10]byte // one for all members: a buffer each was most of the memory
 }
 
@@ -89,7 +97,7 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 	}
 	defer zr.Close()
 	buf := make([]byte, headBytes)
-	index, kept, holes := 0, 0, int64(0)
+	holes := int64(0)
 	for {
 		m, err := zr.Next()
 		if errors.Is(err, io.EOF) {
@@ -102,14 +110,13 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 			path: m.Path, link: m.Link, typ: m.Type, mode: m.Mode, uid: m.UID, gid: m.GID, size: m.Size,
 			mtime: m.ModTime.Unix(), odd: m.Odd, white: m.DevMajor == 0 && m.DevMinor == 0,
 		}
-		index += entryBytes + len(e.path) + len(e.link)
+		cost := entryBytes + len(e.path) + len(e.link)
 		if caps, ok := m.Xattrs[vzdump.CapabilityXattr]; ok {
 			e.caps, e.hasCaps = strings.Clone(caps[:min(len(caps), maxCaps)]), true
-			index += len(e.caps)
+			cost += len(e.caps)
 		}
-		if index > maxIndexBytes {
-			return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: names of members take more than %d MiB", vzdump.ErrLimit, maxIndexBytes>>20),
-				"a golden has some thousand members; this archive cannot be checked in bounded memory")
+		if err := img.charge(cost, 0); err != nil {
+			return nil, err
 		}
 		img.entries = append(img.entries, e)
 		if _, ok := img.byPath[e.path]; !ok {
@@ -128,9 +135,8 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 			return nil, err
 		}
 		if data != nil && img.content[e.path] == nil {
-			if kept += len(data); kept > maxKeptBytes {
-				return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: settings and package data take more than %d MiB", vzdump.ErrLimit, maxKeptBytes>>20),
-					"this archive cannot be checked in bounded memory")
+			if err := img.charge(0, len(data)); err != nil {
+				return nil, err
 			}
 			img.content[e.path] = append([]byte{}, data...)
 		}
@@ -138,6 +144,36 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 	img.facts = zr.Facts()
 	img.sha256 = hex.EncodeToString(sum.Sum(nil))
 	return img, nil
+}
+
+// charge counts what is kept, in the index and as content.
+func (img *image) charge(index, kept int) error {
+	img.index += index
+	img.kept += kept
+	what := ""
+	switch {
+	case img.index > maxIndexBytes:
+		what = fmt.Sprintf("names of members, libraries and secrets take more than %d MiB", maxIndexBytes>>20)
+	case img.kept > maxKeptBytes:
+		what = fmt.Sprintf("settings and package data take more than %d MiB", maxKeptBytes>>20)
+	case img.index+img.kept > maxBytes:
+		what = fmt.Sprintf("names, settings and package data take more than %d MiB", maxBytes>>20)
+	default:
+		return nil
+	}
+	return exit.WithHint(exit.Refused, fmt.Errorf("%w: %s", vzdump.ErrLimit, what), "an image has some thousand members; this archive cannot be checked in bounded memory")
+}
+
+// chargeHits counts what was found in the content of the last file.
+func (img *image) chargeHits(secrets, named, elves int) error {
+	cost := (len(img.secrets) - secrets + len(img.named) - named) * hitBytes
+	for _, b := range img.elves[elves:] {
+		cost += binaryBytes + len(b.interp) + len(b.bad)
+		for _, name := range b.needed {
+			cost += libraryBytes + len(name)
+		}
+	}
+	return img.charge(cost, 0)
 }
 
 // read takes one file's content from the stream: its MD5, what ELF, secret and
@@ -160,12 +196,16 @@ func (img *image) read(r io.Reader, e *entry, buf []byte, sums *summer, opts Opt
 		return nil, err
 	}
 	sums.end(e)
+	secrets, named, elves := len(img.secrets), len(img.named), len(img.elves)
 	switch {
 	case isELF:
 		img.elves = append(img.elves, readELF(e.path, head, tail))
 	case e.size <= maxScanned:
 		img.secrets = append(img.secrets, scanSecrets(e.path, head)...)
 		img.named = append(img.named, scanNames(e.path, head, opts.BuildNames)...)
+	}
+	if err := img.chargeHits(secrets, named, elves); err != nil {
+		return nil, err
 	}
 	if e.size <= int64(len(buf)) && e.size <= maxKeptFile && wanted(e.path, e.size) {
 		return head, nil

@@ -127,24 +127,23 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 	for _, rule := range chosen {
 		c := &check{image: img, opts: opts, rule: rule}
 		all[rule.ID](c)
-		report.add(rule, c.findings, opts.Strict)
+		report.add(rule, c, opts.Strict)
 	}
 	return report, nil
 }
 
-func (r *Report) add(rule rules.Rule, found []Finding, strict bool) {
+func (r *Report) add(rule rules.Rule, c *check, strict bool) {
 	r.Rules = append(r.Rules, rule.ID)
-	slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
 	if rule.Severity == rules.Error || strict {
-		r.Errors += len(found)
+		r.Errors += c.found
 	} else {
-		r.Warnings += len(found)
+		r.Warnings += c.found
 	}
-	if over := len(found) - maxFindings; over > 0 {
+	c.trim()
+	if over := c.found - len(c.findings); over > 0 {
 		r.More[rule.ID] = over
-		found = found[:maxFindings]
 	}
-	r.Findings = append(r.Findings, found...)
+	r.Findings = append(r.Findings, c.findings...)
 }
 
 func (o Options) profile() Profile {
@@ -180,7 +179,17 @@ type check struct {
 	*image
 	opts     Options
 	rule     rules.Rule
-	findings []Finding
+	findings []Finding // sorted and cut to maxFindings now and then
+	found    int
+}
+
+// trim sorts the findings by path and keeps the first maxFindings.
+func (c *check) trim() {
+	slices.SortStableFunc(c.findings, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
+	if len(c.findings) > maxFindings {
+		clear(c.findings[maxFindings:])
+		c.findings = c.findings[:maxFindings]
+	}
 }
 
 // fail adds a finding. path is without the first slash; "" is the archive.
@@ -193,4 +202,7 @@ func (c *check) fail(path, format string, args ...any) {
 		hint = "felhom-golden seal --enable " + c.rule.ID + " " + c.rule.Seal
 	}
 	c.findings = append(c.findings, Finding{Rule: c.rule.ID, Severity: c.rule.Severity, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
+	if c.found++; len(c.findings) >= 8*maxFindings {
+		c.trim()
+	}
 }

@@ -57,8 +57,14 @@ func Close(fd int) error {
 }
 
 // Open lets user uid walk through the directory that fd is, beside those that
-// may already. It gives no right to list or to write.
-func Open(fd, uid int) error {
+// may already. It gives no right to list or to write. Several may open one
+// directory at once: each holds the lock of the directory meanwhile, which no
+// one can take who may only walk through it.
+func Open(fd, uid int) (err error) {
+	if err := lock(fd); err != nil {
+		return fmt.Errorf("let user %d through: lock directory: %w", uid, err)
+	}
+	defer func() { err = errors.Join(err, unix.Flock(fd, unix.LOCK_UN)) }()
 	entries, err := read(fd)
 	if err != nil {
 		return err
@@ -84,6 +90,14 @@ func Open(fd, uid int) error {
 		return fmt.Errorf("let user %d through: set ACL: %w (the file system must have POSIX ACLs; on ZFS: zfs set acltype=posixacl)", uid, err)
 	}
 	return nil
+}
+
+func lock(fd int) error {
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // Lets reports whether user uid, with a primary group of the same number, may

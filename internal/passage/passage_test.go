@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -74,4 +75,41 @@ func TestPassage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("closed again", 100000, 100000, false)
+}
+
+// TestManyOpenOneDirectory has guests made side by side: none may lose the
+// entry that another one makes. It needs root.
+func TestManyOpenOneDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it gives rights to other users")
+	}
+	const rounds, users = 20, 60
+	for range rounds {
+		dir := t.TempDir()
+		begin := make(chan struct{})
+		var opening sync.WaitGroup
+		for i := range users {
+			opening.Go(func() {
+				f, err := os.Open(dir)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				<-begin
+				if err := passage.Open(int(f.Fd()), 200000+i); err != nil {
+					t.Error(err)
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(begin)
+		opening.Wait()
+		for i := range users {
+			if ok, err := passage.Lets(dir, 200000+i); err != nil || !ok {
+				t.Fatalf("user %d gets through is %v, %v, want true", 200000+i, ok, err)
+			}
+		}
+	}
 }

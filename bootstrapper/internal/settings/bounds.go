@@ -17,6 +17,7 @@ const (
 	maxRounds = 100_000 // rounds of all ranges, and templates called
 	maxText   = 8 << 20 // bytes that functions made, and may make by their formats
 	maxWidth  = 3       // digits of a width or precision
+	maxNested = 64      // ranges within each other, over all templates
 )
 
 // roundName is the function that stands first in the body of each range and of
@@ -125,8 +126,72 @@ func (b *bounds) funcs() template.FuncMap {
 	return funcs
 }
 
+// nesting is how deep the ranges of each template are. Package text/template
+// raises an error again in each range that it leaves, and looks through the whole
+// stack each time: with thousands within each other that takes hours.
+type nesting struct {
+	templates *template.Template
+	known     map[string]int // -1: it is being looked at
+}
+
+var errNested = fmt.Errorf("its ranges within each other exceed the limit of %d", maxNested)
+
+func (n nesting) of(name string) (int, error) {
+	depth, isKnown := n.known[name]
+	if depth < 0 {
+		return 0, fmt.Errorf("its template %q calls itself", name)
+	}
+	t := n.templates.Lookup(name)
+	if isKnown || t == nil || t.Tree == nil {
+		return depth, nil
+	}
+	n.known[name] = -1
+	depth, err := n.ofList(t.Root)
+	n.known[name] = depth
+	return depth, err
+}
+
+func (n nesting) ofList(list *parse.ListNode) (deepest int, err error) {
+	if list == nil {
+		return 0, nil
+	}
+	for _, node := range list.Nodes {
+		depth, more := 0, 0
+		switch node := node.(type) {
+		case *parse.RangeNode:
+			more = 1
+			depth, err = n.ofBranch(node.BranchNode)
+		case *parse.IfNode:
+			depth, err = n.ofBranch(node.BranchNode)
+		case *parse.WithNode:
+			depth, err = n.ofBranch(node.BranchNode)
+		case *parse.TemplateNode:
+			depth, err = n.of(node.Name)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if deepest = max(deepest, depth+more); deepest > maxNested {
+			return 0, errNested
+		}
+	}
+	return deepest, nil
+}
+
+func (n nesting) ofBranch(b parse.BranchNode) (int, error) {
+	first, err := n.ofList(b.List)
+	if err != nil {
+		return 0, err
+	}
+	second, err := n.ofList(b.ElseList)
+	return max(first, second), err
+}
+
 // bound puts a call of round at the head of everything in t that can be repeated.
 func bound(t *template.Template) error {
+	if _, err := (nesting{t, map[string]int{}}).of(t.Name()); err != nil {
+		return err
+	}
 	call, err := template.New(roundName).Funcs(template.FuncMap{roundName: func() string { return "" }}).Parse("{{" + roundName + "}}")
 	if err != nil {
 		return err

@@ -48,7 +48,7 @@ func Render(name, text string, v Values) ([]byte, error) {
 		return nil, cleanTemplateError(err)
 	}
 	if err := bound(t); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := t.Execute(b, v); errors.Is(err, errRounds) {
 		return nil, fmt.Errorf("%s: %w", name, errRounds)

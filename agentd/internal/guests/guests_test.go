@@ -203,6 +203,30 @@ func TestOneBrokenRecordStopsNobodyElse(t *testing.T) {
 	}
 }
 
+// A lease makes each open of the file fail, and leaves the file as it is: so
+// do a process without descriptors and a file system with a fault.
+func TestARecordThatCouldNotBeReadIsTriedAgain(t *testing.T) {
+	b := open(t)
+	tok := mint(t, b.Store, 8200)
+	f, err := os.Open(filepath.Join(b.records, "8200.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Fatal(err)
+	}
+	next := b.another(t)
+	if _, err := next.Authenticate(tok); err == nil || errors.Is(err, guests.ErrUnknownToken) {
+		t.Errorf("with a record that cannot be read: %v, want an error that does not blame the token", err)
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(2 * time.Second)
+	assertToken(t, next, tok, "good", true)
+}
+
 func TestStoreHoldsNoToken(t *testing.T) {
 	b := open(t)
 	tokens := []token.Token{mint(t, b.Store, 8200), mint(t, b.Store, 8200), mint(t, b.Store, 8201)}

@@ -21,7 +21,7 @@ import (
 type index struct {
 	byVMID map[int]Record
 	broken map[string]error // by file name
-	seen   map[string]stamp // by file name
+	seen   map[string]stamp // by file name; the zero stamp of one that could not be read
 	taken  time.Time        // the last look at all files
 	notes  int              // inotify descriptor; -1: none, each look is at all files
 }
@@ -142,7 +142,9 @@ func (s *Store) refreshAll(now time.Time) error {
 }
 
 // reread takes one file into the index. The stamp is taken before the content:
-// a change between the two is seen at the next look.
+// a change between the two is seen at the next look. A file that could not be
+// read has no stamp, so that each look tries it: it can be the process that had
+// no descriptor left, or the file system that had a fault, and the file the same.
 func (s *Store) reread(name string) {
 	at := s.stampOf(name)
 	r, err := s.read(name)
@@ -153,7 +155,7 @@ func (s *Store) reread(name string) {
 	case errors.Is(err, ErrNotFound): // removed since
 		return
 	default:
-		s.index.broken[name] = err
+		s.index.broken[name], at = err, stamp{}
 	}
 	s.index.seen[name] = at
 }

@@ -179,6 +179,43 @@ func TestAcknowledgedReportsSurviveALossOfPower(t *testing.T) {
 	}
 }
 
+// What was put on disk before the log began is in no line of it: the file that a
+// loss of power damages had both.
+func TestReportsBeforeTheLogSurviveALossOfPower(t *testing.T) {
+	b := open(t)
+	mint(t, b.Store, 8200)
+	steps := contract.Steps()
+	send := func(s *guests.Store, n int) {
+		t.Helper()
+		if isNews, err := s.AddReport(t.Context(), 8200, crowdReport(n, steps[n-1])); err != nil || !isNews {
+			t.Fatalf("report %d: news %v, %v", n, isNews, err)
+		}
+	}
+	first, err := guests.Open(b.records, b.state, b.clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(first, 1)
+	send(first, 2)
+	if err := first.Close(); err != nil { // all is in the file, and the log empty
+		t.Fatal(err)
+	}
+	second := b.another(t)
+	send(second, 3)
+	send(second, 4)
+	if err := os.Truncate(filepath.Join(b.state, "reports/8200.json"), 0); err != nil {
+		t.Fatal(err)
+	}
+	third := b.another(t)
+	if err := third.Recover(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := third.Progress(8200)
+	if err != nil || len(p.Steps) != 4 {
+		t.Errorf("%d steps, %v, want 4", len(p.Steps), err)
+	}
+}
+
 // BenchmarkReports has 1,000 guests that send 14 reports each, all at once.
 func BenchmarkReports(b *testing.B) {
 	for b.Loop() {

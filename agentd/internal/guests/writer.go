@@ -70,6 +70,9 @@ type logged struct {
 	VMID     int             `json:"vmid"`
 	Received time.Time       `json:"received"`
 	Report   contract.Report `json:"report"`
+	// Before is, in the first line of a guest, what its file held then: the file
+	// is replaced without a sync, so that a loss of power can take that as well.
+	Before json.RawMessage `json:"before,omitempty"`
 }
 
 func (w *reportWriter) init(s *Store) {
@@ -130,17 +133,23 @@ func (w *reportWriter) write(batch []incoming) {
 	now := w.store.now().UTC().Truncate(time.Second)
 	guests := map[int]*Progress{}
 	isNews := make([]bool, len(batch))
+	before := map[int]json.RawMessage{}
 	var lines bytes.Buffer
+	err := w.rotate() // first: a new log begins with what the files hold
 	for i, one := range batch {
 		p := guests[one.vmid]
 		if p == nil {
 			p = w.load(one.vmid)
 			guests[one.vmid] = p
+			if p.Run != "" && !w.dirty[fileName(one.vmid)] {
+				before[one.vmid], _ = json.Marshal(p) // it was read from JSON
+			}
 		}
 		if isNews[i] = p.add(one.report, now); isNews[i] {
 			p.Received = now
 			w.number++
-			line, err := json.Marshal(logged{w.number, one.vmid, now, one.report})
+			line, err := json.Marshal(logged{w.number, one.vmid, now, one.report, before[one.vmid]})
+			delete(before, one.vmid)
 			if err != nil { // ParseReport accepts nothing that cannot be written
 				isNews[i] = false
 				one.done <- taken{err: fmt.Errorf("encode report of guest %d: %w", one.vmid, err)}
@@ -149,7 +158,9 @@ func (w *reportWriter) write(batch []incoming) {
 			lines.Write(append(line, '\n'))
 		}
 	}
-	err := w.append(lines.Bytes())
+	if err == nil {
+		err = w.append(lines.Bytes())
+	}
 	failed := map[int]error{}
 	if err == nil && lines.Len() > 0 {
 		for vmid, p := range guests {
@@ -176,14 +187,24 @@ func (w *reportWriter) load(vmid int) *Progress {
 	return &p
 }
 
+// loadOr is load, and before where the file was damaged or lost.
+func (w *reportWriter) loadOr(vmid int, before json.RawMessage) *Progress {
+	p := w.load(vmid)
+	var old Progress
+	if p.Run == "" && json.Unmarshal(before, &old) == nil && old.VMID == vmid {
+		return &old
+	}
+	return p
+}
+
 // append puts lines on disk. After a failed write or sync nothing is known of
 // the log's end, so that it is cut.
 func (w *reportWriter) append(lines []byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	if err := w.rotate(int64(len(lines))); err != nil {
-		return err
+	if w.size+int64(len(lines)) > maxLogBytes {
+		return fmt.Errorf("%w: the log of reports has %d bytes", ErrBusy, w.size)
 	}
 	if _, err := w.log.Write(lines); err != nil {
 		return errors.Join(fmt.Errorf("log of reports: %w", err), w.cut())
@@ -202,7 +223,7 @@ func (w *reportWriter) cut() error {
 }
 
 // rotate opens the log, and puts a long one away while the other is written.
-func (w *reportWriter) rotate(more int64) error {
+func (w *reportWriter) rotate() error {
 	if w.log == nil {
 		if err := w.store.Recover(); err != nil {
 			return err
@@ -218,9 +239,6 @@ func (w *reportWriter) rotate(more int64) error {
 			}
 		default:
 		}
-	}
-	if w.size+more > maxLogBytes {
-		return fmt.Errorf("%w: the log of reports has %d bytes", ErrBusy, w.size)
 	}
 	if w.size <= checkpointBytes || w.saving != nil {
 		return nil
@@ -319,7 +337,7 @@ func (s *Store) Recover() error {
 			continue
 		}
 		if guests[one.VMID] == nil {
-			guests[one.VMID] = w.load(one.VMID)
+			guests[one.VMID] = w.loadOr(one.VMID, one.Before)
 		}
 		if p := guests[one.VMID]; p.add(one.Report, one.Received) {
 			p.Received = one.Received

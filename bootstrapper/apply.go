@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
@@ -67,7 +68,8 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 	t := newTalk(stderr, rand.Text()[:16])
 	started := time.Now()
 	out, runErr := bootstrap.Run(ctx, bootstrap.Options{
-		Root: o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
+		EngineUnit: engineUnit(o),
+		Root:       o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
 		NetworkWait: o.networkWait, EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait, Stale: try.Stale,
 		Connected: func(host *hostapi.Client) { t.reportTo(reporter, host) },
 	}, engine, t)
@@ -84,6 +86,15 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 	end.Owed = reporter.Idle() // the last state is among what is owed now
 	end.Err = errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
 	return end
+}
+
+// engineUnit returns what asks systemd about the engine; nil where the engine or
+// the root is not this guest's own.
+func engineUnit(o applyOptions) func(context.Context) (engineunit.State, error) {
+	if o.root != "/" || o.dockerHost != "unix://"+bootstrap.EngineSocket && o.dockerHost != "unix:///var"+bootstrap.EngineSocket {
+		return nil
+	}
+	return engineunit.Unit{Log: engineunit.LogFile}.State
 }
 
 // resultOf gives the record of a run.

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path felhom-controller-bootstrap-template.path etc-felhom-bootstrap.mount.unit
+//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path felhom-controller-bootstrap-template.path etc-felhom-bootstrap.mount.unit felhom-engine-failed.service docker.service.d/felhom.conf
 var guest embed.FS
 
 //go:embed felhom-agentd.service
@@ -25,7 +25,8 @@ const MountUnit = `etc-felhom\x2dbootstrap.mount`
 // takes a file name with a backslash.
 const mountFile = "etc-felhom-bootstrap.mount.unit"
 
-// Guest returns the units of a guest, each under its unit's name.
+// Guest returns the units of a guest, each under its unit's name, and drop-ins
+// for units of packages, each in its directory.
 func Guest() fs.ReadDirFS { return unitFS{guest} }
 
 // Host returns the units of a host, each under its unit's name.
@@ -34,7 +35,7 @@ func Host() fs.ReadDirFS { return unitFS{host} }
 // GuestPreset returns the preset that enables what a guest needs.
 func GuestPreset() []byte { return slices.Clone(preset) }
 
-// unitFS shows mountFile as MountUnit. All files are at the top.
+// unitFS shows mountFile as MountUnit, at the top.
 type unitFS struct{ files embed.FS }
 
 func (u unitFS) Open(name string) (fs.File, error) {

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,7 +20,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const bootstrap = "felhom-controller-bootstrap.service"
+const (
+	bootstrap    = "felhom-controller-bootstrap.service"
+	engineFailed = "felhom-engine-failed.service"
+)
 
 func read(t *testing.T, files fs.FS, name string) []*unit.UnitOption {
 	t.Helper()
@@ -49,6 +53,21 @@ func values(options []*unit.UnitOption, section, name string) []string {
 	return out
 }
 
+// list returns the names of all files.
+func list(t *testing.T, files fs.FS) []string {
+	t.Helper()
+	var names []string
+	if err := fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	}); err != nil || len(names) == 0 {
+		t.Fatalf("no units: %v", err)
+	}
+	return names
+}
+
 // TestVerify has systemd itself read the units, as a guest and a host would.
 func TestVerify(t *testing.T) {
 	version, err := exec.Command("systemd-analyze", "--version").Output()
@@ -64,13 +83,13 @@ func TestVerify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			dir := filepath.Join(root, "usr/lib/systemd/system")
-			for _, d := range []string{dir, filepath.Join(root, "usr/sbin"), filepath.Join(root, "etc")} {
+			for _, d := range []string{dir, filepath.Join(root, "usr/sbin"), filepath.Join(root, "usr/bin"), filepath.Join(root, "etc")} {
 				if err := os.MkdirAll(d, 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for _, program := range []string{"felhom-controller-bootstrap", "felhom-agentd"} {
-				if err := os.WriteFile(filepath.Join(root, "usr/sbin", program), []byte("#!/bin/true\n"), 0o755); err != nil {
+			for _, program := range []string{"sbin/felhom-controller-bootstrap", "sbin/felhom-agentd", "bin/journalctl", "bin/rm"} {
+				if err := os.WriteFile(filepath.Join(root, "usr", program), []byte("#!/bin/true\n"), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -90,23 +109,24 @@ func TestVerify(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			entries, err := fs.ReadDir(files, ".")
-			if err != nil || len(entries) == 0 {
-				t.Fatalf("no units: %v", err)
-			}
+			names := list(t, files)
 			args := []string{"verify", "--recursive-errors=yes", "--man=no", "--root=" + root}
-			for _, e := range entries {
-				data, err := fs.ReadFile(files, e.Name())
+			for _, name := range names {
+				data, err := fs.ReadFile(files, name)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if old { // the unit says what 252 on Debian 12 does without them
 					data = regexp.MustCompile(`(?m)^Restart(Steps|MaxDelaySec)=.*\n`).ReplaceAll(data, nil)
 				}
-				if err := os.WriteFile(filepath.Join(dir, e.Name()), data, 0o644); err != nil {
+				at := filepath.Join(dir, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, data, 0o644)); err != nil {
 					t.Fatal(err)
 				}
-				args = append(args, e.Name())
+				if unit, isDropIn := strings.CutSuffix(filepath.Dir(name), ".d"); isDropIn {
+					name = unit
+				}
+				args = append(args, name)
 			}
 			out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
 			if text := strings.TrimSpace(string(out)); err != nil || text != "" {
@@ -167,14 +187,10 @@ func TestTriggers(t *testing.T) {
 
 // TestPresetEnablesWhatCanBeEnabled names exactly the units with [Install].
 func TestPresetEnablesWhatCanBeEnabled(t *testing.T) {
-	entries, err := fs.ReadDir(Guest(), ".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		installable := len(values(read(t, Guest(), e.Name()), "Install", "WantedBy")) > 0
-		if enabled := strings.Contains(string(GuestPreset()), "enable "+e.Name()+"\n"); enabled != installable {
-			t.Errorf("%s: in the preset %v, has [Install] %v", e.Name(), enabled, installable)
+	for _, name := range list(t, Guest()) {
+		installable := len(values(read(t, Guest(), name), "Install", "WantedBy")) > 0
+		if enabled := strings.Contains(string(GuestPreset()), "enable "+name+"\n"); enabled != installable {
+			t.Errorf("%s: in the preset %v, has [Install] %v", name, enabled, installable)
 		}
 	}
 }
@@ -192,12 +208,14 @@ func TestGuestIsAFileSystem(t *testing.T) {
 			t.Errorf("read %s: %d bytes, %v", path, len(data), err)
 		}
 		info, err := fs.Stat(Guest(), path)
-		if err != nil || info.Name() != path {
+		if err != nil || info.Name() != filepath.Base(path) {
 			t.Errorf("stat %s: %v, %v", path, info, err)
 		}
 		return nil
 	})
-	if want := []string{MountUnit, "felhom-controller-bootstrap-template.path", "felhom-controller-bootstrap.path", bootstrap}; err != nil || !slices.Equal(names, want) {
+	if want := []string{
+		"docker.service.d/felhom.conf", MountUnit, "felhom-controller-bootstrap-template.path", "felhom-controller-bootstrap.path", bootstrap, engineFailed,
+	}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("units %q, %v, want %q", names, err, want)
 	}
 	if _, err := Guest().Open(mountFile); err == nil {

@@ -30,26 +30,60 @@ type channelStep struct {
 	// the guest has an address.
 	networkWait time.Duration
 	stale       <-chan struct{} // closed: the contract is another one by now
+	nics        func() []nic    // the guest's own; nil: not known
 }
 
-// ask asks the host, and asks again for as long as there is no network to it.
-func (s channelStep) ask(ctx context.Context, note func(string)) (contract.Guest, error) {
+// leaseNote is after how long a missing address is told: a lease at boot comes
+// within a second.
+const leaseNote = 3 * time.Second
+
+// ask asks the host, and asks again for as long as there is no network to it. late
+// is how long the guest had no address for it, 0 where it had one.
+func (s channelStep) ask(ctx context.Context, note func(string)) (me contract.Guest, late time.Duration, err error) {
 	begun, pause := time.Now(), backoff{first: 50 * time.Millisecond, most: 500 * time.Millisecond}
-	for try := 0; ; try++ {
-		me, err := s.host.Guest(ctx)
-		if err == nil || !noNetwork(err) || time.Since(begun)+pause.next > s.networkWait {
-			return me, err
+	noted, said := false, false
+	for {
+		me, err = s.host.Guest(ctx)
+		if err == nil || answered(err) {
+			return me, late, err
 		}
-		if try == 0 {
+		why, _ := s.unaddressed()
+		if why == "" && !noNetwork(err) || time.Since(begun)+pause.next > s.networkWait {
+			return me, late, err
+		}
+		if why != "" {
+			late = time.Since(begun)
+		}
+		switch {
+		case why != "" && late >= leaseNote && !said:
+			said = true
+			note(fmt.Sprintf("waiting for the network: %s", why))
+		case !noted && !said:
 			note(fmt.Sprintf("waiting for the network: %v", err))
 		}
+		noted = true
 		switch waitErr := pause.wait(ctx, 0, s.stale); {
 		case errors.Is(waitErr, errStale):
-			return me, err
+			return me, late, err
 		case waitErr != nil:
-			return me, waitErr
+			return me, late, waitErr
 		}
 	}
+}
+
+// unaddressed returns why this guest has no network to the host, and what to do; "" where it has one.
+func (s channelStep) unaddressed() (why, hint string) {
+	if s.nics == nil {
+		return "", ""
+	}
+	return unaddressed(s.nics(), s.endpoint)
+}
+
+// answered reports whether err is an answer of what is at the endpoint.
+func answered(err error) bool {
+	_, isMismatch := errors.AsType[*pin.MismatchError](err)
+	_, isStatus := errors.AsType[*hostapi.StatusError](err)
+	return isMismatch || isStatus
 }
 
 // noNetwork tells an early run from a host that is down: there is no route yet,
@@ -63,7 +97,7 @@ func noNetwork(err error) bool {
 }
 
 func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error) {
-	me, err := s.ask(ctx, note)
+	me, late, err := s.ask(ctx, note)
 	if mismatch, ok := errors.AsType[*pin.MismatchError](err); ok {
 		return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
 			"somebody else answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount anew (felhom-agentd guest add VMID)")
@@ -87,6 +121,9 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return outcome{}, err
 		}
+		if why, hint := s.unaddressed(); why != "" {
+			return outcome{Degraded, fmt.Sprintf("the host cannot be reached, going on without it: %s", why), hint}, nil
+		}
 		return outcome{
 			Degraded, fmt.Sprintf("the host cannot be reached, going on without it: %v", err),
 			"check that felhom-agentd runs on the host and that its address and port are open to this guest",
@@ -97,5 +134,9 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 			fmt.Errorf("local API at %s: the host takes this guest for %d, bootstrap.json says guest_id %d", s.endpoint, me.Guest, s.guestID),
 			"on the host, check which folder is mounted into this guest")
 	}
-	return outcome{Outcome: Unchanged, Message: fmt.Sprintf("host knows us as guest %d", me.Guest)}, nil
+	text := fmt.Sprintf("host knows us as guest %d", me.Guest)
+	if late >= leaseNote {
+		text += fmt.Sprintf("; this guest had no address for the first %s", late.Round(time.Second))
+	}
+	return outcome{Outcome: Unchanged, Message: text}, nil
 }

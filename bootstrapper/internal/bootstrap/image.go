@@ -145,6 +145,9 @@ func refused(wrong error) error {
 
 // take checks what would otherwise fail after the start only.
 func (s imageStep) take(found docker.Image, ref string) (image, error) {
+	if found.OS == "" && found.Architecture == "" { // containerd's store takes any artifact
+		return image{}, exit.WithHint(exit.Refused, fmt.Errorf("image %s has no platform", s.ref), meaning(docker.NotAnImage).hint)
+	}
 	if found.OS != "linux" || found.Architecture != s.arch {
 		return image{}, exit.WithHint(exit.Refused,
 			fmt.Errorf("image %s is for %s/%s, this guest is linux/%s", s.ref, found.OS, found.Architecture, s.arch),
@@ -256,12 +259,12 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 	if !ok {
 		fault = &docker.FaultError{Op: "pull", Kind: docker.Unknown, Err: err}
 	}
-	if s.probe == nil || !slices.Contains([]docker.Kind{docker.Unknown, docker.RateLimited, docker.Credential401}, fault.Kind) {
+	if s.probe == nil || !slices.Contains([]docker.Kind{docker.Unknown, docker.RateLimited, docker.Credential401, docker.Denied}, fault.Kind) {
 		return fault, 0
 	}
 	probe := s.probe(ctx, host)
-	// Engines call a login page that answers 401 a wrong credential.
-	isPage := fault.Kind == docker.Credential401 && probe.Kind == docker.NotARegistry
+	// Engines call a login page that answers 401 or 403 a wrong credential.
+	isPage := (fault.Kind == docker.Credential401 || fault.Kind == docker.Denied) && probe.Kind == docker.NotARegistry
 	if isPage || fault.Kind == docker.Unknown && probe.Kind != "" {
 		kind := probe.Kind
 		if kind.Verdict() == docker.Permanent {

@@ -244,22 +244,34 @@ func TestProbeMakesNoFaultFinal(t *testing.T) {
 // TestALoginPageIsNoWrongCredential: engines call the 401 of a login page a wrong
 // credential, which is final; the guest's network may be free a moment later.
 func TestALoginPageIsNoWrongCredential(t *testing.T) {
+	const wrong, denied = "unauthorized: authentication required", "denied"
 	for _, test := range []struct {
+		says  string
 		probe docker.Probe
 		want  string // "": refused
 	}{
-		{docker.Probe{Kind: docker.NotARegistry, Err: os.ErrInvalid}, "pulled"},
-		{docker.Probe{}, ""},
-		{docker.Probe{Kind: docker.Unreachable, Err: os.ErrInvalid}, ""},
+		{wrong, docker.Probe{Kind: docker.NotARegistry, Err: os.ErrInvalid}, "pulled"},
+		{denied, docker.Probe{Kind: docker.NotARegistry, Err: os.ErrInvalid}, "pulled"},
+		{wrong, docker.Probe{}, ""},
+		{denied, docker.Probe{}, ""},
+		{wrong, docker.Probe{Kind: docker.Unreachable, Err: os.ErrInvalid}, ""},
 	} {
 		s, e := step(t)
 		e.Push(ref)
-		e.Fail("POST /images/create", 500, "unauthorized: authentication required")
+		e.Fail("POST /images/create", 500, test.says)
 		s.probe = func(context.Context, string) docker.Probe { return test.probe }
 		_, out, err := bring(t, s)
 		if out.Message != test.want || test.want == "" && exit.Of(err) != exit.Verification {
 			t.Errorf("%+v: %+v, %v; want %q", test.probe, out, err, test.want)
 		}
+	}
+}
+
+// TestAnArtifactIsNoImage: the store of containerd takes a chart as it is.
+func TestAnArtifactIsNoImage(t *testing.T) {
+	s, _ := step(t)
+	if _, err := s.take(docker.Image{ID: "sha256:0"}, ref); exit.Of(err) != exit.Refused || !strings.Contains(exit.HintOf(err), "chart") {
+		t.Errorf("error %v, hint %q; want it refused as not a container image", err, exit.HintOf(err))
 	}
 }
 

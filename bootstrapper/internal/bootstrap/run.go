@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -50,7 +51,9 @@ type Options struct {
 	NetworkWait  time.Duration // how long a guest that just boots may be without a network
 	EngineWait   time.Duration
 	PullPatience time.Duration // how long a pull may go without any progress
-	ReadyWait    time.Duration // 0: what the contract says, or what the image needs
+	// EngineUnit asks for the state of the engine's unit. It may be nil.
+	EngineUnit func(context.Context) (engineunit.State, error)
+	ReadyWait  time.Duration // 0: what the contract says, or what the image needs
 	// Stale is closed when the input of the run has changed since: between two
 	// tries of a pull the run ends for the next one then. It may be nil.
 	Stale <-chan struct{}
@@ -180,15 +183,18 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	engineAnswer := make(chan answer, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	own := func() []nic { return nics(o.at("/")) }
 	r.obs.Started(contract.StepChannel)
 	r.obs.Started(contract.StepEngine)
 	go func() {
 		begun := time.Now()
-		out, err := engineStep{engine: engine, limit: o.EngineWait, stale: o.Stale}.run(ctx, func(text string) { r.obs.Note(contract.StepEngine, text) })
+		out, err := engineStep{
+			engine: engine, limit: o.EngineWait, stale: o.Stale, unit: o.EngineUnit, nics: own, endpoint: b.LocalAPIEndpoint.HostPort(),
+		}.run(ctx, func(text string) { r.obs.Note(contract.StepEngine, r.scrub(text)) })
 		engineAnswer <- answer{begun, out, err}
 	}()
 	begun := time.Now()
-	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait, stale: o.Stale}.run(ctx,
+	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait, stale: o.Stale, nics: own}.run(ctx,
 		func(text string) { r.obs.Note(contract.StepChannel, r.scrub(text)) })
 	if err = r.end(contract.StepChannel, begun, out, err); err == nil {
 		put, err = r.settings(b, o)

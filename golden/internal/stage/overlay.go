@@ -47,7 +47,7 @@ const debianHostKeysName = "sshd-keygen.service"
 // Ours are the parts of the overlay that are not in the recipe.
 type Ours struct {
 	Bootstrap  string // felhom-controller-bootstrap on this machine
-	Units      fs.FS  // unit files for the guest, at the top
+	Units      fs.FS  // unit files for the guest, at the top, and drop-ins in their directories
 	Images     []File // preloaded images with their index
 	DpkgConfig string // for dpkg.cfg.d: what packing leaves out; "" is nothing
 }
@@ -174,17 +174,17 @@ func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 	if ours.Units == nil {
 		return list, nil
 	}
-	entries, err := fs.ReadDir(ours.Units, ".")
+	names, err := unitNames(ours.Units)
 	if err != nil {
 		return nil, fmt.Errorf("read own units: %w", err)
 	}
-	for _, e := range entries {
-		text, err := fs.ReadFile(ours.Units, e.Name())
+	for _, name := range names {
+		text, err := fs.ReadFile(ours.Units, name)
 		if err != nil {
 			return nil, fmt.Errorf("read own units: %w", err)
 		}
-		add(e.Name(), text)
-		if e.Name() != bootstrapUnit {
+		add(name, text)
+		if name != bootstrapUnit {
 			continue
 		}
 		at := execPath(text)
@@ -197,6 +197,17 @@ func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 		list = append(list, File{Path: strings.TrimPrefix(at, "/"), Mode: 0o755, Source: ours.Bootstrap})
 	}
 	return list, nil
+}
+
+// unitNames lists the units of files, and the drop-ins below their directories.
+func unitNames(files fs.FS) (names []string, err error) {
+	err = fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	return names, err
 }
 
 // readUnit finds a unit of the root; an instance is its template's file.

@@ -42,6 +42,8 @@ func dialects() []struct {
 		{NotARegistry, []string{"unable to decode token response"}},
 		{NotARegistry, []string{"error unmarshalling content"}},
 		{NotARegistry, []string{"unexpected media type text/html"}},
+		{NotARegistry, []string{"media type", ": text/html"}},
+		{NotARegistry, []string{"404 page not found"}},
 		{NoName, []string{"no such host"}},
 		{NoNameServer, []string{"lookup ", ":53: "}},
 		{NoNameServer, []string{"Temporary failure in name resolution"}},

@@ -135,6 +135,8 @@ func TestCatalogue(t *testing.T) {
 			"error parsing HTTP 404 response body: invalid character 'p' after top-level value: \"404 page not found\"",
 			"unexpected status from HEAD request to https://H/v2/a/manifests/1: 403 Forbidden: <!DOCTYPE html>\n<html><body>denied: blocked</body></html>",
 			"failed to fetch anonymous token: unexpected status from GET request to https://T/token: 401 Unauthorized: <HTML><BODY>log in</BODY></HTML>",
+			"unsupported manifest media type and no default available: text/html",
+			"unknown: 404 page not found",
 		}, NotARegistry, RetryFew},
 		{"passing refusals in pages and texts", []string{
 			"error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: \"<html>denied: unauthorized: 401 Unauthorized</html>\"",

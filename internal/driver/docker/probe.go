@@ -58,7 +58,7 @@ func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 		} else if realm := bearerRealm(resp.Header); code == http.StatusUnauthorized && realm != "" {
 			return probeRealm(ctx, httpClient, realm, p)
 		}
-	default:
+	case resp.Header.Get("Docker-Distribution-Api-Version") == "":
 		p.Kind = NotARegistry
 	}
 	if p.Kind != "" {

@@ -33,6 +33,8 @@ func TestProbe(t *testing.T) {
 		{"untrusted", answer(401, registry), false, UntrustedTLS, 0},
 		{"login page", answer(200, nil), true, NotARegistry, 0},
 		{"redirect", answer(302, map[string]string{"Location": "https://portal.example/"}), true, NotARegistry, 0},
+		{"page of a firewall", answer(403, nil), true, NotARegistry, 0},
+		{"registry that refuses", answer(403, registry), true, "", 0},
 		{"rate limit", answer(429, map[string]string{"Retry-After": "17"}), true, RateLimited, 17 * time.Second},
 		{"trouble", answer(503, nil), true, RegistryBusy, 0},
 	} {

@@ -67,6 +67,12 @@ func TestDHCPGuest(t *testing.T) {
 			t.Errorf("default route without a server: %s", out)
 		}
 		wantResolver(t, g, "192.0.2.99")
+		const noLease = "no DHCP lease"
+		poll(t, g, "the channel step to name the missing lease", []string{"journalctl", "--boot", "--unit=" + unit, "--output=cat"},
+			func(out string) bool { return strings.Contains(out, noLease) })
+		if out := g.Console(); !strings.Contains(out, noLease) {
+			t.Errorf("the console does not say %q:\n%s", noLease, out)
+		}
 		s.startDHCP(t, address, "192.0.2.53")
 		wantAddress(t, g, address)
 		wantResolver(t, g, "192.0.2.53")

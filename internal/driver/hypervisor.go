@@ -75,7 +75,7 @@ type Spec struct {
 type Guest struct {
 	VMID        int
 	State       State
-	Half        bool   // an interrupted Restore left it; Discard takes it away
+	Half        bool   // an interrupted Restore left it; Discard removes it
 	Lock        string // the hypervisor's word for who holds it; "" for nobody
 	Hostname    string
 	Description string
@@ -124,12 +124,16 @@ type Hypervisor interface {
 
 	// Restore makes stopped guest vmid. ErrExists where there is one, also a
 	// half one. It never overwrites. On any error but a killed process nothing
-	// of the guest is left. p may be nil.
+	// of the guest is left. p may be nil. PVE: p hears of 0 bytes after the
+	// storage was found to have no disk of vmid, and before there is one.
 	Restore(ctx context.Context, vmid int, s Spec, p Progress) error
 
 	// Discard removes what an interrupted Restore left. Nothing left is nil; a
 	// whole guest is ErrExists, one that a living task still works on ErrBusy.
-	Discard(ctx context.Context, vmid int) error
+	// PVE: storage is where there was no disk of vmid when that Restore began;
+	// all that are there now are removed. "" leaves those alone that the guest's
+	// configuration does not name.
+	Discard(ctx context.Context, vmid int, storage string) error
 
 	// Attach makes m one of the guest's mounts; at once where the guest runs.
 	// It is safe to repeat. Another source at the same target of a running

@@ -1,10 +1,12 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
@@ -64,6 +66,7 @@ type making struct {
 	guest   driver.Guest
 	root    driver.IDs
 	text    string // description from the archive
+	storage string // of the root file system, where there are storages
 	boot    contract.Bootstrap
 	minted  guests.Minted
 	isPut   bool // the token is in the mount
@@ -106,7 +109,7 @@ func (m *making) repair(ctx context.Context) error {
 	switch {
 	case m.guest.Half && m.j.Restoring:
 		err := m.o.step(m.job.VMID, StepRepair, func() (string, string, error) {
-			return "done", "removed what an interrupted restore had left", m.o.Hypervisor.Discard(ctx, m.job.VMID)
+			return "done", "removed what an interrupted restore had left", m.o.Hypervisor.Discard(ctx, m.job.VMID, m.j.Storage)
 		})
 		m.isThere = err != nil
 		return err
@@ -166,6 +169,7 @@ func (m *making) check(ctx context.Context) error {
 	}
 	conf, _ := pctconf.Parse(data) // Check has told of what is wrong with it
 	m.text = conf.Description
+	m.storage = cmp.Or(m.job.Spec.Storage, pctconf.RootStorage(conf))
 	m.root.UID, m.root.GID, err = pctconf.RootIDs(conf)
 	if err != nil {
 		return exit.With(exit.Refused, fmt.Errorf("%s: %w", m.job.Spec.Archive, err))
@@ -251,7 +255,15 @@ func (m *making) restore(ctx context.Context) (string, string, error) {
 		spec.Description = m.text
 	}
 	spec.Description = describe(spec.Description, m.j.ID)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var begun sync.Once
 	err := m.o.Hypervisor.Restore(ctx, m.job.VMID, spec, func(done, total int64) {
+		begun.Do(func() { // what the storage has of this VMID from now on is ours
+			if m.j.Storage = m.storage; m.storage != "" {
+				cancelOn(cancel, m.o.writeJournal(m.j))
+			}
+		})
 		m.o.Observer.Bytes(m.job.VMID, StepRestore, done, total)
 	})
 	if errors.Is(err, driver.ErrExists) {
@@ -271,6 +283,12 @@ func (m *making) restore(ctx context.Context) (string, string, error) {
 		}
 	}
 	return "done", m.guest.Net.MAC, nil
+}
+
+func cancelOn(cancel context.CancelCauseFunc, err error) {
+	if err != nil {
+		cancel(err)
+	}
 }
 
 func (m *making) attach(ctx context.Context) (string, string, error) {

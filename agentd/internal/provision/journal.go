@@ -28,7 +28,8 @@ type journal struct {
 	NewRecord bool      `json:"new_record"` // there was no record of the guest
 	NewMount  bool      `json:"new_mount"`  // there was no folder
 	Golden    string    `json:"golden"`
-	Restoring bool      `json:"restoring"` // the restore may have begun
+	Restoring bool      `json:"restoring"`         // the restore may have begun
+	Storage   string    `json:"storage,omitempty"` // of its disks; it had none of that VMID when the restore began
 	Removing  bool      `json:"removing,omitempty"`
 
 	Before  *guests.Record `json:"before,omitempty"`  // the record that there was

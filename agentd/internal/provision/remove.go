@@ -120,7 +120,7 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 	if err := o.writeJournal(&removing); err != nil {
 		return false, err
 	}
-	if err := o.destroy(ctx, vmid, id, shutdownGrace); err != nil {
+	if err := o.destroy(ctx, &removing, shutdownGrace); err != nil {
 		return false, errors.Join(err, o.notRemoved(ctx, vmid, id, before))
 	}
 	return true, nil

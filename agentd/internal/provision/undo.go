@@ -40,7 +40,7 @@ func (m *making) undo(ctx context.Context) error {
 
 func (o Options) takeBack(ctx context.Context, j *journal) error {
 	if j.Restoring {
-		if err := o.destroy(ctx, j.VMID, j.ID, 0); err != nil {
+		if err := o.destroy(ctx, j, 0); err != nil {
 			return err
 		}
 	}
@@ -74,9 +74,10 @@ func (o Options) takeBack(ctx context.Context, j *journal) error {
 	return o.removeJournal(j.VMID)
 }
 
-// destroy removes the guest that has the ID, half or whole, with grace for one
+// destroy removes the guest that has the journal's ID, half or whole, with grace for one
 // that runs. Somebody else's is left alone.
-func (o Options) destroy(ctx context.Context, vmid int, id string, grace time.Duration) error {
+func (o Options) destroy(ctx context.Context, j *journal, grace time.Duration) error {
+	vmid, id := j.VMID, j.ID
 	g, err := o.Hypervisor.Guest(ctx, vmid)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
@@ -84,7 +85,7 @@ func (o Options) destroy(ctx context.Context, vmid int, id string, grace time.Du
 	case err != nil:
 		return err
 	case g.Half:
-		return o.Hypervisor.Discard(ctx, vmid)
+		return o.Hypervisor.Discard(ctx, vmid, j.Storage)
 	case isBeingMade(g, id):
 		return busy(g)
 	case idOf(g.Description) != id:

@@ -94,7 +94,7 @@ func TestFakeHypervisorIsKilled(t *testing.T) {
 			if g, err := fake.Guest(t.Context(), 8200); err != nil || !g.Half {
 				t.Errorf("left %+v, %v, want a half guest", g, err)
 			}
-			if err := fake.Discard(t.Context(), 8200); err != nil || killed != 1 {
+			if err := fake.Discard(t.Context(), 8200, ""); err != nil || killed != 1 {
 				t.Errorf("discard: %v", err)
 			}
 		})

@@ -234,7 +234,7 @@ func (f *FakeHypervisor) Restore(ctx context.Context, vmid int, s driver.Spec, p
 }
 
 // Discard implements [driver.Hypervisor].
-func (f *FakeHypervisor) Discard(ctx context.Context, vmid int) (err error) {
+func (f *FakeHypervisor) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	err = f.begin(ctx, "Discard", vmid)
 	defer f.end("Discard", vmid, &err)
 	if err != nil {

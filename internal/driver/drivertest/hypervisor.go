@@ -118,7 +118,7 @@ func (s *suite) remove(t *testing.T, vmid int) {
 	case errors.Is(err, driver.ErrNotFound):
 		return
 	case g.Half:
-		err = s.Hypervisor.Discard(ctx, vmid)
+		err = s.Hypervisor.Discard(ctx, vmid, s.Storage)
 	case err == nil:
 		if g.State == driver.Running {
 			err = s.Hypervisor.Shutdown(ctx, vmid, 0)
@@ -225,7 +225,7 @@ func (s *suite) unknown(t *testing.T) {
 	} {
 		want(t, what, err, driver.ErrNotFound)
 	}
-	no(t, "discard of nothing", h.Discard(ctx, vmid))
+	no(t, "discard of nothing", h.Discard(ctx, vmid, s.Storage))
 }
 
 func (s *suite) done(t *testing.T) {
@@ -240,7 +240,7 @@ func (s *suite) done(t *testing.T) {
 		"storage": storageErr, "archive config": configErr, "guest": guestErr, "status": statusErr,
 		"check":    h.Check(ctx, vmid, s.spec()),
 		"restore":  h.Restore(ctx, vmid, s.spec(), nil),
-		"discard":  h.Discard(ctx, vmid),
+		"discard":  h.Discard(ctx, vmid, s.Storage),
 		"attach":   h.Attach(ctx, vmid, driver.Mount{Source: s.Dir(t), Target: "/mnt"}),
 		"detach":   h.Detach(ctx, vmid, "/mnt"),
 		"start":    h.Start(ctx, vmid),
@@ -295,7 +295,9 @@ func (s *suite) half(t *testing.T) {
 	want(t, "start", h.Start(ctx, vmid), driver.ErrHalf)
 	want(t, "attach", h.Attach(ctx, vmid, driver.Mount{Source: s.Dir(t), Target: "/mnt"}), driver.ErrHalf)
 	want(t, "destroy", h.Destroy(ctx, vmid), driver.ErrHalf)
-	no(t, "discard", h.Discard(ctx, vmid))
+	no(t, "discard", h.Discard(ctx, vmid, s.Storage))
 	s.absent(t, vmid)
-	no(t, "discard again", h.Discard(ctx, vmid))
+	no(t, "discard again", h.Discard(ctx, vmid, s.Storage))
+	no(t, "restore in its place", h.Restore(ctx, vmid, s.spec(), nil))
+	s.state(t, vmid, driver.Stopped)
 }

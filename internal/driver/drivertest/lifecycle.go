@@ -121,7 +121,7 @@ func (s *suite) taken(t *testing.T, vmid int) {
 	other := s.spec()
 	other.Hostname = "conform-other"
 	want(t, "restore", h.Restore(t.Context(), vmid, other, nil), driver.ErrExists)
-	want(t, "discard", h.Discard(t.Context(), vmid), driver.ErrExists)
+	want(t, "discard", h.Discard(t.Context(), vmid, s.Storage), driver.ErrExists)
 	no(t, "check", h.Check(t.Context(), vmid, s.spec()))
 	if after := s.guest(t, vmid); after.Hostname != before.Hostname || after.Net.MAC != before.Net.MAC {
 		t.Errorf("guest changed from %+v to %+v", before, after)

@@ -287,7 +287,7 @@ func TestClaimComesFirst(t *testing.T) {
 		{"shutdown", d.Shutdown(t.Context(), 8200, 0)},
 		{"destroy", d.Destroy(t.Context(), 8200)},
 		{"detach", d.Detach(t.Context(), 8200, "/mnt")},
-		{"discard", d.Discard(t.Context(), 8200)},
+		{"discard", d.Discard(t.Context(), 8200, "")},
 	} {
 		if !errors.Is(c.err, driver.ErrBusy) || exit.Of(c.err) != exit.NotReady {
 			t.Errorf("%s: error %v, want ErrBusy", c.what, c.err)

@@ -211,8 +211,8 @@ func (m *meter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Discard implements [driver.Hypervisor].
-func (d *Driver) Discard(ctx context.Context, vmid int) (err error) {
+// Discard implements [driver.Hypervisor]. There are no storages here.
+func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("discard guest %d: %w", vmid, err)
 	}

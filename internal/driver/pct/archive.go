@@ -30,19 +30,19 @@ func (d *Driver) path(ctx context.Context, archive string) (string, error) {
 	if !ok || storage == "" || strings.HasPrefix(archive, "-") {
 		return "", refuse(driver.ErrArchive, "wanted an absolute path, or STORAGE:backup/FILE", "%q is neither a path nor a volume", archive)
 	}
-	if !strings.HasPrefix(volume, "backup/") {
-		return "", refuse(driver.ErrArchive, "put it into the storage's dump folder; its volume is then STORAGE:backup/FILE", "%s is no backup, and pct restores backups only", archive)
+	file, isBackup := strings.CutPrefix(volume, "backup/")
+	if !isBackup {
+		return "", refuse(driver.ErrArchive, "put it into the storage's dump directory; its volume is then STORAGE:backup/FILE", "%s is not a backup, and pct restores backups only", archive)
 	}
-	out, err := d.call(ctx, readTimeout, d.o.Pvesm, "path", archive)
+	path, err := d.backup(ctx, storage, file)
 	switch {
 	case err != nil && isClass(err, driver.ErrNoStorage):
 		return "", refuse(driver.ErrArchive, "pvesm status lists the storages", "%s: this node has no storage %s", archive, storage)
 	case err != nil:
 		return "", err
 	}
-	path := strings.TrimSpace(string(out))
 	if !filepath.IsAbs(path) {
-		return "", refuse(driver.ErrArchive, "copy it to a storage of type dir or nfs", "pvesm path %s gave %q, which is no file", archive, path)
+		return "", refuse(driver.ErrArchive, "copy it to a storage of type dir or nfs", "pvesm path %s gave %q, which is not a file", archive, path)
 	}
 	return path, nil
 }

@@ -53,7 +53,12 @@ func (d *Driver) pct(ctx context.Context, args ...string) (string, error) {
 
 // get reads one resource of the node into v.
 func (d *Driver) get(ctx context.Context, v any, resource string, options ...string) error {
-	args := append([]string{"get", "/nodes/" + d.o.Node + resource}, options...)
+	return d.ask(ctx, v, "/nodes/"+d.o.Node+resource, options...)
+}
+
+// ask reads one resource of PVE's API into v.
+func (d *Driver) ask(ctx context.Context, v any, resource string, options ...string) error {
+	args := append([]string{"get", resource}, options...)
 	out, err := d.call(ctx, readTimeout, d.o.Pvesh, append(args, "--output-format", "json")...)
 	if err != nil {
 		return err
@@ -101,7 +106,7 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	}
 	f, err := json.Number(text).Float64()
 	if err != nil {
-		return fmt.Errorf("%s is no number", data)
+		return fmt.Errorf("%s is not a number", data)
 	}
 	*n = number(f)
 	return nil

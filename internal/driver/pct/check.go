@@ -19,7 +19,7 @@ func (d *Driver) Check(ctx context.Context, vmid int, s driver.Spec) error {
 	if err := context.Cause(ctx); err != nil {
 		return wrap(vmid, "check", err)
 	}
-	errs := []error{d.checkNode(), d.checkPackages(ctx), d.checkElsewhere(vmid)}
+	errs := []error{d.checkNode(), d.checkPackages(ctx), d.checkElsewhere(ctx, vmid)}
 	conf, size, err := d.archive(ctx, s.Archive)
 	errs = append(errs, err)
 	bridge, storage, need := s.Net.Bridge, s.Storage, int64(s.RootfsGiB)<<30
@@ -118,7 +118,7 @@ func (d *Driver) checkBridge(name string) error {
 	}
 	hint := "name a bridge of this node; ip link show type bridge lists them"
 	if strings.ContainsAny(name, "/") || name == "." || name == ".." {
-		return refuse(driver.ErrNoBridge, hint, "%q is no name of an interface", name)
+		return refuse(driver.ErrNoBridge, hint, "%q is not a valid name of an interface", name)
 	}
 	if _, err := os.Stat(filepath.Join(d.o.NetDir, name)); err != nil {
 		return refuse(driver.ErrNoBridge, hint, "%s: %s", name, err)
@@ -126,48 +126,10 @@ func (d *Driver) checkBridge(name string) error {
 	return nil
 }
 
-// checkStorage looks whether storage can take a root file system of need
-// bytes. One that allocates in full must have them free; of the others PVE
-// does not say what an archive will take, and its packed size is the least.
-func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed int64) error {
-	if storage == "" {
-		return nil // the archive could not be read, and nothing was asked for
-	}
-	var st struct {
-		Type    string `json:"type"`
-		Content string `json:"content"`
-		Enabled number `json:"enabled"`
-		Active  number `json:"active"`
-		Avail   number `json:"avail"`
-	}
-	if strings.ContainsAny(storage, ":,/ \n") {
-		return refuse(driver.ErrNoStorage, storageHint, "%q is no name of a storage", storage)
-	}
-	if err := d.get(ctx, &st, "/storage/"+storage+"/status"); err != nil {
-		return err
-	}
-	if st.Type != "lvm" {
-		need = packed
-	}
-	switch {
-	case st.Enabled == 0:
-		return refuse(driver.ErrNoStorage, "pvesm set "+storage+" --disable 0", "storage '%s' is disabled", storage)
-	case st.Active == 0:
-		return refuse(driver.ErrNoStorage, "pvesm status says why", "storage '%s' is not active on node %s", storage, d.o.Node)
-	case !slices.Contains(strings.FieldsFunc(st.Content, func(r rune) bool { return r == ',' || r == ' ' }), "rootdir"):
-		return refuse(driver.ErrNoStorage, storageHint, "storage '%s' has the content %q, wanted rootdir in it", storage, st.Content)
-	case int64(st.Avail) < need:
-		return refuse(driver.ErrNoSpace, "make space on the storage, or name another", "storage '%s' has %d MiB free, wanted %d", storage, int64(st.Avail)>>20, need>>20)
-	}
-	return nil
-}
-
-const storageHint = "pvesm status lists the storages; one that takes guests has the content rootdir"
-
 // checkTaken refuses a VMID that a VM has, or a guest of another node: to pct
 // on this node there is no such guest, and its disks look like leftovers.
-func (d *Driver) checkTaken(vmid int) error {
-	list, err := d.vmlist()
+func (d *Driver) checkTaken(ctx context.Context, vmid int) error {
+	list, err := d.vmlist(ctx)
 	if err != nil {
 		return err
 	}
@@ -181,45 +143,15 @@ func (d *Driver) checkTaken(vmid int) error {
 
 // checkElsewhere is checkTaken without the guests of this node: a job for a
 // guest that exists here may only want to finish it.
-func (d *Driver) checkElsewhere(vmid int) error {
-	list, err := d.vmlist()
+func (d *Driver) checkElsewhere(ctx context.Context, vmid int) error {
+	list, err := d.vmlist(ctx)
 	if err != nil {
-		return nil // checkNode says what is wrong
+		return err
 	}
 	if g := list.IDs[strconv.Itoa(vmid)]; g.Type == "lxc" && g.Node == d.o.Node {
 		return nil
 	}
-	return d.checkTaken(vmid)
+	return d.checkTaken(ctx, vmid)
 }
 
 const otherVMID = "take another VMID; pvesh get /cluster/nextid knows a free one"
-
-// checkLeftovers refuses to begin where the storage has volumes of that number
-// already: a guest that somebody removed by hand left them, or a killed restore,
-// and what this restore makes could not be told from them.
-func (d *Driver) checkLeftovers(ctx context.Context, vmid int, storage string) error {
-	if storage == "" {
-		return nil // an error of its own already
-	}
-	volumes, err := d.volumes(ctx, vmid, storage)
-	if err != nil || len(volumes) == 0 {
-		return err
-	}
-	return refuse(driver.ErrExists, "take another VMID, or remove what is left with pvesm free "+strings.Join(volumes, "; pvesm free "),
-		"of this VMID is the volume %s", strings.Join(volumes, ", "))
-}
-
-// volumes lists the disks of guest vmid on one storage.
-func (d *Driver) volumes(ctx context.Context, vmid int, storage string) (ids []string, err error) {
-	var list []struct {
-		VolID   string `json:"volid"`
-		Content string `json:"content"`
-	}
-	err = d.get(ctx, &list, "/storage/"+storage+"/content", "--vmid", strconv.Itoa(vmid))
-	for _, v := range list {
-		if v.Content == "rootdir" || v.Content == "images" {
-			ids = append(ids, v.VolID)
-		}
-	}
-	return ids, err
-}

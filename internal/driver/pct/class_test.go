@@ -19,7 +19,7 @@ func TestNotReadyForGood(t *testing.T) {
 		words  string
 	}{
 		{"no pct", func(_ *testing.T, _ *pcttest.Node, o *pct.Options) { o.Pct = "pct-of-nobody" }, exit.Failed, "pct-of-nobody is not installed"},
-		{"other node's name", func(_ *testing.T, _ *pcttest.Node, o *pct.Options) { o.Node = "web" }, exit.Failed, "hostname lookup 'web' failed"},
+		{"other node's name", func(_ *testing.T, _ *pcttest.Node, o *pct.Options) { o.Node, o.UnixSockets = "web", "/nonexistent" }, exit.Failed, "hostname lookup 'web' failed"},
 		{"not root", func(t *testing.T, n *pcttest.Node, o *pct.Options) {
 			t.Helper()
 			o.Pct = n.Bin("pct-user")
@@ -33,7 +33,7 @@ func TestNotReadyForGood(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			n, _ := newDriver(t)
 			n.SetConfig(vmid, guestConfig)
-			o := pct.Options{Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Node: pcttest.NodeName, PVEDir: n.Dir("etc/pve")}
+			o := options(n)
 			c.change(t, n, &o)
 			d, err := pct.New(o)
 			if err != nil {

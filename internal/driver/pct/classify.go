@@ -11,7 +11,7 @@ import (
 )
 
 // A rule knows one of PVE's texts. The first that matches counts, so that the
-// reason stands before its consequence: a full disk before "tar failed".
+// reason comes before its consequence: a full disk before "tar failed".
 type rule struct {
 	text *regexp.Regexp
 	is   error
@@ -33,7 +33,8 @@ var rules = []rule{
 	{has(`hostname lookup '.*' failed`), errWrongHost, "name the node as pvecm and /etc/hosts know it"},
 	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, otherVMID},
 	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
-	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed"},
+	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed: then pct unlock VMID, and pct destroy VMID"},
+	{has(`contains a filesystem in use`), driver.ErrBusy, "the volume is still mounted: umount /var/lib/lxc/VMID/rootfs"},
 	{has(`CT is locked \(`), driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none"},
 	{has(`can't lock file '.*' - got timeout`), driver.ErrBusy, "another command works on the guest; try again"},
 	{has(`detected modified configuration`), driver.ErrBusy, "somebody changed the guest at the same moment; try again"},
@@ -44,14 +45,16 @@ var rules = []rule{
 	{has(`There is a replication job|to a replicated VM`), driver.ErrProtected, "remove the guest's replication job first: pvesr delete JOB"},
 	{has(`if it's a template|convert a template`), driver.ErrProtected, "a template cannot run: clone it, or restore the archive"},
 	{has(`(?i)no space left on device|insufficient free space|not enough free space|out of space|disk quota exceeded`), driver.ErrNoSpace, "make space on the storage, or name another or a larger root file system"},
-	{has(`storage '.*' (does not exist|is disabled|is not available|does not support container)`), driver.ErrNoStorage, "pvesm status lists the storages; one that takes guests has the content rootdir"},
+	{has(`storage: No such storage|storage '.*' (does not exist|is disabled|is not available|is not online|does not support container)`), driver.ErrNoStorage, storageHint},
 	{has(`bridge '.*' does not exist`), driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists them"},
 	{has(`unsupported debian version`), driver.ErrArchive, "pve-container is too old for the archive's Debian: apt full-upgrade"},
-	{has(`can't find file '|volume '.*' does not exist|archive contains no configuration file|content type needs to be 'backup'|unrecognized compression format|does not look like a template archive|configuration could not be recovered|unable to detect disk size|unable to parse version info|unable to detect OS distribution|unable to parse (volume ID|directory volume name)`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
+	{has(`can't find file '|volume '[^']*:backup/[^']*' does not exist|archive contains no configuration file|content type needs to be 'backup'|unrecognized compression format|does not look like a template archive|configuration could not be recovered|unable to detect disk size|unable to parse version info|unable to detect OS distribution|unable to parse (volume ID|directory volume name)`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
+	{has(`volume '.*' does not exist`), driver.ErrStart, "the guest's disk is gone: bring its storage back, or remove the guest"},
+	{has(`missing '(arch|ostype)' - internal error`), driver.ErrStart, "an interrupted restore left it: pct destroy VMID removes it"},
 	{has(`mount points configured, but 'rootfs' not set`), driver.ErrRefused, ""},
 	{has(`command '.*tar .*' failed`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
 	{has(`startup for container '.*' failed|systemctl start pve-container@\d+' failed|hookscript error for`), driver.ErrStart, "pct start VMID --debug 1 shows what LXC's hooks say"},
-	{has(`MTU size|unable to hotplug|read-only option|delete required option|no options specified|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, ""},
+	{has(`MTU size|unable to hotplug|read-only option|delete required option|no options specified|(too many|not enough) arguments|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, "man pct.conf and man pct say what PVE takes"},
 }
 
 func has(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
@@ -80,17 +83,21 @@ func stdoutSaysFull(stdout string) bool { return diskFull.MatchString(stdout) }
 // maxWords is how much of PVE's words an error carries.
 const maxWords = 1 << 10
 
-// lastWords are PVE's own: stderr without usage lines, and what tar said.
+// reasons are lines of a worker that say more than its last words.
+var reasons = has(`^(tar: |/\*stdin\*\\ : |run_buffer: )`)
+
+// lastWords are PVE's own: stderr without usage lines, and what tar, its
+// decompressor or a hook said.
 func lastWords(stdout, stderr string) string {
 	var lines []string
 	for line := range strings.SplitSeq(stdout, "\n") {
-		if strings.HasPrefix(line, "tar: ") && len(lines) < 5 {
-			lines = append(lines, line)
+		if reasons.MatchString(line) && len(lines) < 5 {
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
 	for line := range strings.SplitSeq(stderr, "\n") {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "pct ") && !strings.HasPrefix(line, "pvesh ") {
+		if line != "" && !strings.HasPrefix(line, "pct ") && !strings.HasPrefix(line, "pvesh ") && !strings.HasPrefix(line, "pvesm ") {
 			lines = append(lines, line)
 		}
 	}

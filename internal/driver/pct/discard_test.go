@@ -42,7 +42,7 @@ func pause(t *testing.T, n *pcttest.Node, d *pct.Driver, f pcttest.Faults, s dri
 
 // Volumes of a guest's number may be somebody's last copy, on each storage.
 func TestForeignVolumesStay(t *testing.T) {
-	const foreign = "vm-8200-disk-0"
+	const foreign, block = "8200/vm-8200-disk-0.raw", "vm-8200-disk-0"
 	bed := func(t *testing.T) (*pcttest.Node, *pct.Driver) {
 		t.Helper()
 		n, d := newDriver(t)
@@ -71,7 +71,7 @@ func TestForeignVolumesStay(t *testing.T) {
 	t.Run("discard", func(t *testing.T) {
 		n, d := bed(t)
 		n.MakeHalf(vmid)
-		if err := d.Discard(t.Context(), vmid); err != nil {
+		if err := d.Discard(t.Context(), vmid, ""); err != nil {
 			t.Error(err)
 		}
 		stays(t, n)
@@ -79,11 +79,11 @@ func TestForeignVolumesStay(t *testing.T) {
 	t.Run("discard of a restore killed together with its driver", func(t *testing.T) {
 		n, d := bed(t)
 		n.MakeHalf(vmid)
-		n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Avail: 1 << 40, Volumes: []string{foreign}})
-		if err := d.Discard(t.Context(), vmid); err != nil {
+		n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Avail: 1 << 40, Volumes: []string{block}})
+		if err := d.Discard(t.Context(), vmid, ""); err != nil {
 			t.Error(err)
 		}
-		wantClass(t, d.Restore(t.Context(), vmid, spec(), nil), driver.ErrExists, "local-lvm:"+foreign)
+		wantClass(t, d.Restore(t.Context(), vmid, spec(), nil), driver.ErrExists, "local-lvm:"+block)
 		stays(t, n)
 	})
 }
@@ -94,7 +94,7 @@ func TestRefusedDiscardLeavesHalf(t *testing.T) {
 	n, d := newDriver(t)
 	n.SetConfig(vmid, guestConfig+"lock: destroyed\n")
 	n.SetFaults(pcttest.Faults{HA: []int{vmid}})
-	wantClass(t, d.Discard(t.Context(), vmid), driver.ErrProtected)
+	wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrProtected)
 	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half || !strings.Contains(n.Config(vmid), "lock: destroyed") {
 		t.Errorf("guest %+v, %v", g, err)
 	}
@@ -128,7 +128,7 @@ func TestTakenElsewhere(t *testing.T) {
 
 // PVE's list of tasks names a clone's source alone.
 func TestCloneTargetStays(t *testing.T) {
-	clone := []pcttest.Task{{UPID: "UPID:pve:7:vzclone:9100:", Type: "vzclone", ID: "9100", Status: "RUNNING"}}
+	clone := []pcttest.Task{{PID: 7, Type: "vzclone", ID: "9100", Status: "RUNNING"}}
 	for id := range 60 { // behind the first page of the list
 		clone = append([]pcttest.Task{{ID: strconv.Itoa(id), Type: "vncproxy", Status: "RUNNING"}}, clone...)
 	}
@@ -136,7 +136,7 @@ func TestCloneTargetStays(t *testing.T) {
 		n, d := newDriver(t)
 		n.MakeHalf(vmid)
 		n.SetTasks(clone...)
-		wantClass(t, d.Discard(t.Context(), vmid), driver.ErrBusy, "UPID:pve:7:")
+		wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrBusy, "UPID:pve:00000007:")
 		if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half {
 			t.Errorf("guest %+v, %v", g, err)
 		}
@@ -146,7 +146,7 @@ func TestCloneTargetStays(t *testing.T) {
 		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
 		n.SetTasks(clone...)
 		cancel()
-		wantClass(t, <-result, driver.ErrBusy, "UPID:pve:7:")
+		wantClass(t, <-result, driver.ErrBusy, "UPID:pve:00000007:")
 		if !strings.Contains(n.Config(vmid), "lock: create") {
 			t.Errorf("config\n%s", n.Config(vmid))
 		}
@@ -165,10 +165,10 @@ func TestCloneTargetStays(t *testing.T) {
 func TestUndoOfLivingTask(t *testing.T) {
 	n, d := newDriverOf(t, 3*time.Second)
 	cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
-	n.SetTasks(pcttest.Task{UPID: "UPID:pve:8:", Type: "vzrestore", ID: "8200", Status: "RUNNING"})
+	n.SetTasks(pcttest.Task{PID: 8, Type: "vzrestore", ID: "8200", Status: "RUNNING"})
 	cancel()
 	err := <-result
-	wantClass(t, err, driver.ErrBusy, "UPID:pve:8:")
+	wantClass(t, err, driver.ErrBusy, "UPID:pve:00000008:")
 	wantClass(t, err, context.Canceled)
 	if len(n.Volumes("local-lvm")) != 1 || !strings.Contains(n.Config(vmid), "lock: create") {
 		t.Errorf("a living task's guest was touched: %v\n%s", n.Volumes("local-lvm"), n.Config(vmid))
@@ -201,7 +201,7 @@ func TestUndoOfWholeGuest(t *testing.T) {
 			case c.stays && (guestErr != nil || len(n.Volumes("local-lvm")) != 1):
 				t.Errorf("%v; guest %v, volumes %v", err, guestErr, n.Volumes("local-lvm"))
 			case c.stays:
-				wantClass(t, err, driver.ErrExists, "8200 is somebody else's, left alone")
+				wantClass(t, err, driver.ErrExists, "8200 is not this restore's, left alone")
 			case !errors.Is(guestErr, driver.ErrNotFound):
 				t.Errorf("%v; guest %v", err, guestErr)
 			}

@@ -113,15 +113,28 @@ func newDriverOf(t testing.TB, clean time.Duration) (*pcttest.Node, *pct.Driver)
 	t.Helper()
 	n := pcttest.New(t)
 	archive(t, n, golden, goldenConfig, 0)
-	d, err := pct.New(pct.Options{
+	o := options(n)
+	o.Clean = clean
+	return n, open(t, o)
+}
+
+// options name the stand-in's programs and files.
+func options(n *pcttest.Node) pct.Options {
+	return pct.Options{
 		Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Pvesm: n.Bin("pvesm"), DpkgQuery: n.Bin("dpkg-query"),
-		Node: pcttest.NodeName, NetDir: n.Dir("net"), PVEDir: n.Dir("etc/pve"),
-		Poll: 5 * time.Millisecond, Settle: 50 * time.Millisecond, HA: 30 * time.Second, Clean: clean,
-	})
+		Node: pcttest.NodeName, NetDir: n.Dir("net"), PVEDir: n.Dir("etc/pve"), UnixSockets: n.Dir(pcttest.UnixSockets),
+		TaskFile: n.Dir(pcttest.TaskFile), LXCDir: n.Dir("var/lib/lxc"), MountInfo: n.Dir(pcttest.MountInfo), Unmount: n.Unmount, LocalDir: n.Dir("local"),
+		Poll: 5 * time.Millisecond, Settle: 50 * time.Millisecond, HA: 30 * time.Second, Clean: 10 * time.Second,
+	}
+}
+
+func open(t testing.TB, o pct.Options) *pct.Driver {
+	t.Helper()
+	d, err := pct.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n, d
+	return d
 }
 
 func spec() driver.Spec {

@@ -31,12 +31,12 @@ const (
 // which takes no process. It reports false where PVE itself has to be asked.
 func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok bool, err error) {
 	dir := filepath.Join(d.o.PVEDir, "lxc")
-	data, err := readLimited(filepath.Join(dir, strconv.Itoa(vmid)+".conf"))
+	data, err := readLimited(filepath.Join(dir, strconv.Itoa(vmid)+".conf"), maxGuestConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(dir); statErr != nil {
 			return nil, "", false, nil
 		}
-		if list, listErr := d.vmlist(); listErr != nil || list.has(vmid) {
+		if list, listErr := d.vmlistFile(); listErr != nil || list.has(vmid) {
 			return nil, "", false, nil
 		}
 		return nil, "", true, refuse(driver.ErrNotFound, "", "Configuration file 'nodes/%s/lxc/%d.conf' does not exist", d.o.Node, vmid)
@@ -54,37 +54,66 @@ func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok b
 	return config, hex.EncodeToString(sum[:]), true, nil
 }
 
-func readLimited(path string) (data []byte, err error) {
+// readLimited reads a file of at most limit bytes.
+func readLimited(path string, limit int64) (data []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, maxGuestConfig+1))
-	if err == nil && len(data) > maxGuestConfig {
-		err = fmt.Errorf("%s exceeds the limit of %d bytes", path, maxGuestConfig)
+	data, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s exceeds the limit of %d bytes", path, limit)
 	}
 	return data, err
 }
 
 // vmlist are the VMIDs of the whole cluster.
 type vmlist struct {
-	IDs map[string]struct{ Node, Type string } `json:"ids"`
+	IDs map[string]vmOf `json:"ids"`
 }
+
+type vmOf struct{ Node, Type string }
 
 func (l vmlist) has(vmid int) bool {
 	_, ok := l.IDs[strconv.Itoa(vmid)]
 	return ok
 }
 
-func (d *Driver) vmlist() (list vmlist, err error) {
-	path := filepath.Join(d.o.PVEDir, ".vmlist")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return list, refuse(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
+// maxVMList is a hundred bytes for each of ten thousand guests.
+const maxVMList = 1 << 20
+
+func (d *Driver) vmlistFile() (list vmlist, err error) {
+	data, err := readLimited(filepath.Join(d.o.PVEDir, ".vmlist"), maxVMList)
+	if err == nil {
+		err = json.Unmarshal(data, &list)
 	}
-	if err := json.Unmarshal(data, &list); err != nil {
-		return list, fmt.Errorf("%s: %w", path, err)
+	if err == nil && list.IDs == nil {
+		err = errors.New("no VMIDs in the list of guests")
+	}
+	return list, err
+}
+
+// vmlist reads the list from the cluster file system, else asks PVE.
+func (d *Driver) vmlist(ctx context.Context) (vmlist, error) {
+	if err := context.Cause(ctx); err != nil {
+		return vmlist{}, err
+	}
+	list, err := d.vmlistFile()
+	if err == nil {
+		return list, nil
+	}
+	var guests []struct {
+		VMID number `json:"vmid"`
+		Node string `json:"node"`
+		Type string `json:"type"`
+	}
+	if err := d.ask(ctx, &guests, "/cluster/resources", "--type", "vm"); err != nil {
+		return vmlist{}, err
+	}
+	list = vmlist{IDs: map[string]vmOf{}}
+	for _, g := range guests {
+		list.IDs[strconv.FormatInt(int64(g.VMID), 10)] = vmOf{Node: g.Node, Type: g.Type}
 	}
 	return list, nil
 }
@@ -100,7 +129,7 @@ func waiting(config *pctconf.Config) map[string]bool {
 			keys[s.Key] = true
 			continue
 		}
-		for key := range strings.FieldsFuncSeq(s.Value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
+		for key := range strings.FieldsFuncSeq(s.Value, isListSeparator) {
 			keys[strings.TrimPrefix(key, "!")] = true
 		}
 	}

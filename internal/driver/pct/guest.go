@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
@@ -19,7 +17,6 @@ import (
 // status is what PVE says of a guest's state.
 type status struct {
 	Status  string `json:"status"`
-	Lock    string `json:"lock"`
 	Disk    number `json:"disk"`
 	MaxDisk number `json:"maxdisk"`
 }
@@ -40,7 +37,8 @@ func resource(vmid int, what string) string { return "/lxc/" + strconv.Itoa(vmid
 
 // view is one look at a guest.
 type view struct {
-	status
+	state  driver.State
+	lock   string
 	config *pctconf.Config // without what is pending
 	digest string
 	half   bool
@@ -87,15 +85,14 @@ func text(raw json.RawMessage) string {
 }
 
 // look reads a guest.
-func (d *Driver) look(ctx context.Context, vmid int) (view, error) {
-	var v view
-	var both errgroup.Group // each starts an interpreter, which is most of the time
-	both.Go(func() (err error) { v.status, err = d.status(ctx, vmid); return err })
-	both.Go(func() (err error) { v.config, v.digest, err = d.config(ctx, vmid); return err })
-	if err := both.Wait(); err != nil {
+func (d *Driver) look(ctx context.Context, vmid int) (v view, err error) {
+	if v.config, v.digest, err = d.config(ctx, vmid); err != nil {
 		return view{}, err
 	}
-	v.Lock, _ = v.config.Get("lock")
+	if v.state, err = d.state(ctx, vmid); err != nil {
+		return view{}, err
+	}
+	v.lock, _ = v.config.Get("lock")
 	if !unfinished(v.config) {
 		return v, nil
 	}
@@ -120,42 +117,11 @@ func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
 	case err != nil:
 		return v, err
 	case v.half:
-		return v, refuse(driver.ErrHalf, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.Lock)
-	case v.Lock != "":
-		return v, refuse(driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none", "CT is locked (%s)", v.Lock)
+		return v, refuse(driver.ErrHalf, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.lock)
+	case v.lock != "":
+		return v, refuse(driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none", "CT is locked (%s)", v.lock)
 	}
 	return v, nil
-}
-
-// work is what PVE's active tasks say of one guest: each is a UPID, or "".
-type work struct {
-	own   string // of a task that names the guest
-	clone string // of any clone: its task names the source, and nothing its target
-}
-
-// tasks reads the active tasks. PVE's list also has those that ended a moment
-// ago, and is cut at 50 unless told otherwise.
-func (d *Driver) tasks(ctx context.Context, vmid int) (w work, err error) {
-	var tasks []struct {
-		UPID    string `json:"upid"`
-		Type    string `json:"type"`
-		ID      string `json:"id"`
-		Status  string `json:"status"`
-		EndTime number `json:"endtime"`
-	}
-	if err := d.get(ctx, &tasks, "/tasks", "--source", "active", "--limit", "1000"); err != nil {
-		return work{}, err
-	}
-	for _, t := range tasks {
-		switch {
-		case t.EndTime != 0 || t.Status != "" && t.Status != "RUNNING":
-		case t.ID == strconv.Itoa(vmid):
-			w.own = t.UPID
-		case t.Type == "vzclone" || t.Type == "qmclone":
-			w.clone = t.UPID
-		}
-	}
-	return w, nil
 }
 
 // Guest implements [driver.Hypervisor].
@@ -169,7 +135,7 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 		return driver.Guest{}, wrap(vmid, "look", err)
 	}
 	g := driver.Guest{
-		VMID: vmid, State: v.State(), Half: v.half, Lock: v.Lock,
+		VMID: vmid, State: v.state, Half: v.half, Lock: v.lock,
 		Description: v.config.Description, Net: netOf(v.config), Root: driver.IDs{UID: uid, GID: gid},
 	}
 	g.Hostname, _ = v.config.Get("hostname")

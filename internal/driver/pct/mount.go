@@ -119,7 +119,7 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 		return d.attached(ctx, vmid, old.key, m)
 	case there && covers(old.mount, m):
 		return nil
-	case there && v.State() == driver.Running:
+	case there && v.state == driver.Running:
 		// PVE would save it, exit 0, and change nothing until the next start.
 		return refuse(driver.ErrPending, "shut the guest down first", "%s is %s in the running guest, wanted %s", m.Target, describe(old.mount), describe(m))
 	}

@@ -1,6 +1,7 @@
 // Package pct is the hypervisor adapter of Proxmox VE. It drives a node's
-// containers by its own programs: pct changes, pvesh and pvesm read. It starts
-// them through package run alone, never asks PVE to execute anything inside a
+// containers by its own programs: pct changes. What can be read from the node's
+// files is read there, since each of the programs takes a second to start; where
+// a file is missing or not understood, pvesm and pvesh are asked. It starts them through package run alone, never asks PVE to execute anything inside a
 // guest, and believes no exit status: what a program says is classified by its
 // text, and what became of the guest is read back.
 //
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -29,9 +31,19 @@ type Options struct {
 	NetDir string // where interfaces are; default /sys/class/net
 	PVEDir string // the cluster file system; default /etc/pve
 
+	UnixSockets string // the kernel's list of them; default /proc/net/unix
+	TaskFile    string // PVE's list of active tasks; default /var/log/pve/tasks/active
+	LXCDir      string // where PVE's containers are for LXC; default /var/lib/lxc
+	LocalDir    string // of the storage "local", which PVE has nowhere else; default /var/lib/vz
+
 	// MountDir is the directory below which all mounts of guests are. Attach
 	// and Start refuse a guest that mounts another one of the node; "" allows all.
 	MountDir string
+
+	// MountInfo lists this process's mounts; default /proc/self/mountinfo.
+	// Unmount ends one of them; default umount2(2).
+	MountInfo string
+	Unmount   func(path string) error
 
 	Poll   time.Duration // between two looks at a guest that changes; default 500 ms
 	Settle time.Duration // how long a change may take to be seen; default 15 s
@@ -41,7 +53,8 @@ type Options struct {
 
 // Driver serves the guests of one node. It implements [driver.Hypervisor].
 type Driver struct {
-	o Options
+	o     Options
+	paths sync.Map // of backups on storages that only PVE knows: volume to path
 }
 
 var _ driver.Hypervisor = (*Driver)(nil)
@@ -54,6 +67,14 @@ func New(o Options) (*Driver, error) {
 	o.DpkgQuery = cmp.Or(o.DpkgQuery, "dpkg-query")
 	o.NetDir = cmp.Or(o.NetDir, "/sys/class/net")
 	o.PVEDir = cmp.Or(o.PVEDir, "/etc/pve")
+	o.UnixSockets = cmp.Or(o.UnixSockets, "/proc/net/unix")
+	o.TaskFile = cmp.Or(o.TaskFile, "/var/log/pve/tasks/active")
+	o.LXCDir = cmp.Or(o.LXCDir, "/var/lib/lxc")
+	o.LocalDir = cmp.Or(o.LocalDir, "/var/lib/vz")
+	o.MountInfo = cmp.Or(o.MountInfo, "/proc/self/mountinfo")
+	if o.Unmount == nil {
+		o.Unmount = unmountPath
+	}
 	o.Poll = cmp.Or(o.Poll, 500*time.Millisecond)
 	o.Settle = cmp.Or(o.Settle, 15*time.Second)
 	o.HA = cmp.Or(o.HA, 2*time.Minute)
@@ -70,18 +91,25 @@ func New(o Options) (*Driver, error) {
 
 // Status implements [driver.Hypervisor]. PVE keeps no console.
 func (d *Driver) Status(ctx context.Context, vmid int) (driver.Status, error) {
-	st, err := d.status(ctx, vmid)
-	if err != nil {
+	if _, _, err := d.config(ctx, vmid); err != nil {
 		return driver.Status{}, wrap(vmid, "status", err)
 	}
-	return driver.Status{State: st.State()}, nil
+	state, err := d.state(ctx, vmid)
+	return driver.Status{State: state}, wrap(vmid, "status", err)
 }
 
 // Storage returns the root file system of a running guest. PVE has no figures
 // of a stopped one (ErrNotRunning), and none of mount points but in a table
 // with rounded numbers.
 func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) {
-	st, err := d.status(ctx, vmid)
+	now, err := d.Status(ctx, vmid)
+	if err != nil {
+		return nil, err
+	}
+	var st status
+	if now.State == driver.Running {
+		st, err = d.status(ctx, vmid)
+	}
 	if err != nil {
 		return nil, wrap(vmid, "storage", err)
 	}

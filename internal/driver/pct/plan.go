@@ -1,6 +1,7 @@
 package pct
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,10 +79,7 @@ func (p *plan) disk(s driver.Spec) error {
 	if err != nil {
 		props = pctconf.Properties{}
 	}
-	p.storage, _, _ = strings.Cut(props["volume"], ":")
-	if s.Storage != "" {
-		p.storage = s.Storage
-	}
+	p.storage = cmp.Or(s.Storage, pctconf.RootStorage(p.config))
 	p.bytes = int64(s.RootfsGiB) << 30
 	if s.RootfsGiB == 0 {
 		if p.bytes, err = pctconf.ParseSize(props["size"]); err != nil {
@@ -89,8 +87,8 @@ func (p *plan) disk(s driver.Spec) error {
 		}
 	}
 	switch {
-	case p.storage == "" || strings.ContainsAny(p.storage, ":,/ \n"):
-		return refuse(driver.ErrRefused, "pvesm status lists the storages", "%q is no name of a storage", p.storage)
+	case p.storage == "" || strings.HasPrefix(p.storage, "-") || strings.ContainsAny(p.storage, ":,/ \n"):
+		return refuse(driver.ErrRefused, "pvesm status lists the storages", "%q is not a valid name of a storage", p.storage)
 	case p.bytes <= 0:
 		return refuse(driver.ErrRefused, "", "a root file system of %d GiB", s.RootfsGiB)
 	}

@@ -21,8 +21,8 @@ func (d *Driver) start(ctx context.Context, vmid int) error {
 	switch {
 	case err != nil:
 		return err
-	case v.State() == driver.Running:
-		return refuse(driver.ErrRunning, "", "its state is %s", v.Status)
+	case v.state == driver.Running:
+		return refuse(driver.ErrRunning, "", "its state is %s", v.state)
 	}
 	if err := d.guard(v.config); err != nil {
 		return err
@@ -53,11 +53,16 @@ func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha tim
 	case cmdErr != nil:
 		limit = 0 // one look
 	}
-	var st status
-	ok, err := d.poll(ctx, limit, func() (ready bool, err error) {
-		st, err = d.status(ctx, vmid)
-		return st.State() == want, err
-	})
+	var now driver.State
+	look := func() (ready bool, err error) {
+		now, err = d.state(ctx, vmid)
+		return now == want, err
+	}
+	ok, err := d.poll(ctx, limit, look)
+	if ok && cmdErr != nil && want == driver.Running {
+		// The monitor of a guest that did not start ends a moment after pct.
+		ok, err = d.stays(ctx, look)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -70,7 +75,16 @@ func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha tim
 	case cmdErr != nil:
 		return withClass(class, "", errors.Join(class, cmdErr))
 	}
-	return refuse(class, "see the task's log on the node", "PVE reported success, and after %s it is %s", limit, st.Status)
+	return refuse(class, "see the task's log on the node", "PVE reported success, and after %s it is %s", limit, now)
+}
+
+// stays looks again for a while whether a state is still there.
+func (d *Driver) stays(ctx context.Context, look func() (bool, error)) (bool, error) {
+	ended, err := d.poll(ctx, min(d.o.Settle, 4*d.o.Poll), func() (bool, error) {
+		ready, err := look()
+		return !ready, err
+	})
+	return !ended && err == nil, err
 }
 
 // errStop is the class of a guest that does not end.
@@ -87,8 +101,8 @@ func (d *Driver) shutdown(ctx context.Context, vmid int, grace time.Duration) er
 	switch {
 	case err != nil:
 		return err
-	case v.State() != driver.Running:
-		return refuse(driver.ErrNotRunning, "", "its state is %s", v.Status)
+	case v.state != driver.Running:
+		return refuse(driver.ErrNotRunning, "", "its state is %s", v.state)
 	}
 	id := strconv.Itoa(vmid)
 	args := []string{"stop", id}
@@ -111,8 +125,8 @@ func (d *Driver) destroy(ctx context.Context, vmid int) error {
 	switch {
 	case err != nil:
 		return err
-	case v.State() == driver.Running:
-		return refuse(driver.ErrRunning, "shut it down first", "its state is %s", v.Status)
+	case v.state == driver.Running:
+		return refuse(driver.ErrRunning, "shut it down first", "its state is %s", v.state)
 	}
 	_, err = d.pct(ctx, "destroy", strconv.Itoa(vmid))
 	return d.gone(ctx, vmid, err)

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
 )
 
@@ -14,23 +13,19 @@ func TestShutdownByHAHasItsGrace(t *testing.T) {
 	for name, grace := range map[string]time.Duration{"long": time.Minute, "short": 50 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			n, _ := newDriver(t)
-			d, err := pct.New(pct.Options{
-				Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Node: pcttest.NodeName, PVEDir: n.Dir("etc/pve"),
-				Poll: 5 * time.Millisecond, Settle: 50 * time.Millisecond, HA: time.Millisecond,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			o := options(n)
+			o.HA = time.Millisecond
+			d := open(t, o)
 			n.SetConfig(vmid, guestConfig)
 			if err := d.Start(t.Context(), vmid); err != nil {
 				t.Fatal(err)
 			}
-			polls := 30 // looks, each of which takes some milliseconds at least
+			polls := 30 // rounds, each of which takes some milliseconds at least
 			if name == "short" {
 				polls = 1 << 30
 			}
 			n.SetFaults(pcttest.Faults{HA: []int{vmid}, HAPolls: polls})
-			err = d.Shutdown(t.Context(), vmid, grace)
+			err := d.Shutdown(t.Context(), vmid, grace)
 			if long := name == "long"; long != (err == nil) {
 				t.Errorf("error %v", err)
 			}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
 )
 
@@ -52,10 +51,9 @@ func TestGuestReachesOut(t *testing.T) {
 
 func TestMountOutsideOfMountDir(t *testing.T) {
 	n, _ := newDriver(t)
-	d, err := pct.New(pct.Options{Pct: n.Bin("pct"), Pvesh: n.Bin("pvesh"), Node: pcttest.NodeName, PVEDir: n.Dir("etc/pve"), MountDir: n.Dir("net")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := options(n)
+	o.MountDir = n.Dir("net")
+	d := open(t, o)
 	for source, ok := range map[string]bool{n.Dir("net/vmbr0"): true, n.Dir("local"): false, n.Dir("net"): false, n.Dir("net") + "work": false} {
 		n.SetConfig(vmid, guestConfig+"mp0: "+source+",mp=/mnt\n")
 		err := d.Attach(t.Context(), vmid, driver.Mount{Source: n.Dir("net/vmbr0"), Target: "/etc/felhom-bootstrap"})
@@ -84,12 +82,4 @@ func TestRestoredReachesOut(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestArchiveBringsFirewallRules(t *testing.T) {
-	n, d := newDriver(t)
-	n.SetFaults(pcttest.Faults{RestoreRules: "[OPTIONS]\nenable: 1\n"})
-	wantClass(t, d.Restore(t.Context(), vmid, spec(), nil), driver.ErrArchive, "firewall rules")
-	_, err := d.Guest(t.Context(), vmid)
-	wantClass(t, err, driver.ErrNotFound)
 }

@@ -262,7 +262,7 @@ func TestRestoreTraps(t *testing.T) {
 		if err != nil || g.Net.Bridge != "vmbr0" || g.Net.MAC == "BC:24:11:AA:AA:AA" || g.Net.MAC == "" || g.Hostname != "golden" || g.Description != "Golden image: 100%" {
 			t.Errorf("guest %+v, %v", g, err)
 		}
-		if config := n.Config(vmid); !strings.Contains(config, "rootfs: other:vm-8200-disk-0,size=4G") || !strings.Contains(config, "firewall=1") {
+		if config := n.Config(vmid); !strings.Contains(config, "rootfs: other:8200/vm-8200-disk-0.raw,size=4G") || !strings.Contains(config, "firewall=1") {
 			t.Errorf("config\n%s", config)
 		}
 	})
@@ -277,13 +277,13 @@ func TestRestoreTraps(t *testing.T) {
 func TestDiscardTraps(t *testing.T) {
 	n, d := newDriver(t)
 	n.MakeHalf(vmid)
-	n.SetTasks(pcttest.Task{UPID: "UPID:pve:1:", Type: "vzrestore", ID: "8200", Status: "RUNNING"})
-	wantClass(t, d.Discard(t.Context(), vmid), driver.ErrBusy)
+	n.SetTasks(pcttest.Task{PID: 1, Type: "vzrestore", ID: "8200", Status: "RUNNING"})
+	wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrBusy)
 	if g, err := d.Guest(t.Context(), vmid); err != nil || g.Half || g.Lock != "create" {
 		t.Errorf("guest %+v, %v: a living task's is not half", g, err)
 	}
-	n.SetTasks(pcttest.Task{UPID: "UPID:pve:1:", Type: "vzrestore", ID: "8200", Status: "interrupted by signal"}, pcttest.Task{ID: "8201", Status: "RUNNING"})
-	if err := d.Discard(t.Context(), vmid); err != nil {
+	n.SetTasks(pcttest.Task{PID: 1, Type: "vzrestore", ID: "8200", Status: "interrupted by signal"}, pcttest.Task{Type: "vzstart", ID: "8201", Status: "RUNNING"})
+	if err := d.Discard(t.Context(), vmid, ""); err != nil {
 		t.Error(err)
 	}
 	// Killed between unlock and destroy: no lock, and no root file system.
@@ -291,7 +291,7 @@ func TestDiscardTraps(t *testing.T) {
 	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half {
 		t.Errorf("guest %+v, %v", g, err)
 	}
-	if err := d.Discard(t.Context(), vmid); err != nil {
+	if err := d.Discard(t.Context(), vmid, ""); err != nil {
 		t.Error(err)
 	}
 }
@@ -307,7 +307,7 @@ func TestCheckFinds(t *testing.T) {
 		{"old pve-container 9", func(n *pcttest.Node, _ *driver.Spec) { n.SetPackage("pve-container", "6.0.9") }, driver.ErrNotReady, "6.0.10"},
 		{"old lxc-pve", func(n *pcttest.Node, _ *driver.Spec) { n.SetPackage("lxc-pve", "6.0.5-1") }, driver.ErrNotReady, "runc"},
 		{"no PVE", func(n *pcttest.Node, _ *driver.Spec) { n.SetPackage("pve-container", "") }, driver.ErrNotReady, "not installed"},
-		{"unknown storage", func(_ *pcttest.Node, s *driver.Spec) { s.Storage = "nowhere" }, driver.ErrNoStorage, "storage 'nowhere' does not exist"},
+		{"unknown storage", func(_ *pcttest.Node, s *driver.Spec) { s.Storage = "nowhere" }, driver.ErrNoStorage, "storage: No such storage."},
 		{"storage for backups", func(_ *pcttest.Node, s *driver.Spec) { s.Storage = "local" }, driver.ErrNoStorage, "rootdir"},
 		{"disabled storage", func(n *pcttest.Node, _ *driver.Spec) {
 			n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Disabled: true})
@@ -320,7 +320,7 @@ func TestCheckFinds(t *testing.T) {
 		}, driver.ErrNoSpace, "3072 MiB free, wanted 4096"},
 		{"missing volume", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "local:backup/vzdump-lxc-1.tar.zst" }, driver.ErrArchive, "no such file"},
 		{"unknown storage of the archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "nowhere:backup/x.tar.zst" }, driver.ErrArchive, "no storage nowhere"},
-		{"template for an archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "local:vztmpl/x.tar.zst" }, driver.ErrArchive, "no backup"},
+		{"template for an archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "local:vztmpl/x.tar.zst" }, driver.ErrArchive, "not a backup"},
 		{"tgz", func(n *pcttest.Node, s *driver.Spec) { s.Archive = bare(t, n, "vzdump-lxc-1.tgz") }, driver.ErrArchive, ".tar.zst"},
 		{"privileged", config(t, "unprivileged: 1", "unprivileged: 0"), driver.ErrArchive, "privileged"},
 		{"without nesting", config(t, "nesting=1", "nesting=0"), driver.ErrArchive, "nesting=1"},

@@ -3,7 +3,9 @@ package pcttest
 import (
 	"crypto/sha1" //nolint:gosec // PVE's digest of a configuration
 	"encoding/hex"
+	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,45 +49,68 @@ func runPct(p *process) int {
 	if !p.parse(p.args[1:], cmd.options) {
 		return 255
 	}
-	if len(p.words) != cmd.words {
-		p.say("400 not enough arguments\n%s", cmd.usage)
-		return 255
+	switch {
+	case len(p.words) < cmd.words:
+		return p.die(255, "400 not enough arguments\n%s", cmd.usage)
+	case len(p.words) > cmd.words:
+		return p.die(255, "400 too many arguments\n%s", cmd.usage)
 	}
 	vmid, err := strconv.Atoi(p.words[0])
 	if err != nil || vmid < 100 || vmid > 999999999 {
 		return p.badParameter(cmd.usage, "vmid", "invalid format - value does not look like a valid VM ID")
 	}
 	for key, value := range p.options {
-		if text := badOption(key, value); text != "" {
-			return p.badParameter(cmd.usage, key, text)
+		if part, text := badOption(key, value); text != "" {
+			return p.badParameter(cmd.usage, key+part, text)
 		}
 	}
 	if p.state.Faults.NoQuorum && slices.Contains(changes, name) {
-		return p.die(syscall.EACCES, "cluster not ready - no quorum?")
+		return p.die(255, "cluster not ready - no quorum?")
 	}
 	return cmd.run(p, vmid)
 }
 
-// badOption checks values as the schema does.
-func badOption(key, value string) string {
+// badOption checks values as the schema does; part is that of a property.
+func badOption(key, value string) (part, text string) {
+	_, err := pctconf.Canonical(key, value)
 	switch {
-	case key == "hostname":
-		if _, err := pctconf.Canonical(key, value); err != nil {
-			return "invalid format - value does not look like a valid DNS name"
+	case key == "description" && len(value) > 8192:
+		return "", "value may only be 8192 characters long"
+	case key == "hostname" && err != nil:
+		return "", "invalid format - value does not look like a valid DNS name"
+	case slices.Contains([]string{"memory", "cores", "swap"}, key):
+		if _, err := strconv.Atoi(value); err != nil {
+			return "", fmt.Sprintf("type check ('integer') failed - got '%s'", value)
 		}
+	case key == "onboot" && err != nil:
+		return "", fmt.Sprintf("type check ('boolean') failed - got '%s'", value)
 	case isMountKey(key):
-		for _, part := range []string{"/./", "/../"} {
-			if strings.Contains(value, part) {
-				return "invalid format - format error\nmp: property is not in the correct format"
+		return badMount(value)
+	case strings.HasPrefix(key, "net") && err != nil:
+		props, parseErr := pctconf.ParseProperties(value, "")
+		if ip := props["ip"]; parseErr == nil && ip != "" {
+			if _, err := netip.ParsePrefix(ip); err != nil && ip != "dhcp" && ip != "manual" {
+				return ".ip", "invalid format - value does not look like a valid ipv4 network configuration"
 			}
 		}
-		fallthrough
-	case strings.HasPrefix(key, "net"), key == "memory", key == "cores", key == "swap", key == "onboot", key == "features":
-		if _, err := pctconf.Canonical(key, value); err != nil {
-			return "invalid format - " + strings.TrimPrefix(err.Error(), key+": ")
-		}
+		return "", "invalid format - " + err.Error()
+	case key == "features" && err != nil:
+		return "", "invalid format - " + err.Error()
 	}
-	return ""
+	return "", ""
+}
+
+func badMount(value string) (part, text string) {
+	props, err := pctconf.ParseProperties(value, "volume")
+	switch volume := props["volume"] + "/"; {
+	case err != nil:
+		return "", "invalid format - " + err.Error()
+	case strings.Contains(volume, "/./"), strings.Contains(volume, "/../"):
+		return ".volume", "invalid format - '" + props["volume"] + "' contains illegal character sequences"
+	case props["mp"] == "":
+		return ".mp", "property is missing and it is not optional"
+	}
+	return "", ""
 }
 
 func (p *process) set(vmid int) int {
@@ -99,13 +124,18 @@ func (p *process) set(vmid int) int {
 		delete(changes, key)
 	}
 	if len(changes) == 0 && deletes == "" && reverts == "" {
-		return p.die(syscall.ENOTTY, "no options specified")
+		return p.die(255, "no options specified")
 	}
 	if lock, _ := config.Get("lock"); lock != "" {
-		return p.die(syscall.EAGAIN, "CT is locked (%s)", lock)
+		return p.die(255, "CT is locked (%s)", lock)
 	}
 	if digest != "" && digest != digestOf(raw) {
-		return p.die(syscall.EEXIST, "detected modified configuration - file changed by other user? Try again.")
+		return p.die(255, "detected modified configuration - file changed by other user? Try again.")
+	}
+	for key := range strings.FieldsFuncSeq(deletes, isListSeparator) {
+		if slices.Contains([]string{"memory", "swap", "rootfs"}, key) {
+			return p.die(255, "unable to delete required option '%s'", key)
+		}
 	}
 	if p.state.Faults.SetForgets {
 		return 0
@@ -121,6 +151,9 @@ func (p *process) set(vmid int) int {
 		}
 	}
 	for key := range strings.FieldsFuncSeq(deletes, isListSeparator) {
+		if _, there := config.Get(key); !there {
+			p.say("cannot delete '%s' - not set in current configuration!", key)
+		}
 		deleteOne(config, run, key)
 	}
 	for key := range strings.FieldsFuncSeq(reverts, isListSeparator) {
@@ -134,13 +167,13 @@ func (p *process) set(vmid int) int {
 			panic(err)
 		}
 	}
-	// The LXC configuration is made anew after the change was saved.
+	// The LXC configuration is made again after the change was saved.
 	if bridge := p.bridgeMissing(config); bridge != "" {
-		return p.die(syscall.ENODEV, "bridge '%s' does not exist", bridge)
+		return p.die(syscall.ENOENT, "bridge '%s' does not exist", bridge)
 	}
 	if len(failed) > 0 {
-		p.say("400 Parameter verification failed.\n%s\npct set <vmid> [OPTIONS]", strings.Join(failed, "\n"))
-		return 255
+		p.say("400 Parameter verification failed.\n%s\n\npct set <vmid> [OPTIONS]", strings.Join(failed, "\n"))
+		return 1
 	}
 	return 0
 }
@@ -258,7 +291,7 @@ func (p *process) unlock(vmid int) int {
 		return p.confMissing(vmid)
 	}
 	if _, locked := config.Get("lock"); !locked {
-		return p.die(syscall.ENOENT, "no lock found trying to remove any lock")
+		return p.die(255, "no lock found trying to remove any lock")
 	}
 	config.Delete("lock")
 	if err := writeConf(p.dir, vmid, config); err != nil {
@@ -276,18 +309,18 @@ func (p *process) destroy(vmid int) int {
 	lock, _ := config.Get("lock")
 	switch {
 	case on("protection"):
-		return p.die(syscall.EPERM, "can't remove CT %d - protection mode enabled", vmid)
+		return p.die(255, "can't remove CT %d - protection mode enabled", vmid)
 	case slices.Contains(p.state.Faults.Replicated, vmid):
-		return p.die(syscall.ENOENT, "There is a replication job '%d-0' for guest '%d' - Please remove that first.", vmid, vmid)
+		return p.die(255, "There is a replication job '%d-0' for guest '%d' - Please remove that first.", vmid, vmid)
 	case slices.Contains(p.state.Faults.HA, vmid):
-		return p.die(syscall.ECONNRESET, "unable to remove CT %d - used in HA resources and purge parameter not set.", vmid)
+		return p.die(255, "unable to remove CT %d - used in HA resources and purge parameter not set.", vmid)
 	case readRun(p.dir, vmid).Running:
-		return p.die(syscall.EBUSY, "unable to destroy CT %d - container is running", vmid)
+		return p.die(255, "unable to destroy CT %d - container is running", vmid)
 	case lock != "":
 		return p.fail("CT is locked (%s)", lock)
 	}
 	p.freeVolumes(func(storage, volume string) bool {
-		return p.options["destroy-unreferenced-disks"] == "1" && strings.HasPrefix(volume, "vm-"+strconv.Itoa(vmid)+"-") || names(config, storage+":"+volume)
+		return p.options["destroy-unreferenced-disks"] == "1" && strings.Contains("/"+volume, "/vm-"+strconv.Itoa(vmid)+"-") || names(config, storage+":"+volume)
 	})
 	if err := os.Remove(confPath(p.dir, vmid)); err != nil {
 		panic(err)
@@ -297,6 +330,9 @@ func (p *process) destroy(vmid int) int {
 		panic(err)
 	}
 	if err := os.Remove(filepath.Join(p.dir, "run", strconv.Itoa(vmid)+".json")); err != nil && !os.IsNotExist(err) {
+		panic(err)
+	}
+	if err := refresh(p.dir); err != nil {
 		panic(err)
 	}
 	return 0

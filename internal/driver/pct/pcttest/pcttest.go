@@ -2,7 +2,7 @@
 // pvesh, pvesm and dpkg-query. A test binary that calls [Main] first is each
 // of them when it is started by that name. What they say, how they exit and
 // where they mislead is what PVE's own code was seen to do; they know only
-// what the adapter uses, and refuse the rest. The node's state is a folder, so
+// what the adapter uses, and refuse the rest. The node's state is a directory, so
 // that it outlives the processes. Only tests import it.
 package pcttest
 
@@ -10,12 +10,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,21 +49,22 @@ type Storage struct {
 	Disabled bool
 	Inactive bool
 	Avail    int64
-	Volumes  []string // of guests, such as "vm-8200-disk-0"
+	Volumes  []string // of guests, such as "vm-8200-disk-0"; of a dir storage "8200/vm-8200-disk-0.raw"
 }
 
 // Faults are traps of the real programs that a test sets.
 type Faults struct {
 	NoQuorum     bool
+	DiskGone     bool   // volume '…' does not exist at start
 	StartFails   bool   // startup for container 'N' failed
 	StartDies    bool   // start exits 0 and the guest is not running
 	Stubborn     bool   // a shutdown needs force
 	HA           []int  // guests that HA manages: start and stop return at once
-	HAPolls      int    // looks at the status until HA has done it
+	HAPolls      int    // rounds of its manager until HA has done it
 	Replicated   []int  // guests with a replication job
 	PauseRestore bool   // the restore waits for SIGTERM half-way
 	KeepHalf     bool   // and an interrupted worker leaves what it made
-	RestoreRules string // firewall rules that the archive's pct.fw brings
+	MountBusy    bool   // what a killed restore has mounted is in use
 	RestoreAdds  string // lines that the restored guest's configuration has, too
 	LoseRestore  bool   // restore exits 0 and there is no guest
 	DiskFull     bool   // tar finds no space
@@ -72,10 +75,10 @@ type Faults struct {
 
 // Task is an active task of the node.
 type Task struct {
-	UPID   string `json:"upid"`
-	Type   string `json:"type"`
-	ID     string `json:"id"`
-	Status string `json:"status"` // RUNNING, or how it ended a moment ago
+	PID    int
+	Type   string
+	ID     string
+	Status string // RUNNING, or how it ended a moment ago
 }
 
 // state is state.json.
@@ -86,12 +89,20 @@ type state struct {
 	Tasks    []Task
 	MACs     int
 	Calls    []string
+	Mounted  []int // VMIDs whose root file system a killed restore has mounted
+	Replaced map[string]*string
+
+	Elsewhere struct {
+		VMID       int
+		Node, Type string
+	}
 }
 
 // Node is the node of a test.
 type Node struct {
 	t   testing.TB
 	dir string
+	ha  bool // its manager is at work
 }
 
 // New makes a node with the bridge vmbr0, the storages local (backups) and
@@ -107,7 +118,7 @@ func New(t testing.TB) *Node {
 		t.Fatal(err)
 	}
 	n := &Node{t: t, dir: dir}
-	for _, sub := range []string{"bin", "run", "etc/pve/local", "etc/pve/lxc", "etc/pve/firewall", "net/vmbr0", "local/dump"} {
+	for _, sub := range []string{"bin", "run", "etc/pve/local", "etc/pve/lxc", "etc/pve/firewall", "net/vmbr0", "local/dump", "proc/net", "proc/self", "var/log/pve/tasks", "var/lib/lxc"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +128,6 @@ func New(t testing.TB) *Node {
 			t.Fatal(err)
 		}
 	}
-	n.SetElsewhere(0, "", "")
 	n.change(func(s *state) {
 		s.Storages = map[string]*Storage{
 			"local":     {Type: "dir", Content: "backup,iso,vztmpl", Path: filepath.Join(dir, "local"), Avail: 1 << 40},
@@ -131,15 +141,46 @@ func New(t testing.TB) *Node {
 // Bin is the path of a program.
 func (n *Node) Bin(name string) string { return filepath.Join(n.dir, "bin", name) }
 
-// Dir is a folder of the node: "net" stands for /sys/class/net, "etc/pve" and
+// Dir is a file or directory of the node: "net" stands for /sys/class/net, "etc/pve" and
 // "local/dump" for what their names say.
 func (n *Node) Dir(name string) string { return filepath.Join(n.dir, name) }
 
 // SetFaults replaces the node's traps.
-func (n *Node) SetFaults(f Faults) { n.change(func(s *state) { s.Faults = f }) }
+func (n *Node) SetFaults(f Faults) {
+	n.t.Helper()
+	n.change(func(s *state) { s.Faults = f })
+	if len(f.HA) == 0 || n.ha {
+		return
+	}
+	n.ha = true
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				n.manageHA()
+			}
+		}
+	}()
+	n.t.Cleanup(func() { close(done); <-ended })
+}
 
 // SetStorage makes or replaces a storage.
 func (n *Node) SetStorage(name string, st Storage) {
+	if st.Type == "dir" && st.Path == "" {
+		st.Path = filepath.Join(n.dir, "storages", name)
+		if err := os.MkdirAll(filepath.Join(st.Path, "images"), 0o755); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	if st.Type == "" {
+		st.Type = "lvmthin"
+	}
 	n.change(func(s *state) { s.Storages[name] = &st })
 }
 
@@ -149,22 +190,10 @@ func (n *Node) Volumes(storage string) (volumes []string) {
 	return volumes
 }
 
-// SetElsewhere writes the cluster's list of guests with one guest that pct does
-// not know here: a VM ("qemu"), or another node's. Number 0 is none. The
-// node's own guests are not in it.
+// SetElsewhere adds one guest to the cluster's list that pct does not know
+// here: a VM ("qemu"), or another node's.
 func (n *Node) SetElsewhere(vmid int, node, kind string) {
-	n.t.Helper()
-	ids := map[string]any{}
-	if vmid != 0 {
-		ids[strconv.Itoa(vmid)] = map[string]any{"node": node, "type": kind, "version": 3}
-	}
-	data, err := json.Marshal(map[string]any{"version": 7, "ids": ids})
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	if err := os.WriteFile(n.Dir("etc/pve/.vmlist"), data, 0o640); err != nil {
-		n.t.Fatal(err)
-	}
+	n.change(func(s *state) { s.Elsewhere.VMID, s.Elsewhere.Node, s.Elsewhere.Type = vmid, node, kind })
 }
 
 // SetPackage sets a version; "" removes the package.
@@ -180,16 +209,14 @@ func (n *Node) SetPackage(name, version string) {
 // SetTasks replaces the active tasks.
 func (n *Node) SetTasks(tasks ...Task) { n.change(func(s *state) { s.Tasks = tasks }) }
 
-// Calls returns the command lines of pct so far, without those of pvesh.
-func (n *Node) Calls() (calls []string) {
-	n.change(func(s *state) { calls = s.Calls })
-	return calls
-}
+// Calls returns the command lines of pct so far, without those of the programs
+// that read; see [Node.Started].
+func (n *Node) Calls() []string { return n.Started("pct") }
 
 // SetConfig writes guest vmid's configuration as it is.
 func (n *Node) SetConfig(vmid int, text string) {
 	n.t.Helper()
-	if err := os.WriteFile(confPath(n.dir, vmid), []byte(text), 0o640); err != nil {
+	if err := errors.Join(os.WriteFile(confPath(n.dir, vmid), []byte(text), 0o640), refresh(n.dir)); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -204,8 +231,20 @@ func (n *Node) Config(vmid int) string {
 	return string(data)
 }
 
-// MakeHalf leaves what a killed restore leaves.
-func (n *Node) MakeHalf(vmid int) { n.SetConfig(vmid, "lock: create\n") }
+// MakeHalf leaves what a restore leaves that was killed hard with its worker:
+// a configuration of one line, and a mounted volume that it does not name.
+func (n *Node) MakeHalf(vmid int) {
+	n.t.Helper()
+	if err := os.MkdirAll(rootfsDir(n.dir, vmid), 0o755); err != nil {
+		n.t.Fatal(err)
+	}
+	n.change(func(s *state) {
+		st := s.Storages["local-lvm"]
+		st.Volumes = append(st.Volumes, fmt.Sprintf("vm-%d-disk-0", vmid))
+		s.Mounted = append(s.Mounted, vmid)
+	})
+	n.SetConfig(vmid, "lock: create\n")
+}
 
 // Sees tells whether the running guest has a file at path: what a mount shows.
 func (n *Node) Sees(vmid int, path string) bool {
@@ -250,6 +289,9 @@ func withState(dir string, f func(*state)) (err error) {
 		}
 	}
 	f(&s)
+	if err := render(dir, &s); err != nil {
+		return err
+	}
 	data, err := json.Marshal(s)
 	if err != nil || bytes.Equal(data, old) {
 		return err
@@ -269,7 +311,7 @@ type running struct {
 	Running bool
 	Mounts  map[string]string // target to source, as they were mounted
 	HA      string            // what HA was asked for: start or stop
-	Polls   int               // looks at the status until HA has done it
+	Polls   int               // rounds of its manager until HA has done it
 }
 
 func readRun(dir string, vmid int) (r running) {
@@ -293,7 +335,7 @@ func writeRun(dir string, vmid int, r running) error {
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return errors.Join(os.Rename(tmp, path), refresh(dir))
 }
 
 // readConf returns a guest's configuration and whether there is one.
@@ -312,5 +354,5 @@ func writeConf(dir string, vmid int, config *pctconf.Config) error {
 	if err := os.WriteFile(tmp, config.Format(), 0o640); err != nil {
 		return err
 	}
-	return os.Rename(tmp, confPath(dir, vmid))
+	return errors.Join(os.Rename(tmp, confPath(dir, vmid)), refresh(dir))
 }

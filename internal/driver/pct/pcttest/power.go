@@ -3,7 +3,6 @@ package pcttest
 import (
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
@@ -11,16 +10,16 @@ import (
 func (p *process) start(vmid int) int {
 	config, _, ok := readConf(p.dir, vmid)
 	if !ok {
-		return p.confMissing(vmid)
+		return p.die(255, missing, NodeName, vmid)
 	}
 	run := readRun(p.dir, vmid)
 	template, _ := config.Bool("template")
 	lock, _ := config.Get("lock")
 	switch {
 	case template:
-		return p.die(syscall.ENOENT, "you can't start a CT if it's a template")
+		return p.die(255, "you can't start a CT if it's a template")
 	case run.Running:
-		return p.die(syscall.EEXIST, "CT %d already running", vmid)
+		return p.die(255, "CT %d already running", vmid)
 	case slices.Contains(p.state.Faults.HA, vmid):
 		p.log("Requesting HA start for CT %d", vmid)
 		p.keep(vmid, running{HA: "start", Polls: p.state.Faults.HAPolls})
@@ -36,8 +35,15 @@ func (p *process) start(vmid int) int {
 // boot is what the worker does.
 func (p *process) boot(vmid int, config *pctconf.Config) int {
 	if p.state.Faults.StartFails {
-		p.log("run_apply_hooks: 20 Permission denied - lxc-start failed")
+		p.log("__lxc_start: 2027 Failed to initialize container \"%d\"", vmid)
 		return p.fail("startup for container '%d' failed", vmid)
+	}
+	if _, ok := config.Get("arch"); !ok {
+		return p.fail("missing 'arch' - internal error at /usr/share/perl5/PVE/LXC.pm line 711.")
+	}
+	if disk, _ := config.Get("rootfs"); p.state.Faults.DiskGone {
+		volume, _, _ := strings.Cut(disk, ",")
+		return p.fail("volume '%s' does not exist", volume)
 	}
 	applyPending(config)
 	if err := writeConf(p.dir, vmid, config); err != nil {
@@ -50,7 +56,7 @@ func (p *process) boot(vmid int, config *pctconf.Config) int {
 	for _, props := range bindMounts(config) {
 		// What the hook found wrong stands in LXC's log at debug level only.
 		if mountFault(props["volume"]) != "" {
-			p.log("lxc-start: %d: ../src/lxc/start.c: lxc_init: 845 Failed to run lxc.hook.pre-start for container \"%d\"", vmid, vmid)
+			p.log("run_buffer: 322 Script exited with status 2\nlxc_init: 844 Failed to run lxc.hook.pre-start for container \"%d\"\n__lxc_start: 2027 Failed to initialize container \"%d\"", vmid, vmid)
 			return p.fail("startup for container '%d' failed", vmid)
 		}
 		run.Mounts[props["mp"]] = props["volume"]
@@ -75,12 +81,9 @@ func (p *process) shutdown(vmid int) int { return p.halt(vmid, p.options["forceS
 
 func (p *process) halt(vmid int, force bool) int {
 	config, _, ok := readConf(p.dir, vmid)
-	if !ok {
-		return p.confMissing(vmid)
-	}
 	run := readRun(p.dir, vmid)
-	if !run.Running {
-		return p.die(syscall.ENOENT, "CT %d not running", vmid)
+	if !ok || !run.Running {
+		return p.die(255, "CT %d not running", vmid)
 	}
 	if slices.Contains(p.state.Faults.HA, vmid) {
 		p.log("Requesting HA stop for CT %d", vmid)
@@ -103,8 +106,8 @@ func (p *process) down(vmid int, config *pctconf.Config) {
 	p.keep(vmid, running{})
 }
 
-// look is one look at the status: HA acts some time after it was asked.
-func (p *process) look(vmid int, config *pctconf.Config) string {
+// look is one round of the HA manager, which acts some time after it was asked.
+func (p *process) look(vmid int, config *pctconf.Config) {
 	run := readRun(p.dir, vmid)
 	if run.HA != "" {
 		if run.Polls--; run.Polls > 0 {
@@ -117,10 +120,5 @@ func (p *process) look(vmid int, config *pctconf.Config) string {
 		} else {
 			p.down(vmid, config)
 		}
-		run = readRun(p.dir, vmid)
 	}
-	if run.Running {
-		return "running"
-	}
-	return "stopped"
 }

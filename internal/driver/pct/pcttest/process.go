@@ -29,9 +29,7 @@ type process struct {
 func newProcess() *process {
 	p := &process{dir: filepath.Dir(filepath.Dir(os.Args[0])), args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, options: map[string]string{}}
 	err := withState(p.dir, func(s *state) {
-		if filepath.Base(os.Args[0]) == "pct" {
-			s.Calls = append(s.Calls, strings.Join(append([]string{"pct"}, p.args...), " "))
-		}
+		s.Calls = append(s.Calls, strings.Join(append([]string{filepath.Base(os.Args[0])}, p.args...), " "))
 		p.state = *s
 	})
 	if err != nil {
@@ -72,7 +70,8 @@ func matches(known, key string) bool {
 		return known == key
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(key, prefix))
-	return err == nil && strings.HasPrefix(key, prefix) && n >= 0
+	last := map[string]int{"mp": 255, "net": 31}[prefix]
+	return err == nil && strings.HasPrefix(key, prefix) && n >= 0 && n <= last
 }
 
 // say writes to stderr.
@@ -82,8 +81,8 @@ func (p *process) say(format string, args ...any) { fmt.Fprintf(p.stderr, format
 // stdout of the program.
 func (p *process) log(format string, args ...any) { fmt.Fprintf(p.stdout, format+"\n", args...) }
 
-// die is how perl ends a command that is no task: the exit status is the errno
-// that was left over, which says nothing of the failure.
+// die is how perl ends a command that is not a task: the exit status is the
+// errno that was left over, mostly 255, which says nothing of the failure.
 func (p *process) die(errno syscall.Errno, format string, args ...any) int {
 	p.say(format, args...)
 	return int(errno)
@@ -97,12 +96,14 @@ func (p *process) fail(format string, args ...any) int {
 
 // badParameter is how a wrong value is refused.
 func (p *process) badParameter(usage, key, text string) int {
-	p.say("400 Parameter verification failed.\n%s: %s\n%s", key, text, usage)
+	p.say("400 Parameter verification failed.\n%s: %s\n\n%s", key, text, usage)
 	return 255
 }
 
+const missing = "Configuration file 'nodes/%s/lxc/%d.conf' does not exist"
+
 func (p *process) confMissing(vmid int) int {
-	return p.die(syscall.ENOENT, "Configuration file 'nodes/%s/lxc/%d.conf' does not exist", NodeName, vmid)
+	return p.die(syscall.ENOENT, missing, NodeName, vmid)
 }
 
 // mac draws the next address of the datacenter's prefix.

@@ -2,8 +2,6 @@ package pcttest
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +24,7 @@ var resources = []struct {
 	{regexp.MustCompile(`^/nodes/([^/]+)/(tasks)$`), []string{"source", "limit", "vmid"}, (*process).getTasks},
 	{regexp.MustCompile(`^/nodes/([^/]+)/storage/([^/]+)/status$`), nil, (*process).getStorage},
 	{regexp.MustCompile(`^/nodes/([^/]+)/storage/([^/]+)/content$`), []string{"vmid"}, (*process).getContent},
+	{regexp.MustCompile(`^/(cluster)/(resources)$`), []string{"type"}, (*process).getResources},
 }
 
 func runPvesh(p *process) int {
@@ -40,8 +39,8 @@ func runPvesh(p *process) int {
 		if !p.parse(p.args[2:], append(slices.Clone(r.options), "output-format")) {
 			return 255
 		}
-		if m[1] != NodeName {
-			return p.die(255, "hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known", m[1], m[1])
+		if m[1] != NodeName && m[1] != "cluster" {
+			return p.die(syscall.EAGAIN, "hostname lookup '%s' failed - failed to get address info for: %s: Name or service not known", m[1], m[1])
 		}
 		value, code := r.get(p, m[2])
 		if code != 0 {
@@ -57,7 +56,7 @@ func runPvesh(p *process) int {
 		p.log("%s", data)
 		return 0
 	}
-	return p.die(syscall.ENOENT, "No '%s' handler defined for '%s'", p.args[0], p.args[1])
+	return p.die(syscall.EPERM, "No '%s' handler defined for '%s'", p.args[0], p.args[1])
 }
 
 // guestOf reads the guest that a path names.
@@ -74,14 +73,14 @@ func (p *process) guestOf(name string) (vmid int, config *pctconf.Config, raw []
 }
 
 // values is a configuration as the API gives it: the description decoded and
-// with the line break that the parser adds, numbers as text.
+// with the line break that the parser adds, numbers as numbers.
 func values(config *pctconf.Config) map[string]any {
 	m := map[string]any{}
 	for _, s := range config.Settings {
 		m[s.Key] = s.Value
-	}
-	if v, err := strconv.Atoi(fmt.Sprint(m["unprivileged"])); err == nil {
-		m["unprivileged"] = v // booleans become numbers once PVE looked at them
+		if n, err := strconv.Atoi(s.Value); err == nil && s.Key != "hostname" {
+			m[s.Key] = n
+		}
 	}
 	if config.Description != "" {
 		m["description"] = config.Description + "\n"
@@ -110,11 +109,11 @@ func (p *process) getConfig(name string) (any, int) {
 }
 
 func (p *process) getPending(name string) (any, int) {
-	_, config, _, code := p.guestOf(name)
+	_, config, raw, code := p.guestOf(name)
 	if code != 0 {
 		return nil, code
 	}
-	items := map[string]map[string]any{}
+	items := map[string]map[string]any{"digest": {"key": "digest", "value": digestOf(raw)}}
 	for key, value := range values(config) {
 		items[key] = map[string]any{"key": key, "value": value}
 	}
@@ -147,9 +146,12 @@ func (p *process) getStatus(name string) (any, int) {
 	if code != 0 {
 		return nil, code
 	}
-	m := map[string]any{"vmid": vmid, "status": p.look(vmid, config), "maxdisk": int64(8 << 30), "disk": 0, "type": "lxc"}
-	if m["status"] == "running" {
-		m["disk"] = strconv.Itoa(700 << 20) // a number as text, as perl has it
+	m := map[string]any{
+		"vmid": vmid, "status": "stopped", "type": "lxc", "name": "CT", "uptime": 0, "cpu": 0, "cpus": 1, "mem": 0, "maxmem": 512 << 20,
+		"swap": 0, "maxswap": 512 << 20, "disk": 0, "maxdisk": int64(8 << 30), "diskread": 0, "diskwrite": 0, "netin": 0, "netout": 0,
+	}
+	if readRun(p.dir, vmid).Running {
+		m["status"], m["disk"], m["pid"], m["uptime"] = "running", 700<<20, 4711, 12
 	}
 	if lock, ok := config.Get("lock"); ok {
 		m["lock"] = lock
@@ -162,24 +164,52 @@ func (p *process) getStatus(name string) (any, int) {
 }
 
 func (p *process) getTasks(string) (any, int) {
-	list := []Task{}
+	list := []any{}
 	for _, t := range p.state.Tasks {
-		if vmid := p.options["vmid"]; p.options["source"] == "active" && (vmid == "" || t.ID == vmid) {
-			list = append(list, t)
+		vmid := p.options["vmid"]
+		if p.options["source"] != "active" || vmid != "" && t.ID != vmid {
+			continue
 		}
+		row := map[string]any{"upid": t.UPID(), "type": t.Type, "id": t.ID, "node": NodeName, "pid": t.PID, "user": "root@pam", "status": t.Status}
+		if t.Status != "" && t.Status != "RUNNING" {
+			row["endtime"] = 1716560064
+		}
+		list = append(list, row)
 	}
 	limit := 50
 	if n, err := strconv.Atoi(p.options["limit"]); err == nil {
 		limit = n
 	}
-	list = list[:min(limit, len(list))]
+	return list[:min(limit, len(list))], 0
+}
+
+// getResources lists the guests of the whole cluster.
+func (p *process) getResources(string) (any, int) {
+	list := []any{}
+	text, err := vmlist(p.dir, &p.state)
+	if err != nil {
+		panic(err)
+	}
+	var known struct {
+		IDs map[string]struct{ Node, Type string }
+	}
+	if err := json.Unmarshal([]byte(text), &known); err != nil {
+		panic(err)
+	}
+	for id, g := range known.IDs {
+		vmid, err := strconv.Atoi(id)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, map[string]any{"id": g.Type + "/" + id, "vmid": vmid, "node": g.Node, "type": g.Type, "status": "unknown"})
+	}
 	return list, 0
 }
 
 func (p *process) getStorage(name string) (any, int) {
 	st := p.state.Storages[name]
 	if st == nil {
-		return nil, p.die(255, "storage '%s' does not exist", name)
+		return nil, p.noStorage("pvesh get <api_path> [OPTIONS] [FORMAT_OPTIONS]")
 	}
 	bit := func(off bool) int {
 		if off {
@@ -187,66 +217,25 @@ func (p *process) getStorage(name string) (any, int) {
 		}
 		return 1
 	}
+	total, used, avail := int64(2<<40), int64(1<<30), st.Avail
+	if st.Disabled || st.Inactive {
+		total, used, avail = 0, 0, 0
+	}
 	return map[string]any{
 		"type": st.Type, "content": st.Content, "enabled": bit(st.Disabled), "active": bit(st.Inactive || st.Disabled),
-		"avail": st.Avail, "total": int64(2 << 40), "used": int64(1 << 30), "shared": 0,
+		"avail": avail, "total": total, "used": used, "shared": 0,
 	}, 0
 }
 
 func (p *process) getContent(name string) (any, int) {
-	st := p.state.Storages[name]
-	if st == nil {
-		return nil, p.die(255, "storage '%s' does not exist", name)
+	if p.state.Storages[name] == nil {
+		return nil, p.noStorage("pvesh get <api_path> [OPTIONS] [FORMAT_OPTIONS]")
 	}
 	list := []any{}
-	for _, v := range st.Volumes {
-		if strings.HasPrefix(v, "vm-"+p.options["vmid"]+"-") {
-			list = append(list, map[string]any{"volid": name + ":" + v, "content": "rootdir", "ctime": time.Now().Unix()})
-		}
+	for _, v := range p.rows(name, p.options["vmid"]) {
+		list = append(list, map[string]any{
+			"volid": name + ":" + v, "content": "rootdir", "ctime": time.Now().Unix(), "format": "raw", "parent": nil, "size": int64(4 << 30), "used": 0, "vmid": p.options["vmid"],
+		})
 	}
 	return list, 0
-}
-
-func runPvesm(p *process) int {
-	if len(p.args) == 2 && p.args[0] == "free" {
-		return p.free(p.args[1])
-	}
-	if len(p.args) != 2 || p.args[0] != "path" {
-		return p.die(255, "ERROR: unknown command 'pvesm %s'", strings.Join(p.args, " "))
-	}
-	storage, volume, ok := strings.Cut(p.args[1], ":")
-	st := p.state.Storages[storage]
-	name, isBackup := strings.CutPrefix(volume, "backup/")
-	switch {
-	case !ok:
-		return p.die(255, "unable to parse volume ID '%s'\n", p.args[1])
-	case st == nil:
-		return p.die(255, "storage '%s' does not exist", storage)
-	case !isBackup || strings.Contains(name, "/"):
-		return p.die(255, "unable to parse directory volume name '%s'", volume)
-	}
-	p.log("%s/dump/%s", st.Path, name)
-	return 0
-}
-
-func (p *process) free(volid string) int {
-	if p.freeVolumes(func(storage, volume string) bool { return storage+":"+volume == volid }) == 0 {
-		return p.die(255, "no such volume '%s'", volid) // each type of storage has words of its own
-	}
-	p.log("Removed volume '%s'", volid)
-	return 0
-}
-
-func runDpkgQuery(p *process) int {
-	if len(p.args) != 3 || p.args[0] != "-W" || p.args[1] != "-f=${Version}" {
-		return p.die(2, "dpkg-query: error: the stand-in knows -W -f=${Version} PACKAGE alone")
-	}
-	version, ok := p.state.Packages[p.args[2]]
-	if !ok {
-		return p.die(1, "dpkg-query: no packages found matching %s", p.args[2])
-	}
-	if _, err := os.Stdout.WriteString(version); err != nil {
-		return 1
-	}
-	return 0
 }

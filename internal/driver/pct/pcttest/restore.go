@@ -1,6 +1,7 @@
 package pcttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,90 +21,69 @@ import (
 
 var templateName = regexp.MustCompile(`\.tar(\.(gz|bz2|xz|lzo|zst))?$`)
 
+const restoreUsage = "pct restore <vmid> <ostemplate> [OPTIONS]"
+
 func (p *process) restore(vmid int) int {
-	archive, code := p.archivePath(p.words[1])
-	if archive == "" {
-		return code
-	}
 	if p.options["rootfs"] == "" {
 		for key := range p.options {
 			if isMountKey(key) {
-				return p.fail("mount points configured, but 'rootfs' not set - aborting")
+				return p.die(255, "mount points configured, but 'rootfs' not set - aborting")
 			}
 		}
 	}
-	storage := p.options["storage"]
-	if storage == "" {
-		storage = "local"
+	if storage, volume, ok := strings.Cut(p.words[1], ":"); ok && !filepath.IsAbs(p.words[1]) && !strings.HasPrefix(volume, "backup/") {
+		return p.die(255, "unable to use volume %s:%s - content type needs to be 'backup'", storage, volume)
+	}
+	storage := cmp.Or(p.options["storage"], "local")
+	if p.state.Storages[storage] == nil && p.options["storage"] != "" {
+		return p.noStorage(restoreUsage)
 	}
 	if s, _, ok := strings.Cut(p.options["rootfs"], ":"); ok {
 		storage = s
 	}
-	if text := p.storageFault(storage); text != "" {
-		return p.die(syscall.EBADF, "%s", text)
-	}
-	if p.options["force"] == "1" {
+	st := p.state.Storages[storage]
+	switch {
+	case st == nil:
+		return p.die(255, "storage '%s' does not exist", storage)
+	case st.Disabled:
+		return p.die(255, "storage '%s' is disabled", storage)
+	case st.Inactive:
+		return p.die(255, "storage '%s' is not available on node '%s'", storage, NodeName)
+	case !slices.Contains(strings.Split(st.Content, ","), "rootdir"):
+		return p.badParameter(restoreUsage, "storage", fmt.Sprintf("storage '%s' does not support container directories", storage))
+	case p.options["force"] == "1":
 		return p.die(255, "the stand-in does not restore by force") // an adapter never asks for it
 	}
 	f, err := os.OpenFile(confPath(p.dir, vmid), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
-		return p.die(syscall.ENOTTY, "CT %d already exists on node '%s'", vmid, NodeName)
+		return p.die(255, "CT %d already exists on node '%s'", vmid, NodeName)
 	}
 	if _, err := f.WriteString("lock: create\n"); err != nil {
 		panic(err)
 	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(f.Close(), refresh(p.dir)); err != nil {
 		panic(err)
 	}
 	if p.state.Faults.LoseRestore {
 		return p.undo(vmid, 0)
 	}
-	return p.restoreWorker(vmid, archive, storage)
+	return p.restoreWorker(vmid, p.archivePath(p.words[1]), storage)
 }
 
-// archivePath resolves a volume, and checks what PVE checks before the worker.
-func (p *process) archivePath(archive string) (path string, code int) {
-	if filepath.IsAbs(archive) {
-		if _, err := os.Stat(archive); err != nil {
-			return "", p.die(syscall.ENOENT, "can't find file '%s'", archive)
-		}
-		return archive, 0
-	}
+// archivePath resolves a volume; whether the file is there, the worker sees.
+func (p *process) archivePath(archive string) string {
 	storage, volume, _ := strings.Cut(archive, ":")
-	st := p.state.Storages[storage]
-	name, isBackup := strings.CutPrefix(volume, "backup/")
-	switch {
-	case st == nil:
-		return "", p.die(syscall.ENOENT, "storage '%s' does not exist", storage)
-	case !isBackup:
-		return "", p.die(255, "unable to use volume %s - content type needs to be 'backup'", archive)
+	if st := p.state.Storages[storage]; st != nil && !filepath.IsAbs(archive) {
+		return filepath.Join(st.Path, "dump", strings.TrimPrefix(volume, "backup/"))
 	}
-	path = filepath.Join(st.Path, "dump", name)
-	if _, err := os.Stat(path); err != nil {
-		return "", p.die(syscall.ENOENT, "volume '%s' does not exist", archive)
-	}
-	return path, 0
-}
-
-func (p *process) storageFault(name string) string {
-	st := p.state.Storages[name]
-	switch {
-	case st == nil:
-		return fmt.Sprintf("storage '%s' does not exist", name)
-	case st.Disabled:
-		return fmt.Sprintf("storage '%s' is disabled", name)
-	case st.Inactive:
-		return fmt.Sprintf("storage '%s' is not available on node '%s'", name, NodeName)
-	case !slices.Contains(strings.Split(st.Content, ","), "rootdir"):
-		return fmt.Sprintf("storage '%s' does not support container directories", name)
-	}
-	return ""
+	return archive
 }
 
 // undo frees what a failed restore made.
 func (p *process) undo(vmid, code int) int {
+	p.unmount(vmid)
 	p.freeVolumes(func(storage, volume string) bool { return storage+":"+volume == p.made })
-	if err := os.Remove(confPath(p.dir, vmid)); err != nil {
+	if err := errors.Join(os.Remove(confPath(p.dir, vmid)), refresh(p.dir)); err != nil {
 		panic(err)
 	}
 	return code
@@ -113,11 +93,17 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 	fail := func(format string, args ...any) int {
 		return p.undo(vmid, p.fail("unable to restore CT %d - "+format, append([]any{vmid}, args...)...))
 	}
+	p.log("recovering backed-up configuration from '%s'", p.words[1])
+	if _, err := os.Stat(archive); err != nil {
+		return fail("can't find file '%s'", archive)
+	}
+	if strings.HasSuffix(archive, ".tgz") {
+		return fail("ERROR: archive contains no configuration file")
+	}
 	if !templateName.MatchString(archive) {
 		return fail("unrecognized compression format: %s", filepath.Ext(archive))
 	}
-	p.log("recovering backed-up configuration from '%s'", archive)
-	conf, err := scan(archive, true)
+	conf, _, err := scan(archive, true)
 	switch {
 	case err != nil:
 		return fail("%s", p.tarFailure(err))
@@ -125,8 +111,17 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 		return fail("ERROR: archive contains no configuration file")
 	}
 	volume := fmt.Sprintf("vm-%d-disk-0", vmid)
+	if p.state.Storages[storage].Type == "dir" {
+		volume = fmt.Sprintf("%d/vm-%d-disk-0.raw", vmid, vmid)
+	}
 	p.made = storage + ":" + volume
-	err = withState(p.dir, func(s *state) { s.Storages[storage].Volumes = append(s.Storages[storage].Volumes, volume) })
+	if err := os.MkdirAll(rootfsDir(p.dir, vmid), 0o755); err != nil {
+		panic(err)
+	}
+	err = withState(p.dir, func(s *state) {
+		s.Storages[storage].Volumes = append(s.Storages[storage].Volumes, volume)
+		s.Mounted = append(s.Mounted, vmid)
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -142,15 +137,17 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 		p.log("tar: ./usr/lib/x: Cannot write: No space left on device\ntar: Exiting with failure status due to previous errors")
 		return fail("%s", tarCommand)
 	}
-	if _, err := scan(archive, false); err != nil {
+	_, rules, err := scan(archive, false)
+	if err != nil {
 		return fail("%s", p.tarFailure(err))
 	}
+	p.unmount(vmid)
 	config := p.merge(vmid, conf, storage, volume)
 	if err := writeConf(p.dir, vmid, config); err != nil {
 		panic(err)
 	}
-	if rules := p.state.Faults.RestoreRules; rules != "" {
-		if err := os.WriteFile(firewallPath(p.dir, vmid), []byte(rules), 0o640); err != nil {
+	if len(rules) > 0 {
+		if err := os.WriteFile(firewallPath(p.dir, vmid), rules, 0o640); err != nil {
 			panic(err)
 		}
 	}
@@ -169,7 +166,7 @@ const tarCommand = "command 'lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65
 
 // tarFailure has tar say its reason on the worker's output.
 func (p *process) tarFailure(err error) string {
-	p.log("tar: %v\ntar: Unexpected EOF in archive\ntar: Error is not recoverable: exiting now", err)
+	p.log("/*stdin*\\ : Read error (39) : premature end \ntar: %v\ntar: Unexpected EOF in archive\ntar: Error is not recoverable: exiting now", err)
 	return tarCommand
 }
 
@@ -184,31 +181,46 @@ func (p *process) waitForTERM(touch string) {
 }
 
 // scan reads an archive to its end, or until it has the configuration.
-func scan(path string, untilConfig bool) (conf []byte, err error) {
+func scan(path string, untilConfig bool) (conf, rules []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	r, err := vzdump.NewReader(f, vzdump.Limits{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer r.Close()
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return conf, nil
+			return conf, rules, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if !strings.HasSuffix(e.RawName, "./etc/vzdump/pct.conf") {
-			continue
+		switch {
+		case e.RawName == "./etc/vzdump/pct.fw":
+			if rules, err = io.ReadAll(r); err != nil {
+				return nil, nil, err
+			}
+		case strings.HasSuffix(e.RawName, "./etc/vzdump/pct.conf"):
+			if conf, err = io.ReadAll(r); err != nil || untilConfig {
+				return conf, nil, err
+			}
 		}
-		if conf, err = io.ReadAll(r); err != nil || untilConfig {
-			return conf, err
-		}
+	}
+}
+
+// unmount is what a worker does that comes to its end.
+func (p *process) unmount(vmid int) {
+	err := withState(p.dir, func(s *state) { s.Mounted = slices.DeleteFunc(s.Mounted, func(id int) bool { return id == vmid }) })
+	if err != nil {
+		panic(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(rootfsDir(p.dir, vmid))); err != nil {
+		panic(err)
 	}
 }
 

@@ -1,0 +1,86 @@
+package pct_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+)
+
+// withRules writes an archive that brings these firewall rules, early as PVE's
+// own archives do, or behind the tree.
+func withRules(t *testing.T, n *pcttest.Node, rules string, isLate bool) string {
+	t.Helper()
+	type member struct{ name, text string }
+	fw := member{"./etc/vzdump/pct.fw", rules}
+	members := []member{{"./etc/vzdump/pct.conf", strings.ReplaceAll(goldenConfig, "ARCH", runtime.GOARCH)}, fw, {"./", ""}, {"./etc/", ""}, {"./etc/motd", "golden\n"}}
+	if isLate {
+		members = append(append(members[:1:1], members[2:]...), fw)
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, m := range members {
+		h := &tar.Header{Name: m.name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(m.text)), Format: tar.FormatPAX, ModTime: day}
+		if strings.HasSuffix(m.name, "/") {
+			h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		}
+		err := w.WriteHeader(h)
+		if err == nil {
+			_, err = w.Write([]byte(m.text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return write(t, n, "vzdump-lxc-9100-rules.tar", out.Bytes())
+}
+
+// PVE makes a pct.fw of the archive the guest's firewall without a word.
+func TestArchiveBringsFirewallRules(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules   string
+		isLate  bool
+		refused bool
+	}{
+		"rules":             {"[OPTIONS]\nenable: 1\n", false, true},
+		"rules at the end":  {"[RULES]\nIN ACCEPT\n", true, true},
+		"one byte":          {"x", false, true},
+		"empty":             {"", false, false},
+		"blank":             {" \n\n", false, false},
+		"larger than taken": {strings.Repeat("# x\n", 300<<10), false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, d := newDriver(t)
+			dirStorage(t, n)
+			s := spec()
+			s.Archive, s.Storage = withRules(t, n, c.rules, c.isLate), "data"
+			err := d.Restore(t.Context(), vmid, s, nil)
+			if !c.refused {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantClass(t, err, driver.ErrArchive, "firewall rules")
+			_, err = d.Guest(t.Context(), vmid)
+			wantClass(t, err, driver.ErrNotFound)
+			_, err = os.Stat(filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw"))
+			if left := n.Volumes("data"); !errors.Is(err, os.ErrNotExist) || len(left) > 0 {
+				t.Errorf("left %v, the firewall's file: %v", left, err)
+			}
+			if calls := strings.Join(n.Calls(), "\n"); !strings.Contains(calls, "pct restore 8200") || !strings.Contains(calls, "pct destroy 8200") {
+				t.Errorf("calls\n%s", calls)
+			}
+		})
+	}
+}

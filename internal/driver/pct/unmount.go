@@ -1,0 +1,96 @@
+package pct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+const maxMountInfo = 16 << 20
+
+func (d *Driver) rootfsDir(vmid int) string {
+	return filepath.Join(d.o.LXCDir, strconv.Itoa(vmid), "rootfs")
+}
+
+// unmount ends what a killed restore has mounted on this host to extract the
+// archive into; the loop device of an image goes with it. Programs that the
+// worker left may hold it for a moment.
+func (d *Driver) unmount(ctx context.Context, vmid int) error {
+	root, busy := d.rootfsDir(vmid), ""
+	done, err := d.poll(ctx, d.o.Settle, func() (bool, error) {
+		mounted, err := d.mountsBelow(root)
+		for i := len(mounted) - 1; i >= 0 && err == nil; i-- {
+			busy = mounted[i]
+			err = d.o.Unmount(mounted[i])
+		}
+		switch {
+		case errors.Is(err, unix.EBUSY):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("unmount %s: %w", busy, err)
+		}
+		return len(mounted) == 0, nil // else a look whether there was another below
+	})
+	if err == nil && !done {
+		return refuse(driver.ErrBusy, "end what still works in it, see fuser -m "+root, "after %s %s is still in use", d.o.Settle, busy)
+	}
+	return err
+}
+
+// mountsBelow lists what is mounted on a directory and below it, in the order
+// in which it was mounted.
+func (d *Driver) mountsBelow(root string) (paths []string, err error) {
+	data, err := readLimited(d.o.MountInfo, maxMountInfo)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		const where = 4 // ID, parent, device, root of it, mount point
+		fields := strings.Fields(line)
+		if len(fields) <= where {
+			return nil, fmt.Errorf("%s: cannot read the line %q", d.o.MountInfo, line)
+		}
+		path := unescape(fields[where])
+		if path == root || strings.HasPrefix(path, root+"/") {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+var octal = regexp.MustCompile(`\\[0-7]{3}`)
+
+// unescape decodes a path of the kernel's, which has some bytes as \040.
+func unescape(path string) string {
+	return octal.ReplaceAllStringFunc(path, func(code string) string {
+		const base, bits = 8, 8
+		n, err := strconv.ParseUint(code[1:], base, bits)
+		if err != nil {
+			return code
+		}
+		return string([]byte{byte(n)})
+	})
+}
+
+// removeDirs removes the empty directories that a killed worker has left.
+func (d *Driver) removeDirs(vmid int) error {
+	root := d.rootfsDir(vmid)
+	for _, dir := range []string{root, filepath.Dir(root)} {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return nil
+}
+
+func unmountPath(path string) error { return unix.Unmount(path, unix.UMOUNT_NOFOLLOW) }

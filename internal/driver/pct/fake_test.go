@@ -6,8 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
-	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 // The test binary is also pct, pvesh, pvesm and dpkg-query.
@@ -26,18 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const goldenConfig = `#Golden image%3A 100%25
-arch: ARCH
-features: keyctl=1,nesting=1
-hostname: golden
-memory: 1024
-net0: name=eth0,bridge=vmbr0,firewall=1,hwaddr=BC:24:11:AA:AA:AA,ip=dhcp,type=veth
-ostype: debian
-rootfs: other:vm-9100-disk-0,size=4G
-swap: 0
-tags: Golden;felhom
-unprivileged: 1
-`
+const goldenConfig = pcttest.Config
 
 var day = time.Unix(1750000000, 0)
 
@@ -45,31 +31,7 @@ var day = time.Unix(1750000000, 0)
 // cut drops the end of it.
 func archive(t testing.TB, n *pcttest.Node, name, config string, cut int) string {
 	t.Helper()
-	var out bytes.Buffer
-	config = strings.ReplaceAll(config, "ARCH", runtime.GOARCH)
-	members := vzdump.NewMembers()
-	head, err := vzdump.NewFrame(&out, vzdump.Fast, day, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(head.AddConfig([]byte(config)), head.Close()); err != nil {
-		t.Fatal(err)
-	}
-	tree, err := vzdump.NewFrame(&out, vzdump.Fast, day, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content := strings.Repeat("golden\n", 2000)
-	err = errors.Join(
-		tree.Add(&vzdump.Entry{Path: ".", Type: vzdump.Dir, Mode: 0o755}, nil),
-		tree.Add(&vzdump.Entry{Path: "etc", Type: vzdump.Dir, Mode: 0o755}, nil),
-		tree.Add(&vzdump.Entry{Path: "etc/motd", Type: vzdump.File, Mode: 0o644, Size: int64(len(content))}, strings.NewReader(content)),
-		tree.Finish(),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return write(t, n, name, out.Bytes()[:out.Len()-cut])
+	return n.AddArchive(name, config, cut)
 }
 
 func write(t testing.TB, n *pcttest.Node, name string, data []byte) string {

@@ -3,40 +3,13 @@ package pct_test
 import (
 	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
 )
-
-// killRestore leaves a restore of guest vmid as SIGKILL of all its processes does.
-func killRestore(t *testing.T, n *pcttest.Node, storage string) {
-	t.Helper()
-	touch := filepath.Join(t.TempDir(), "paused")
-	n.SetFaults(pcttest.Faults{PauseRestore: true, Touch: touch})
-	cmd := exec.CommandContext(t.Context(), n.Bin("pct"), "restore", strconv.Itoa(vmid), "local:backup/"+golden, "--rootfs", storage+":4") //nolint:gosec // the stand-in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
-		if _, err := os.Stat(touch); err == nil {
-			tick.Stop()
-			break
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err == nil {
-		t.Fatal("the restore came to its end")
-	}
-}
 
 // What a restore leaves that was killed with its worker: a configuration of one
 // line, a volume that it does not name, and the mount of that.
@@ -47,7 +20,7 @@ func TestDiscardOfKilledRestore(t *testing.T) {
 			dirStorage(t, n)
 			s := spec()
 			s.Storage = storage
-			killRestore(t, n, storage)
+			n.KillRestore(vmid, "local:backup/"+golden, storage)
 			if n.Config(vmid) != "lock: create\n" || len(n.Volumes(storage)) != 1 || !slices.Contains(n.Mounted(), vmid) {
 				t.Fatalf("left is %q, %v, %v", n.Config(vmid), n.Volumes(storage), n.Mounted())
 			}

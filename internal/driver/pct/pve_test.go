@@ -4,6 +4,7 @@ package pct_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -13,6 +14,18 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 )
+
+// makeHalf leaves what a killed restore leaves, but for its mount.
+func makeHalf(t *testing.T, storage string, vmid int) {
+	t.Helper()
+	id := strconv.Itoa(vmid)
+	if err := os.WriteFile(filepath.Join("/etc/pve/lxc", id+".conf"), []byte("lock: create\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "pvesm", "alloc", storage, id, "", "65536").CombinedOutput(); err != nil { //nolint:gosec // on a node for tests
+		t.Fatalf("%v: %s", err, out)
+	}
+}
 
 // TestConformsOnPVE runs the suite on a real node, which it changes: it makes
 // and destroys guests from FELHOM_PVE_VMID on. On the node, as root:
@@ -61,7 +74,8 @@ func TestConformsOnPVE(t *testing.T) {
 		return drivertest.HypervisorBed{
 			Hypervisor: d, Archive: golden, Truncated: short, NoConfig: bareAt(t, filepath.Join(dir, "vzdump-lxc-9100-bare.tar")),
 			Storage: env("STORAGE"), Bridge: env("BRIDGE"), Root: driver.IDs{UID: 100000, GID: 100000},
-			VMID: func() int { return int(last.Add(1)) },
+			VMID:     func() int { return int(last.Add(1)) },
+			MakeHalf: func(t *testing.T, vmid int) { makeHalf(t, env("STORAGE"), vmid) },
 		}
 	})
 }

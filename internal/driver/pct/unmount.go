@@ -28,18 +28,21 @@ func (d *Driver) rootfsDir(vmid int) string {
 func (d *Driver) unmount(ctx context.Context, vmid int) error {
 	root, busy := d.rootfsDir(vmid), ""
 	done, err := d.poll(ctx, d.o.Settle, func() (bool, error) {
-		mounted, err := d.mountsBelow(root)
-		for i := len(mounted) - 1; i >= 0 && err == nil; i-- {
-			busy = mounted[i]
-			err = d.o.Unmount(mounted[i])
+		const most = 1000 // mounts on one directory
+		for range most {
+			mounted, err := d.mountsBelow(root)
+			if err != nil || len(mounted) == 0 {
+				return err == nil, err
+			}
+			busy = mounted[len(mounted)-1]
+			switch err := d.o.Unmount(busy); {
+			case errors.Is(err, unix.EBUSY):
+				return false, nil
+			case err != nil:
+				return false, fmt.Errorf("unmount %s: %w", busy, err)
+			}
 		}
-		switch {
-		case errors.Is(err, unix.EBUSY):
-			return false, nil
-		case err != nil:
-			return false, fmt.Errorf("unmount %s: %w", busy, err)
-		}
-		return len(mounted) == 0, nil // else a look whether there was another below
+		return false, nil
 	})
 	if err == nil && !done {
 		return refuse(driver.ErrBusy, "end what still works in it, see fuser -m "+root, "after %s %s is still in use", d.o.Settle, busy)

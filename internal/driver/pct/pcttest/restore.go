@@ -174,7 +174,8 @@ func (p *process) tarFailure(err error) string {
 func (p *process) waitForTERM(touch string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if err := os.WriteFile(touch, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+	tmp := touch + ".tmp"
+	if err := errors.Join(os.WriteFile(tmp, []byte(strconv.Itoa(os.Getpid())), 0o600), os.Rename(tmp, touch)); err != nil {
 		panic(err)
 	}
 	<-ctx.Done()

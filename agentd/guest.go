@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 type added struct {
@@ -171,7 +171,7 @@ func bootstrapOf(cfg config.Config, h host, vmid int) (contract.Bootstrap, error
 
 // readTokenFile reads a credential whose file only its owner and group may read.
 func readTokenFile(file string) (_ contract.Secret, err error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return contract.Secret{}, exit.WithHint(exit.Refused, fmt.Errorf("registry.token_file: %w", err), "write the registry's token there, mode 0600")
 	}
@@ -205,7 +205,8 @@ type listed struct {
 	Console    string           `json:"console_file,omitempty"`
 }
 
-// guestList prints what the store knows, or which files of it cannot be read.
+// guestList prints what the store knows. Files of it that cannot be read are an
+// error, and the others are printed all the same.
 func guestList(ctx context.Context, cfg config.Config, asJSON bool, now func() time.Time, stdout io.Writer) (err error) {
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, now)
 	if err != nil {
@@ -236,18 +237,21 @@ func guestList(ctx context.Context, cfg config.Config, asJSON bool, now func() t
 		out = append(out, listed{Guest: vmid, Unfinished: true})
 	}
 	slices.SortFunc(out, func(a, b listed) int { return cmp.Compare(a.Guest, b.Guest) })
-	if len(broken) > 0 {
-		var all []error
-		for _, name := range slices.Sorted(maps.Keys(broken)) {
-			all = append(all, broken[name])
-		}
-		return exit.WithHint(exit.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest")
-	}
 	askStates(ctx, cfg, out)
 	if asJSON {
-		return printJSON(stdout, out)
+		err = printJSON(stdout, out)
+	} else {
+		err = printTable(stdout, out, now())
 	}
-	return printTable(stdout, out, now())
+	// The others are of use beside a damaged one.
+	var all []error
+	for _, name := range slices.Sorted(maps.Keys(broken)) {
+		all = append(all, broken[name])
+	}
+	if len(all) > 0 {
+		err = errors.Join(err, exit.WithHint(exit.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest"))
+	}
+	return err
 }
 
 // statesLimit bounds how long guest list asks the hypervisor: what it does not

@@ -11,11 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
@@ -51,6 +55,9 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 	var bare []netip.Addr
 	for _, a := range addrs {
 		bare = append(bare, a.Addr())
+	}
+	if err := atomicfile.SweepAll(root); err != nil {
+		return host{}, err
 	}
 	id, err := identity.Load(root, bare, now())
 	if err != nil {
@@ -99,11 +106,32 @@ func showPins(ctx context.Context, cfg config.Config, asJSON bool, now func() ti
 	return err
 }
 
+// printJSON writes value, whose strings may be of guests, so that nothing in it
+// acts on a terminal.
 func printJSON(w io.Writer, value any) error {
 	data, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(data, '\n'))
+	_, err = w.Write(append(escapeJSON(data), '\n'))
 	return err
+}
+
+// escapeJSON returns data, which encoding/json made, with each character that is
+// not printable in its escaped form. Outside of strings there is none but line
+// breaks.
+func escapeJSON(data []byte) []byte {
+	var out []byte
+	for _, r := range string(data) {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
@@ -57,6 +58,10 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	// What cannot be swept is no reason not to serve.
+	if err := errors.Join(store.Sweep(ctx), provision.Sweep(cfg.StateDir, mountsOf(cfg))); err != nil {
+		logger.WithError(err).Warn("files of killed commands stay")
+	}
 	if err := store.Recover(); err != nil {
 		return err
 	}

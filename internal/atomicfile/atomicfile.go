@@ -110,6 +110,40 @@ func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed
 	return true, Write(root, name, data, attr)
 }
 
+// SweepAll removes the temporary files of writes to any name in the directory
+// root that were killed. The caller must keep other writers off meanwhile.
+func SweepAll(root *os.Root) error {
+	d, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	names, err := d.Readdirnames(-1)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, n := range names {
+		if Target(n) == "" {
+			continue
+		}
+		if err := root.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	return nil
+}
+
+// Target returns the name that the temporary file of the given name was written
+// for, or "" if it is not the name of a temporary file.
+func Target(name string) string {
+	rest, isHidden := strings.CutPrefix(name, ".")
+	rest, isTemporary := strings.CutSuffix(rest, ".tmp")
+	at := len(rest) - randomLength - 1
+	if !isHidden || !isTemporary || at < 1 || rest[at] != '.' || strings.ToUpper(rest[at:]) != rest[at:] {
+		return ""
+	}
+	return rest[:at]
+}
+
 // Sweep removes the temporary files of writes to name that were killed. The
 // caller must keep other writers of name off meanwhile.
 func Sweep(root *os.Root, name string) (err error) {

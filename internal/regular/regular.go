@@ -25,6 +25,9 @@ var ErrTooLarge = errors.New("file too large")
 // Open opens the regular file name for reading.
 func Open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
+		err = &fs.PathError{Op: "open", Path: name, Err: cause.Err}
+	}
 	if err != nil {
 		return nil, err
 	}

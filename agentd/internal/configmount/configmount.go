@@ -87,6 +87,45 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 	return nil
 }
 
+// Sweep removes what killed writes left in the mount of guest vmid. The caller
+// must keep other writers of that mount off meanwhile.
+func (d Dir) Sweep(vmid int) (err error) {
+	parent, err := os.OpenRoot(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
+	defer func() { err = errors.Join(err, parent.Close()) }()
+	folder, err := openFolder(parent, strconv.Itoa(vmid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(atomicfile.Sweep(folder, BootstrapFile), folder.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
+	}
+	return nil
+}
+
+// Guests returns the guests that have a directory here.
+func (d Dir) Guests() ([]int, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("config mounts: %w", err)
+	}
+	var found []int
+	for _, e := range entries {
+		if vmid, err := strconv.Atoi(e.Name()); err == nil && strconv.Itoa(vmid) == e.Name() {
+			found = append(found, vmid)
+		}
+	}
+	return found, nil
+}
+
 // Remove removes the mount of guest vmid with all that is in it. A folder that
 // is not there is nothing to do; a guest that still has it mounted goes on
 // seeing an empty one.

@@ -128,6 +128,17 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.index.close(), s.records.Close(), s.reports.Close())
 }
 
+// Sweep removes what killed writes left in both directories. Only the daemon may
+// call it, before its first report.
+func (s *Store) Sweep(ctx context.Context) (err error) {
+	unlock, err := lock.Wait(ctx, s.lock)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return errors.Join(atomicfile.SweepAll(s.records), atomicfile.SweepAll(s.reports))
+}
+
 // Get returns the record of guest vmid as it is on disk now, or ErrNotFound.
 func (s *Store) Get(vmid int) (Record, error) {
 	return s.read(fileName(vmid))

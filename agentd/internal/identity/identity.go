@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // DNSName is the one name, beside the addresses, that each certificate has.
@@ -35,6 +36,9 @@ const lifetime = 10 * 365 * 24 * time.Hour
 
 // renewBefore is how long before its end a certificate is remade.
 const renewBefore = 365 * 24 * time.Hour
+
+// maxFileBytes bounds a key or certificate; ours have less than 1 KiB.
+const maxFileBytes = 64 << 10
 
 const (
 	keyBlock         = "PRIVATE KEY"
@@ -72,7 +76,7 @@ func Load(root *os.Root, addrs []netip.Addr, now time.Time) (Identity, error) {
 
 func loadKey(root *os.Root, name string, made *[]string) (*ecdsa.PrivateKey, error) {
 	file := name + ".key"
-	text, err := root.ReadFile(file)
+	text, err := regular.ReadIn(root, file, maxFileBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeKey(root, file, made)
 	}
@@ -114,7 +118,7 @@ func makeKey(root *os.Root, file string, made *[]string) (*ecdsa.PrivateKey, err
 
 func loadCertificate(root *os.Root, name string, key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time, made *[]string) (*x509.Certificate, error) {
 	file := name + ".crt"
-	text, err := root.ReadFile(file)
+	text, err := regular.ReadIn(root, file, maxFileBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

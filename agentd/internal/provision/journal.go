@@ -14,9 +14,13 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-const journalVersion = 1
+const (
+	journalVersion  = 1
+	maxJournalBytes = 256 << 10 // ours have a few KiB
+)
 
 // journal is what a later run has to know of one that did not come to its end.
 // It is written before what it tells of.
@@ -67,7 +71,7 @@ func (o Options) writeJournal(j *journal) error {
 // readJournal returns nil where no run is unfinished.
 func (o Options) readJournal(vmid int) (j *journal, err error) {
 	err = o.withJournals(func(root *os.Root) error {
-		data, err := root.ReadFile(journalName(vmid))
+		data, err := regular.ReadIn(root, journalName(vmid), maxJournalBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -1,0 +1,62 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+)
+
+// Sweep removes what killed commands left: lock files, temporary files of
+// journals, and those in the guests' mounts, which hold tokens. A guest that a
+// command is working on is left to that command.
+func Sweep(stateDir string, mounts configmount.Dir) error {
+	o := Options{StateDir: stateDir}
+	entries, err := os.ReadDir(o.journalDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	found, err := mounts.Guests()
+	if err != nil {
+		return err
+	}
+	vmids := map[int]bool{}
+	for _, vmid := range found {
+		vmids[vmid] = true
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if target := atomicfile.Target(name); target != "" {
+			name = target
+		}
+		if vmid, err := strconv.Atoi(strings.TrimSuffix(name, filepath.Ext(name))); err == nil {
+			vmids[vmid] = true
+		}
+	}
+	var all []error
+	for vmid := range vmids {
+		if err := o.sweepGuest(vmid, mounts); err != nil {
+			all = append(all, fmt.Errorf("guest %d: %w", vmid, err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (o Options) sweepGuest(vmid int, mounts configmount.Dir) error {
+	unlock, err := o.claim(vmid)
+	if errors.Is(err, lock.ErrHeld) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = o.withJournals(func(root *os.Root) error { return atomicfile.Sweep(root, journalName(vmid)) })
+	return errors.Join(err, mounts.Sweep(vmid), unlock()) // which removes the lock file
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// Wherever "guest add" is killed, the token in the mount is a valid one.
+func TestKilledGuestAddLeavesNoDeadToken(t *testing.T) {
+	b := startDaemon(t)
+	begun := time.Now()
+	b.add(t, "8200")
+	full := 2 * time.Since(begun) // the program has to start as well
+	mount := filepath.Join(b.dir, "mounts/8200")
+	for i := range 25 {
+		cmd := exec.CommandContext(t.Context(), program, "--config", b.config, "guest", "add", "8200")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(rand.N(full)) // a random place is what is tried
+		_ = cmd.Process.Kill()     // it may have ended
+		_ = cmd.Wait()             // likewise
+		data, err := os.ReadFile(filepath.Join(mount, "bootstrap.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		boot, findings := contract.Parse(data)
+		if err := findings.Err(); err != nil {
+			t.Fatal(err)
+		}
+		c := client(t, boot)
+		if status, body := b.do(t, c, "GET", "/guest", boot.LocalAPIToken.Reveal(), ""); status != 200 {
+			t.Fatalf("after kill %d: %d %s", i, status, body)
+		}
+		c.CloseIdleConnections()
+	}
+	b.add(t, "8200")
+	if left, err := filepath.Glob(filepath.Join(mount, ".*.tmp")); err != nil || len(left) > 0 {
+		t.Errorf("killed writes left %v, %v", left, err)
+	}
+}
+
+func TestKilledCommandsAreSwept(t *testing.T) {
+	b := startDaemon(t)
+	b.add(t, "8200")
+	cfg, err := loadConfig(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := []string{
+		"state/tls/.next.key.ABCDEFGH.tmp", "state/reports/.8200.json.ABCDEFGH.tmp", "state/guests/.8299.json.ABCDEFGH.tmp",
+		"state/provision/.8201.json.ABCDEFGH.tmp", "state/provision/8202.lock", "mounts/8200/.bootstrap.json.ABCDEFGH.tmp",
+	}
+	keep := []string{"mounts/8200/controller.yaml.tmpl", "mounts/8200/.own.tmp", "state/provision/8203.json"}
+	for _, name := range append(append([]string{}, stale...), keep...) {
+		name = filepath.Join(b.dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock, err := provision.Claim(cfg.StateDir, 8204) // a command that is at work
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unlock() }()
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	if _, err := openHost(t.Context(), cfg, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(store.Sweep(t.Context()), provision.Sweep(cfg.StateDir, mountsOf(cfg))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range stale {
+		if _, err := os.Lstat(filepath.Join(b.dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s stays: %v", name, err)
+		}
+	}
+	for _, name := range append(keep, "state/provision/8204.lock") {
+		if _, err := os.Lstat(filepath.Join(b.dir, name)); err != nil {
+			t.Errorf("%s is gone: %v", name, err)
+		}
+	}
+}
+
+func TestOddFilesEndNoCommand(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan string, 2)
+	go func() {
+		var stderr bytes.Buffer
+		run(t.Context(), []string{program, "--config", pipe, "guest", "list"}, io.Discard, &stderr)
+		done <- stderr.String()
+		_, err := readTokenFile(pipe)
+		done <- err.Error()
+	}()
+	for range 2 {
+		select {
+		case text := <-done:
+			if !strings.Contains(text, "named pipe") {
+				t.Errorf("told %q, want that it is a named pipe", text)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("a named pipe holds the command up")
+		}
+	}
+}
+
+func TestJSONHoldsNothingThatActsOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	in := "a\u202eb\u2066c\u007fd\u009be\u00a0f\u200bg\U000e0001h\u2028<é😀"
+	if err := printJSON(&out, map[string]string{"x": in}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\u202e\u2066\u007f\u009b\u00a0\u200b\U000e0001\u2028") || !strings.Contains(out.String(), "é😀") {
+		t.Errorf("printed %q", out.String())
+	}
+}

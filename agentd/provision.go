@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -36,8 +37,11 @@ var guestFlags = []struct{ name, usage string }{
 	{"rootfs", "size of the root file system in `GIB`"},
 	{"bridge", "`BRIDGE` of eth0"},
 	{"vlan", "VLAN `TAG` of eth0"},
-	{"ip", "dhcp, or an `ADDRESS` with its network's length such as 192.0.2.7/24"},
-	{"gateway", "`ADDRESS` of the gateway, for a guest with --ip"},
+	{"ip", "dhcp, manual, or an `ADDRESS` with its network's length such as 192.0.2.7/24"},
+	{"gateway", "`ADDRESS` of the gateway, for a guest with an address as --ip"},
+	{"ip6", "auto, dhcp, manual, or an IPv6 `ADDRESS` with its network's length"},
+	{"gateway6", "IPv6 `ADDRESS` of the gateway, such as fe80::1, for an address as --ip6"},
+	{"nameserver", "`ADDRESS` of the guest's name server; up to three with blanks between"},
 	{"memory", "`MIB` of memory"},
 	{"swap", "`MIB` of swap"},
 	{"cores", "`NUMBER` of processors"},
@@ -145,9 +149,8 @@ func mountsOf(cfg config.Config) configmount.Dir {
 	return configmount.New(cfg.MountsDir, owner)
 }
 
-// jobOf turns a guest as it is asked for, with the defaults, into a job.
-func jobOf(g, defaults config.Guest) (provision.Job, error) {
-	g = g.With(defaults)
+// jobOf turns a guest as it is asked for into a job.
+func jobOf(g config.Guest) (provision.Job, error) {
 	if err := g.Check(); err != nil {
 		return provision.Job{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
@@ -156,7 +159,7 @@ func jobOf(g, defaults config.Guest) (provision.Job, error) {
 		Spec: driver.Spec{
 			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
 			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
-			Net: driver.Net{Bridge: g.Bridge, Address: g.IP, Gateway: g.Gateway, VLAN: g.VLAN},
+			Nameserver: g.Nameserver, Net: g.Net(),
 		},
 	}, nil
 }
@@ -181,10 +184,13 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 	}
 	var jobs []provision.Job
 	var all []error
+	var asked []config.Guest
 	for _, g := range o.guests {
-		job, err := jobOf(g, cfg.Provision.Guest)
-		jobs, all = append(jobs, job), append(all, err)
+		g = g.With(cfg.Provision.Guest)
+		job, err := jobOf(g)
+		asked, jobs, all = append(asked, g), append(jobs, job), append(all, err)
 	}
+	all = append(all, exit.WithHint(exit.Refused, config.CheckTogether(asked), "give each guest an address of its own"))
 	if err := errors.Join(all...); err != nil {
 		return err
 	}
@@ -263,7 +269,17 @@ func openProvision(ctx context.Context, cfg config.Config, stderr io.Writer) (p 
 			return bootstrapOf(cfg.WithImage(image), h, vmid)
 		},
 		Observer: newTeller(stderr), Now: time.Now, Poll: reportPoll,
+		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg),
 	}, store.Close, nil
+}
+
+// resolverOf returns the resolv.conf that a guest without name servers gets: PVE
+// gives it the host's.
+func resolverOf(cfg config.Config) string {
+	if cfg.Hypervisor == config.HypervisorLXC {
+		return ""
+	}
+	return "/etc/resolv.conf"
 }
 
 // checkServing wants the daemon to answer: without it a guest has nobody to

@@ -3,8 +3,9 @@ package driver
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
 // The ways in which a hypervisor refuses. Adapters wrap them, with the
@@ -39,14 +40,9 @@ const (
 // IDs are a user and a group of this host.
 type IDs struct{ UID, GID int }
 
-// Net is a guest's first network interface, eth0.
-type Net struct {
-	Bridge  string
-	Address netip.Prefix // zero: by DHCP
-	Gateway netip.Addr   // zero: none
-	VLAN    int          // 0: untagged
-	MAC     string       // told by Guest; Restore always draws a fresh one
-}
+// Net is a guest's first network interface, eth0. In a Spec it is what the
+// archive's is changed to, by its method With; Restore always draws a fresh MAC.
+type Net = pctconf.Net
 
 // Mount is a folder of the host in a guest.
 type Mount struct {
@@ -68,7 +64,8 @@ type Spec struct {
 	MemoryMiB   int
 	SwapMiB     *int
 	OnBoot      *bool
-	Net         Net // Bridge "" leaves the archive's interface, with a fresh MAC
+	Nameserver  string // addresses, with blanks between them
+	Net         Net    // Bridge "" leaves the archive's interface, with a fresh MAC
 }
 
 // Guest is what the hypervisor knows of a guest.
@@ -110,6 +107,14 @@ type Hypervisor interface {
 	// Check finds what would make Restore or Start fail, without changing
 	// anything: all findings at once, joined. A VMID that is taken is none.
 	Check(ctx context.Context, vmid int, s Spec) error
+
+	// Warnings returns what may become a fault of this host with one more
+	// guest, though nothing is wrong now: a sentence each, with what to do.
+	Warnings(ctx context.Context, s Spec) ([]string, error)
+
+	// Networks returns the first interface of every guest whose configuration
+	// this host has and can read, by VMID.
+	Networks(ctx context.Context) (map[int]Net, error)
 
 	// ArchiveConfig returns the archive's pct.conf. ErrArchive where it has none.
 	ArchiveConfig(ctx context.Context, archive string) ([]byte, error)

@@ -2,7 +2,6 @@ package pctconf
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -127,14 +126,10 @@ func matching(p *regexp.Regexp, wanted string) form {
 	}
 }
 
-func address(words []string, v6 bool) form {
+func address(parse func(string) (IP, error)) form {
 	return func(s string) (string, error) {
-		if slices.Contains(words, s) {
-			return s, nil
-		}
-		p, err := netip.ParsePrefix(s)
-		if err != nil || p.Addr().Is6() != v6 {
-			return "", fmt.Errorf("%q: wanted address/bits, %s", s, strings.Join(words, ", "))
+		if _, err := parse(s); err != nil {
+			return "", err
 		}
 		return s, nil
 	}
@@ -142,9 +137,8 @@ func address(words []string, v6 bool) form {
 
 func gateway(v6 bool) form {
 	return func(s string) (string, error) {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Is6() != v6 {
-			return "", fmt.Errorf("%q: wanted the address of a gateway", s)
+		if _, err := parseGateway(s, v6); err != nil {
+			return "", err
 		}
 		return s, nil
 	}
@@ -159,8 +153,8 @@ func netProperties() schema {
 		"gw6":          {form: gateway(true)},
 		"host-managed": {form: boolean},
 		"hwaddr":       {form: matching(macPattern, "a unicast MAC address")},
-		"ip":           {form: address([]string{"dhcp", "manual"}, false)},
-		"ip6":          {form: address([]string{"auto", "dhcp", "manual"}, true)},
+		"ip":           {form: address(ParseIP4)},
+		"ip6":          {form: address(ParseIP6)},
 		"link_down":    {form: boolean},
 		"mtu":          {form: integer(64, 65535)},
 		"rate":         {form: number(0, 1e9)},

@@ -70,7 +70,7 @@ func TestDocumentedExample(t *testing.T) {
 	swap, yes := 512, true
 	want.Provision.Guest = config.Guest{
 		Golden: "local:backup/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst", Storage: "local-lvm", Rootfs: 16, Bridge: "vmbr0", VLAN: 20,
-		Gateway: netip.MustParseAddr("192.0.2.1"), Cores: 2, Memory: 2048, Swap: &swap, OnBoot: &yes, Start: &yes,
+		Gateway: netip.MustParseAddr("192.0.2.1"), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53", Cores: 2, Memory: 2048, Swap: &swap, OnBoot: &yes, Start: &yes,
 	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)

@@ -26,13 +26,17 @@ type Guest struct {
 	Rootfs   int    // GiB
 	Bridge   string
 	VLAN     int
-	IP       netip.Prefix // of eth0; zero: DHCP
+	IP       pctconf.IP // of eth0; an IPv6 address is that of a guest without IPv4
+	IP6      pctconf.IP
 	Gateway  netip.Addr
-	Cores    int
-	Memory   int // MiB
-	Swap     *int
-	OnBoot   *bool
-	Start    *bool // nil: yes
+	Gateway6 netip.Addr
+
+	Nameserver string // addresses, with blanks between them
+	Cores      int
+	Memory     int // MiB
+	Swap       *int
+	OnBoot     *bool
+	Start      *bool // nil: yes
 }
 
 // With returns g with what it does not say itself from d.
@@ -42,8 +46,13 @@ func (g Guest) With(d Guest) Guest {
 	g.Rootfs = cmp.Or(g.Rootfs, d.Rootfs)
 	g.Bridge = cmp.Or(g.Bridge, d.Bridge)
 	g.VLAN = cmp.Or(g.VLAN, d.VLAN)
-	if !g.Gateway.IsValid() && g.IP.IsValid() {
-		g.Gateway = d.Gateway // without an address of its own a guest learns it by DHCP
+	g.Nameserver = cmp.Or(g.Nameserver, d.Nameserver)
+	// Without an address of its own a guest learns the gateway.
+	if g.IP.IsFixed() && !g.Gateway.IsValid() && !g.Gateway6.IsValid() && d.Gateway.IsValid() && d.Gateway.Is4() == g.IP.Prefix.Addr().Is4() {
+		g.Gateway = d.Gateway
+	}
+	if n := g.net(); n.IP6.IsFixed() && !n.Gateway6.IsValid() {
+		g.Gateway6 = d.Gateway6
 	}
 	g.Cores = cmp.Or(g.Cores, d.Cores)
 	g.Memory = cmp.Or(g.Memory, d.Memory)
@@ -68,12 +77,7 @@ func (g Guest) Check() error {
 	if g.Golden == "" {
 		all = append(all, errors.New("golden: is missing: name an archive, or set provision.golden in the configuration"))
 	}
-	if g.Gateway.IsValid() && !g.IP.IsValid() {
-		all = append(all, errors.New("gateway: a guest with DHCP learns it; give ip as well"))
-	}
-	if g.Gateway.IsValid() && g.IP.IsValid() && g.Gateway.Is4() != g.IP.Addr().Is4() {
-		all = append(all, fmt.Errorf("gateway: %s and %s, the address of ip, are not of one family", g.Gateway, g.IP.Addr()))
-	}
+	all = append(all, g.checkAddresses()...)
 	return errors.Join(all...)
 }
 
@@ -101,33 +105,21 @@ func (g *Guest) Set(key, value string) error {
 
 func guestFields(g *Guest) map[string]field {
 	return map[string]field{
-		"vmid":     {take: text2(func(s string) (err error) { g.VMID, err = token.ParseVMID(s); return err })},
-		"golden":   {take: text(&g.Golden, checkGolden)},
-		"image":    {take: text(&g.Image, checkImage)},
-		"hostname": {take: text(&g.Hostname, conforms("hostname"))},
-		"storage":  {take: text(&g.Storage, checkStorage)},
-		"rootfs":   {take: number(&g.Rootfs, 1, 1<<20)},
-		"bridge":   {take: text(&g.Bridge, checkInterface)},
-		"vlan":     {take: number(&g.VLAN, 1, 4094)},
-		"ip": {take: text2(func(s string) (err error) {
-			if s == "dhcp" {
-				g.IP = netip.Prefix{}
-				return nil
-			}
-			g.IP, err = netip.ParsePrefix(s)
-			if err != nil || g.IP.Addr().IsUnspecified() || g.IP.Addr().Zone() != "" {
-				return fmt.Errorf("want dhcp or an address with its network's length like 192.0.2.7/24, found %q", s)
-			}
-			return nil
-		})},
-		"gateway": {take: text2(func(s string) (err error) {
-			if g.Gateway, err = netip.ParseAddr(s); err != nil {
-				return fmt.Errorf("want an address like 192.0.2.1, found %q", s)
-			}
-			return nil
-		})},
-		"cores":  {take: number(&g.Cores, 1, 8192)},
-		"memory": {take: number(&g.Memory, 16, 1<<31-1)},
+		"vmid":       {take: text2(func(s string) (err error) { g.VMID, err = token.ParseVMID(s); return err })},
+		"golden":     {take: text(&g.Golden, checkGolden)},
+		"image":      {take: text(&g.Image, checkImage)},
+		"hostname":   {take: text(&g.Hostname, conforms("hostname"))},
+		"storage":    {take: text(&g.Storage, checkStorage)},
+		"rootfs":     {take: number(&g.Rootfs, 1, 1<<20)},
+		"bridge":     {take: text(&g.Bridge, checkInterface)},
+		"vlan":       {take: number(&g.VLAN, 1, 4094)},
+		"ip":         {take: text2(func(s string) (err error) { g.IP, err = parseIP(s); return err })},
+		"ip6":        {take: text2(func(s string) (err error) { g.IP6, err = parseIP6(s); return err })},
+		"gateway":    {take: text2(parseGateway(&g.Gateway, "192.0.2.1"))},
+		"gateway6":   {take: text2(parseGateway(&g.Gateway6, "fe80::1"))},
+		"nameserver": {take: text(&g.Nameserver, checkNameservers)},
+		"cores":      {take: number(&g.Cores, 1, 8192)},
+		"memory":     {take: number(&g.Memory, 16, 1<<31-1)},
 		"swap": {take: func(p *parser, key string, n *yaml.Node) {
 			v := 0
 			number(&v, 0, 1<<31-1)(p, key, n)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
 func TestParseGuests(t *testing.T) {
@@ -27,8 +28,8 @@ guests:
 	}
 	swap, no := 0, false
 	want := []config.Guest{
-		{VMID: 8200, Hostname: "one", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &no},
-		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", Start: &no},
+		{VMID: 8200, Hostname: "one", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &no},
+		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", IP: pctconf.IP{Word: pctconf.DHCP}, Start: &no},
 	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -53,7 +54,8 @@ func TestDocumentedSpecification(t *testing.T) {
 	no := false
 	want := []config.Guest{
 		{
-			VMID: 8200, Hostname: "web", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"),
+			VMID: 8200, Hostname: "web", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"),
+			IP6: pctconf.Fixed(netip.MustParsePrefix("2001:db8::7/64")), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53 2001:db8::53",
 			Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", Memory: 4096,
 		},
 		{VMID: 8201, Hostname: "mail", Golden: "/srv/golden/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst", Start: &no},
@@ -73,7 +75,7 @@ func TestParseGuestsFindings(t *testing.T) {
 3:18: error: guests[0].hostnam: unknown key; did you mean "hostname"?
 4:5: error: guests[1].vmid: is missing
 4:16: error: guests[1].hostname: "a_b" is no DNS name: each part has 1 to 63 letters, digits and inner hyphens
-4:25: error: guests[1].ip: want dhcp or an address with its network's length like 192.0.2.7/24, found "192.0.2.7"
+4:25: error: guests[1].ip: want dhcp, manual, or an address with its network's length like 192.0.2.7/24, got "192.0.2.7"
 5:5: error: guests[2].vmid: guest 8200 stands twice; the first is in line 3
 5:24: error: guests[2].vlan: want a whole number from 1 to 4094, found "5000"`,
 		},
@@ -101,7 +103,7 @@ func TestGuestSet(t *testing.T) {
 			t.Errorf("%s=%s: %v", key, value, err)
 		}
 	}
-	if g.VMID != 8200 || g.Rootfs != 8 || g.IP.Bits() != 24 || g.Swap == nil || *g.Swap != 0 || g.Memory != 512 || g.OnBoot == nil || !*g.OnBoot {
+	if g.VMID != 8200 || g.Rootfs != 8 || g.IP.Prefix.Bits() != 24 || g.Swap == nil || *g.Swap != 0 || g.Memory != 512 || g.OnBoot == nil || !*g.OnBoot {
 		t.Errorf("got %+v", g)
 	}
 	for key, value := range map[string]string{"vmid": "8", "memory": "512M", "cores": "", "golden": "local:iso/a", "nonsense": "1"} {
@@ -122,17 +124,17 @@ func TestGuestCheck(t *testing.T) {
 		{"gateway without address", config.Guest{VMID: 8200, Golden: "/a", Gateway: netip.MustParseAddr("192.0.2.1")}, "gateway: a guest with DHCP learns it; give ip as well"},
 		{
 			"gateway outside of the prefix",
-			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/32"), Gateway: netip.MustParseAddr("192.0.3.1")},
+			config.Guest{VMID: 8200, Golden: "/a", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/32")), Gateway: netip.MustParseAddr("192.0.3.1")},
 			"",
 		},
 		{
 			"gateway of the link",
-			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("2001:db8::7/64"), Gateway: netip.MustParseAddr("fe80::1")},
+			config.Guest{VMID: 8200, Golden: "/a", IP: pctconf.Fixed(netip.MustParsePrefix("2001:db8::7/64")), Gateway: netip.MustParseAddr("fe80::1")},
 			"",
 		},
 		{
 			"gateway of another family",
-			config.Guest{VMID: 8200, Golden: "/a", IP: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("fe80::1")},
+			config.Guest{VMID: 8200, Golden: "/a", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("fe80::1")},
 			"gateway: fe80::1 and 192.0.2.7, the address of ip, are not of one family",
 		},
 	} {

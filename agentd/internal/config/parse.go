@@ -133,7 +133,7 @@ func (p *parser) top() map[string]field {
 		"provision": {take: func(p *parser, key string, n *yaml.Node) {
 			fields := guestFields(&c.Provision.Guest)
 			// What is one guest's own has no default.
-			for _, own := range []string{"vmid", "hostname", "ip", "image"} {
+			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image"} {
 				delete(fields, own)
 			}
 			fields["wait"] = field{take: duration(&c.Provision.Wait, 0, 24*time.Hour)}

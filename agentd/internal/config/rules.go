@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -62,6 +63,22 @@ func checkInterface(s string) error {
 	}
 	return nil
 }
+
+func checkNameservers(s string) error {
+	servers := strings.Fields(s)
+	if len(servers) == 0 || len(servers) > maxNameservers {
+		return fmt.Errorf("want 1 to %d addresses with blanks between them, got %q", maxNameservers, s)
+	}
+	for _, server := range servers {
+		if a, err := netip.ParseAddr(server); err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+			return fmt.Errorf("want the address of a name server like 192.0.2.1, got %q", server)
+		}
+	}
+	return nil
+}
+
+// maxNameservers is how many a resolver asks (resolv.conf(5)).
+const maxNameservers = 3
 
 func checkPath(s string) error {
 	if !filepath.IsAbs(s) || filepath.Clean(s) != s {

@@ -16,29 +16,43 @@ import (
 // ErrInUse says that an address is taken by another process.
 var ErrInUse = errors.New("address in use")
 
+// InterfaceAddresses returns the addresses of one interface of this host.
+func InterfaceAddresses(name string) ([]netip.Addr, error) {
+	nic, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := nic.Addrs()
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Addr
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, prefix.Addr().Unmap())
+		}
+	}
+	return out, nil
+}
+
 // Addresses returns listen as it is, or where it is empty every address of the
 // bridge that guests can be told, at port.
 func Addresses(listen []netip.AddrPort, bridge string, port uint16) ([]netip.AddrPort, error) {
 	if len(listen) > 0 {
 		return listen, nil
 	}
-	nic, err := net.InterfaceByName(bridge)
-	if err != nil {
-		return nil, fmt.Errorf("addresses of bridge %s: %w", bridge, err)
-	}
-	addrs, err := nic.Addrs()
+	addrs, err := InterfaceAddresses(bridge)
 	if err != nil {
 		return nil, fmt.Errorf("addresses of bridge %s: %w", bridge, err)
 	}
 	var out []netip.AddrPort
 	for _, a := range addrs {
-		prefix, err := netip.ParsePrefix(a.String())
 		// A link-local IPv6 address is of no use in a URL: it needs a zone, and
 		// the zone is the guest's own.
-		if err != nil || prefix.Addr().Is6() && prefix.Addr().IsLinkLocalUnicast() {
+		if a.Is6() && a.IsLinkLocalUnicast() {
 			continue
 		}
-		out = append(out, netip.AddrPortFrom(prefix.Addr().Unmap(), port))
+		out = append(out, netip.AddrPortFrom(a, port))
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("bridge %s has no address that guests could use", bridge)

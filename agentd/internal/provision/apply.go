@@ -153,21 +153,21 @@ func taken(g driver.Guest) error {
 // check finds everything that can be wrong before the first byte is written.
 func (m *making) check(ctx context.Context) error {
 	var err error
-	if m.boot, err = m.o.Bootstrap(m.job.VMID, m.job.Image); err != nil {
-		return err
-	}
+	m.boot, err = m.o.Bootstrap(m.job.VMID, m.job.Image)
 	if m.isThere {
 		m.root = m.guest.Root
-		return nil
-	}
-	if err := m.o.Hypervisor.Check(ctx, m.job.VMID, m.job.Spec); err != nil {
 		return err
 	}
+	all := []error{err, m.o.Hypervisor.Check(ctx, m.job.VMID, m.job.Spec)}
 	data, err := m.o.Hypervisor.ArchiveConfig(ctx, m.job.Spec.Archive)
-	if err != nil {
-		return err
+	if errors.Join(all...) == nil {
+		all = append(all, err) // otherwise Check has told of it
 	}
 	conf, _ := pctconf.Parse(data) // Check has told of what is wrong with it
+	all = append(all, m.checkNetwork(ctx, conf))
+	if err := errors.Join(all...); err != nil {
+		return err
+	}
 	m.text = conf.Description
 	m.storage = cmp.Or(m.job.Spec.Storage, pctconf.RootStorage(conf))
 	m.root.UID, m.root.GID, err = pctconf.RootIDs(conf)

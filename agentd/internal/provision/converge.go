@@ -117,11 +117,17 @@ func differences(s driver.Spec, g driver.Guest) []string {
 	if s.Net.Bridge != "" {
 		add("bridge", s.Net.Bridge, g.Net.Bridge)
 	}
-	if s.Net.Address.IsValid() {
-		add("address", s.Net.Address.String(), g.Net.Address.String())
+	if !s.Net.IP.IsZero() {
+		add("address", s.Net.IP.String(), g.Net.IP.String())
+	}
+	if !s.Net.IP6.IsZero() {
+		add("IPv6 address", s.Net.IP6.String(), g.Net.IP6.String())
 	}
 	if s.Net.Gateway.IsValid() {
 		add("gateway", s.Net.Gateway.String(), g.Net.Gateway.String())
+	}
+	if s.Net.Gateway6.IsValid() {
+		add("IPv6 gateway", s.Net.Gateway6.String(), g.Net.Gateway6.String())
 	}
 	if s.Net.VLAN != 0 {
 		add("VLAN", strconv.Itoa(s.Net.VLAN), strconv.Itoa(g.Net.VLAN))

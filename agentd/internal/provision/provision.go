@@ -12,6 +12,7 @@ package provision
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -70,6 +71,12 @@ type Options struct {
 	Now       func() time.Time
 	// Poll is how often the guest's reports are looked at.
 	Poll time.Duration
+	// BridgeAddresses returns the addresses that this host has on a bridge; nil
+	// looks at none.
+	BridgeAddresses func(bridge string) ([]netip.Addr, error)
+	// Resolver is the resolv.conf that a guest without name servers of its own
+	// gets from the hypervisor; "": none.
+	Resolver string
 }
 
 // Job is one guest that shall be.

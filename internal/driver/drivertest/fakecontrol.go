@@ -53,6 +53,13 @@ func (f *FakeHypervisor) Calls() []string {
 	return slices.Clone(f.calls)
 }
 
+// SetWarnings sets what Warnings returns.
+func (f *FakeHypervisor) SetWarnings(warnings ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.warnings = warnings
+}
+
 // VMIDs returns the guests that there are, half ones too, sorted.
 func (f *FakeHypervisor) VMIDs() []int {
 	f.mu.Lock()

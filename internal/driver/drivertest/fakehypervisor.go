@@ -39,6 +39,7 @@ type FakeHypervisor struct {
 	fail     map[string]error
 	kill     map[string]func()
 	calls    []string
+	warnings []string
 	macs     int
 }
 
@@ -170,6 +171,26 @@ func (f *FakeHypervisor) Check(ctx context.Context, vmid int, s driver.Spec) (er
 	return err
 }
 
+// Warnings implements [driver.Hypervisor].
+func (f *FakeHypervisor) Warnings(context.Context, driver.Spec) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.warnings), nil
+}
+
+// Networks implements [driver.Hypervisor].
+func (f *FakeHypervisor) Networks(context.Context) (map[int]driver.Net, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	nets := map[int]driver.Net{}
+	for vmid, g := range f.guests {
+		if !g.Half {
+			nets[vmid] = g.Net
+		}
+	}
+	return nets, nil
+}
+
 // plan returns the guest that a Restore makes, or all that is wrong with s.
 func (f *FakeHypervisor) plan(vmid int, s driver.Spec) (*driver.Guest, error) {
 	conf, archiveErr := f.config(s.Archive)
@@ -188,9 +209,13 @@ func (f *FakeHypervisor) plan(vmid int, s driver.Spec) (*driver.Guest, error) {
 	}
 	hostname, _ := config.Get("hostname")
 	onBoot, _ := config.Bool("onboot")
+	net, _, err := config.Net(0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", driver.ErrArchive, err)
+	}
 	f.macs++
 	g := &driver.Guest{
-		VMID: vmid, State: driver.Stopped, Root: driver.IDs{UID: 100000, GID: 100000}, Net: s.Net,
+		VMID: vmid, State: driver.Stopped, Root: driver.IDs{UID: 100000, GID: 100000}, Net: net.With(s.Net),
 		Hostname: cmp.Or(s.Hostname, hostname), Description: cmp.Or(s.Description, config.Description), OnBoot: onBoot,
 	}
 	if s.OnBoot != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
 const description = "Kölner Golden: 100%\nsecond line"
@@ -27,7 +28,7 @@ func (s *suite) lifecycle(t *testing.T) {
 	spec := s.spec()
 	spec.Hostname, spec.Description = "conform-a", description
 	spec.Cores, spec.MemoryMiB, spec.SwapMiB, spec.OnBoot = 1, 512, &swap, &onBoot
-	spec.Net.Address, spec.Net.Gateway = netip.MustParsePrefix("192.0.2.10/24"), netip.MustParseAddr("192.0.2.1")
+	spec.Net = dualStack(s.Bridge)
 
 	var errs [2]error
 	seen := &watch{}
@@ -88,17 +89,32 @@ func (w *watch) check(t *testing.T) {
 	}
 }
 
+// dualStack is an interface with every part that a guest can be given.
+func dualStack(bridge string) driver.Net {
+	return driver.Net{
+		Bridge: bridge, MTU: 1400,
+		IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.10/24")), Gateway: netip.MustParseAddr("192.0.2.1"),
+		IP6: pctconf.Fixed(netip.MustParsePrefix("2001:db8::10/64")), Gateway6: netip.MustParseAddr("fe80::1"),
+	}
+}
+
 func (s *suite) restored(t *testing.T, full, plain int) {
 	a, b := s.guest(t, full), s.guest(t, plain)
 	got := a
 	got.Net.MAC = ""
+	conf, err := s.Hypervisor.ArchiveConfig(t.Context(), s.Archive)
+	no(t, "pct.conf", err)
+	config, _ := pctconf.Parse(conf)
+	archived, _, err := config.Net(0)
+	no(t, "net0 of the archive", err)
+	want := archived.With(dualStack(s.Bridge)) // its firewall flag, say, stays
 	if d := cmp.Diff(driver.Guest{
 		VMID: full, State: driver.Stopped, Hostname: "conform-a", Description: description, Root: s.Root,
-		Net: driver.Net{Bridge: s.Bridge, Address: netip.MustParsePrefix("192.0.2.10/24"), Gateway: netip.MustParseAddr("192.0.2.1")},
+		Net: want,
 	}, got, cmp.Comparer(func(x, y netip.Prefix) bool { return x == y }), cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); d != "" {
 		t.Errorf("the guest with every option (- wanted, + found):\n%s", d)
 	}
-	if b.State != driver.Stopped || b.Half || b.Hostname == "" || b.Net.Bridge != s.Bridge || b.Net.Address.IsValid() {
+	if b.State != driver.Stopped || b.Half || b.Hostname == "" || b.Net.Bridge != s.Bridge || b.Net.IP.Word != pctconf.DHCP {
 		t.Errorf("the guest with the archive's own settings is %+v", b)
 	}
 	for _, mac := range []string{a.Net.MAC, b.Net.MAC} {
@@ -108,6 +124,10 @@ func (s *suite) restored(t *testing.T, full, plain int) {
 	}
 	if a.Net.MAC == b.Net.MAC {
 		t.Errorf("both guests have the MAC %s", a.Net.MAC)
+	}
+	nets, err := s.Hypervisor.Networks(t.Context())
+	if nets[full] != a.Net || nets[plain] != b.Net || err != nil {
+		t.Errorf("networks are %v, %v, want those of both guests", nets, err)
 	}
 	usage, err := s.Hypervisor.Storage(t.Context(), full)
 	if err == nil && (len(usage) == 0 || usage[0].Path != "/" || usage[0].Size <= 0) {

@@ -78,9 +78,10 @@ func (d *Driver) checkArchive(ctx context.Context, s driver.Spec) error {
 		return errors.Join(append(all, refuseArchive(s.Archive, err))...)
 	}
 	all = append(all, d.checkSubIDs(ids))
+	net, err := netOf(conf)
+	all = append(all, err, d.checkVLAN(net))
 	if s.Net.Bridge == "" {
-		net, err := netOf(conf)
-		all = append(all, err, d.checkBridge(net.Bridge))
+		all = append(all, d.checkBridge(net.Bridge))
 	}
 	return errors.Join(append(all, d.checkSpace(s.Archive))...)
 }
@@ -89,10 +90,21 @@ func (d *Driver) checkBridge(name string) error {
 	if name == "" {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(d.o.SysDir, "class/net", name, "bridge")); err != nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("%w: %q", driver.ErrNoBridge, name), "ip link shows what there is; name another with --bridge")
+	return exit.WithHint(exit.Refused, driver.FindBridge(filepath.Join(d.o.SysDir, "class/net"), name), "ip link shows what there is; name another with --bridge")
+}
+
+// checkVLAN wants a bridge of Linux to know VLANs if the guest is in one:
+// liblxc refuses to start it otherwise.
+func (d *Driver) checkVLAN(n driver.Net) error {
+	if n.VLAN == 0 || n.Bridge == "" {
+		return nil
 	}
-	return nil
+	data, err := os.ReadFile(filepath.Join(d.o.SysDir, "class/net", n.Bridge, "bridge/vlan_filtering"))
+	if err != nil || strings.TrimSpace(string(data)) == "1" {
+		return nil //nolint:nilerr // not a bridge of Linux; checkBridge says what is wrong
+	}
+	return exit.WithHint(exit.Refused, fmt.Errorf("%w: the guest is in VLAN %d, and the bridge %q does not know VLANs", driver.ErrRefused, n.VLAN, n.Bridge),
+		"ip link set "+n.Bridge+" type bridge vlan_filtering 1; or name the bridge of that VLAN")
 }
 
 func (d *Driver) checkSpace(archive string) error {

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -87,16 +86,19 @@ func applySpec(archive *pctconf.Config, s driver.Spec) (*pctconf.Config, error) 
 	if s.OnBoot != nil {
 		c.set("onboot", map[bool]string{true: "1", false: "0"}[*s.OnBoot])
 	}
+	if s.Nameserver != "" {
+		c.set("nameserver", s.Nameserver)
+	}
 	net, err := netOf(c.Config)
 	if err != nil {
 		return nil, err
 	}
 	if s.Net.Bridge != "" {
-		net = s.Net
+		net = net.With(s.Net)
 	}
 	if net.Bridge != "" {
 		net.MAC = freshMAC()
-		c.set("net0", netValue(net))
+		c.set("net0", net.String())
 	}
 	return c.Config, c.err
 }
@@ -114,53 +116,10 @@ func freshMAC() string {
 	return fmt.Sprintf("BC:24:11:%02X:%02X:%02X", b[0], b[1], b[2])
 }
 
-func netValue(n driver.Net) string {
-	v := "name=eth0,bridge=" + n.Bridge + ",hwaddr=" + n.MAC + ",type=veth"
-	kind := ""
-	if n.Address.IsValid() && n.Address.Addr().Is6() {
-		kind = "6"
-	}
-	switch {
-	case n.Address.IsValid():
-		v += ",ip" + kind + "=" + n.Address.String()
-	default:
-		v += ",ip=dhcp"
-	}
-	if n.Gateway.IsValid() {
-		v += ",gw" + kind + "=" + n.Gateway.String()
-	}
-	if n.VLAN != 0 {
-		v += ",tag=" + strconv.Itoa(n.VLAN)
-	}
-	return v
-}
-
-func netOf(c *pctconf.Config) (n driver.Net, err error) {
-	value, ok := c.Get("net0")
-	if !ok {
-		return n, nil
-	}
-	p, err := pctconf.ParseProperties(value, "")
-	if err != nil {
-		return n, fmt.Errorf("net0: %w", err)
-	}
-	n.Bridge, n.MAC = p["bridge"], p["hwaddr"]
-	for _, key := range []string{"ip", "ip6"} {
-		if a, err := netip.ParsePrefix(p[key]); err == nil && !n.Address.IsValid() {
-			n.Address = a
-		}
-	}
-	for _, key := range []string{"gw", "gw6"} {
-		if a, err := netip.ParseAddr(p[key]); err == nil && !n.Gateway.IsValid() {
-			n.Gateway = a
-		}
-	}
-	if p["tag"] != "" {
-		if n.VLAN, err = strconv.Atoi(p["tag"]); err != nil {
-			return n, fmt.Errorf("net0: tag: %w", err)
-		}
-	}
-	return n, nil
+// netOf returns the guest's interface; the zero value if it has none.
+func netOf(c *pctconf.Config) (driver.Net, error) {
+	n, _, err := c.Net(0)
+	return n, err
 }
 
 // mounts returns the host folders that are mounted, by their keys.

@@ -39,6 +39,8 @@ type Options struct {
 	SysDir     string         // /sys
 	SubUIDFile string         // /etc/subuid
 	SubGIDFile string         // /etc/subgid
+	// InotifyFile is fs.inotify.max_user_instances below /proc/sys.
+	InotifyFile string
 	// PerGuest gives each guest that is restored an id range of its own, of
 	// those that both files give to root, whatever its archive says.
 	PerGuest bool
@@ -65,6 +67,7 @@ func New(o Options) *Driver {
 		{&o.SysDir, "/sys"},
 		{&o.SubUIDFile, "/etc/subuid"},
 		{&o.SubGIDFile, "/etc/subgid"},
+		{&o.InotifyFile, inotifyLimit},
 	} {
 		if *d.field == "" {
 			*d.field = d.value

@@ -57,7 +57,7 @@ func TestLXCConfig(t *testing.T) {
 	write(t, filepath.Join(sys, "fs/cgroup/cgroup.controllers"), "cpu memory pids\n")
 	d := New(Options{Path: "/srv/guests", SysDir: sys, ConfigDir: "/usr/share/lxc/config"})
 	c, err := applySpec(parse(t, archived), driver.Spec{
-		Hostname: "web.example", Net: driver.Net{Bridge: "br0", VLAN: 7, Address: netip.MustParsePrefix("192.0.2.7/24")},
+		Hostname: "web.example", Net: driver.Net{Bridge: "br0", VLAN: 7, IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24"))},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -70,11 +70,16 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 	if net.Bridge != "" {
 		line("lxc.net.0.type", "veth")
 		line("lxc.net.0.link", "%s", net.Bridge)
-		line("lxc.net.0.name", "eth0")
-		line("lxc.net.0.flags", "up")
+		line("lxc.net.0.name", "%s", net.Name)
+		if !net.LinkDown {
+			line("lxc.net.0.flags", "up")
+		}
 		line("lxc.net.0.hwaddr", "%s", net.MAC)
 		if net.VLAN != 0 {
 			line("lxc.net.0.veth.vlan.id", "%d", net.VLAN)
+		}
+		if net.MTU != 0 {
+			line("lxc.net.0.mtu", "%d", net.MTU)
 		}
 	} else {
 		line("lxc.net.0.type", "empty")
@@ -167,8 +172,11 @@ func guestFiles(rootfs string, vmid int, c *pctconf.Config) (err error) {
 	hostname, _ := c.Get("hostname")
 	name := firstLabel(hostname, vmid)
 	own := "127.0.1.1"
-	if net.Address.IsValid() {
-		own = net.Address.Addr().String()
+	switch {
+	case net.IP.IsFixed():
+		own = net.IP.Prefix.Addr().String()
+	case net.IP6.IsFixed():
+		own = net.IP6.Prefix.Addr().String()
 	}
 	names := name
 	if hostname != "" && hostname != name {
@@ -179,7 +187,7 @@ func guestFiles(rootfs string, vmid int, c *pctconf.Config) (err error) {
 		"etc/hosts":    "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + own + " " + names + "\n",
 	}
 	if _, err := root.Stat("etc/network"); err == nil && net.Bridge != "" {
-		files["etc/network/interfaces"] = interfaces(net.Address.IsValid(), net.Address.String(), net.Gateway.IsValid(), net.Gateway.String(), net.Address.Addr().Is6(), net.Address.Contains(net.Gateway) || net.Gateway.IsLinkLocalUnicast())
+		files["etc/network/interfaces"] = interfaces(net)
 	}
 	if servers, ok := c.Get("nameserver"); ok {
 		text := ""
@@ -202,21 +210,4 @@ func guestFiles(rootfs string, vmid int, c *pctconf.Config) (err error) {
 		}
 	}
 	return nil
-}
-
-func interfaces(static bool, address string, routed bool, gateway string, v6, onLink bool) string {
-	text := "auto lo\niface lo inet loopback\n\nauto eth0\n"
-	family := map[bool]string{false: "inet", true: "inet6"}[v6]
-	if !static {
-		return text + "iface eth0 inet dhcp\n"
-	}
-	text += "iface eth0 " + family + " static\n\taddress " + address + "\n"
-	if routed && !onLink { // as PVE writes it
-		option := map[bool]string{false: "", true: "-6 "}[v6]
-		return text + "\tpost-up ip " + option + "route add " + gateway + " dev eth0\n\tpost-up ip " + option + "route add default via " + gateway + " dev eth0\n"
-	}
-	if routed {
-		text += "\tgateway " + gateway + "\n"
-	}
-	return text
 }

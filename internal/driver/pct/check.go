@@ -116,12 +116,8 @@ func (d *Driver) checkBridge(name string) error {
 	if name == "" {
 		return nil
 	}
-	hint := "name a bridge of this node; ip link show type bridge lists them"
-	if strings.ContainsAny(name, "/") || name == "." || name == ".." {
-		return refuse(driver.ErrNoBridge, hint, "%q is not a valid name of an interface", name)
-	}
-	if _, err := os.Stat(filepath.Join(d.o.NetDir, name)); err != nil {
-		return refuse(driver.ErrNoBridge, hint, "%s: %s", name, err)
+	if err := driver.FindBridge(d.o.NetDir, name); err != nil {
+		return withClass(driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists those of Linux", err)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,25 +147,11 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 	return g, nil
 }
 
-// netOf reads net0; what is not fixed there is zero.
-func netOf(config *pctconf.Config) (n driver.Net) {
-	value, _ := config.Get("net0")
-	props, err := pctconf.ParseProperties(value, "")
+// netOf returns net0; the zero value if there is none that can be read.
+func netOf(config *pctconf.Config) driver.Net {
+	n, _, err := config.Net(0)
 	if err != nil {
 		return driver.Net{}
-	}
-	n.Bridge, n.MAC = props["bridge"], strings.ToUpper(props["hwaddr"])
-	n.VLAN, err = strconv.Atoi(props["tag"])
-	if err != nil {
-		n.VLAN = 0
-	}
-	for _, v := range []string{"", "6"} {
-		if prefix, err := netip.ParsePrefix(props["ip"+v]); err == nil && !n.Address.IsValid() {
-			n.Address = prefix
-			if gw, err := netip.ParseAddr(props["gw"+v]); err == nil {
-				n.Gateway = gw
-			}
-		}
 	}
 	return n
 }

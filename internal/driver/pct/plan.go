@@ -100,17 +100,16 @@ func (p *plan) disk(s driver.Spec) error {
 // setNet decides how the guest gets its fresh MAC: pct draws one for a net0
 // that is given without, and for all interfaces when it is told to be unique;
 // told both, it loses the net0 that was given.
-func (p *plan) setNet(n driver.Net) error {
-	value, has := p.config.Get("net0")
-	props, err := pctconf.ParseProperties(value, "")
+func (p *plan) setNet(o driver.Net) error {
+	archived, _, err := p.config.Net(0)
 	if err != nil {
-		props = pctconf.Properties{}
+		archived = driver.Net{} // newPlan refuses such an archive
 	}
-	if n.Bridge == "" {
-		p.bridge = props["bridge"]
+	if o.Bridge == "" {
+		p.bridge = archived.Bridge
 		p.options["unique"] = "1"
-		if n.Address.IsValid() || n.Gateway.IsValid() || n.VLAN != 0 {
-			return refuse(driver.ErrRefused, "name the bridge too", "an address, a gateway or a VLAN without a bridge")
+		if o != (driver.Net{}) {
+			return refuse(driver.ErrRefused, "name the bridge too", "settings of the network without a bridge")
 		}
 		return nil
 	}
@@ -119,42 +118,15 @@ func (p *plan) setNet(n driver.Net) error {
 			return refuse(driver.ErrArchive, "bake it with net0 alone", "it has net%d, whose MAC the new guest would share", i)
 		}
 	}
-	p.bridge = n.Bridge
-	if !has {
-		props = pctconf.Properties{}
-	}
-	for _, key := range []string{"hwaddr", "tag", "ip", "gw", "ip6", "gw6"} {
-		delete(props, key)
-	}
-	props["name"], props["bridge"], props["type"] = "eth0", n.Bridge, "veth"
-	if n.VLAN != 0 {
-		props["tag"] = strconv.Itoa(n.VLAN)
-	}
-	six := ""
-	if n.Address.IsValid() && n.Address.Addr().Is6() {
-		six = "6"
-	}
-	switch {
-	case n.Address.IsValid():
-		props["ip"+six] = n.Address.String()
-		if n.Gateway.IsValid() {
-			props["gw"+six] = n.Gateway.String()
-		}
-	default:
-		props["ip"] = "dhcp"
-	}
-	parts := make([]string, 0, len(props))
-	for _, key := range slices.Sorted(maps.Keys(props)) {
-		parts = append(parts, key+"="+props[key])
-	}
-	return p.option("net0", strings.Join(parts, ","))
+	p.bridge = o.Bridge
+	return p.option("net0", archived.With(o).String())
 }
 
 // set decides the rest.
 func (p *plan) set(s driver.Spec) error {
 	var errs []error
 	for key, value := range map[string]string{
-		"hostname": s.Hostname, "cores": positive(s.Cores), "memory": positive(s.MemoryMiB), "swap": number0(s.SwapMiB), "onboot": bit(s.OnBoot),
+		"hostname": s.Hostname, "cores": positive(s.Cores), "memory": positive(s.MemoryMiB), "swap": number0(s.SwapMiB), "onboot": bit(s.OnBoot), "nameserver": s.Nameserver,
 	} {
 		if value != "" {
 			errs = append(errs, p.option(key, value))

@@ -105,9 +105,19 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 			}
 		}
 	}
-	got, old := netOf(config), netOf(p.config)
+	got, old, want := netOf(config), netOf(p.config), netOf(p.config)
+	if value, given := p.options["net0"]; given {
+		var err error
+		if want, err = pctconf.ParseNet(value); err != nil {
+			return err
+		}
+	}
+	want.MAC = got.MAC
 	if p.bridge != "" && (got.Bridge != p.bridge || got.MAC == "" || got.MAC == old.MAC) {
 		errs = append(errs, fmt.Errorf("net0 has bridge %q and MAC %q, wanted bridge %q and a fresh MAC", got.Bridge, got.MAC, p.bridge))
+	}
+	if p.bridge != "" && got != want {
+		errs = append(errs, fmt.Errorf("net0 is %q, wanted %q", got, want))
 	}
 	if !p.described(config) {
 		errs = append(errs, fmt.Errorf("the description is %q, wanted %q", config.Description, p.options["description"]))

@@ -25,6 +25,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
 // What is measured of guests.
@@ -247,7 +248,7 @@ func (f *guestField) ended(ctx context.Context, g guest.Guest, unit string) erro
 // from that of a guest of ours.
 func (f *guestField) bare(ctx context.Context, vmid int, counted samples) (err error) {
 	number := strconv.Itoa(vmid)
-	if err := f.driver.Restore(ctx, vmid, driver.Spec{Archive: f.archive, Net: driver.Net{Bridge: f.bed.Bridge, Address: f.address(vmid)}}, nil); err != nil {
+	if err := f.driver.Restore(ctx, vmid, driver.Spec{Archive: f.archive, Net: driver.Net{Bridge: f.bed.Bridge, IP: pctconf.Fixed(f.address(vmid))}}, nil); err != nil {
 		return err
 	}
 	defer func() {

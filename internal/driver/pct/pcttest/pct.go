@@ -17,7 +17,7 @@ import (
 )
 
 // configOptions are the configuration keys that the stand-in takes.
-var configOptions = []string{"rootfs", "hostname", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection", "lock"}
+var configOptions = []string{"rootfs", "hostname", "nameserver", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection", "lock"}
 
 var commands = map[string]struct {
 	options []string

@@ -118,7 +118,7 @@ func New(t testing.TB) *Node {
 		t.Fatal(err)
 	}
 	n := &Node{t: t, dir: dir}
-	for _, sub := range []string{"bin", "run", "etc/pve/local", "etc/pve/lxc", "etc/pve/firewall", "net/vmbr0", "local/dump", "proc/net", "proc/self", "var/log/pve/tasks", "var/lib/lxc"} {
+	for _, sub := range []string{"bin", "run", "etc/pve/local", "etc/pve/lxc", "etc/pve/firewall", "net/vmbr0/bridge", "net/eno1", "local/dump", "proc/net", "proc/self", "var/log/pve/tasks", "var/lib/lxc"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}

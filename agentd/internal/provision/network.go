@@ -1,0 +1,172 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+// checkNetwork finds what would keep the new guest from this host: an address
+// that something else has, or no way to the local API. What may be wrong, and
+// need not be, is noted. conf is the archive's configuration.
+func (m *making) checkNetwork(ctx context.Context, conf *pctconf.Config) error {
+	archived, _, err := conf.Net(0)
+	if err != nil {
+		archived = driver.Net{} // Check has told of it
+	}
+	n := archived.With(m.job.Spec.Net)
+	nets, err := m.o.Hypervisor.Networks(ctx)
+	all := []error{err}
+	for _, ip := range []pctconf.IP{n.IP, n.IP6} {
+		if ip.IsFixed() {
+			all = append(all, m.checkTaken(ip.Prefix.Addr(), n, nets), m.checkWay(ip.Prefix, n))
+		}
+	}
+	all = append(all, m.checkFamily(n))
+	warnings, err := m.o.Hypervisor.Warnings(ctx, m.job.Spec)
+	all = append(all, err)
+	if w := m.nameserverWarning(n, conf); w != "" {
+		warnings = append(warnings, w)
+	}
+	for _, w := range warnings {
+		m.o.Observer.Note(m.job.VMID, StepCheck, w)
+	}
+	return errors.Join(all...)
+}
+
+// checkTaken refuses an address that this host or another guest has.
+func (m *making) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.Net) error {
+	const hint = "give the guest an address of its own"
+	var own []netip.Addr
+	if m.o.BridgeAddresses != nil {
+		own, _ = m.o.BridgeAddresses(n.Bridge) // Check tells of a bridge that is missing
+	}
+	if endpoint, ok := m.endpoint(); ok {
+		own = append(own, endpoint)
+	}
+	var all []error
+	if slices.Contains(own, addr) {
+		all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("the address %s is this host's own on bridge %s", addr, n.Bridge), hint))
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(nets)) {
+		other := nets[vmid]
+		if vmid == m.job.VMID || other.Bridge != n.Bridge || other.VLAN != n.VLAN {
+			continue
+		}
+		for _, ip := range []pctconf.IP{other.IP, other.IP6} {
+			if ip.IsFixed() && ip.Prefix.Addr() == addr {
+				all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("the address %s is guest %d's already", addr, vmid), hint))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// checkWay refuses a fixed address from which no route leads to the local API.
+func (m *making) checkWay(p netip.Prefix, n driver.Net) error {
+	endpoint, ok := m.endpoint()
+	gateway := n.Gateway
+	if p.Addr().Is6() {
+		gateway = n.Gateway6
+	}
+	if !ok || endpoint.Is4() != p.Addr().Is4() || p.Contains(endpoint) || gateway.IsValid() {
+		return nil
+	}
+	return exit.WithHint(exit.Refused, fmt.Errorf("the guest could not reach the local API: %s is not in %s, and there is no gateway", endpoint, p.Masked()),
+		"give an address of the bridge's network, or a gateway")
+}
+
+// checkFamily refuses a guest with IPv6 alone if the local API has an IPv4
+// address.
+func (m *making) checkFamily(n driver.Net) error {
+	endpoint, ok := m.endpoint()
+	has := func(ip pctconf.IP) bool { return !ip.IsZero() && ip.Word != pctconf.Manual }
+	if !ok || !endpoint.Is4() || has(n.IP) || !has(n.IP6) {
+		return nil
+	}
+	return exit.WithHint(exit.Refused, fmt.Errorf("the guest has IPv6 alone, and the local API is at the IPv4 address %s", endpoint),
+		"name an IPv6 address of the bridge first in listen, or give the guest an IPv4 address as well")
+}
+
+func (m *making) endpoint() (netip.Addr, bool) {
+	a, err := netip.ParseAddr(m.boot.LocalAPIEndpoint.Host())
+	return a.Unmap(), err == nil
+}
+
+// nameserverWarning returns what is to be said of a guest whose addresses are
+// fixed, so that no lease brings it name servers, if it has names to look up.
+func (m *making) nameserverWarning(n driver.Net, conf *pctconf.Config) string {
+	servers, _ := conf.Get("nameserver")
+	if m.job.Spec.Nameserver != "" {
+		servers = m.job.Spec.Nameserver
+	}
+	isFixed := n.IP.IsFixed() || n.IP6.IsFixed()
+	names := m.names()
+	if !isFixed || n.IP.Word == pctconf.DHCP || n.IP6.Word == pctconf.DHCP || strings.TrimSpace(servers) != "" || len(names) == 0 {
+		return ""
+	}
+	need := "it must look up " + strings.Join(names, " and ")
+	if m.o.Resolver == "" {
+		return "warning: a fixed address and no nameserver: " + need + "; hint: give --nameserver, or nameserver in the golden image's pct.conf"
+	}
+	inherited := reachable(m.o.Resolver)
+	if len(inherited) == 0 {
+		return "warning: a fixed address and no nameserver, and " + m.o.Resolver + " of this host, which the guest gets, names none that a guest can reach: " +
+			need + "; hint: give --nameserver"
+	}
+	return "no nameserver is given: the guest gets this host's, " + strings.Join(inherited, ", ")
+}
+
+// names returns the hosts that the guest must look up.
+func (m *making) names() []string {
+	var names []string
+	add := func(host string) {
+		if host == "" || slices.Contains(names, host) {
+			return
+		}
+		if _, err := netip.ParseAddr(host); err != nil {
+			names = append(names, host)
+		}
+	}
+	registry := m.boot.RegistryMirror
+	if registry == "" && !m.boot.ControllerImage.IsZero() {
+		registry = m.boot.ControllerImage.Host()
+	}
+	for _, text := range []string{"//" + registry, m.boot.HubURL} {
+		if u, err := url.Parse(text); err == nil {
+			add(u.Hostname())
+		}
+	}
+	return names
+}
+
+// reachable returns the name servers of a resolv.conf that are not on the
+// host's loopback.
+func reachable(file string) []string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for line := range bytes.Lines(data) {
+		fields := strings.Fields(string(line))
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(fields[1]); err == nil && !a.IsLoopback() && !a.IsUnspecified() {
+			list = append(list, fields[1])
+		}
+	}
+	return list
+}

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
 // TestStatusOfAGuestThatDied: its init is killed behind the driver's back, and
 // the end of its console is there to be shown.
 func TestStatusOfAGuestThatDied(t *testing.T) {
 	b := newBed(t)
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	if err := b.Restore(t.Context(), vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
 // TestDetach: what was mounted ends also when the folder is gone or another one
 // by now, and what the guest has mounted over it is not taken for success.
 func TestDetach(t *testing.T) {
 	b := newBed(t)
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	ctx := t.Context()
 	if err := b.Restore(ctx, vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
 // asUser reports whether a local user with this primary group can run a program.
@@ -28,9 +29,8 @@ func asUser(uid, gid uint32, argv ...string) bool {
 func TestGuestsWithRangesOfTheirOwn(t *testing.T) {
 	b := newBed(t)
 	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path), PerGuest: true})
-	first := 8300 + randomByte()*10
 	roots := map[int]bool{}
-	for vmid := first; vmid < first+2; vmid++ {
+	for _, vmid := range testbed.VMIDs(t, 2) {
 		spec := driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}
 		if err := b.Check(t.Context(), vmid, spec); err != nil {
 			t.Fatal(err)

@@ -102,10 +102,10 @@ func TestConforms(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeWithoutConfig(t, none)
-		next := 8300 + randomByte()*10
+		var next int
 		return drivertest.HypervisorBed{
 			Hypervisor: b, Archive: b.archive, Truncated: truncated, NoConfig: none, Bridge: b.bridge,
-			VMID: func() int { next++; return next },
+			VMID: func() int { next = testbed.VMIDs(t, 1)[0]; return next },
 			Dir: func(t *testing.T) string {
 				dir := filepath.Join(filepath.Dir(b.path), "mounts", fmt.Sprint(next, randomByte(), randomByte()))
 				if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -163,7 +163,7 @@ func TestRestoreThatIsKilled(t *testing.T) {
 // mount lead nowhere.
 func TestMountOfAHostileGuest(t *testing.T) {
 	b := newBed(t)
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	ctx := t.Context()
 	source := filepath.Join(filepath.Dir(b.path), "mount")
 	if err := os.Mkdir(source, 0o755); err != nil {
@@ -211,7 +211,7 @@ func (b bed) remove(t *testing.T, vmid int) {
 // own, and links of the image are not followed.
 func TestGuestFiles(t *testing.T) {
 	b := newBed(t)
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	if err := b.Restore(t.Context(), vmid, driver.Spec{Archive: b.archive, Hostname: "a.example", Net: driver.Net{Bridge: b.bridge}}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestUmask(t *testing.T) {
 	b := newBed(t)
 	b.path = filepath.Join(b.path, "deep/guests")
 	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path)})
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	source := filepath.Join(filepath.Dir(b.archive), "mount")
 	if err := os.Mkdir(source, 0o755); err != nil {
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func TestUmask(t *testing.T) {
 // the guest, and another guest's whose number begins alike stays.
 func TestDestroySweepsCgroups(t *testing.T) {
 	b := newBed(t)
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	if err := b.Restore(t.Context(), vmid, driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/exit"
 )
 
@@ -33,7 +34,7 @@ func (c cancelledBy) Deadline() (time.Time, bool) {
 // that the guest or the host is at fault.
 func TestCancelled(t *testing.T) {
 	b := newBed(t)
-	vmid := 8300 + randomByte()*10
+	vmid := testbed.VMIDs(t, 1)[0]
 	spec := driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}
 	if err := b.Restore(t.Context(), vmid, spec, nil); err != nil {
 		t.Fatal(err)

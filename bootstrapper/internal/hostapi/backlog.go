@@ -44,11 +44,9 @@ func readBacklog(path string) (reports []contract.Report, exists bool) {
 		return nil, true
 	}
 	for _, raw := range file.Reports {
-		report, err := contract.ParseReport(raw)
-		if err != nil {
-			return nil, true
+		if report, err := contract.ParseReport(raw); err == nil { // one that is not valid must not cost the others
+			reports = append(reports, report)
 		}
-		reports = append(reports, report)
 	}
 	return reports, true
 }

@@ -50,6 +50,7 @@ type Reporter struct {
 	pending  []contract.Report // by run, the one before first, then by sequence
 	blocked  bool              // the host refuses this guest: only another contract helps
 	kept     bool              // the backlog file exists
+	keptEnd  uint64            // sequence of the end of this run that the file holds, 0: none
 	refused  int
 	closed   bool
 	idle     chan struct{} // closed while nothing can be delivered
@@ -82,7 +83,7 @@ func (r *Reporter) Begin(to sender, run string) {
 		last := r.pending[n-1].Run
 		r.pending = slices.DeleteFunc(r.pending, func(old contract.Report) bool { return old.Run != last })
 	}
-	r.to, r.run, r.sequence, r.blocked = to, run, 0, false
+	r.to, r.run, r.sequence, r.keptEnd, r.blocked = to, run, 0, 0, false
 	r.settle()
 	r.signal()
 }
@@ -238,11 +239,12 @@ func isAboutReport(code int) bool {
 // record writes the backlog as soon as the end of a run is among what could not
 // be delivered: a process that is killed afterwards does not lose it.
 func (r *Reporter) record() {
-	if !slices.ContainsFunc(r.pending, func(p contract.Report) bool { return p.Step == contract.StepRun && p.Run == r.run }) {
+	end := slices.IndexFunc(r.pending, func(p contract.Report) bool { return p.Step == contract.StepRun && p.Run == r.run })
+	if end < 0 || r.pending[end].Sequence == r.keptEnd {
 		return
 	}
-	if !r.kept {
-		_ = r.keep() // tried again at Close, which returns the error
+	if r.keep() == nil { // tried again at Close, which returns the error
+		r.keptEnd = r.pending[end].Sequence
 	}
 }
 

@@ -200,6 +200,32 @@ func TestReporterKeepsWhatIsUndeliveredForTheNextProcess(t *testing.T) {
 	}
 }
 
+// The end of a run is on disk although the file of an earlier run is there.
+func TestReporterWritesTheEndOfEachRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "undelivered.json")
+	failed := make(chan struct{}, 100)
+	down := &moody{answer: func(contract.Report) error { failed <- struct{}{}; return errors.New("connection refused") }}
+	earlier := NewReporter(file, "v1")
+	earlier.Begin(down, "a")
+	earlier.Send(contract.Report{Step: contract.StepRun, State: contract.StateDone})
+	closed(t, earlier, 0, 1)
+	r := NewReporter(file, "v1")
+	r.Begin(down, "b")
+	r.Send(contract.Report{Step: contract.StepRun, State: contract.StateFailed})
+	for deadline := time.After(time.Minute); ; {
+		reports, _ := readBacklog(file)
+		if n := len(reports); n > 0 && reports[n-1].Run == "b" {
+			break
+		}
+		select {
+		case <-failed: // the answer before has been taken
+		case <-deadline:
+			t.Fatalf("backlog %+v, want the end of run b in it", reports)
+		}
+	}
+	closed(t, r, 0, 2)
+}
+
 // A killed process delivers nothing at its end, so the end of a run is on disk
 // as soon as it could not be delivered.
 func TestReporterWritesTheEndOfARunBeforeItIsClosed(t *testing.T) {

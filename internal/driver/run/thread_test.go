@@ -4,23 +4,39 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver/run"
 )
 
-// A thread that ends takes no program along that was started from it.
+// A thread that ends takes no program along that was started from it. A
+// goroutine mostly waits for its child on the thread that started it, which
+// then cannot end; many starts at once on one processor make it move.
 func TestThreadsEnd(t *testing.T) {
-	var all sync.WaitGroup
-	for range 8 {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const programs = 150
+	var all, threads sync.WaitGroup
+	done := make(chan struct{})
+	threads.Go(func() {
+		tick := time.NewTicker(100 * time.Microsecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				threads.Go(func() { runtime.LockOSThread() }) // its thread ends with it
+			}
+		}
+	})
+	for range programs {
 		all.Go(func() {
 			if _, err := run.Run(t.Context(), run.Cmd{Path: "sleep", Args: []string{"0.5"}}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for range 400 {
-		all.Go(func() { runtime.LockOSThread() }) // its thread ends with it
-		runtime.Gosched()
-	}
 	all.Wait()
+	close(done)
+	threads.Wait()
 }

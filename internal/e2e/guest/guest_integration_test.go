@@ -43,7 +43,7 @@ var identityFiles = map[string]*regexp.Regexp{
 // there what has gone wrong before. The parts share guests: a boot costs
 // seconds.
 func TestGuests(t *testing.T) {
-	s := newStack(t)
+	s := theStack(t)
 	for _, vmid := range s.vmid {
 		s.removeAfter(t, vmid)
 	}

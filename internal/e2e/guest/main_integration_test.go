@@ -3,6 +3,7 @@
 package guest_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,7 +11,14 @@ import (
 )
 
 // TestMain runs the tests where root may map the ids that guests get: newuidmap
-// reads /etc/subuid and no other file.
+// reads /etc/subuid and no other file. It closes the stack that they share.
 func TestMain(m *testing.M) {
-	os.Exit(testbed.RunWithSubIDs(m.Run))
+	os.Exit(testbed.RunWithSubIDs(func() int {
+		code := m.Run()
+		if err := closeStack(); err != nil {
+			fmt.Fprintln(os.Stderr, "close the stack:", err)
+			code = max(code, 1)
+		}
+		return code
+	}))
 }

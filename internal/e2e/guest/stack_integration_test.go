@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,23 +43,55 @@ type stack struct {
 	argv    map[string]bool   // every command line that this machine has run meanwhile
 }
 
+// shared is the stack of all tests of the package: to bake its golden is most of
+// the work. [TestMain] closes it.
+var shared struct {
+	once  sync.Once
+	stack *stack
+	undo  []func() error // in the order of what it undoes
+}
+
+// theStack returns the shared stack. Where it could not be made, each test that
+// asks for it fails.
+func theStack(t *testing.T) *stack {
+	t.Helper()
+	shared.once.Do(func() { shared.stack = newStack(t) })
+	if shared.stack == nil {
+		t.Fatal("the first test that asked for the stack says why there is none")
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(shared.stack.host.Log())
+		}
+	})
+	return shared.stack
+}
+
+// closeStack undoes what newStack did, also when it did not come to its end.
+func closeStack() (err error) {
+	for _, undo := range slices.Backward(shared.undo) {
+		err = errors.Join(err, undo())
+	}
+	return err
+}
+
+// later has [closeStack] call undo.
+func later(undo func() error) { shared.undo = append(shared.undo, undo) }
+
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	s := &stack{bed: testbed.FromEnv(t), vmid: testbed.VMIDs(t, 3), secrets: map[string]string{}, argv: map[string]bool{}}
 	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start", "mmdebstrap", "nsenter", "iptables", "curl"); err != nil {
 		t.Fatal(err)
 	}
-	s.watchArguments(t)
-	// Not t.TempDir: its folder is closed, and a guest's root is nobody here.
+	s.watchArguments()
+	// Not t.TempDir: it ends with the test, and a guest's root, who is nobody
+	// here, cannot enter it.
 	var err error
 	if s.dir, err = os.MkdirTemp("", "felhom-guests-"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(s.dir); err != nil {
-			t.Error(err)
-		}
-	})
+	later(func() error { return os.RemoveAll(s.dir) })
 	if err := os.Chmod(s.dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
@@ -78,14 +111,7 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(s.host.Log())
-		}
-		if err := s.host.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	later(s.host.Stop)
 	s.archive, err = guest.Bake(t.Context(), filepath.Join(programs, "felhom-golden"), s.bed, s.dir, os.Stderr, "openssh-server")
 	if err != nil {
 		t.Fatal(err)
@@ -99,9 +125,9 @@ func newStack(t *testing.T) *stack {
 	return s
 }
 
-// watchArguments collects command lines until the test ends: arguments are for
-// everybody on a machine to read, those of guests included.
-func (s *stack) watchArguments(t *testing.T) {
+// watchArguments collects command lines until the stack is closed: arguments are
+// for everybody on a machine to read, those of guests included.
+func (s *stack) watchArguments() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -124,7 +150,7 @@ func (s *stack) watchArguments(t *testing.T) {
 			}
 		}
 	}()
-	t.Cleanup(func() { cancel(); <-done })
+	later(func() error { cancel(); <-done; return nil })
 }
 
 // agentd runs felhom-agentd as an operator does and returns its stdout.

@@ -20,12 +20,12 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -50,7 +50,7 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, now
 	}
 	// Minting and writing the mount are one step: of two at once, the token in
 	// the mount could be the one that the other has already dropped.
-	unlock, err := lock.Wait(ctx, filepath.Join(cfg.StateDir, "guest-add.lock"))
+	unlock, err := filelock.Wait(ctx, filepath.Join(cfg.StateDir, "guest-add.lock"))
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,9 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -47,7 +47,7 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 	defer func() { err = errors.Join(err, root.Close()) }()
 	// Two commands that both find no key would make two, and hand out pins of
 	// the one that is overwritten.
-	unlock, err := lock.Wait(ctx, filepath.Join(cfg.StateDir, "tls.lock"))
+	unlock, err := filelock.Wait(ctx, filepath.Join(cfg.StateDir, "tls.lock"))
 	if err != nil {
 		return host{}, err
 	}

@@ -25,12 +25,12 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -48,7 +48,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		return err
 	}
 	// Two daemons on one state folder would lose each other's reports.
-	unlock, err := lock.Claim(filepath.Join(cfg.StateDir, "serve.lock"))
+	unlock, err := filelock.Claim(filepath.Join(cfg.StateDir, "serve.lock"))
 	if err != nil {
 		return exit.WithHint(exit.NotReady, fmt.Errorf("serve from %s: %w", cfg.StateDir, err), "another felhom-agentd serves from there; stop it first: systemctl stop felhom-agentd")
 	}

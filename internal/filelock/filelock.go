@@ -1,8 +1,9 @@
-// Package lock owns the advisory locks by which felhom-agentd processes of one
-// node keep out of each other's way: [Wait] for a short one, [Claim] for one
-// that a whole command holds. A lock is on a file of its own and ends with its
-// holder, however that ends. Waiting holds no thread.
-package lock
+// Package filelock owns the advisory locks, flock(2), by which processes of one
+// machine keep out of each other's way. By name: [Wait] for a short one,
+// [Claim] for one that a whole command holds. On an open file or directory:
+// [Try] or [TakeWhenFree], then [Close]. A lock ends with its holder, however
+// that ends. Waiting holds no thread.
+package filelock
 
 import (
 	"context"
@@ -14,15 +15,22 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// ErrHeld says that another process has the lock.
+// ErrHeld is in the chain of each error about a lock that another holder has.
 var ErrHeld = errors.New("locked")
 
-// The pause between two tries of [Wait] doubles from the first to the last. The
+// Kind is who else may have the lock at the same time.
+type Kind int
+
+// A lock is either one holder's alone, or that of any number of sharers.
+const (
+	Exclusive Kind = syscall.LOCK_EX
+	Shared    Kind = syscall.LOCK_SH
+)
+
+// The pause between two tries of a wait doubles from the first to the last. The
 // tries do not block: flock(2) that waits keeps a thread, and a daemon that has
 // one waiting for each request reaches its limit of threads and dies.
 const (
@@ -30,31 +38,63 @@ const (
 	lastPause  = 32 * time.Millisecond
 )
 
-// Wait takes the lock on file name, which stays, and waits for it until ctx is
-// done.
-func Wait(ctx context.Context, name string) (unlock func() error, err error) {
-	f, err := open(name)
-	if err != nil {
-		return nil, err
-	}
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := flock(f)
-		if err == nil {
-			return release(f), nil
+// Try takes the lock on f at once, or returns [ErrHeld]. A holder of the other
+// kind gives up its old lock first.
+func Try(f *os.File, kind Kind) error {
+	for {
+		switch err := syscall.Flock(int(f.Fd()), int(kind)|syscall.LOCK_NB); {
+		case err == nil:
+			return nil
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return fmt.Errorf("%s: %w", f.Name(), ErrHeld)
+		case !errors.Is(err, syscall.EINTR):
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+	}
+}
+
+// TakeWhenFree takes the lock on f and waits for it until ctx is done. It calls
+// waiting, which may be nil, once when it has to wait.
+func TakeWhenFree(ctx context.Context, f *os.File, kind Kind, waiting func()) error {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		if err := Try(f, kind); !errors.Is(err, ErrHeld) {
+			return err
+		}
+		if waiting != nil {
+			waiting()
+			waiting = nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, context.Cause(ctx)), f.Close())
+			return fmt.Errorf("lock %s: %w", f.Name(), context.Cause(ctx))
 		case <-time.After(pause):
 		}
 	}
 }
 
-// Claim takes the lock at once, or says with [ErrHeld] which process has it.
-// unlock removes the file, so that a lock for each of many things leaves nothing.
+// Close gives up the lock on f and closes f. A child that another goroutine is
+// starting has a copy of f until it executes its program: closing alone would
+// leave the lock held for so long.
+func Close(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
+// Wait takes the exclusive lock on file name, which stays, and waits for it
+// until ctx is done.
+func Wait(ctx context.Context, name string) (unlock func() error, err error) {
+	f, err := open(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := TakeWhenFree(ctx, f, Exclusive, nil); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error { return Close(f) }, nil
+}
+
+// Claim takes the exclusive lock on file name at once, or says with [ErrHeld]
+// which process has it. unlock removes the file, so that a lock for each of many
+// things leaves nothing.
 func Claim(name string) (unlock func() error, err error) {
 	for {
 		unlock, isGone, err := claim(name)
@@ -65,49 +105,33 @@ func Claim(name string) (unlock func() error, err error) {
 }
 
 // claim reports with isGone that the holder before removed the file between the
-// open and the lock: the lock is then on a file that nobody else can find.
+// open and the lock: the lock is then on a file that no other process can find.
 func claim(name string) (unlock func() error, isGone bool, err error) {
 	f, err := open(name)
 	if err != nil {
 		return nil, false, err
 	}
-	switch err := flock(f); {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	if err := Try(f, Exclusive); errors.Is(err, ErrHeld) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 20)) // a name for the error, no more
 		return nil, false, errors.Join(fmt.Errorf("%w by pid %s", ErrHeld, strings.TrimSpace(string(holder))), f.Close())
-	case err != nil:
-		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+	} else if err != nil {
+		return nil, false, errors.Join(err, f.Close())
 	}
 	held, err := f.Stat()
 	if err != nil {
-		return nil, false, errors.Join(err, f.Close())
+		return nil, false, errors.Join(err, Close(f))
 	}
 	if found, err := os.Lstat(name); err != nil || !os.SameFile(held, found) {
-		return nil, true, f.Close()
+		return nil, true, Close(f)
 	}
 	if err := f.Truncate(0); err != nil {
-		return nil, false, errors.Join(err, f.Close())
+		return nil, false, errors.Join(err, Close(f))
 	}
 	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
-		return nil, false, errors.Join(err, f.Close())
+		return nil, false, errors.Join(err, Close(f))
 	}
 	// Removed while it is held: who waits for it sees that it is gone.
-	return func() error { return errors.Join(os.Remove(name), release(f)()) }, false, nil
-}
-
-func flock(f *os.File) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
-// release returns what unlocks f and closes it. A child that another goroutine
-// is starting has a copy of f until it executes its program: closing alone would
-// leave the lock held for so long.
-func release(f *os.File) func() error {
-	return func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }
+	return func() error { return errors.Join(os.Remove(name), Close(f)) }, false, nil
 }
 
 func open(name string) (*os.File, error) {

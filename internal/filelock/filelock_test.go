@@ -1,4 +1,4 @@
-package lock_test
+package filelock_test
 
 import (
 	"context"
@@ -10,23 +10,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 func TestClaim(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "l")
-	unlock, err := lock.Claim(name)
+	unlock, err := filelock.Claim(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = lock.Claim(name)
-	if !errors.Is(err, lock.ErrHeld) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(os.Getpid())) {
+	_, err = filelock.Claim(name)
+	if !errors.Is(err, filelock.ErrHeld) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(os.Getpid())) {
 		t.Errorf("error %v, want ErrHeld with the holder's pid", err)
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
-	unlock, err = lock.Claim(name)
+	unlock, err = filelock.Claim(name)
 	if err != nil {
 		t.Fatalf("after it was given back: %v", err)
 	}
@@ -35,18 +35,18 @@ func TestClaim(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "l")
-	unlock, err := lock.Claim(name)
+	unlock, err := filelock.Claim(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := lock.Wait(ctx, name); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := filelock.Wait(ctx, name); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want DeadlineExceeded", err)
 	}
 	got := make(chan error, 1)
 	go func() {
-		unlock, err := lock.Wait(t.Context(), name)
+		unlock, err := filelock.Wait(t.Context(), name)
 		if err == nil {
 			err = unlock()
 		}

@@ -1,4 +1,4 @@
-package lock_test
+package filelock_test
 
 import (
 	"context"
@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // A waiter in flock(2) has a thread of its own: with a limit of threads, as in
 // the daemon's unit, a crowd of them ends the process.
 func TestWaitingHoldsNoThread(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "l")
-	unlock, err := lock.Wait(t.Context(), name)
+	unlock, err := filelock.Wait(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestWaitingHoldsNoThread(t *testing.T) {
 	var waiting sync.WaitGroup
 	for range waiters {
 		waiting.Go(func() {
-			if unlock, err := lock.Wait(ctx, name); err == nil {
+			if unlock, err := filelock.Wait(ctx, name); err == nil {
 				_ = unlock()
 			}
 		})
@@ -59,7 +59,7 @@ func TestAClaimLeavesNoFile(t *testing.T) {
 	for range 8 {
 		busy.Go(func() {
 			for range 200 {
-				unlock, err := lock.Claim(name)
+				unlock, err := filelock.Claim(name)
 				if err != nil {
 					continue // held
 				}

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 const (
@@ -101,7 +101,7 @@ func drain[T any](queue <-chan T) (all []T) {
 
 func (m *marks) write(ctx context.Context, batch []mark) {
 	wait, cancel := context.WithTimeout(ctx, lockPatience)
-	unlock, err := lock.Wait(wait, m.store.lock)
+	unlock, err := filelock.Wait(wait, m.store.lock)
 	cancel()
 	if err != nil {
 		if wait.Err() != nil {

@@ -24,9 +24,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -131,7 +131,7 @@ func (s *Store) Close() error {
 // Sweep removes what killed writes left in both directories. Only the daemon may
 // call it, before its first report.
 func (s *Store) Sweep(ctx context.Context) (err error) {
-	unlock, err := lock.Wait(ctx, s.lock)
+	unlock, err := filelock.Wait(ctx, s.lock)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (s *Store) List() ([]Record, map[string]error, error) {
 // result; where there is no record, change gets the zero Record. An error of
 // change leaves the file as it was.
 func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error) (err error) {
-	unlock, err := lock.Wait(ctx, s.lock)
+	unlock, err := filelock.Wait(ctx, s.lock)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *Store) change(vmid int, change func(*Record) error) error {
 // Replace puts a record back as it was, or away when old is nil: the undo step
 // of whoever could not finish what Update began.
 func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) {
-	unlock, err := lock.Wait(ctx, s.lock)
+	unlock, err := filelock.Wait(ctx, s.lock)
 	if err != nil {
 		return err
 	}

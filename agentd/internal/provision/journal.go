@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -148,8 +148,8 @@ func (o Options) claim(vmid int) (func() error, error) {
 	if err := os.MkdirAll(o.journalDir(), 0o700); err != nil {
 		return nil, err
 	}
-	unlock, err := lock.Claim(filepath.Join(o.journalDir(), strconv.Itoa(vmid)+".lock"))
-	if errors.Is(err, lock.ErrHeld) {
+	unlock, err := filelock.Claim(filepath.Join(o.journalDir(), strconv.Itoa(vmid)+".lock"))
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil, exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
 	}
 	return unlock, err

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
-	"github.com/felhom/felhom-golden/agentd/internal/lock"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // Sweep removes what killed commands left: lock files, temporary files of
@@ -51,7 +51,7 @@ func Sweep(stateDir string, mounts configmount.Dir) error {
 
 func (o Options) sweepGuest(vmid int, mounts configmount.Dir) error {
 	unlock, err := o.claim(vmid)
-	if errors.Is(err, lock.ErrHeld) {
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil
 	}
 	if err != nil {

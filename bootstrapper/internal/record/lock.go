@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // LockFile is where the lock of a run is, below the root folder.
@@ -27,10 +30,7 @@ func (e *HeldError) Error() string {
 }
 
 // A look by [Held] has the lock for a moment, so Lock tries for longer than that.
-const (
-	patience = 300 * time.Millisecond
-	tryEvery = 20 * time.Millisecond
-)
+const patience = 300 * time.Millisecond
 
 // Lock takes the lock at path, or returns a *HeldError when another run has it.
 // The kernel lets go of it when the process ends, however it ends; the file
@@ -39,7 +39,7 @@ func Lock(path string) (release func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
@@ -49,50 +49,42 @@ func Lock(path string) (release func() error, err error) {
 	if err := take(f); err != nil {
 		pid, _ := os.ReadFile(path) // only to name the other
 		closeErr := f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, filelock.ErrHeld) {
 			return nil, errors.Join(&HeldError{Path: path, PID: strings.TrimSpace(string(pid))}, closeErr)
 		}
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), closeErr)
+		return nil, errors.Join(err, closeErr)
 	}
 	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), filelock.Close(f))
 	}
 	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), filelock.Close(f))
 	}
-	return f.Close, nil
+	return func() error { return filelock.Close(f) }, nil
 }
 
 // take retries while another has the lock, for as long as patience says.
 func take(f *os.File) error {
-	deadline, again := time.After(patience), time.NewTicker(tryEvery)
-	defer again.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return err
-		}
-		select {
-		case <-deadline:
-			return err
-		case <-again.C:
-		}
-	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, filelock.ErrHeld)
+	defer cancel()
+	return filelock.TakeWhenFree(ctx, f, filelock.Exclusive, nil)
 }
 
 // Held tells whether a run has the lock at path.
 func Held(path string) (bool, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	closeErr := f.Close() // also lets go of the shared lock
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return true, closeErr
+	if err := filelock.Try(f, filelock.Shared); err != nil {
+		closeErr := f.Close()
+		if errors.Is(err, filelock.ErrHeld) {
+			return true, closeErr
+		}
+		return false, errors.Join(err, closeErr)
 	}
-	return false, errors.Join(err, closeErr)
+	return false, filelock.Close(f)
 }

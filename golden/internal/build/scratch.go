@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // scratchPrefix names the hidden folder in which an archive grows.
@@ -49,7 +51,7 @@ func newScratch(dir string) (scratch, error) {
 }
 
 // Close removes the folder.
-func (s scratch) Close() error { return errors.Join(os.RemoveAll(s.dir), s.lock.Close()) }
+func (s scratch) Close() error { return errors.Join(os.RemoveAll(s.dir), filelock.Close(s.lock)) }
 
 func removeStale(name string) error {
 	lock, err := lockFolder(name)
@@ -69,19 +71,19 @@ func lockFolder(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err = filelock.Try(f, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil, f.Close()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	held, err := f.Stat()
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, filelock.Close(f))
 	}
 	if there, err := os.Lstat(name); err != nil || !os.SameFile(held, there) {
-		return nil, f.Close() // removed before the lock was ours
+		return nil, filelock.Close(f) // removed before it was locked here
 	}
 	return f, nil
 }

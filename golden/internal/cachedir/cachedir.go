@@ -4,13 +4,15 @@
 package cachedir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // Temporary begins the name of whatever is not finished.
@@ -23,31 +25,24 @@ func Hold(dir string) (release func() error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	switch err = flock(f, unix.LOCK_EX|unix.LOCK_NB); {
+	switch err = filelock.Try(f, filelock.Exclusive); {
 	case err == nil:
 		err = sweep(dir)
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, filelock.ErrHeld):
 		err = nil
 	}
 	if err == nil {
-		err = flock(f, unix.LOCK_SH) // waits for nothing longer than a sweep
+		// Waits for nothing longer than a sweep.
+		err = filelock.TakeWhenFree(context.Background(), f, filelock.Shared, nil)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open cache: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("open cache: %w", err), filelock.Close(f))
 	}
-	return f.Close, nil
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	return func() error { return filelock.Close(f) }, nil
 }
 
 func sweep(dir string) error {

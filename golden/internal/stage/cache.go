@@ -13,17 +13,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // layersKept is how many finished bases stay in the cache. One is about 400 MB.
 const layersKept = 6
-
-// lockPoll is how often a waiting build looks whether the other one is done.
-const lockPoll = 200 * time.Millisecond
 
 // Cache keeps finished roots by their key. A root is built beside its place and
 // renamed into it, so that a killed build leaves nothing that looks finished,
@@ -45,7 +41,7 @@ func (l *Layer) Close() error {
 	if l.lock == nil {
 		return nil
 	}
-	return l.lock.Close()
+	return filelock.Close(l.lock)
 }
 
 // Layer gives the root of key, and calls build to make it in an empty folder
@@ -67,7 +63,7 @@ func (c Cache) Layer(ctx context.Context, key string, waiting func(), build func
 		}
 	}()
 	for first := true; ; first = false {
-		if err := flock(ctx, lock, unix.LOCK_SH, waiting); err != nil {
+		if err := take(ctx, lock, filelock.Shared, waiting); err != nil {
 			return nil, err
 		}
 		if c.finished(key) {
@@ -75,7 +71,7 @@ func (c Cache) Layer(ctx context.Context, key string, waiting func(), build func
 			now := time.Now() // when it was last used, for removal only
 			return l, os.Chtimes(filepath.Join(c.Dir, "layers", key), now, now)
 		}
-		if err := flock(ctx, lock, unix.LOCK_EX, waiting); err != nil {
+		if err := take(ctx, lock, filelock.Exclusive, waiting); err != nil {
 			return nil, err
 		}
 		if c.finished(key) {
@@ -181,36 +177,20 @@ func (c Cache) remove(key, name string) (err error) {
 	if err != nil {
 		return fmt.Errorf("trim cache: %w", err)
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+	defer func() { err = errors.Join(err, filelock.Close(lock)) }()
+	if filelock.Try(lock, filelock.Exclusive) != nil {
 		return nil // in use
 	}
 	return os.RemoveAll(filepath.Join(c.Dir, "layers", name))
 }
 
-// flock waits for the lock until ctx is done.
-func flock(ctx context.Context, f *os.File, how int, waiting func()) error {
-	told := false
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		if !told && waiting != nil {
-			waiting()
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-			return exit.With(exit.Of(context.Cause(ctx)), fmt.Errorf("wait for another build: %w", context.Cause(ctx)))
-		case <-time.After(lockPoll):
-		}
+// take waits for the lock until ctx is done.
+func take(ctx context.Context, f *os.File, kind filelock.Kind, waiting func()) error {
+	err := filelock.TakeWhenFree(ctx, f, kind, waiting)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return exit.With(exit.Of(cause), fmt.Errorf("wait for another build: %w", cause))
 	}
+	return err
 }
 
 // describe writes v beside the root of key, for people who look into the cache.

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/passage"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/unpack"
@@ -105,28 +105,7 @@ func setRange(c *pctconf.Config, first int) {
 
 // lockRanges holds the choice of id ranges below the lxcpath for this process.
 func (d *Driver) lockRanges(ctx context.Context) (unlock func() error, err error) {
-	name := filepath.Join(d.o.Path, ".idmap.lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	const poll = 20 * time.Millisecond
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f.Close, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), f.Close())
-		case <-tick.C:
-		}
-	}
+	return filelock.Wait(ctx, filepath.Join(d.o.Path, ".idmap.lock"))
 }
 
 // freeRange returns the first id of a range that both files give to root, and

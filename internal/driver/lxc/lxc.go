@@ -28,6 +28,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -255,16 +256,14 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	switch err := filelock.Try(f, filelock.Exclusive); {
+	case errors.Is(err, filelock.ErrHeld):
 		err = exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w", vmid, driver.ErrBusy), "another command changes this guest now; try again when it has ended")
 		return nil, errors.Join(err, f.Close())
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	// A child that another goroutine is starting has a copy of f until it
-	// executes its program: closing alone would leave the guest locked for so long.
-	return func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }, nil
+	return func() error { return filelock.Close(f) }, nil
 }
 
 // makeFolders makes path and what is missing above it such that a guest's root

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // TestLabel is the label that tests give to what they make in the engine; its
@@ -172,12 +172,13 @@ func (b Bed) RemoveAfter(t testing.TB, name string) {
 // that make the container "felhom-controller" or publish its ports need it.
 func (b Bed) Lock(t testing.TB) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(b.Dir, "test.lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	unlock, err := filelock.Wait(t.Context(), filepath.Join(b.Dir, "test.lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() }) // closing unlocks
+	t.Cleanup(func() {
+		if err := unlock(); err != nil {
+			t.Error(err)
+		}
+	})
 }

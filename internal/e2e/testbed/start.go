@@ -16,9 +16,8 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 const lockFile = "/run/felhom-testbed.lock"
@@ -125,14 +124,11 @@ func (r *Running) start(ctx context.Context, o Options) error {
 // allocate makes the bed's folder, state and bridge. One at a time: two that
 // look for a free network at once would find the same.
 func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err error) {
-	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	unlock, err := filelock.Wait(ctx, lockFile)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.Close() }()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", lockFile, err)
-	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	if err := sweep(logf); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // The guest ids that beds of this machine give out, one after the other. They
@@ -39,9 +42,9 @@ func takeVMIDs(file string, n int) (ids []int, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }() // closing unlocks
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", file, err)
+	defer func() { err = errors.Join(err, filelock.Close(f)) }()
+	if err := filelock.TakeWhenFree(context.Background(), f, filelock.Exclusive, nil); err != nil {
+		return nil, err
 	}
 	next := firstVMID
 	data, err := os.ReadFile(file)

@@ -8,6 +8,7 @@ package pcttest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -269,14 +269,11 @@ func (n *Node) change(f func(*state)) {
 // withState reads the node's state, lets f change it and writes it back,
 // alone among all processes. A process may be killed here at any time.
 func withState(dir string, f func(*state)) (err error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "state.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := filelock.Wait(context.Background(), filepath.Join(dir, "state.lock"))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	path := filepath.Join(dir, "state.json")
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -302,6 +302,22 @@ func TestReportsAreListed(t *testing.T) {
 	}
 }
 
+// What a step says while it goes on is shown in its row.
+func TestARetryIsListed(t *testing.T) {
+	b := startDaemon(t)
+	boot := b.add(t, "8200")
+	for i, message := range []string{"", "retrying because the registry does not answer"} {
+		body := fmt.Sprintf(`{"run":"r1","sequence":%d,"time":"2026-03-01T12:00:00Z","step":"image","state":"started","message":%q}`, i+1, message)
+		if got, text := b.do(t, client(t, boot), "POST", "/reports", boot.LocalAPIToken.Reveal(), body); got != 204 {
+			t.Fatalf("%d %s", got, text)
+		}
+	}
+	out := b.command(t, "guest", "list")
+	if !strings.Contains(out, "image  started") || !strings.Contains(out, "retrying because the registry does not answer") {
+		t.Errorf("want the reason of the retry in the row, got:\n%s", out)
+	}
+}
+
 func TestASecondDaemonIsRefused(t *testing.T) {
 	b := startDaemon(t)
 	var stderr bytes.Buffer

@@ -20,7 +20,7 @@ import (
 // ends the wait, and so does a guest that stops. The guest stays as it is.
 func (o Options) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errWaited)
-	w := waiter{o: o, vmid: vmid, after: after, told: map[string]bool{}, ended: make(chan error, 1)}
+	w := waiter{o: o, vmid: vmid, after: after, told: map[string]told{}, ended: make(chan error, 1)}
 	var watching sync.WaitGroup
 	watching.Go(func() { w.watch(ctx) })
 	defer watching.Wait()
@@ -57,11 +57,21 @@ const (
 	statusSeen = 2 // how often in a row it must be seen stopped
 )
 
+// tellAgain is how long a step that goes on and has something else to say is not
+// told of again: the terminal is the operator's, not the guest's.
+const tellAgain = 10 * time.Second
+
+// told is what was told last of a step in one state.
+type told struct {
+	message string
+	at      time.Time
+}
+
 type waiter struct {
 	o     Options
 	vmid  int
 	after string
-	told  map[string]bool // run, step and state of reports
+	told  map[string]told // by run, step and state of reports
 	last  *guests.Received
 	ended chan error // holds an error when the guest has stopped
 
@@ -135,8 +145,9 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 		w.last = &s
 		r := s.Report
 		key := fmt.Sprint(r.Run, " ", r.Step, " ", r.State)
-		if !w.told[key] {
-			w.told[key] = true
+		was, isTold := w.told[key]
+		if !isTold || was.message != r.Message && time.Since(was.at) >= tellAgain {
+			w.told[key] = told{message: r.Message, at: time.Now()}
 			w.o.Observer.Note(w.vmid, StepReport, tell(r))
 		}
 		if r.Step != contract.StepRun {

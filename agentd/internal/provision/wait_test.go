@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -224,6 +225,43 @@ func TestWaitTellsEachReportOnce(t *testing.T) {
 		wantError(t, err, exit.NotReady, "")
 		if d := cmp.Diff([]string{"report: channel done, changed", "report: engine failed: no Docker"}, r.steps.notes); d != "" {
 			t.Errorf("notes (-want +got):\n%s", d)
+		}
+	})
+}
+
+// A step that goes on says why it takes long, in one more report with the same
+// state. A guest that says something else each second floods no terminal.
+func TestWaitTellsWhatAStepSays(t *testing.T) {
+	says := func(message string) contract.Report {
+		return with(report("a", contract.StepImage, contract.StateStarted), "", message, "")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.running()
+		go func() {
+			for _, rep := range []contract.Report{says(""), says("retrying because the registry does not answer"), says("retrying because the registry does not answer")} {
+				r.report(t, rep)
+				<-time.After(15 * time.Second)
+			}
+		}()
+		err := r.Wait(t.Context(), vmid, "", time.Minute)
+		wantError(t, err, exit.NotReady, "", "the last it reported: image started: retrying because the registry does not answer")
+		if d := cmp.Diff([]string{"report: image started", "report: image started: retrying because the registry does not answer"}, r.steps.notes); d != "" {
+			t.Errorf("notes (-want +got):\n%s", d)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.running()
+		go func() {
+			for i := range 55 {
+				r.report(t, says(strconv.Itoa(i)))
+				<-time.After(time.Second)
+			}
+		}()
+		wantError(t, r.Wait(t.Context(), vmid, "", time.Minute), exit.NotReady, "", "image started: 54")
+		if n := len(r.steps.notes); n < 3 || n > 8 {
+			t.Errorf("%d notes in a minute, want one each ten seconds: %q", n, r.steps.notes)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package hostapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -282,13 +283,28 @@ func (r *Reporter) signal() {
 	}
 }
 
-// cut shortens text to what a report may hold, at a rune's border.
+// maxEncoded is what message and hint may each take in a report's JSON, where
+// one byte of text can become six. The rest is for the other members.
+const maxEncoded = contract.MaxReportBytes * 7 / 16
+
+// cut shortens text to what a report may hold, also when it is encoded.
 func cut(text string) string {
-	if len(text) <= contract.MaxMessageBytes {
+	text = shorten(text, contract.MaxMessageBytes)
+	for {
+		if raw, err := json.Marshal(text); err != nil || len(raw) <= maxEncoded {
+			return text // strings can always be encoded
+		}
+		text = shorten(text, len(text)*3/4)
+	}
+}
+
+// shorten cuts text to at most limit bytes, at a rune's border.
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
 	const mark = "…"
-	end := contract.MaxMessageBytes - len(mark)
+	end := limit - len(mark)
 	for end > 0 && text[end]&0xc0 == 0x80 { // inside a rune
 		end--
 	}

@@ -44,6 +44,28 @@ func TestReportIsWhatTheContractReads(t *testing.T) {
 	}
 }
 
+// Text whose every byte becomes six in JSON must not cost the report: the host
+// refuses one that is too large for good.
+func TestReportOfCostlyTextFits(t *testing.T) {
+	for _, text := range []string{"<", "&", "\x01", "\u2028", "\xff", "é<"} {
+		var body []byte
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ = io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusNoContent)
+		})
+		r := NewReporter("", "v1")
+		r.Begin(c, "run1")
+		long := strings.Repeat(text, 4000)
+		r.Send(contract.Report{Step: contract.StepImage, State: contract.StateFailed, Message: long, Hint: long, Class: "failed", ExitCode: 1})
+		if left, err := r.Close(30 * time.Second); left != 0 || err != nil {
+			t.Fatalf("%q: %d reports left, %v", text, left, err)
+		}
+		if len(body) > contract.MaxReportBytes || len(body) < contract.MaxReportBytes/4 {
+			t.Errorf("%q: the report is %d bytes long, want at most %d", text, len(body), contract.MaxReportBytes)
+		}
+	}
+}
+
 // moody is a host that takes a while for each report and answers what answer says.
 type moody struct {
 	take   time.Duration

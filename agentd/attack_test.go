@@ -54,12 +54,13 @@ func occupy(t *testing.T, addr, bearer string, isSilent bool) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var holding, first sync.WaitGroup
 	hold := func(source string) {
-		conn, err := dialFrom(ctx, source, addr)
+		raw, err := dialFrom(ctx, source, addr)
 		if err != nil {
 			return
 		}
-		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-		defer func() { stop(); _ = conn.Close() }()
+		stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+		defer func() { stop(); _ = raw.Close() }()
+		conn := raw
 		if !isSilent {
 			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 			if _, err := exchange(secure, bufio.NewReader(secure), addr, "/guest", bearer); err != nil {

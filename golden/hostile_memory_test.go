@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +25,13 @@ const memoryEnv = "FELHOM_GOLDEN_TEST_PRINT_PEAK"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(memoryEnv) == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		if built {
+			if binary, err := plain(); err == nil {
+				_ = os.RemoveAll(filepath.Dir(binary))
+			}
+		}
+		os.Exit(code)
 	}
 	code := mainCode()
 	status, err := os.ReadFile("/proc/self/status")
@@ -36,16 +43,38 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// built reports whether plain was called.
+var built bool
+
+// plain is this test's binary without the race detector, which takes several
+// times the memory that is measured here.
+var plain = sync.OnceValues(func() (string, error) {
+	built = true
+	dir, err := os.MkdirTemp("", "felhom-golden-memory-")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "golden.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
+		return "", errors.Join(fmt.Errorf("go test -c: %w\n%s", err, out), os.RemoveAll(dir))
+	}
+	return binary, nil
+})
+
 // peakOf runs the program and returns the most memory that it had, in KiB.
 func peakOf(t *testing.T, args ...string) int {
 	t.Helper()
+	binary, err := plain()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = []string{memoryEnv + "=1", "PATH=" + os.Getenv("PATH")} // no GOMEMLIMIT, no GOGC
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	err := cmd.Run()
+	err = cmd.Run()
 	_, after, ok := strings.Cut(stderr.String(), "\npeak ")
 	peak, convErr := strconv.Atoi(strings.TrimSpace(after))
 	if !ok || convErr != nil || cmd.ProcessState.ExitCode() > 7 {

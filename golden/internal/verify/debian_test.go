@@ -46,7 +46,7 @@ func TestRealDebianSealedAndVerified(t *testing.T) {
 		t.Errorf("second seal: %+v, %v; want no changes", again.Changes, err)
 	}
 	// Units, presets, masks and daemon.json are stage's; order and dialect pack's.
-	others := []string{"first-boot-unit", "preset-closure", "masked-units", "docker", "apt-sources", "member-order", "times"}
+	others := []string{"first-boot-unit", "preset-closure", "masked-units", "guest-units", "docker", "apt-sources", "member-order", "times"}
 	for _, f := range verifyRoot(t, work).Findings {
 		if !slices.Contains(others, f.Rule) {
 			t.Errorf("after sealing: %s %s: %s", f.Rule, f.Path, f.Message)

@@ -20,7 +20,7 @@ import (
 // TestFailedEngineIsNamed starts a guest whose daemon.json dockerd refuses. Its
 // bootstrap must end in seconds with dockerd's own words.
 func TestFailedEngineIsNamed(t *testing.T) {
-	s := newStack(t)
+	s := theStack(t)
 	vmid := testbed.VMIDs(t, 1)[0]
 	s.removeAfter(t, vmid)
 	s.agentd(t, "provision", "--vmid", strconv.Itoa(vmid), "--hostname", "felhom-engine", "--golden", s.archive, "--ip", s.address(t, 211).String(), "--no-start")

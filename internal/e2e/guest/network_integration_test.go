@@ -18,7 +18,7 @@ import (
 // TestNetworksOfGuests boots guests of a real image with what ifupdown finds
 // hard: a gateway outside of the address's network, two stacks, IPv6 alone.
 func TestNetworksOfGuests(t *testing.T) {
-	s := newStack(t)
+	s := theStack(t)
 	vmids := testbed.VMIDs(t, 3)
 	host := s.bed.Address
 	four, other := s.address(t, 211).Addr().String(), s.address(t, 212).String()

@@ -232,7 +232,7 @@ var hardening = map[string]map[string]string{
 	},
 	agentd: {
 		"AmbientCapabilities": "", "CapabilityBoundingSet": "CAP_DAC_READ_SEARCH CAP_SYS_PTRACE", "LimitCORE": "0",
-		"ReadWritePaths": "-/etc/pve/priv", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+		"ReadWritePaths": "-/etc/pve/priv -/var/lib/felhom/mounts", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
 	},
 }
 

@@ -89,26 +89,8 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 
 // Sweep removes what killed writes left in the mount of guest vmid. The caller
 // must keep other writers of that mount off meanwhile.
-func (d Dir) Sweep(vmid int) (err error) {
-	parent, err := os.OpenRoot(d.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
-	}
-	defer func() { err = errors.Join(err, parent.Close()) }()
-	folder, err := openFolder(parent, strconv.Itoa(vmid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = errors.Join(atomicfile.Sweep(folder, BootstrapFile), folder.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
-	}
-	return nil
+func (d Dir) Sweep(vmid int) error {
+	return d.inMount(vmid, func(mount *os.Root) error { return atomicfile.Sweep(mount, BootstrapFile) })
 }
 
 // Guests returns the guests that have a directory here.
@@ -129,40 +111,47 @@ func (d Dir) Guests() ([]int, error) {
 // Remove removes the mount of guest vmid with all that is in it. A folder that
 // is not there is nothing to do; a guest that still has it mounted goes on
 // seeing an empty one.
-func (d Dir) Remove(vmid int) (err error) {
-	parent, err := os.OpenRoot(d.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
-	}
-	defer func() { err = errors.Join(err, parent.Close()) }()
-	if err := parent.RemoveAll(strconv.Itoa(vmid)); err != nil {
-		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
-	}
-	return nil
+func (d Dir) Remove(vmid int) error {
+	return d.inParent(vmid, func(parent *os.Root) error { return parent.RemoveAll(strconv.Itoa(vmid)) })
 }
 
 // RemoveFile removes one file of the mount of guest vmid and leaves the others.
 // One that is not there is nothing to do.
-func (d Dir) RemoveFile(vmid int, name string) (err error) {
+func (d Dir) RemoveFile(vmid int, name string) error {
+	return d.inMount(vmid, func(mount *os.Root) error {
+		if err := mount.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// inMount calls work with the mount of guest vmid. A mount that does not exist
+// is nothing to do.
+func (d Dir) inMount(vmid int, work func(mount *os.Root) error) error {
+	return d.inParent(vmid, func(parent *os.Root) error {
+		mount, err := openFolder(parent, strconv.Itoa(vmid))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(work(mount), mount.Close())
+	})
+}
+
+// inParent calls work with the directory of all mounts, if it exists. Errors
+// name guest vmid.
+func (d Dir) inParent(vmid int, work func(parent *os.Root) error) error {
 	parent, err := os.OpenRoot(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
-	}
-	defer func() { err = errors.Join(err, parent.Close()) }()
-	folder, err := openFolder(parent, strconv.Itoa(vmid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err == nil {
-		err = errors.Join(folder.Remove(name), folder.Close())
+		err = errors.Join(work(parent), parent.Close())
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
 	return nil

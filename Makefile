@@ -57,6 +57,7 @@ unit:
 lint:
 	tools/need shellcheck=shellcheck
 	$(TOOL) golangci-lint run ./...
+	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words && go test ./words && go run ./words
 	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh')
 	go mod tidy -diff
 

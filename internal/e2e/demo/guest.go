@@ -38,7 +38,7 @@ func (d *demo) guest(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, host.Stop()) }()
 
-	d.head("From the golden to a guest whose controller is up")
+	d.head("From the golden image to a guest whose controller is up")
 	number, err := strconv.Atoi(vmid)
 	if err != nil {
 		return err

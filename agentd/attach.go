@@ -15,7 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // changeLimit bounds a mount or its end; PVE may wait for the guest's lock.
@@ -57,7 +57,7 @@ func guestAttach(ctx context.Context, cfg config.Config, vmid int, stdout io.Wri
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if _, err := store.Get(vmid); err != nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", vmid, err), fmt.Sprintf("felhom-agentd guest add %d first", vmid))
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, err), fmt.Sprintf("felhom-agentd guest add %d first", vmid))
 	}
 	unlock, err := provision.Claim(cfg.StateDir, vmid)
 	if err != nil {
@@ -94,7 +94,7 @@ func guestDetach(ctx context.Context, cfg config.Config, vmid int, stdout io.Wri
 	source := mountsOf(cfg).Path(vmid)
 	for _, m := range g.Mounts {
 		if m.Target == configmount.Target && m.Source != source {
-			return exit.WithHint(exit.Refused, fmt.Errorf("guest %d has %s mounted at %s, and not %s", vmid, m.Source, m.Target, source),
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d has %s mounted at %s, and not %s", vmid, m.Source, m.Target, source),
 				"that mount is somebody else's; take it away by the hypervisor's own tools")
 		}
 	}

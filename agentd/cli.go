@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/command"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -118,13 +118,13 @@ func misuse(c *cli.Context, err error) error { return command.Misuse(c, err, "")
 func loadConfig(file string) (config.Config, error) {
 	data, err := readConfig(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return config.Config{}, exit.WithHint(exit.Refused, err, "write one (docs/agentd.md has a full example), or name it with --config")
+		return config.Config{}, fault.WrapHint(fault.Invalid, err, "write one (docs/agentd.md has a full example), or name it with --config")
 	}
 	if err != nil {
-		return config.Config{}, exit.With(exit.Refused, err)
+		return config.Config{}, fault.Wrap(fault.Invalid, err)
 	}
 	cfg, err := config.Parse(file, data)
-	return cfg, exit.WithHint(exit.Refused, err, "docs/agentd.md describes every key")
+	return cfg, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
 }
 
 // readConfig reads one byte more than Parse accepts, so that Parse says so.

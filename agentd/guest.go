@@ -24,7 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -143,7 +143,7 @@ func bootstrapOf(cfg config.Config, h host, vmid int) (contract.Bootstrap, error
 	}
 	image, err := contract.ParseImageRef(cfg.ControllerImage)
 	if err != nil {
-		return contract.Bootstrap{}, exit.Errorf(exit.Refused, "controller_image: %w", err)
+		return contract.Bootstrap{}, fault.Errorf(fault.Invalid, "controller_image: %w", err)
 	}
 	boot := contract.Bootstrap{
 		SchemaVersion: contract.SchemaVersion, HubURL: cfg.HubURL, HostID: cfg.HostID, GuestID: vmid,
@@ -151,12 +151,12 @@ func bootstrapOf(cfg config.Config, h host, vmid int) (contract.Bootstrap, error
 	}
 	if cfg.ManifestDigest != "" {
 		if boot.ManifestDigest, err = contract.ParseDigest(cfg.ManifestDigest); err != nil {
-			return contract.Bootstrap{}, exit.Errorf(exit.Refused, "controller_image_manifest_digest: %w", err)
+			return contract.Bootstrap{}, fault.Errorf(fault.Invalid, "controller_image_manifest_digest: %w", err)
 		}
 	}
 	if cfg.ConfigDigest != "" {
 		if boot.ConfigDigest, err = contract.ParseDigest(cfg.ConfigDigest); err != nil {
-			return contract.Bootstrap{}, exit.Errorf(exit.Refused, "controller_image_config_digest: %w", err)
+			return contract.Bootstrap{}, fault.Errorf(fault.Invalid, "controller_image_config_digest: %w", err)
 		}
 	}
 	if cfg.Registry != nil {
@@ -173,7 +173,7 @@ func bootstrapOf(cfg config.Config, h host, vmid int) (contract.Bootstrap, error
 func readTokenFile(file string) (_ contract.Secret, err error) {
 	f, err := regular.Open(file)
 	if err != nil {
-		return contract.Secret{}, exit.WithHint(exit.Refused, fmt.Errorf("registry.token_file: %w", err), "write the registry's token there, mode 0600")
+		return contract.Secret{}, fault.WrapHint(fault.Invalid, fmt.Errorf("registry.token_file: %w", err), "write the registry's token there, mode 0600")
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
@@ -181,7 +181,7 @@ func readTokenFile(file string) (_ contract.Secret, err error) {
 		return contract.Secret{}, err
 	}
 	if info.Mode().Perm()&0o007 != 0 {
-		return contract.Secret{}, exit.WithHint(exit.Refused,
+		return contract.Secret{}, fault.WrapHint(fault.Invalid,
 			fmt.Errorf("registry.token_file: %s has mode %#o, want 0600: everybody on this host can use it", file, info.Mode().Perm()), "chmod 600 "+file)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, 4<<10))
@@ -190,7 +190,7 @@ func readTokenFile(file string) (_ contract.Secret, err error) {
 	}
 	secret, err := contract.ParseSecret(string(bytes.TrimRight(data, "\r\n")))
 	if err != nil {
-		return contract.Secret{}, exit.WithHint(exit.Refused, fmt.Errorf("registry.token_file: %s: %w", file, err), "the file holds the token alone, in one line")
+		return contract.Secret{}, fault.WrapHint(fault.Invalid, fmt.Errorf("registry.token_file: %s: %w", file, err), "the file holds the token alone, in one line")
 	}
 	return secret, nil
 }
@@ -249,7 +249,7 @@ func guestList(ctx context.Context, cfg config.Config, asJSON bool, now func() t
 		all = append(all, broken[name])
 	}
 	if len(all) > 0 {
-		err = errors.Join(err, exit.WithHint(exit.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest"))
+		err = errors.Join(err, fault.WrapHint(fault.Failed, errors.Join(all...), "restore the file, or remove it and run guest add for that guest"))
 	}
 	return err
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
@@ -34,7 +34,7 @@ type host struct {
 func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ host, err error) {
 	addrs, err := listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)
 	if err != nil {
-		return host{}, exit.WithHint(exit.NotReady, err, "is the bridge up? set bridge or listen in the configuration")
+		return host{}, fault.WrapHint(fault.NotReady, err, "is the bridge up? set bridge or listen in the configuration")
 	}
 	dir := filepath.Join(cfg.StateDir, "tls")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -61,11 +61,11 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 	}
 	id, err := identity.Load(root, bare, now())
 	if err != nil {
-		code := exit.Refused // a restart reads the same damaged file again
+		code := fault.Invalid // a restart reads the same damaged file again
 		if _, isIO := errors.AsType[*fs.PathError](err); isIO {
-			code = exit.Failed
+			code = fault.Failed
 		}
-		return host{}, exit.WithHint(code, fmt.Errorf("%s: %w", dir, err),
+		return host{}, fault.WrapHint(code, fmt.Errorf("%s: %w", dir, err),
 			"guests pin this key: restore the file from a backup; only if there is none, move it away and run guest add for every guest")
 	}
 	return host{addrs: addrs, identity: id}, nil

@@ -21,7 +21,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // reportPoll is how often provision looks for what guests reported.
@@ -122,10 +122,10 @@ func provisionFlags(c *cli.Context) (provisionOptions, error) {
 	case c.IsSet("spec"):
 		data, err := readConfig(c.String("spec"))
 		if err != nil {
-			return o, exit.WithHint(exit.Refused, err, "name the file of the guests")
+			return o, fault.WrapHint(fault.Invalid, err, "name the file of the guests")
 		}
 		o.guests, err = config.ParseGuests(c.String("spec"), data)
-		return o, exit.WithHint(exit.Refused, err, "docs/agentd.md describes every key")
+		return o, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
 	case g.VMID == 0:
 		return o, misuse(c, errors.New("--vmid is missing, or --spec for several guests"))
 	}
@@ -152,7 +152,7 @@ func mountsOf(cfg config.Config) configmount.Dir {
 // jobOf turns a guest as it is asked for into a job.
 func jobOf(g config.Guest) (provision.Job, error) {
 	if err := g.Check(); err != nil {
-		return provision.Job{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
+		return provision.Job{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
 	return provision.Job{
 		VMID: g.VMID, Image: g.Image, Start: g.Start == nil || *g.Start,
@@ -190,7 +190,7 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 		job, err := jobOf(g)
 		asked, jobs, all = append(asked, g), append(jobs, job), append(all, err)
 	}
-	all = append(all, exit.WithHint(exit.Refused, config.CheckTogether(asked), "give each guest an address of its own"))
+	all = append(all, fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
 	if err := errors.Join(all...); err != nil {
 		return err
 	}
@@ -288,7 +288,7 @@ func checkServing(ctx context.Context, cfg config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := askHealth(ctx, cfg.HealthSocket); err != nil {
-		return exit.WithHint(exit.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
+		return fault.WrapHint(fault.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
 			"systemctl start felhom-agentd; or do not wait for the guest: --wait 0s")
 	}
 	return nil

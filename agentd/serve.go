@@ -29,7 +29,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/folder"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
@@ -50,7 +50,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	// Two daemons on one state folder would lose each other's reports.
 	unlock, err := filelock.Claim(filepath.Join(cfg.StateDir, "serve.lock"))
 	if err != nil {
-		return exit.WithHint(exit.NotReady, fmt.Errorf("serve from %s: %w", cfg.StateDir, err), "another felhom-agentd serves from there; stop it first: systemctl stop felhom-agentd")
+		return fault.WrapHint(fault.NotReady, fmt.Errorf("serve from %s: %w", cfg.StateDir, err), "another felhom-agentd serves from there; stop it first: systemctl stop felhom-agentd")
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	}
 	sockets, err := listener.Bind(ctx, h.addrs)
 	if err != nil {
-		return exit.WithHint(exit.NotReady, err, "end the process that holds it, or set listen in the configuration")
+		return fault.WrapHint(fault.NotReady, err, "end the process that holds it, or set listen in the configuration")
 	}
 	health, err := listenHealth(cfg.HealthSocket)
 	if err != nil {

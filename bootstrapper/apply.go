@@ -20,6 +20,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // How long the end of the program waits for reports that are not delivered.
@@ -33,7 +34,7 @@ const (
 func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 	engine, err := docker.New(o.dockerHost)
 	if err != nil {
-		return exit.With(exit.Misuse, err)
+		return fault.Wrap(fault.Misuse, err)
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	reporter := hostapi.NewReporter(filepath.Join(o.root, hostapi.BacklogFile), version)
@@ -58,7 +59,7 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer, try keep.Try) (end keep.End) {
 	release, err := record.Lock(filepath.Join(o.root, record.LockFile))
 	if held, ok := errors.AsType[*record.HeldError](err); ok {
-		return keep.End{Err: exit.WithHint(exit.NotReady, held, "wait for it: "+program+" status --wait")}
+		return keep.End{Err: fault.WrapHint(fault.NotReady, held, "wait for it: "+program+" status --wait")}
 	}
 	if err != nil {
 		return keep.End{Err: err}
@@ -99,13 +100,13 @@ func engineUnit(o applyOptions) func(context.Context) (engineunit.State, error) 
 
 // resultOf gives the record of a run.
 func resultOf(id string, started time.Time, out bootstrap.Outcomes, err error) record.Result {
-	code := exit.Of(err)
+	kind := fault.Of(err)
 	r := record.Result{
-		Run: id, Program: version, Started: started.UTC(), Finished: time.Now().UTC(), ExitCode: int(code), Class: code.String(),
+		Run: id, Program: version, Started: started.UTC(), Finished: time.Now().UTC(), ExitCode: int(exit.OfKind(kind)), Class: kind.Class(),
 		Result: string(weightiest(out.Steps)), Image: out.Image, ImageID: out.ImageID, Container: out.Container, Steps: []record.Step{},
 	}
 	if err != nil {
-		r.Message, r.Hint = err.Error(), exit.HintOf(err)
+		r.Message, r.Hint = err.Error(), fault.HintOf(err)
 	}
 	for _, s := range out.Steps {
 		r.Steps = append(r.Steps, record.Step{
@@ -136,7 +137,7 @@ func validate(root, file string, stderr io.Writer) error {
 	if file == "" {
 		file = filepath.Join(root, bootstrap.MountDir, bootstrap.ConfigFile)
 	} else if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		return exit.WithHint(exit.Refused, fmt.Errorf("read %s: there is no such file", file),
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: there is no such file", file),
 			"name an existing file, or leave FILE out for the one in the mount")
 	}
 	_, warnings, err := bootstrap.Check(bootstrap.Options{Root: root}, file)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
 	"github.com/felhom/felhom-golden/internal/command"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const program = "felhom-controller-bootstrap"
@@ -59,7 +59,7 @@ func rootOf(c *cli.Context) (string, error) {
 	}
 	abs, err := filepath.Abs(root)
 	if err != nil {
-		return "", exit.With(exit.Misuse, fmt.Errorf("--root: %w", err))
+		return "", fault.Wrap(fault.Misuse, fmt.Errorf("--root: %w", err))
 	}
 	return abs, nil
 }
@@ -96,7 +96,7 @@ Example:
 			}
 			o.dockerHost = c.String(flagDockerHost)
 			if c.IsSet("host-patience") && !o.keepTrying {
-				return exit.WithHint(exit.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
+				return fault.WrapHint(fault.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
 			}
 			o.setReadyWait = c.IsSet("ready-wait")
 			if err := o.check(); err != nil {
@@ -119,7 +119,7 @@ func (o *applyOptions) check() error {
 		o.dockerHost = "unix://" + filepath.Join(o.root, bootstrap.EngineSocket)
 	}
 	if path, ok := strings.CutPrefix(o.dockerHost, "unix://"); !ok || !filepath.IsAbs(path) {
-		return exit.WithHint(exit.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
 			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
 	}
 	var wrong []error
@@ -138,7 +138,7 @@ func (o *applyOptions) check() error {
 			wrong = append(wrong, fmt.Errorf("--%s is %s, want more than 0", f.name, f.value))
 		}
 	}
-	return exit.WithHint(exit.Misuse, errors.Join(wrong...), "write a duration such as 90s or 5m")
+	return fault.WrapHint(fault.Misuse, errors.Join(wrong...), "write a duration such as 90s or 5m")
 }
 
 func validateCommand(stderr io.Writer) *cli.Command {
@@ -187,16 +187,16 @@ Example:
 				return command.Misuse(c, fmt.Errorf("unexpected argument %q", o.file), "FILE goes with --timeline")
 			}
 			if o.timeline && o.json {
-				return exit.WithHint(exit.Misuse, errors.New("--timeline with --json"), "choose one")
+				return fault.WrapHint(fault.Misuse, errors.New("--timeline with --json"), "choose one")
 			}
 			if o.file != "" && o.wait {
-				return exit.WithHint(exit.Misuse, errors.New("--wait with a file"), "leave FILE out, or --wait")
+				return fault.WrapHint(fault.Misuse, errors.New("--wait with a file"), "leave FILE out, or --wait")
 			}
 			if c.IsSet("timeout") && !o.wait {
-				return exit.WithHint(exit.Misuse, errors.New("--timeout without --wait"), "add --wait, or leave --timeout out")
+				return fault.WrapHint(fault.Misuse, errors.New("--timeout without --wait"), "add --wait, or leave --timeout out")
 			}
 			if o.timeout <= 0 {
-				return exit.WithHint(exit.Misuse, fmt.Errorf("--timeout is %s, wanted more than 0", o.timeout), "write a time such as 90s or 5m")
+				return fault.WrapHint(fault.Misuse, fmt.Errorf("--timeout is %s, wanted more than 0", o.timeout), "write a time such as 90s or 5m")
 			}
 			if o.root, err = rootOf(c); err != nil {
 				return err

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
@@ -79,12 +79,12 @@ func waiting(stderr io.Writer, end keep.End, next time.Duration) {
 		return
 	}
 	text := end.Err.Error() + "; " + when
-	hint := exit.HintOf(end.Err)
+	hint := fault.HintOf(end.Err)
 	if hint != "" { // a journal that is read as text shows no fields
 		text += "\nhint: " + strings.ReplaceAll(hint, "\n", "\nhint: ")
 	}
 	t.tell(text, map[string]any{
-		"class": exit.Of(end.Err).String(), "hint": hint, "next_try_ms": next.Milliseconds(),
+		"class": fault.Of(end.Err).Class(), "hint": hint, "next_try_ms": next.Milliseconds(),
 	})
 }
 

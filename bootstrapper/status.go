@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/timeline"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
@@ -29,7 +30,7 @@ const lookEvery = 100 * time.Millisecond
 func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 	r, err := recorded(ctx, o)
 	if errors.Is(err, record.ErrNone) {
-		return exit.WithHint(exit.NotReady, err, "start one: systemctl start "+program+".service; or wait: "+program+" status --wait")
+		return fault.WrapHint(fault.NotReady, err, "start one: systemctl start "+program+".service; or wait: "+program+" status --wait")
 	}
 	if err != nil {
 		return err
@@ -53,7 +54,8 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 		return nil
 	}
 	// The table or the JSON is the answer; the code repeats it for scripts.
-	return exit.WithHint(exit.Code(r.ExitCode), fmt.Errorf("the last run ended with %d (%s): %s", r.ExitCode, r.Class, r.Message), r.Hint)
+	return exit.WithCode(exit.Code(r.ExitCode),
+		fault.WrapHint(fault.Failed, fmt.Errorf("the last run ended with %d (%s): %s", r.ExitCode, r.Class, r.Message), r.Hint))
 }
 
 // recorded returns the last result. With --wait it waits while a run is under
@@ -63,7 +65,7 @@ func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 	if o.file != "" {
 		r, err := record.Read(o.file)
 		if errors.Is(err, record.ErrNone) {
-			err = exit.WithHint(exit.Refused, fmt.Errorf("read %s: there is no such file", o.file), "name the result file of a run, or leave FILE out for this guest's own")
+			err = fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: there is no such file", o.file), "name the result file of a run, or leave FILE out for this guest's own")
 		}
 		return r, err
 	}
@@ -88,7 +90,7 @@ func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return record.Result{}, ctx.Err()
 			}
-			return record.Result{}, exit.WithHint(exit.NotReady, fmt.Errorf("no run ended within %s", o.timeout),
+			return record.Result{}, fault.WrapHint(fault.NotReady, fmt.Errorf("no run ended within %s", o.timeout),
 				"look at it: systemctl status "+program+".service")
 		case <-timer.C:
 		}

@@ -169,7 +169,7 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 		switch r.Outcome {
 		case bootstrap.Failed:
 			// The words of it are the program's last lines, once.
-			entry.WithFields(logrus.Fields{"class": r.Class.String(), "exit_code": int(r.Class), "hint": r.Hint}).Error("failed")
+			entry.WithFields(logrus.Fields{"class": r.Class.Class(), "exit_code": int(exit.OfKind(r.Class)), "hint": r.Hint}).Error("failed")
 		case bootstrap.Degraded:
 			entry.WithField("hint", r.Hint).Warn(text)
 		default:
@@ -180,7 +180,7 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 		Step: r.Step, State: state, Result: result, Message: r.Message, Hint: r.Hint, DurationMS: r.Duration.Milliseconds(),
 	}
 	if state == contract.StateFailed {
-		report.Class, report.ExitCode = r.Class.String(), int(r.Class)
+		report.Class, report.ExitCode = r.Class.Class(), int(exit.OfKind(r.Class))
 	}
 	t.send(report)
 }

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -36,7 +36,7 @@ func openArchive(ctx context.Context, stdin io.Reader, name string) (io.ReadClos
 	}
 	f, err := regular.Open(name)
 	if err != nil {
-		return nil, "", exit.WithHint(exit.Refused, err, "name the archive, or - to read it from stdin")
+		return nil, "", fault.WrapHint(fault.Invalid, err, "name the archive, or - to read it from stdin")
 	}
 	return f, name, nil
 }
@@ -108,13 +108,13 @@ func readSidecar(name string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
 	case errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
-		return "", exit.WithHint(exit.Refused, fmt.Errorf("read hash of the archive: %w", err), hint)
+		return "", fault.WrapHint(fault.Invalid, fmt.Errorf("read hash of the archive: %w", err), hint)
 	case err != nil:
 		return "", err
 	}
 	f := strings.Fields(string(data))
 	if len(f) == 0 || len(f[0]) != 64 {
-		return "", exit.WithHint(exit.Refused, fmt.Errorf("%s: want 64 hex digits and a file name, as sha256sum writes them", name), hint)
+		return "", fault.WrapHint(fault.Invalid, fmt.Errorf("%s: want 64 hex digits and a file name, as sha256sum writes them", name), hint)
 	}
 	return f[0], nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/internal/command"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // stdio is what a command may read and write: out is the product, err is talk.
@@ -54,5 +54,5 @@ Exit codes: 0 done, 1 failed, 2 misuse, 3 input refused, 4 verification failed, 
 
 // misuse is the error for a wrong command line; hint says what would be right.
 func misuse(message, hint string) error {
-	return exit.WithHint(exit.Misuse, fmt.Errorf("%s", message), hint)
+	return fault.WrapHint(fault.Misuse, fmt.Errorf("%s", message), hint)
 }

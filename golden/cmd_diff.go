@@ -9,7 +9,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/diff"
 	"github.com/felhom/felhom-golden/golden/internal/inspect"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 type diffOptions struct {
@@ -59,7 +59,7 @@ func diffArchives(ctx context.Context, std stdio, o diffOptions) error {
 	if err != nil || report.Same {
 		return err
 	}
-	return exit.Errorf(exit.Failed, "diff: the archives differ: %d package(s), %d unit(s), %d setting(s), %d difference(s) of files",
+	return fault.Errorf(fault.Failed, "diff: the archives differ: %d package(s), %d unit(s), %d setting(s), %d difference(s) of files",
 		len(report.Packages), len(report.Units), len(report.Config), len(report.Files))
 }
 
@@ -67,7 +67,7 @@ func readForDiff(ctx context.Context, std stdio, name string) (_ inspect.Report,
 	in, name, err := openArchive(ctx, std.in, name)
 	if err != nil {
 		// Status 1 says that archives differ, so it must not say this.
-		return inspect.Report{}, exit.WithHint(exit.Misuse, fmt.Errorf("diff: %w", err), exit.HintOf(err))
+		return inspect.Report{}, fault.WrapHint(fault.Misuse, fmt.Errorf("diff: %w", err), fault.HintOf(err))
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	return inspect.Archive(ctx, boundMemory(in), name, inspect.Options{Files: true})

@@ -95,7 +95,7 @@ func runInRoot(ctx context.Context, opts runOptions, std stdio) error {
 	if err != nil || code == 0 {
 		return err
 	}
-	return exit.With(exit.Code(code), fmt.Errorf("%s ended with status %d in %s", opts.argv[0], code, opts.root))
+	return exit.WithCode(exit.Code(code), fmt.Errorf("%s ended with status %d in %s", opts.argv[0], code, opts.root))
 }
 
 // isScript says whether name is a file of this machine.

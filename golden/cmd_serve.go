@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/sshd"
 	runner "github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // passwordEnv is where "serve" finds the password of the sessions.
@@ -90,7 +91,7 @@ func newServeOptions(c *cli.Context) (serveOptions, error) {
 func serveRoot(ctx context.Context, opts serveOptions, std stdio) (err error) {
 	l, err := sshd.Listen(ctx, opts.port)
 	if err != nil {
-		return exit.WithHint(exit.NotReady, err, "another build may be running: wait for it, or choose another --port")
+		return fault.WrapHint(fault.NotReady, err, "another build may be running: wait for it, or choose another --port")
 	}
 	defer func() { _ = l.Close() }() // the server has its own descriptor
 	cfg := sshd.Config{
@@ -123,7 +124,7 @@ func serveRoot(ctx context.Context, opts serveOptions, std stdio) (err error) {
 		return serr
 	}
 	if err != nil && res.ExitCode > 0 && ctx.Err() == nil {
-		return exit.With(exit.Code(res.ExitCode), fmt.Errorf("%s ended with status %d: sessions are refused",
+		return exit.WithCode(exit.Code(res.ExitCode), fmt.Errorf("%s ended with status %d: sessions are refused",
 			runner.Quote(opts.command[0], opts.command[1:]...), res.ExitCode))
 	}
 	if err != nil {

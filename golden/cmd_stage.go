@@ -16,7 +16,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/build"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/systemd"
 )
@@ -127,7 +127,7 @@ func stageRoot(ctx context.Context, root string, o workshopOptions, std stdio) e
 	}
 	root, err = filepath.Abs(root)
 	if err != nil {
-		return exit.With(exit.Misuse, err)
+		return fault.Wrap(fault.Misuse, err)
 	}
 	return build.Stage(ctx, root, r, o.settings(std))
 }

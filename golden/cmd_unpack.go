@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
 
@@ -41,7 +41,7 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 			o := unpackOptions{archive: c.Args().Get(0), folder: filepath.Clean(c.Args().Get(1)), config: c.String("config")}
 			var err error
 			if o.idmap, err = unpack.ParseIDMap(c.StringSlice("idmap")); err != nil {
-				return exit.WithHint(exit.Misuse, err, "an unprivileged guest's usual map is b:0:100000:65536")
+				return fault.WrapHint(fault.Misuse, err, "an unprivileged guest's usual map is b:0:100000:65536")
 			}
 			return unpackArchive(c.Context, std, o)
 		},
@@ -53,13 +53,13 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) {
 	in, _, err := openArchive(ctx, std.in, o.archive)
 	if err != nil {
-		return exit.WithHint(exit.Misuse, fmt.Errorf("unpack: %w", err), exit.HintOf(err))
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), fault.HintOf(err))
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	switch entries, err := os.ReadDir(o.folder); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return exit.With(exit.Misuse, fmt.Errorf("unpack: %w", err))
+		return fault.Wrap(fault.Misuse, fmt.Errorf("unpack: %w", err))
 	case len(entries) > 0:
 		return misuse(fmt.Sprintf("unpack: %s is not empty", o.folder), "name a folder that does not exist yet")
 	}

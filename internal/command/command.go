@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // App describes one program. The commands "help" and "version" and the flags
@@ -41,7 +42,7 @@ type App struct {
 func (a App) Run(ctx context.Context, args []string) exit.Code {
 	err := a.run(ctx, args)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = exit.With(exit.Interrupted, err)
+		err = fault.Wrap(fault.Interrupted, err)
 	}
 	return exit.Print(a.Stderr, a.Name, err)
 }
@@ -103,7 +104,7 @@ func Misuse(c *cli.Context, err error, hint string) error {
 	if hint == "" {
 		hint = "see " + name + " --help"
 	}
-	return exit.WithHint(exit.Misuse, err, hint)
+	return fault.WrapHint(fault.Misuse, err, hint)
 }
 
 // MissingArgument returns the error for an argument of c that is optional in
@@ -120,5 +121,5 @@ func RequireRoot(what string) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	return exit.WithHint(exit.Failed, fmt.Errorf("%s must run as root", what), "run it with sudo, or as root")
+	return fault.WrapHint(fault.Failed, fmt.Errorf("%s must run as root", what), "run it with sudo, or as root")
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/typo"
 )
 
@@ -262,5 +262,5 @@ func (p *parser) fail(message, hint string) {
 	if hint == "" {
 		hint = "see " + p.name() + " --help"
 	}
-	p.err = exit.WithHint(exit.Misuse, fmt.Errorf("%s", message), hint)
+	p.err = fault.WrapHint(fault.Misuse, fmt.Errorf("%s", message), hint)
 }

@@ -1,15 +1,16 @@
-// Package exit owns the exit codes of the three programs: the classes of
-// docs/exit-codes.md, the one mapping from an error to its class, and the one
-// form in which an error is printed. It does not decide what an error means;
-// whoever makes or first recognises an error gives it its class with [With].
+// Package exit owns the exit codes of the three programs: the table from kinds
+// of failures to codes ([Of]), and the one form in which an error is printed
+// ([Print]). Only package main of a program and internal/command use it; other
+// packages give their errors a kind with package fault.
 package exit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Code is a process exit status. The table is part of the contract with units
@@ -20,99 +21,61 @@ type Code int
 const (
 	OK           Code = 0   // done
 	Failed       Code = 1   // failed, no better class
-	Misuse       Code = 2   // flags or arguments
-	Refused      Code = 3   // input refused; findings were printed
-	Verification Code = 4   // digest, pin, token or signature did not match
+	Misuse       Code = 2   // wrong flags or arguments
+	Refused      Code = 3   // the input is invalid or does not exist; findings were printed
+	Verification Code = 4   // a digest, pin, token or signature did not match
 	NotReady     Code = 5   // engine, network, lock or workload not ready; a later try may succeed
 	Interrupted  Code = 130 // SIGINT or SIGTERM
 )
 
-// String returns the class name, as it stands in result files and reports.
-func (c Code) String() string {
-	switch c {
-	case OK:
-		return "ok"
-	case Misuse:
-		return "misuse"
-	case Refused:
-		return "refused"
-	case Verification:
-		return "verification"
-	case NotReady:
-		return "not-ready"
-	case Interrupted:
-		return "interrupted"
-	}
-	return "failed"
+// codes is the one table from the kind of a failure to the exit code.
+var codes = map[fault.Kind]Code{
+	fault.None:        OK,
+	fault.Failed:      Failed,
+	fault.Misuse:      Misuse,
+	fault.Invalid:     Refused,
+	fault.NotFound:    Refused,
+	fault.Exists:      Refused,
+	fault.Mismatch:    Verification,
+	fault.NotReady:    NotReady,
+	fault.Busy:        NotReady,
+	fault.Interrupted: Interrupted,
 }
 
-// Error is an error with its class and, where there is one, what the user can
-// do about it.
-type Error struct {
-	Code Code
-	Hint string // one or more lines, no trailing newline; may be empty
-	Err  error
+// statusError is an error of a program whose exit code no kind gives: the
+// status of a script, or that of a run that is shown.
+type statusError struct {
+	code Code
+	err  error
 }
 
-func (e *Error) Error() string { return e.Err.Error() }
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
 
-// Unwrap returns the classified error.
-func (e *Error) Unwrap() error { return e.Err }
-
-// With gives err a class. A nil err stays nil.
-func With(code Code, err error) error {
+// WithCode makes code the exit code for err, whatever its kind. It is for
+// programs that pass on the status of something else. A nil err stays nil.
+func WithCode(code Code, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Code: code, Err: err}
+	return &statusError{code: code, err: err}
 }
 
-// WithHint gives err a class and a hint. A nil err stays nil.
-func WithHint(code Code, err error, hint string) error {
-	if err == nil {
-		return nil
-	}
-	return &Error{Code: code, Hint: hint, Err: err}
-}
-
-// Errorf is With(code, fmt.Errorf(format, args...)).
-func Errorf(code Code, format string, args ...any) error {
-	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
-}
-
-// Of returns the class of err: the outermost [Error] in its chain decides,
-// then context.Canceled means interrupted and context.DeadlineExceeded not
-// ready; anything else is Failed, and nil is OK.
+// Of returns the exit code for err: the one of [WithCode] if it has one, else
+// the one of its kind; OK for nil.
 func Of(err error) Code {
-	if err == nil {
-		return OK
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.code
 	}
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return Interrupted
-	case errors.Is(err, context.DeadlineExceeded):
-		return NotReady
+	return OfKind(fault.Of(err))
+}
+
+// OfKind returns the exit code for a kind of failure.
+func OfKind(kind fault.Kind) Code {
+	if code, ok := codes[kind]; ok {
+		return code
 	}
 	return Failed
-}
-
-// HintOf returns the first hint in the chain of err, or "".
-func HintOf(err error) string {
-	for err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			return ""
-		}
-		if e.Hint != "" {
-			return e.Hint
-		}
-		err = e.Err
-	}
-	return ""
 }
 
 // Print writes err in the one form all programs use,
@@ -120,14 +83,14 @@ func HintOf(err error) string {
 //	program: message
 //	program: hint: what to do
 //
-// each line of message and hint with its prefix, and returns the class.
+// each line of message and hint with its prefix, and returns the exit code.
 // A nil err prints nothing.
 func Print(w io.Writer, program string, err error) Code {
 	if err == nil {
 		return OK
 	}
 	printLines(w, program+": ", err.Error())
-	if hint := HintOf(err); hint != "" {
+	if hint := fault.HintOf(err); hint != "" {
 		printLines(w, program+": hint: ", hint)
 	}
 	return Of(err)

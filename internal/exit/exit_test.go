@@ -2,46 +2,47 @@ package exit_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-func TestOf(t *testing.T) {
-	cause := errors.New("cause")
-	tests := []struct {
-		name string
-		err  error
-		want exit.Code
-	}{
-		{"nil", nil, exit.OK},
-		{"nil with a class stays nil", exit.With(exit.Refused, nil), exit.OK},
-		{"no class", cause, exit.Failed},
-		{"class", exit.With(exit.NotReady, cause), exit.NotReady},
-		{"wrapped class", fmt.Errorf("open: %w", exit.With(exit.Verification, cause)), exit.Verification},
-		{"outermost class decides", exit.With(exit.Refused, exit.With(exit.NotReady, cause)), exit.Refused},
-		{"joined class", errors.Join(cause, exit.With(exit.Misuse, cause)), exit.Misuse},
-		{"interrupted", fmt.Errorf("pull: %w", context.Canceled), exit.Interrupted},
-		{"deadline", fmt.Errorf("pull: %w", context.DeadlineExceeded), exit.NotReady},
-		{"class of a deadline", exit.With(exit.Failed, context.DeadlineExceeded), exit.Failed},
+// Each class of a kind of failure is the class of its exit code in
+// docs/exit-codes.md: reports and exit codes never disagree.
+func TestOfAgreesWithTheClass(t *testing.T) {
+	classes := documented(t)
+	for kind := fault.None; kind <= fault.Interrupted; kind++ {
+		if got := classes[int(exit.OfKind(kind))]; got != kind.Class() {
+			t.Errorf("exit code %d of kind %q is documented as %q, and its class is %q", exit.OfKind(kind), kind, got, kind.Class())
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := exit.Of(tt.err); got != tt.want {
-				t.Errorf("class %v, want %v", got, tt.want)
-			}
-		})
+	if got := exit.OfKind(fault.Kind(99)); got != exit.Failed {
+		t.Errorf("exit code %d of an unknown kind, want %d", got, exit.Failed)
+	}
+}
+
+func TestWithCodePassesOn(t *testing.T) {
+	err := exit.WithCode(7, fault.WrapHint(fault.Invalid, errors.New("cause"), "look"))
+	if got := exit.Of(fmt.Errorf("run: %w", err)); got != 7 {
+		t.Errorf("exit code %d, want 7", got)
+	}
+	if got := fault.HintOf(err); got != "look" {
+		t.Errorf("hint %q, want look", got)
+	}
+	if exit.WithCode(7, nil) != nil {
+		t.Error("a nil error became one")
 	}
 }
 
 func TestPrint(t *testing.T) {
-	inner := exit.WithHint(exit.NotReady, errors.New("no answer\nfrom the engine"), "start it:\n  systemctl start docker")
-	err := exit.With(exit.Failed, fmt.Errorf("apply: %w", inner))
+	inner := fault.WrapHint(fault.NotReady, errors.New("no answer\nfrom the engine"), "start it:\n  systemctl start docker")
+	err := fault.Wrap(fault.Failed, fmt.Errorf("apply: %w", inner))
 	var out bytes.Buffer
 	code := exit.Print(&out, "prog", err)
 	want := "prog: apply: no answer\nprog: from the engine\nprog: hint: start it:\nprog: hint:   systemctl start docker\n"
@@ -54,25 +55,25 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-// The table in docs/exit-codes.md is what scripts and units are written
-// against; a code that is missing there, or named otherwise, is a broken
-// promise.
-func TestDocsTableAgrees(t *testing.T) {
+// documented returns the classes by exit code of docs/exit-codes.md, which
+// scripts and units are written against.
+func documented(t *testing.T) map[int]string {
+	t.Helper()
 	doc, err := os.ReadFile("../../docs/exit-codes.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\| `([a-z-]+)` \\|").FindAllStringSubmatch(string(doc), -1)
-	if len(rows) != 7 {
-		t.Fatalf("%d rows in the table of docs/exit-codes.md, want 7", len(rows))
-	}
+	classes := map[int]string{}
 	for _, row := range rows {
-		var code int
-		if _, err := fmt.Sscan(row[1], &code); err != nil {
+		code, err := strconv.Atoi(row[1])
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := exit.Code(code).String(); got != row[2] {
-			t.Errorf("code %d is %q in the code and %q in the table", code, got, row[2])
-		}
+		classes[code] = row[2]
 	}
+	if len(classes) != 7 {
+		t.Fatalf("%d exit codes in the table of docs/exit-codes.md, want 7", len(classes))
+	}
+	return classes
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -49,7 +49,7 @@ func (u *unpacker) keepDir(e *vzdump.Entry) error {
 		u.kept += aclEntryBytes + len(a.Name)
 	}
 	if u.kept > maxDirBytes {
-		return exit.With(exit.Refused, fmt.Errorf("%w: directories so far exceed the limit of %d MiB of names and lists", vzdump.ErrLimit, maxDirBytes>>20))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("%w: directories so far exceed the limit of %d MiB of names and lists", vzdump.ErrLimit, maxDirBytes>>20))
 	}
 	u.dirs = append(u.dirs, dirEntry{path: e.Path, mode: e.Mode, uid: e.UID, gid: e.GID, modTime: e.ModTime, acl: acl, defaultACL: defaultACL})
 	if len(e.Xattrs) == 0 {
@@ -72,7 +72,7 @@ func (u *unpacker) setXattrs(f *os.File, e *vzdump.Entry) error {
 		if name == vzdump.CapabilityXattr {
 			var err error
 			if data, err = u.ids.capability(value); err != nil {
-				return exit.With(exit.Refused, err)
+				return fault.Wrap(fault.Invalid, err)
 			}
 		}
 		if err := setXattr(f, name, data); err != nil {
@@ -94,7 +94,7 @@ func (u *unpacker) setACLs(f *os.File, e *vzdump.Entry) error {
 		}
 		acl, err := list.acl.Resolve(lookupUser, lookupGroup)
 		if err != nil {
-			return exit.WithHint(exit.Refused, err, "the archive names an owner that this machine does not have; tar leaves the list out without a word")
+			return fault.WrapHint(fault.Invalid, err, "the archive names an owner that this machine does not have; tar leaves the list out without a word")
 		}
 		if err := setXattr(f, list.name, acl.Xattr(toUser, toGroup)); err != nil {
 			return err
@@ -133,7 +133,7 @@ func setXattr(f *os.File, name string, data []byte) error {
 		return fmt.Errorf("attribute %s: %w", name, err) // it is full
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ERANGE), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP):
 		// The text alone: this is not about the disk.
-		return exit.WithHint(exit.Refused, fmt.Errorf("attribute %s of %d bytes: the file system does not take it (%s)", name, len(data), err.Error()),
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("attribute %s of %d bytes: the file system does not take it (%s)", name, len(data), err.Error()),
 			"remove or shorten the attribute in the image; tar leaves such attributes out without a word")
 	}
 	return fmt.Errorf("attribute %s: %w", name, err)

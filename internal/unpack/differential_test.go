@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
 
@@ -277,7 +277,7 @@ func sameAsTar(t *testing.T, data []byte) bool {
 	}
 	_, err := unpack.Unpack(t.Context(), bytes.NewReader(data), got, unpack.Options{})
 	if err != nil {
-		if exit.Of(err) != exit.Refused {
+		if fault.Of(err) != fault.Invalid {
 			t.Errorf("error %v, want a refusal", err)
 		}
 		return false

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -36,7 +36,7 @@ func ParseIDMap(specs []string) (IDMap, error) {
 			r.Count, errs[2] = strconv.Atoi(parts[3])
 		}
 		if len(parts) != 4 || errs != [3]error{} || parts[0] != "u" && parts[0] != "g" && parts[0] != "b" {
-			return IDMap{}, exit.WithHint(exit.Misuse, fmt.Errorf("id map %q: wanted type:guest:host:count", spec), idMapForm)
+			return IDMap{}, fault.WrapHint(fault.Misuse, fmt.Errorf("id map %q: wanted type:guest:host:count", spec), idMapForm)
 		}
 		if parts[0] != "g" {
 			m.UIDs = append(m.UIDs, r)
@@ -62,7 +62,7 @@ func (m IDMap) Check() error {
 		var times [vzdump.MaxID + 1]uint8
 		for _, r := range kind.ranges {
 			if r.Guest < 0 || r.Host < 0 || r.Count < 1 || r.Guest > vzdump.MaxID || r.Count > vzdump.MaxID+1-r.Guest || r.Host > 1<<31-1-r.Count {
-				return exit.WithHint(exit.Misuse, fmt.Errorf("id map %d:%d:%d: outside of the ids there are", r.Guest, r.Host, r.Count), idMapForm)
+				return fault.WrapHint(fault.Misuse, fmt.Errorf("id map %d:%d:%d: outside of the ids there are", r.Guest, r.Host, r.Count), idMapForm)
 			}
 			for id := r.Guest; id < r.Guest+r.Count; id++ {
 				times[id] = min(times[id]+1, 2)
@@ -70,7 +70,7 @@ func (m IDMap) Check() error {
 		}
 		for id, n := range times {
 			if n != 1 {
-				return exit.WithHint(exit.Misuse, fmt.Errorf("id map: %s id %d is mapped %s, wanted once", kind.name, id, [...]string{"not at all", "", "more than once"}[n]), idMapForm)
+				return fault.WrapHint(fault.Misuse, fmt.Errorf("id map: %s id %d is mapped %s, wanted once", kind.name, id, [...]string{"not at all", "", "more than once"}[n]), idMapForm)
 			}
 		}
 	}

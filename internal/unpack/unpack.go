@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -51,7 +51,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Result{}, exit.WithHint(exit.Misuse, fmt.Errorf("unpack: %w", err), "name an existing folder")
+		return Result{}, fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), "name an existing folder")
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	ar, err := vzdump.NewReader(&contextReader{ctx: ctx, r: r}, opts.Limits)
@@ -62,7 +62,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 	u := &unpacker{root: root, ar: ar, ids: opts.IDMap}
 	if err := u.run(); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			err = exit.WithHint(exit.Of(err), err, "free space below "+dir)
+			err = fault.WrapHint(fault.Of(err), err, "free space below "+dir)
 		}
 		return u.result, fmt.Errorf("unpack: %w", err)
 	}
@@ -124,11 +124,11 @@ func (u *unpacker) member(e *vzdump.Entry) error {
 		u.result.Skipped++
 		return nil
 	case e.UID > vzdump.MaxID || e.GID > vzdump.MaxID:
-		return exit.Errorf(exit.Refused, "it belongs to %d:%d: wanted ids up to %d; restore fails on it", e.UID, e.GID, vzdump.MaxID)
+		return fault.Errorf(fault.Invalid, "it belongs to %d:%d: wanted ids up to %d; restore fails on it", e.UID, e.GID, vzdump.MaxID)
 	case e.Type == vzdump.Block, e.Type == vzdump.Other, e.Type == vzdump.Char && (e.DevMajor != 0 || e.DevMinor != 0):
-		return exit.Errorf(exit.Refused, "a %s: restore into an unprivileged guest fails on it", e.Type)
+		return fault.Errorf(fault.Invalid, "a %s: restore into an unprivileged guest fails on it", e.Type)
 	case e.Odd.Has(vzdump.BadLink):
-		return exit.Errorf(exit.Refused, "a hard link to %q, which is no earlier file", e.Link)
+		return fault.Errorf(fault.Invalid, "a hard link to %q, which is no earlier file", e.Link)
 	}
 	if err := u.parents(e.Path); err != nil {
 		return err
@@ -221,7 +221,7 @@ func (u *unpacker) parents(p string) error {
 	case err == nil && info.IsDir():
 		return nil
 	case err == nil:
-		return exit.Errorf(exit.Refused, "%q is no folder", dir)
+		return fault.Errorf(fault.Invalid, "%q is no folder", dir)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -252,7 +252,7 @@ func (u *unpacker) takeConfig() error {
 		}
 		const limit = 1 << 20
 		if info.Size() > limit {
-			return nil, exit.Errorf(exit.Refused, "%s has %d bytes, at most %d are taken", name, info.Size(), limit)
+			return nil, fault.Errorf(fault.Invalid, "%s has %d bytes, at most %d are taken", name, info.Size(), limit)
 		}
 		return u.root.ReadFile(name)
 	}
@@ -261,7 +261,7 @@ func (u *unpacker) takeConfig() error {
 		return err
 	}
 	if u.result.Config == nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("no ./%s", vzdump.ConfigPath), "this is no vzdump archive; restore refuses it")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("no ./%s", vzdump.ConfigPath), "this is no vzdump archive; restore refuses it")
 	}
 	if err := u.root.Remove(vzdump.ConfigPath); err != nil {
 		return err

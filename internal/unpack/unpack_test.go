@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -162,7 +162,7 @@ func TestParseIDMap(t *testing.T) {
 				must(t, err)
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), c.want) || exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+			if err == nil || !strings.Contains(err.Error(), c.want) || fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
 				t.Errorf("error %v, want %q with a hint", err, c.want)
 			}
 		})
@@ -212,7 +212,7 @@ func TestCapabilities(t *testing.T) {
 			}
 			_, err := unpack.Unpack(t.Context(), data, dir, unpack.Options{IDMap: c.ids})
 			if c.want == "" {
-				if exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "file capabilities") {
+				if fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "file capabilities") {
 					t.Errorf("error %v, want refused", err)
 				}
 				return
@@ -242,7 +242,7 @@ func TestACLsAreShifted(t *testing.T) {
 
 func TestAttributeTooLargeIsNotAFullDisk(t *testing.T) {
 	_, err := unpack.Unpack(t.Context(), archive(t, tar.Header{Name: "./f", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.user.big": strings.Repeat("x", 100_000)}}), t.TempDir(), unpack.Options{})
-	if exit.Of(err) != exit.Refused || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "user.big") {
+	if fault.Of(err) != fault.Invalid || errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "user.big") {
 		t.Errorf("error %v, want refused for its attribute", err)
 	}
 }
@@ -282,8 +282,8 @@ func TestHostileStaysInside(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := unpack.Unpack(t.Context(), archive(t, c.members...), t.TempDir(), unpack.Options{})
-			if exit.Of(err) != exit.Refused || c.class != nil && !errors.Is(err, c.class) {
-				t.Errorf("error %v, class %s, want refused, %v", err, exit.Of(err), c.class)
+			if fault.Of(err) != fault.Invalid || c.class != nil && !errors.Is(err, c.class) {
+				t.Errorf("error %v, class %s, want refused, %v", err, fault.Of(err), c.class)
 			}
 			if left, _ := os.ReadDir(outside); len(left) > 0 {
 				t.Errorf("wrote %s outside", left[0].Name())
@@ -330,7 +330,7 @@ func TestWithoutConfiguration(t *testing.T) {
 	var b bytes.Buffer
 	must(t, tar.NewWriter(&b).Close())
 	_, err := unpack.Unpack(t.Context(), &b, t.TempDir(), unpack.Options{})
-	if exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "no ./etc/vzdump/pct.conf") {
+	if fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "no ./etc/vzdump/pct.conf") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -338,7 +338,7 @@ func TestWithoutConfiguration(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := unpack.Unpack(ctx, archive(t), t.TempDir(), unpack.Options{}); exit.Of(err) != exit.Interrupted {
+	if _, err := unpack.Unpack(ctx, archive(t), t.TempDir(), unpack.Options{}); fault.Of(err) != fault.Interrupted {
 		t.Errorf("error %v, want interrupted", err)
 	}
 }

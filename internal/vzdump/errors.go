@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The classes of refusal; compare with errors.Is. Every error of a class has
-// exit class [exit.Refused]. Errors of the underlying reader have none of them
+// kind [fault.Invalid]. Errors of the underlying reader have none of them
 // and come through unchanged in the chain.
 var (
 	// ErrTruncated: the archive ends before its end marker.
@@ -61,5 +61,5 @@ func (e *RefusedError) Unwrap() []error {
 }
 
 func refuse(class error, member, format string, args ...any) error {
-	return exit.With(exit.Refused, &RefusedError{Class: class, Member: member, Reason: fmt.Sprintf(format, args...)})
+	return fault.Wrap(fault.Invalid, &RefusedError{Class: class, Member: member, Reason: fmt.Sprintf(format, args...)})
 }

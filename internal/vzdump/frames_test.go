@@ -17,7 +17,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -65,7 +65,7 @@ func sameAsProgram(t *testing.T, packed []byte, program string) bool {
 	t.Helper()
 	got, err := digest(packed)
 	if err != nil {
-		if exit.Of(err) != exit.Refused {
+		if fault.Of(err) != fault.Invalid {
 			t.Errorf("error %v, want a refusal", err)
 		}
 		return false

@@ -15,7 +15,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -303,8 +303,8 @@ func TestRefused(t *testing.T) {
 				c.data = makeTar(t, c.members...)
 			}
 			_, _, err := readAll(bytes.NewReader(c.data), c.limits)
-			if !errors.Is(err, c.want) || exit.Of(err) != exit.Refused {
-				t.Errorf("error %v, class %s, want refused: %v", err, exit.Of(err), c.want)
+			if !errors.Is(err, c.want) || fault.Of(err) != fault.Invalid {
+				t.Errorf("error %v, class %s, want refused: %v", err, fault.Of(err), c.want)
 			}
 		})
 	}
@@ -313,7 +313,7 @@ func TestRefused(t *testing.T) {
 func TestEveryCutIsNoticed(t *testing.T) {
 	packed := packZstd(t, makeTar(t, good()...))
 	for n := range packed {
-		if _, _, err := readAll(bytes.NewReader(packed[:n]), vzdump.Limits{}); exit.Of(err) != exit.Refused {
+		if _, _, err := readAll(bytes.NewReader(packed[:n]), vzdump.Limits{}); fault.Of(err) != fault.Invalid {
 			t.Fatalf("cut at %d of %d: error %v", n, len(packed), err)
 		}
 	}
@@ -323,15 +323,15 @@ func TestSourceErrorIsNoVerdict(t *testing.T) {
 	broken := errors.New("disk on fire")
 	packed := packZstd(t, makeTar(t, good()...))
 	_, _, err := readAll(io.MultiReader(bytes.NewReader(packed[:100]), iotest.ErrReader(broken)), vzdump.Limits{})
-	if !errors.Is(err, broken) || exit.Of(err) != exit.Failed {
-		t.Errorf("error %v, class %s", err, exit.Of(err))
+	if !errors.Is(err, broken) || fault.Of(err) != fault.Failed {
+		t.Errorf("error %v, class %s", err, fault.Of(err))
 	}
 }
 
 func TestTrailingDataIsRefused(t *testing.T) {
 	plain := makeTar(t, good()...)
 	for _, data := range [][]byte{append(bytes.Clone(plain), makeTar(t, file("./hidden"))...), append(bytes.Clone(plain), make([]byte, 3)...), append(bytes.Clone(plain), 1)} {
-		if _, _, err := readAll(bytes.NewReader(packZstd(t, data)), vzdump.Limits{}); exit.Of(err) != exit.Refused {
+		if _, _, err := readAll(bytes.NewReader(packZstd(t, data)), vzdump.Limits{}); fault.Of(err) != fault.Invalid {
 			t.Errorf("%d bytes after the end: error %v, want refused", len(data)-len(plain), err)
 		}
 	}
@@ -374,7 +374,7 @@ func FuzzReader(f *testing.F) {
 		if err == nil && !facts.Complete {
 			t.Error("the end without an error and without all facts")
 		}
-		if err != nil && exit.Of(err) != exit.Refused {
+		if err != nil && fault.Of(err) != fault.Invalid {
 			t.Errorf("error %v is not a refusal", err)
 		}
 	})

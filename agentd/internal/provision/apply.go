@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -37,7 +37,7 @@ func (o Options) Apply(ctx context.Context, job Job) (_ Result, err error) {
 		return Result{}, err
 	}
 	if j != nil && j.Removing {
-		return Result{}, exit.WithHint(exit.Refused, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
+		return Result{}, fault.WrapHint(fault.Invalid, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
 	}
 	g, err := o.Hypervisor.Guest(ctx, job.VMID)
 	isThere := err == nil
@@ -118,7 +118,7 @@ func (m *making) repair(ctx context.Context) error {
 	case idOf(m.guest.Description) == m.j.ID:
 		m.stays = true
 		if m.j.Golden != m.job.Spec.Archive {
-			return exit.WithHint(exit.Refused, fmt.Errorf("it is there, restored from %s and not from %s", m.j.Golden, m.job.Spec.Archive),
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("it is there, restored from %s and not from %s", m.j.Golden, m.job.Spec.Archive),
 				fmt.Sprintf("name that golden to finish it, or felhom-agentd guest remove --force %d first", m.job.VMID))
 		}
 		return m.o.compare(m.job.Spec, m.guest)
@@ -137,7 +137,7 @@ func isBeingMade(g driver.Guest, id string) bool {
 }
 
 func busy(g driver.Guest) error {
-	return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w: its restore is at work (lock: %s)", g.VMID, driver.ErrBusy, g.Lock),
+	return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w: its restore is at work (lock: %s)", g.VMID, driver.ErrBusy, g.Lock),
 		"run the same command again when that task has ended")
 }
 
@@ -146,7 +146,7 @@ func taken(g driver.Guest) error {
 	if g.Hostname != "" {
 		name += " (" + g.Hostname + ")"
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("%s: %w, and felhom-agentd did not make it", name, driver.ErrExists),
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%s: %w, and felhom-agentd did not make it", name, driver.ErrExists),
 		fmt.Sprintf("take another VMID; or, to serve the guest that is there, felhom-agentd guest add %d", g.VMID))
 }
 
@@ -172,7 +172,7 @@ func (m *making) check(ctx context.Context) error {
 	m.storage = cmp.Or(m.job.Spec.Storage, pctconf.RootStorage(conf))
 	m.root.UID, m.root.GID, err = pctconf.RootIDs(conf)
 	if err != nil {
-		return exit.With(exit.Refused, fmt.Errorf("%s: %w", m.job.Spec.Archive, err))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", m.job.Spec.Archive, err))
 	}
 	return nil
 }

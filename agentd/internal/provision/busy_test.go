@@ -7,7 +7,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The hypervisor's task outlives a killed restore: until it has ended, what it
@@ -25,7 +25,7 @@ func TestRestoreStillAtWork(t *testing.T) {
 		if !errors.Is(err, driver.ErrBusy) {
 			t.Errorf("%s: error %v, want ErrBusy", what, err)
 		}
-		wantError(t, err, exit.NotReady, "when that task has ended", "guest 8200")
+		wantError(t, err, fault.NotReady, "when that task has ended", "guest 8200")
 		if after := r.left(t); len(after) != len(before) {
 			t.Errorf("%s: before %v, after %v", what, before, after)
 		}

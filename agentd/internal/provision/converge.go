@@ -10,7 +10,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // converge finds a guest there and brings it to what the job says, or says
@@ -49,7 +49,7 @@ func (o Options) converge(ctx context.Context, job Job, g driver.Guest) (Result,
 		err := o.step(job.VMID, StepAttach, func() (string, string, error) {
 			if isAttached { // it is the folder that was removed: the guest has that one still
 				if err := o.Hypervisor.Detach(ctx, job.VMID, configmount.Target); err != nil {
-					return "", "", exit.WithHint(exit.Refused, fmt.Errorf("its mount was removed and made again, and it has the old one: %w", err),
+					return "", "", fault.WrapHint(fault.Invalid, fmt.Errorf("its mount was removed and made again, and it has the old one: %w", err),
 						"shut the guest down, then run the same command again")
 				}
 			}
@@ -98,7 +98,7 @@ func (o Options) compare(s driver.Spec, g driver.Guest) error {
 	if len(diff) == 0 {
 		return nil
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("it is there, with %s", strings.Join(diff, ", ")),
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("it is there, with %s", strings.Join(diff, ", ")),
 		fmt.Sprintf("leave those options out; or change the guest itself; or felhom-agentd guest remove %d first", g.VMID))
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -80,7 +80,7 @@ func (o Options) readJournal(vmid int) (j *journal, err error) {
 		}
 		j = &journal{}
 		if err := json.Unmarshal(data, j); err != nil || j.Version != journalVersion || j.VMID != vmid || j.ID == "" {
-			return exit.WithHint(exit.Refused, fmt.Errorf("%s is no journal of guest %d: %w", filepath.Join(o.journalDir(), journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is no journal of guest %d: %w", filepath.Join(o.journalDir(), journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
 				"it says what an interrupted provisioning had begun; look at guest, record and mount yourself, then remove it")
 		}
 		return nil
@@ -132,9 +132,9 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 	j, err := o.readJournal(vmid)
 	switch {
 	case err == nil && j != nil && j.Removing:
-		err = exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its removal was interrupted", vmid), fmt.Sprintf("felhom-agentd guest remove --force %d finishes it", vmid))
+		err = fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: its removal was interrupted", vmid), fmt.Sprintf("felhom-agentd guest remove --force %d finishes it", vmid))
 	case err == nil && j != nil:
-		err = exit.WithHint(exit.Refused, fmt.Errorf("guest %d: its provisioning was interrupted", vmid),
+		err = fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: its provisioning was interrupted", vmid),
 			fmt.Sprintf("felhom-agentd provision --vmid %[1]d finishes it, or felhom-agentd guest remove --force %[1]d takes it back", vmid))
 	}
 	if err != nil {
@@ -150,7 +150,7 @@ func (o Options) claim(vmid int) (func() error, error) {
 	}
 	unlock, err := filelock.Claim(filepath.Join(o.journalDir(), strconv.Itoa(vmid)+".lock"))
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
+		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
 	}
 	return unlock, err
 }

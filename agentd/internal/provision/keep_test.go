@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // A guest that an earlier run had started may be in use: a later one that fails
@@ -78,7 +78,7 @@ func TestFolderThatWasRemoved(t *testing.T) {
 	}
 	r.hv.Fail("Detach", driver.ErrPending)
 	_, err := r.Apply(t.Context(), job())
-	wantError(t, err, exit.Refused, "shut the guest down", "it has the old one")
+	wantError(t, err, fault.Invalid, "shut the guest down", "it has the old one")
 }
 
 // A guest that stays keeps no mount whose folder is gone.
@@ -92,7 +92,7 @@ func TestRemoveLetsGoOfWhatStays(t *testing.T) {
 		}
 		r.hv.Fail("Detach", driver.ErrPending)
 		_, err := r.Remove(t.Context(), vmid, true)
-		wantError(t, err, exit.Refused, "shut the guest down", "still has its mount")
+		wantError(t, err, fault.Invalid, "shut the guest down", "still has its mount")
 		if !r.Mounts.Exists(vmid) {
 			t.Error("the folder is gone from under the guest")
 		}
@@ -111,7 +111,7 @@ func TestRemoveLetsGoOfWhatStays(t *testing.T) {
 		g.Description = "my web server"
 		r.hv.Put(g)
 		_, err := r.Remove(t.Context(), vmid, true)
-		wantError(t, err, exit.Refused, "felhom-agentd: provision ", "no longer says so")
+		wantError(t, err, fault.Invalid, "felhom-agentd: provision ", "no longer says so")
 		if !r.Mounts.Exists(vmid) {
 			t.Error("the folder is gone from under the guest")
 		}

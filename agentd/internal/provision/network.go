@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -57,7 +57,7 @@ func (m *making) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.N
 	}
 	var all []error
 	if slices.Contains(own, addr) {
-		all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("the address %s is this host's own on bridge %s", addr, n.Bridge), hint))
+		all = append(all, fault.WrapHint(fault.Invalid, fmt.Errorf("the address %s is this host's own on bridge %s", addr, n.Bridge), hint))
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(nets)) {
 		other := nets[vmid]
@@ -66,7 +66,7 @@ func (m *making) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.N
 		}
 		for _, ip := range []pctconf.IP{other.IP, other.IP6} {
 			if ip.IsFixed() && ip.Prefix.Addr() == addr {
-				all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("the address %s is guest %d's already", addr, vmid), hint))
+				all = append(all, fault.WrapHint(fault.Invalid, fmt.Errorf("the address %s is guest %d's already", addr, vmid), hint))
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func (m *making) checkWay(p netip.Prefix, n driver.Net) error {
 	if !ok || endpoint.Is4() != p.Addr().Is4() || p.Contains(endpoint) || gateway.IsValid() {
 		return nil
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("the guest could not reach the local API: %s is not in %s, and there is no gateway", endpoint, p.Masked()),
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("the guest could not reach the local API: %s is not in %s, and there is no gateway", endpoint, p.Masked()),
 		"give an address of the bridge's network, or a gateway")
 }
 
@@ -95,7 +95,7 @@ func (m *making) checkFamily(n driver.Net) error {
 	if !ok || !endpoint.Is4() || has(n.IP) || !has(n.IP6) {
 		return nil
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("the guest has IPv6 alone, and the local API is at the IPv4 address %s", endpoint),
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("the guest has IPv6 alone, and the local API is at the IPv4 address %s", endpoint),
 		"name an IPv6 address of the bridge first in listen, or give the guest an IPv4 address as well")
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -68,8 +68,8 @@ func TestCheckNetwork(t *testing.T) {
 					t.Errorf("error %v, want %q in it", err, want)
 				}
 			}
-			if exit.Of(err) != exit.Refused {
-				t.Errorf("exit code %d, want %d", exit.Of(err), exit.Refused)
+			if fault.Of(err) != fault.Invalid {
+				t.Errorf("exit code %d, want %d", fault.Of(err), fault.Invalid)
 			}
 			if len(r.hv.VMIDs()) != 1 {
 				t.Errorf("guests %v, want the other alone", r.hv.VMIDs())

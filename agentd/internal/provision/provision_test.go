@@ -19,7 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -227,7 +227,7 @@ func (r *rig) isWhole(t *testing.T, state driver.State) {
 	}
 }
 
-func wantError(t *testing.T, err error, code exit.Code, hint string, texts ...string) {
+func wantError(t *testing.T, err error, code fault.Kind, hint string, texts ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("no error")
@@ -237,8 +237,8 @@ func wantError(t *testing.T, err error, code exit.Code, hint string, texts ...st
 			t.Errorf("error %q, want %q in it", err, text)
 		}
 	}
-	if exit.Of(err) != code || !strings.Contains(exit.HintOf(err), hint) {
-		t.Errorf("class %v, hint %q, want %v and %q in the hint", exit.Of(err), exit.HintOf(err), code, hint)
+	if fault.Of(err) != code || !strings.Contains(fault.HintOf(err), hint) {
+		t.Errorf("class %v, hint %q, want %v and %q in the hint", fault.Of(err), fault.HintOf(err), code, hint)
 	}
 }
 
@@ -432,7 +432,7 @@ func TestInterruptedByTheUser(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r.Observer = &onEnd{steps: r.steps, step: "mount done", do: cancel}
 	_, err := r.Apply(ctx, job())
-	wantError(t, err, exit.Interrupted, "")
+	wantError(t, err, fault.Interrupted, "")
 	if left := r.left(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -460,7 +460,7 @@ func TestUndoThatFails(t *testing.T) {
 	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "undo: guest 8200: the disk is held") {
 		t.Errorf("error %v, want the cause and what the undo met", err)
 	}
-	wantError(t, err, exit.Failed, "felhom-agentd guest remove --force 8200")
+	wantError(t, err, fault.Failed, "felhom-agentd guest remove --force 8200")
 	if unfinished, err := provision.Unfinished(r.StateDir); err != nil || !unfinished[vmid] {
 		t.Errorf("unfinished: %v, %v; want the guest", unfinished, err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The test binary is also pct, pvesh, pvesm and dpkg-query.
@@ -92,7 +92,7 @@ func TestKilledRestoreOnPVE(t *testing.T) {
 			}
 			killed(t, r, n, j, where)
 			n.SetTasks(pcttest.Task{PID: 7, Type: "vzrestore", ID: "8200", Status: "RUNNING"})
-			if _, err := r.Apply(t.Context(), j); !errors.Is(err, driver.ErrBusy) || exit.Of(err) != exit.NotReady {
+			if _, err := r.Apply(t.Context(), j); !errors.Is(err, driver.ErrBusy) || fault.Of(err) != fault.NotReady {
 				t.Fatalf("while the task is listed: %v", err)
 			}
 			n.SetTasks()

@@ -9,7 +9,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // shutdownGrace is what a guest gets to end by itself.
@@ -44,7 +44,7 @@ func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, e
 		return Removed{}, err
 	}
 	if !isKnown && j == nil && !o.Mounts.Exists(vmid) {
-		return Removed{}, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w", vmid, ErrKnownNothing), "felhom-agentd guest list shows those it knows")
+		return Removed{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, ErrKnownNothing), "felhom-agentd guest list shows those it knows")
 	}
 	id := ""
 	switch {
@@ -84,11 +84,11 @@ func (o Options) letGo(ctx context.Context, vmid int, id string, wasOurs bool) e
 	case g.Half, id != "" && idOf(g.Description) == id:
 		return nil
 	case wasOurs && o.isAttached(g):
-		return exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
 			fmt.Sprintf("put the line %q back into its notes; or remove the guest itself, then run this again", marker+id))
 	case o.isAttached(g):
 		if err := o.Hypervisor.Detach(ctx, vmid, configmount.Target); err != nil {
-			return exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s) still has its mount: %w", vmid, g.Hostname, err), "shut the guest down, then run this again")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) still has its mount: %w", vmid, g.Hostname, err), "shut the guest down, then run this again")
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 	case g.Half && idOf(g.Description) != id && (j == nil || !j.Restoring), !g.Half && idOf(g.Description) != id:
 		return false, nil // somebody else's
 	case g.State == driver.Running && !force:
-		return false, exit.WithHint(exit.Refused, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
+		return false, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
 			"its disks would be removed with it: stop it first, or add --force")
 	}
 	// Whatever ends this process: the next run must finish, not begin anew.

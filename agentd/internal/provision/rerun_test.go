@@ -16,7 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // kill runs a job that ends as a killed process does where arm says so with
@@ -83,7 +83,7 @@ func TestKilled(t *testing.T) {
 			r.kill(t, c.at)
 			_, err := r.Remove(t.Context(), vmid, true)
 			if want == provision.Provisioned {
-				wantError(t, err, exit.Refused, "guest list", "knows no guest")
+				wantError(t, err, fault.Invalid, "guest list", "knows no guest")
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -121,7 +121,7 @@ func TestKilledAndThenAskedOtherwise(t *testing.T) {
 	other := job()
 	other.Spec.Hostname = "mail"
 	_, err := r.Apply(t.Context(), other)
-	wantError(t, err, exit.Refused, "guest remove 8200", "hostname web and not mail")
+	wantError(t, err, fault.Invalid, "guest remove 8200", "hostname web and not mail")
 	r.apply(t, job(), provision.Finished)
 	r.isWhole(t, driver.Running)
 }
@@ -141,14 +141,14 @@ func TestTakenBySomebodyElse(t *testing.T) {
 		r := newRig(t)
 		r.hv.Put(foreign)
 		_, err := r.Apply(t.Context(), job())
-		wantError(t, err, exit.Refused, "guest add 8200", "guest 8200 (theirs)", "already", "felhom-agentd did not make it")
+		wantError(t, err, fault.Invalid, "guest add 8200", "guest 8200 (theirs)", "already", "felhom-agentd did not make it")
 		untouched(t, r)
 	})
 	t.Run("half a guest of theirs", func(t *testing.T) {
 		r := newRig(t)
 		r.hv.MakeHalf(vmid)
 		_, err := r.Apply(t.Context(), job())
-		wantError(t, err, exit.Refused, "another VMID", "guest 8200: ")
+		wantError(t, err, fault.Invalid, "another VMID", "guest 8200: ")
 		if d := cmp.Diff([]string{"guest 8200"}, r.left(t)); d != "" {
 			t.Error(d)
 		}
@@ -159,7 +159,7 @@ func TestTakenBySomebodyElse(t *testing.T) {
 			r.kill(t, atStep(at))
 			r.hv.Put(foreign)
 			_, err := r.Apply(t.Context(), job())
-			wantError(t, err, exit.Refused, "another VMID", "theirs")
+			wantError(t, err, fault.Invalid, "another VMID", "theirs")
 			untouched(t, r)
 		})
 	}
@@ -253,7 +253,7 @@ func TestConvergeRefuses(t *testing.T) {
 	other := job()
 	other.Spec.Hostname, other.Spec.Net.Bridge = "mail", "vmbr1"
 	_, err := r.Apply(t.Context(), other)
-	wantError(t, err, exit.Refused, "leave those options out", "hostname web and not mail, bridge vmbr0 and not vmbr1")
+	wantError(t, err, fault.Invalid, "leave those options out", "hostname web and not mail, bridge vmbr0 and not vmbr1")
 	r.isWhole(t, driver.Running)
 }
 
@@ -297,12 +297,12 @@ func TestJournal(t *testing.T) {
 		t.Errorf("the journal holds a token, or %v:\n%s", err, data)
 	}
 	_, err := provision.Claim(r.StateDir, vmid)
-	wantError(t, err, exit.Refused, "provision --vmid 8200 finishes it", "interrupted")
+	wantError(t, err, fault.Invalid, "provision --vmid 8200 finishes it", "interrupted")
 	no(t, os.WriteFile(file, []byte("{}"), 0o600))
 	_, err = r.Apply(t.Context(), job())
-	wantError(t, err, exit.Refused, "look at guest, record and mount yourself", file+" is no journal of guest 8200")
+	wantError(t, err, fault.Invalid, "look at guest, record and mount yourself", file+" is no journal of guest 8200")
 	_, err = r.Remove(t.Context(), vmid, true)
-	wantError(t, err, exit.Refused, "look at", file)
+	wantError(t, err, fault.Invalid, "look at", file)
 }
 
 func TestTwoAtOnce(t *testing.T) {
@@ -310,9 +310,9 @@ func TestTwoAtOnce(t *testing.T) {
 	unlock, err := provision.Claim(r.StateDir, vmid)
 	no(t, err)
 	_, err = r.Apply(t.Context(), job())
-	wantError(t, err, exit.NotReady, "wait for it", "locked by pid")
+	wantError(t, err, fault.NotReady, "wait for it", "locked by pid")
 	_, err = r.Remove(t.Context(), vmid, true)
-	wantError(t, err, exit.NotReady, "wait for it")
+	wantError(t, err, fault.NotReady, "wait for it")
 	no(t, unlock())
 	r.apply(t, job(), provision.Provisioned)
 }
@@ -323,13 +323,13 @@ func TestRemove(t *testing.T) {
 		if !errors.Is(err, provision.ErrKnownNothing) {
 			t.Errorf("error %v", err)
 		}
-		wantError(t, err, exit.Refused, "guest list shows those it knows", "guest 8200")
+		wantError(t, err, fault.Invalid, "guest list shows those it knows", "guest 8200")
 	})
 	t.Run("running", func(t *testing.T) {
 		r := newRig(t)
 		r.apply(t, job(), provision.Provisioned)
 		_, err := r.Remove(t.Context(), vmid, false)
-		wantError(t, err, exit.Refused, "--force", "guest 8200 (web)", "running")
+		wantError(t, err, fault.Invalid, "--force", "guest 8200 (web)", "running")
 		r.isWhole(t, driver.Running)
 		got, err := r.Remove(t.Context(), vmid, true)
 		if left := r.left(t); err != nil || !got.Guest || !got.Record || len(left) > 0 {
@@ -371,7 +371,7 @@ func TestRemove(t *testing.T) {
 			r.apply(t, job(), provision.Provisioned)
 			r.killWork(t, atCall(method), func() { _, _ = r.Remove(context.WithoutCancel(t.Context()), vmid, true) })
 			_, err := r.Apply(t.Context(), job())
-			wantError(t, err, exit.Refused, "guest remove 8200 finishes it", "removal was interrupted")
+			wantError(t, err, fault.Invalid, "guest remove 8200 finishes it", "removal was interrupted")
 			if _, err := r.Remove(t.Context(), vmid, false); err != nil {
 				t.Error(err)
 			}

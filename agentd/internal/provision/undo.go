@@ -9,7 +9,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // undoLimit bounds an undo, which goes on when the run was interrupted.
@@ -33,7 +33,7 @@ func (m *making) undo(ctx context.Context) error {
 	defer cancel()
 	err := m.o.step(m.job.VMID, StepUndo, func() (string, string, error) { return "done", "", m.o.takeBack(ctx, m.j) })
 	if err != nil {
-		return exit.WithHint(exit.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove --force %d, when what is in the way is gone", m.job.VMID))
+		return fault.WrapHint(fault.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove --force %d, when what is in the way is gone", m.job.VMID))
 	}
 	return nil
 }

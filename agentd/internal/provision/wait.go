@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Wait waits until the guest reports that its bootstrap is done, in another run
@@ -121,7 +121,7 @@ func (w *waiter) died(cause error) error {
 	if st.ConsoleFile != "" {
 		hint = "its whole console is in " + st.ConsoleFile + "\n" + hint
 	}
-	return exit.WithHint(exit.Failed, errors.New(text), hint)
+	return fault.WrapHint(fault.Failed, errors.New(text), hint)
 }
 
 // consoleQuoted is how many lines of the console an error has.
@@ -158,8 +158,8 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 			return tell(r), true, nil
 		case contract.StateFailed:
 			switch r.Class {
-			case exit.Refused.String(), exit.Verification.String(), exit.Misuse.String():
-				return "", false, exit.WithHint(exit.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), clean(r.Hint))
+			case fault.Invalid.Class(), fault.Mismatch.Class(), fault.Misuse.Class():
+				return "", false, fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), clean(r.Hint))
 			}
 		}
 	}
@@ -188,14 +188,14 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 	}
 	limit = limit.Round(time.Second)
 	if w.last == nil {
-		return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: nothing was reported within %v", w.vmid, limit),
+		return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: nothing was reported within %v", w.vmid, limit),
 			"does felhom-agentd serve, and does the guest reach its endpoint (address, bridge, firewall)? its console says how far it got"+console+"\n"+stays)
 	}
 	hint := clean(w.last.Report.Hint)
 	if w.failure != nil {
 		hint = clean(w.failure.Report.Hint)
 	}
-	return exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: its controller is not up after %v; %s", w.vmid, limit, w.word()),
+	return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: its controller is not up after %v; %s", w.vmid, limit, w.word()),
 		strings.TrimLeft(hint+"\n"+stays+console, "\n"))
 }
 

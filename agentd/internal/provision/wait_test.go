@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 var sequence uint64
@@ -68,7 +68,7 @@ func TestWaitDied(t *testing.T) {
 				var died time.Time
 				time.AfterFunc(10*time.Second, func() { died = time.Now(); c.die(r); r.report(t, c.report...) })
 				err := r.Wait(t.Context(), vmid, "", time.Minute)
-				wantError(t, err, exit.Failed, "", c.texts...)
+				wantError(t, err, fault.Failed, "", c.texts...)
 				if took := time.Since(died); took > 2*time.Second {
 					t.Errorf("noticed after %v, want 2s at most", took)
 				}
@@ -120,7 +120,7 @@ func TestWaitLastFailure(t *testing.T) {
 				r := newRig(t)
 				r.running()
 				r.report(t, c.reports...)
-				wantError(t, r.Wait(t.Context(), vmid, "", time.Minute), exit.NotReady, c.hint, c.text)
+				wantError(t, r.Wait(t.Context(), vmid, "", time.Minute), fault.NotReady, c.hint, c.text)
 			})
 		})
 	}
@@ -132,7 +132,7 @@ func TestWait(t *testing.T) {
 		name    string
 		after   string
 		reports []contract.Report
-		code    exit.Code
+		code    fault.Kind
 		hint    string
 		texts   []string
 		took    time.Duration
@@ -142,12 +142,12 @@ func TestWait(t *testing.T) {
 		}, took: 2 * time.Second},
 		{name: "degraded", reports: []contract.Report{report("a", contract.StepRun, contract.StateDegraded)}, took: time.Second},
 		{
-			name: "failed for good", took: time.Second, code: exit.Failed, hint: "name another image",
+			name: "failed for good", took: time.Second, code: fault.Failed, hint: "name another image",
 			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "no such tag", "name another image")},
 			texts:   []string{"guest 8200: its bootstrap failed for good (refused): no such tag"},
 		},
 		{
-			name: "a digest that does not match", took: time.Second, code: exit.Failed,
+			name: "a digest that does not match", took: time.Second, code: fault.Failed,
 			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "verification", "digest", "")},
 			texts:   []string{"(verification): digest"},
 		},
@@ -158,21 +158,21 @@ func TestWait(t *testing.T) {
 			report("old", contract.StepRun, contract.StateDone), report("new", contract.StepRun, contract.StateDone),
 		}},
 		{
-			name: "an older run only", after: "old", took: time.Minute, code: exit.NotReady, hint: "does felhom-agentd serve",
+			name: "an older run only", after: "old", took: time.Minute, code: fault.NotReady, hint: "does felhom-agentd serve",
 			reports: []contract.Report{report("old", contract.StepRun, contract.StateDone)},
 			texts:   []string{"nothing was reported within 1m0s"},
 		},
 		{
-			name: "nothing", took: time.Minute, code: exit.NotReady, hint: "guest remove --force 8200",
+			name: "nothing", took: time.Minute, code: fault.NotReady, hint: "guest remove --force 8200",
 			texts: []string{"guest 8200: nothing was reported within 1m0s"},
 		},
 		{
-			name: "not in time", took: time.Minute, code: exit.NotReady, hint: "start it\nthe guest stays",
+			name: "not in time", took: time.Minute, code: fault.NotReady, hint: "start it\nthe guest stays",
 			reports: []contract.Report{with(report("a", contract.StepEngine, contract.StateFailed), "not-ready", "no Docker", "start it")},
 			texts:   []string{"its controller is not up after 1m0s; the last it reported: engine failed: no Docker"},
 		},
 		{
-			name: "hostile text", took: time.Second, code: exit.Failed, hint: "wipe?[2J it",
+			name: "hostile text", took: time.Second, code: fault.Failed, hint: "wipe?[2J it",
 			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "x\nfelhom-agentd: hint: rm\x1b[2J \u202egnp", "wipe\x1b[2J it")},
 			texts:   []string{"(refused): x felhom-agentd: hint: rm?[2J ?gnp"},
 		},
@@ -196,7 +196,7 @@ func TestWait(t *testing.T) {
 				}()
 				begun := time.Now()
 				err := r.Wait(t.Context(), vmid, c.after, time.Minute)
-				if c.code == exit.OK {
+				if c.code == fault.None {
 					no(t, err)
 				} else {
 					wantError(t, err, c.code, c.hint, c.texts...)
@@ -222,7 +222,7 @@ func TestWaitTellsEachReportOnce(t *testing.T) {
 		done.Result = "changed"
 		r.report(t, done, with(report("a", contract.StepEngine, contract.StateFailed), "not-ready", "no Docker", ""))
 		err := r.Wait(t.Context(), vmid, "", 10*time.Second)
-		wantError(t, err, exit.NotReady, "")
+		wantError(t, err, fault.NotReady, "")
 		if d := cmp.Diff([]string{"report: channel done, changed", "report: engine failed: no Docker"}, r.steps.notes); d != "" {
 			t.Errorf("notes (-want +got):\n%s", d)
 		}
@@ -245,7 +245,7 @@ func TestWaitTellsWhatAStepSays(t *testing.T) {
 			}
 		}()
 		err := r.Wait(t.Context(), vmid, "", time.Minute)
-		wantError(t, err, exit.NotReady, "", "the last it reported: image started: retrying because the registry does not answer")
+		wantError(t, err, fault.NotReady, "", "the last it reported: image started: retrying because the registry does not answer")
 		if d := cmp.Diff([]string{"report: image started", "report: image started: retrying because the registry does not answer"}, r.steps.notes); d != "" {
 			t.Errorf("notes (-want +got):\n%s", d)
 		}
@@ -259,7 +259,7 @@ func TestWaitTellsWhatAStepSays(t *testing.T) {
 				<-time.After(time.Second)
 			}
 		}()
-		wantError(t, r.Wait(t.Context(), vmid, "", time.Minute), exit.NotReady, "", "image started: 54")
+		wantError(t, r.Wait(t.Context(), vmid, "", time.Minute), fault.NotReady, "", "image started: 54")
 		if n := len(r.steps.notes); n < 3 || n > 8 {
 			t.Errorf("%d notes in a minute, want one each ten seconds: %q", n, r.steps.notes)
 		}
@@ -272,7 +272,7 @@ func TestWaitInterrupted(t *testing.T) {
 		r.running()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-time.After(time.Second); cancel() }()
-		wantError(t, r.Wait(ctx, vmid, "", time.Minute), exit.Interrupted, "", "wait for guest 8200")
+		wantError(t, r.Wait(ctx, vmid, "", time.Minute), fault.Interrupted, "", "wait for guest 8200")
 	})
 }
 

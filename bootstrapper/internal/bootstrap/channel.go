@@ -10,7 +10,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -99,16 +99,16 @@ func noNetwork(err error) bool {
 func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error) {
 	me, late, err := s.ask(ctx, note)
 	if mismatch, ok := errors.AsType[*pin.MismatchError](err); ok {
-		return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
+		return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
 			"somebody else answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount anew (felhom-agentd guest add VMID)")
 	}
 	if status, ok := errors.AsType[*hostapi.StatusError](err); ok {
 		switch status.Code {
 		case 401:
-			return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, status),
+			return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, status),
 				"the host does not know the token in bootstrap.json: on the host, felhom-agentd guest add VMID writes a new one")
 		case 403:
-			return outcome{}, exit.WithHint(exit.Verification, fmt.Errorf("local API at %s: %w", s.endpoint, status),
+			return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, status),
 				"the token is another guest's: on the host, check which folder is mounted into this guest")
 		}
 		text := fmt.Sprintf("the host answers %d, going on without it", status.Code)
@@ -130,7 +130,7 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 		}, nil
 	}
 	if s.guestID != 0 && me.Guest != s.guestID {
-		return outcome{}, exit.WithHint(exit.Verification,
+		return outcome{}, fault.WrapHint(fault.Mismatch,
 			fmt.Errorf("local API at %s: the host takes this guest for %d, bootstrap.json says guest_id %d", s.endpoint, me.Guest, s.guestID),
 			"on the host, check which folder is mounted into this guest")
 	}

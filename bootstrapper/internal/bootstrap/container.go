@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // containers is the engine as the container step needs it.
@@ -132,7 +132,7 @@ func (s containerStep) find(ctx context.Context, name string) (*docker.Container
 		return nil, classed(err)
 	}
 	if c.Labels[LabelManaged] == "" {
-		return nil, exit.WithHint(exit.Refused,
+		return nil, fault.WrapHint(fault.Invalid,
 			fmt.Errorf("container %s is not ours (no label %s): id %.12s, image %s, created %s, %s",
 				name, LabelManaged, c.ID, c.Image, c.Created, c.Status),
 			fmt.Sprintf("it was left alone; rename it (docker rename %s NEWNAME) or remove it, then run again", name))
@@ -207,7 +207,7 @@ func (s containerStep) replace(ctx context.Context, old docker.Container, want s
 			undone := putBack(ctx, s.engine, name, id, old.ID)
 			err = classed(errors.Join(err, undone))
 			if i > 0 && undone == nil { // the old one was stopped and runs again
-				err = exit.With(rolledBack(ctx, exit.Of(err)), err)
+				err = fault.Wrap(rolledBack(ctx, fault.Of(err)), err)
 			}
 			return running{}, err
 		}
@@ -218,11 +218,11 @@ func (s containerStep) replace(ctx context.Context, old docker.Container, want s
 // rolledBack gives the class of a replacement that was undone: the same input
 // would stop a controller that runs once more at each try, so none is made by
 // itself. An interrupt says nothing about the input and keeps its class.
-func rolledBack(ctx context.Context, class exit.Code) exit.Code {
+func rolledBack(ctx context.Context, class fault.Kind) fault.Kind {
 	if ctx.Err() != nil {
 		return class
 	}
-	return exit.Refused
+	return fault.Invalid
 }
 
 // putBack removes the new container and starts the old one under its name.

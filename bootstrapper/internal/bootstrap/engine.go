@@ -8,7 +8,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // connector is the engine as the engine step needs it.
@@ -167,5 +167,5 @@ func unitFailed(state engineunit.State) error {
 	if state.Quoted {
 		hint = "correct what it says (most often /etc/docker/daemon.json; all of it: journalctl -u docker.service -n 20)"
 	}
-	return exit.WithHint(exit.NotReady, errors.New(state.Text), hint+", then: systemctl reset-failed docker.service docker.socket; systemctl start docker.service")
+	return fault.WrapHint(fault.NotReady, errors.New(state.Text), hint+", then: systemctl reset-failed docker.service docker.socket; systemctl start docker.service")
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // silent is an engine that holds each question, or refuses it at once.
@@ -75,8 +75,8 @@ func TestFailedUnitIsNamedWithinSeconds(t *testing.T) {
 					}
 					return
 				}
-				if err == nil || !strings.Contains(err.Error(), test.want) || exit.Of(err) != exit.NotReady || !strings.Contains(exit.HintOf(err), "journalctl -u docker.service") {
-					t.Errorf("error %v of class %s with hint %q, want %q and not ready", err, exit.Of(err), exit.HintOf(err), test.want)
+				if err == nil || !strings.Contains(err.Error(), test.want) || fault.Of(err) != fault.NotReady || !strings.Contains(fault.HintOf(err), "journalctl -u docker.service") {
+					t.Errorf("error %v of class %s with hint %q, want %q and not ready", err, fault.Of(err), fault.HintOf(err), test.want)
 				}
 			})
 		})

@@ -5,90 +5,90 @@ import (
 	"errors"
 
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// classed gives an error of the Docker driver its exit class and hint. Errors
+// classed gives an error of the Docker driver its kind and hint. Errors
 // of other origin keep the class they have.
 func classed(err error) error {
 	f, ok := errors.AsType[*docker.FaultError](err)
 	if !ok {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return exit.With(exit.NotReady, err)
+			return fault.Wrap(fault.NotReady, err)
 		}
 		return err
 	}
 	m := meaning(f.Kind)
-	return exit.WithHint(m.code, err, m.hint)
+	return fault.WrapHint(m.code, err, m.hint)
 }
 
 type faultMeaning struct {
-	code exit.Code
+	code fault.Kind
 	hint string
 }
 
-// meaning is the one table from the kind of a fault to its exit class and to
+// meaning is the one table from the kind of a fault to its kind and to
 // what a person can do about it (docs/bootstrapper.md repeats it).
 func meaning(k docker.Kind) faultMeaning {
 	switch k {
 	case docker.Credential401:
-		return faultMeaning{exit.Verification, "the registry refuses the credential: on the host, renew registry.username and registry.token in this guest's bootstrap.json"}
+		return faultMeaning{fault.Mismatch, "the registry refuses the credential: on the host, renew registry.username and registry.token in this guest's bootstrap.json"}
 	case docker.NoCredential:
-		return faultMeaning{exit.Verification, "the registry wants a credential: on the host, add registry {host, username, token} to this guest's bootstrap.json; registry.host must be the host of controller_image"}
+		return faultMeaning{fault.Mismatch, "the registry wants a credential: on the host, add registry {host, username, token} to this guest's bootstrap.json; registry.host must be the host of controller_image"}
 	case docker.Denied:
-		return faultMeaning{exit.Verification, "the credential is known but may not read this repository: give it the right to pull, or correct the repository in controller_image"}
+		return faultMeaning{fault.Mismatch, "the credential is known but may not read this repository: give it the right to pull, or correct the repository in controller_image"}
 	case docker.UnknownImage:
-		return faultMeaning{exit.Failed, "the registry has no such image: check repository and tag of controller_image, and that it was pushed"}
+		return faultMeaning{fault.Failed, "the registry has no such image: check repository and tag of controller_image, and that it was pushed"}
 	case docker.WrongPlatform:
-		return faultMeaning{exit.Refused, "build and push the image for this guest's platform, or name one that is"}
+		return faultMeaning{fault.Invalid, "build and push the image for this guest's platform, or name one that is"}
 	case docker.BadReference:
-		return faultMeaning{exit.Refused, "correct controller_image in bootstrap.json"}
+		return faultMeaning{fault.Invalid, "correct controller_image in bootstrap.json"}
 	case docker.Unreachable, docker.TimedOut, docker.CutShort, docker.Stalled:
-		return faultMeaning{exit.NotReady, "check that the registry runs and that this guest reaches it (address, route, firewall); the next run tries again"}
+		return faultMeaning{fault.NotReady, "check that the registry runs and that this guest reaches it (address, route, firewall); the next run tries again"}
 	case docker.NoName:
-		return faultMeaning{exit.NotReady, "check the name of the registry in controller_image and this guest's name server (/etc/resolv.conf)"}
+		return faultMeaning{fault.NotReady, "check the name of the registry in controller_image and this guest's name server (/etc/resolv.conf)"}
 	case docker.NoNameServer:
-		return faultMeaning{exit.NotReady, "this guest has no working name server: check nameserver in /etc/resolv.conf, and on the host the guest's nameserver setting or its DHCP server; the next run tries again"}
+		return faultMeaning{fault.NotReady, "this guest has no working name server: check nameserver in /etc/resolv.conf, and on the host the guest's nameserver setting or its DHCP server; the next run tries again"}
 	case docker.PolicyDenied:
-		return faultMeaning{exit.Verification, "a policy of the registry keeps this image back (scan, signature, severity): look at the image there, or name one that the policy lets through"}
+		return faultMeaning{fault.Mismatch, "a policy of the registry keeps this image back (scan, signature, severity): look at the image there, or name one that the policy lets through"}
 	case docker.ProxyRefused:
-		return faultMeaning{exit.NotReady, "a proxy wants a login: look at the proxy of the engine (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json)"}
+		return faultMeaning{fault.NotReady, "a proxy wants a login: look at the proxy of the engine (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json)"}
 	case docker.NotAnImage:
-		return faultMeaning{exit.Refused, "controller_image names something that is not a container image, such as a Helm chart: correct its repository or tag"}
+		return faultMeaning{fault.Invalid, "controller_image names something that is not a container image, such as a Helm chart: correct its repository or tag"}
 	case docker.ZstdLayers:
-		return faultMeaning{exit.Refused, "its layers are likely compressed with zstd, which needs Docker 23 or later: update the engine in the golden image, or push the image with gzip layers"}
+		return faultMeaning{fault.Invalid, "its layers are likely compressed with zstd, which needs Docker 23 or later: update the engine in the golden image, or push the image with gzip layers"}
 	case docker.BadLayer:
-		return faultMeaning{exit.Failed, "a layer of this image is not a tar archive that the engine reads: build and push the image again"}
+		return faultMeaning{fault.Failed, "a layer of this image is not a tar archive that the engine reads: build and push the image again"}
 	case docker.UntrustedTLS:
-		return faultMeaning{exit.Verification, "put the authority's certificate of that registry at /etc/docker/certs.d/HOST[:PORT]/ca.crt in the guest; dockerd needs no restart"}
+		return faultMeaning{fault.Mismatch, "put the authority's certificate of that registry at /etc/docker/certs.d/HOST[:PORT]/ca.crt in the guest; dockerd needs no restart"}
 	case docker.ClockOrExpiry:
-		return faultMeaning{exit.NotReady, "compare the clocks of guest and host (date -u); when they agree, the registry's certificate must be renewed"}
+		return faultMeaning{fault.NotReady, "compare the clocks of guest and host (date -u); when they agree, the registry's certificate must be renewed"}
 	case docker.PlainHTTP:
-		return faultMeaning{exit.Failed, "the registry speaks HTTP without TLS: give it a certificate, or list it under insecure-registries in /etc/docker/daemon.json"}
+		return faultMeaning{fault.Failed, "the registry speaks HTTP without TLS: give it a certificate, or list it under insecure-registries in /etc/docker/daemon.json"}
 	case docker.RateLimited, docker.RegistryBusy:
-		return faultMeaning{exit.NotReady, "the registry asks for patience or is in trouble itself; the next run tries again"}
+		return faultMeaning{fault.NotReady, "the registry asks for patience or is in trouble itself; the next run tries again"}
 	case docker.BlobMissing:
-		return faultMeaning{exit.Failed, "the registry lost a part of this image: push the image again"}
+		return faultMeaning{fault.Failed, "the registry lost a part of this image: push the image again"}
 	case docker.NotARegistry:
-		return faultMeaning{exit.NotReady, "something that is not a registry answers in its place, such as a login page, a proxy or a firewall: check address, port and proxy"}
+		return faultMeaning{fault.NotReady, "something that is not a registry answers in its place, such as a login page, a proxy or a firewall: check address, port and proxy"}
 	case docker.Corrupt:
-		return faultMeaning{exit.Verification, "a layer arrived with another digest than its manifest names: look for a broken proxy or disk, then push the image again"}
+		return faultMeaning{fault.Mismatch, "a layer arrived with another digest than its manifest names: look for a broken proxy or disk, then push the image again"}
 	case docker.DiskFull:
-		return faultMeaning{exit.Failed, "free space in the guest (docker system df; docker image prune), or enlarge its root file system on the host"}
+		return faultMeaning{fault.Failed, "free space in the guest (docker system df; docker image prune), or enlarge its root file system on the host"}
 	case docker.EngineAbsent, docker.EngineGone, docker.Timeout:
-		return faultMeaning{exit.NotReady, "look at the engine: systemctl status docker.service; journalctl -u docker.service"}
+		return faultMeaning{fault.NotReady, "look at the engine: systemctl status docker.service; journalctl -u docker.service"}
 	case docker.EngineDenied:
-		return faultMeaning{exit.Failed, "run as root, or as a user that may use the engine's socket"}
+		return faultMeaning{fault.Failed, "run as root, or as a user that may use the engine's socket"}
 	case docker.NameTaken:
-		return faultMeaning{exit.Refused, "rename or remove that container, then run again"}
+		return faultMeaning{fault.Invalid, "rename or remove that container, then run again"}
 	case docker.PortTaken:
-		return faultMeaning{exit.NotReady, "find who holds the port (ss -ltnp; docker ps) and end it, or set other ports in container.ports or /etc/felhom/controller-container.yaml"}
+		return faultMeaning{fault.NotReady, "find who holds the port (ss -ltnp; docker ps) and end it, or set other ports in container.ports or /etc/felhom/controller-container.yaml"}
 	case docker.NetworkMissing:
-		return faultMeaning{exit.NotReady, "the engine lost its bridge: systemctl restart docker.service"}
+		return faultMeaning{fault.NotReady, "the engine lost its bridge: systemctl restart docker.service"}
 	case docker.AppArmor:
-		return faultMeaning{exit.Failed, "AppArmor of the host stops the container runtime in this guest: on the host, update pve-lxc-syscalld and lxc-pve, or run a runc older than 1.3.3 in the guest"}
+		return faultMeaning{fault.Failed, "AppArmor of the host stops the container runtime in this guest: on the host, update pve-lxc-syscalld and lxc-pve, or run a runc older than 1.3.3 in the guest"}
 	case docker.APIVersion:
-		return faultMeaning{exit.Failed, "engine and bootstrapper have no API version in common (1.41 to 1.51): update the older one"}
+		return faultMeaning{fault.Failed, "engine and bootstrapper have no API version in common (1.41 to 1.51): update the older one"}
 	}
-	return faultMeaning{exit.Failed, ""}
+	return faultMeaning{fault.Failed, ""}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // imageStore is the engine as the image step needs it.
@@ -136,20 +136,20 @@ var errUncheckable = errors.New("this engine's image store names images by manif
 // refused gives an image that is not the wanted one its class and hint.
 func refused(wrong error) error {
 	if errors.Is(wrong, errUncheckable) {
-		return exit.WithHint(exit.Refused, wrong,
+		return fault.WrapHint(fault.Invalid, wrong,
 			"set controller_image_manifest_digest as well, or in place of controller_image_config_digest: the digest that the registry shows for the tag; nothing was started")
 	}
-	return exit.WithHint(exit.Verification, wrong,
+	return fault.WrapHint(fault.Mismatch, wrong,
 		"the registry gives another image than the host expects: compare the digests of controller_image in bootstrap.json with the registry's; nothing was started")
 }
 
 // take checks what would otherwise fail after the start only.
 func (s imageStep) take(found docker.Image, ref string) (image, error) {
 	if found.OS == "" && found.Architecture == "" { // containerd's store takes any artifact
-		return image{}, exit.WithHint(exit.Refused, fmt.Errorf("image %s has no platform", s.ref), meaning(docker.NotAnImage).hint)
+		return image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("image %s has no platform", s.ref), meaning(docker.NotAnImage).hint)
 	}
 	if found.OS != "linux" || found.Architecture != s.arch {
-		return image{}, exit.WithHint(exit.Refused,
+		return image{}, fault.WrapHint(fault.Invalid,
 			fmt.Errorf("image %s is for %s/%s, this guest is linux/%s", s.ref, found.OS, found.Architecture, s.arch),
 			meaning(docker.WrongPlatform).hint)
 	}
@@ -199,7 +199,7 @@ func (s imageStep) source() (contract.ImageRef, error) {
 	}
 	mirrored, err := s.ref.WithHost(s.mirror)
 	if err != nil {
-		return s.ref, exit.With(exit.Refused, fmt.Errorf("registry_mirror: %w", err))
+		return s.ref, fault.Wrap(fault.Invalid, fmt.Errorf("registry_mirror: %w", err))
 	}
 	return mirrored, nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/driver/docker/dockertest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const ref = "reg.example/c:v1"
@@ -167,8 +167,8 @@ func TestConfigDigestAloneOnContainerd(t *testing.T) {
 	s.config = digest(t, config)
 	for _, wantPull := range []bool{true, false} { // the second run knows before it pulls
 		_, _, err := bring(t, s)
-		if exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "cannot be checked") || !strings.Contains(exit.HintOf(err), "set controller_image_manifest_digest") {
-			t.Errorf("error %v of class %s, hint %s", err, exit.Of(err), exit.HintOf(err))
+		if fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "cannot be checked") || !strings.Contains(fault.HintOf(err), "set controller_image_manifest_digest") {
+			t.Errorf("error %v of class %s, hint %s", err, fault.Of(err), fault.HintOf(err))
 		}
 		if got := pulled(e); got != wantPull {
 			t.Errorf("pulled %v, want %v", got, wantPull)
@@ -208,8 +208,8 @@ func TestPulledImageOfAnotherDigestIsRefused(t *testing.T) {
 	s, e := step(t)
 	e.Push(ref)
 	s.manifest = digest(t, "sha256:"+strings.Repeat("0", 64))
-	if _, _, err := bring(t, s); exit.Of(err) != exit.Verification || !strings.Contains(err.Error(), "wanted manifest digest sha256:000") {
-		t.Errorf("error %v of class %s", err, exit.Of(err))
+	if _, _, err := bring(t, s); fault.Of(err) != fault.Mismatch || !strings.Contains(err.Error(), "wanted manifest digest sha256:000") {
+		t.Errorf("error %v of class %s", err, fault.Of(err))
 	}
 }
 
@@ -261,7 +261,7 @@ func TestALoginPageIsNoWrongCredential(t *testing.T) {
 		e.Fail("POST /images/create", 500, test.says)
 		s.probe = func(context.Context, string) docker.Probe { return test.probe }
 		_, out, err := bring(t, s)
-		if out.Message != test.want || test.want == "" && exit.Of(err) != exit.Verification {
+		if out.Message != test.want || test.want == "" && fault.Of(err) != fault.Mismatch {
 			t.Errorf("%+v: %+v, %v; want %q", test.probe, out, err, test.want)
 		}
 	}
@@ -270,8 +270,8 @@ func TestALoginPageIsNoWrongCredential(t *testing.T) {
 // TestAnArtifactIsNoImage: the store of containerd takes a chart as it is.
 func TestAnArtifactIsNoImage(t *testing.T) {
 	s, _ := step(t)
-	if _, err := s.take(docker.Image{ID: "sha256:0"}, ref); exit.Of(err) != exit.Refused || !strings.Contains(exit.HintOf(err), "chart") {
-		t.Errorf("error %v, hint %q; want it refused as not a container image", err, exit.HintOf(err))
+	if _, err := s.take(docker.Image{ID: "sha256:0"}, ref); fault.Of(err) != fault.Invalid || !strings.Contains(fault.HintOf(err), "chart") {
+		t.Errorf("error %v, hint %q; want it refused as not a container image", err, fault.HintOf(err))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // ConfigFile is the name of the contract in the mount.
@@ -47,7 +47,7 @@ func (s mountStep) run() (contract.Bootstrap, []string, error) {
 	b, findings := contract.Parse(data)
 	name := s.path()
 	if findings.Err() != nil {
-		return contract.Bootstrap{}, nil, exit.WithHint(exit.Refused,
+		return contract.Bootstrap{}, nil, fault.WrapHint(fault.Invalid,
 			errors.New(strings.TrimRight(findings.Format(name, data), "\n")),
 			"correct the file on the host; felhom-agentd guest add VMID writes it anew")
 	}
@@ -64,28 +64,28 @@ func (s mountStep) read() (_ []byte, warnings []string, err error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, exit.WithHint(exit.NotReady, fmt.Errorf("read %s: there is no such file", name),
+		return nil, nil, fault.WrapHint(fault.NotReady, fmt.Errorf("read %s: there is no such file", name),
 			fmt.Sprintf("on the host, put the config folder into this guest: pct set VMID -mp0 HOSTDIR,mp=%s,ro=1", s.dir))
 	case errors.Is(err, fs.ErrPermission):
-		return nil, nil, exit.WithHint(exit.Refused, fmt.Errorf("read %s: %w%s", name, ErrUnreadable, ownerOf(name, s.dir)), s.chownHint())
+		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: %w%s", name, ErrUnreadable, ownerOf(name, s.dir)), s.chownHint())
 	case errors.Is(err, syscall.ELOOP):
-		return nil, nil, exit.WithHint(exit.Refused, fmt.Errorf("read %s: it is a symbolic link, wanted a regular file", name),
+		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: it is a symbolic link, wanted a regular file", name),
 			"on the host, replace the link by the file itself")
 	case err != nil:
-		return nil, nil, exit.With(exit.NotReady, fmt.Errorf("read the mount: %w", err))
+		return nil, nil, fault.Wrap(fault.NotReady, fmt.Errorf("read the mount: %w", err))
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, nil, exit.With(exit.NotReady, fmt.Errorf("read the mount: %w", err))
+		return nil, nil, fault.Wrap(fault.NotReady, fmt.Errorf("read the mount: %w", err))
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, exit.WithHint(exit.Refused, fmt.Errorf("read %s: it is a %s, wanted a regular file", name, info.Mode().Type()),
+		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: it is a %s, wanted a regular file", name, info.Mode().Type()),
 			"on the host, replace it by the file itself")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, contract.MaxBootstrapBytes+1)) // one more, so that Parse sees it is too large
 	if err != nil {
-		return nil, nil, exit.With(exit.NotReady, fmt.Errorf("read %s: %w", name, err))
+		return nil, nil, fault.Wrap(fault.NotReady, fmt.Errorf("read %s: %w", name, err))
 	}
 	return data, s.look(name, info), nil
 }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const valid = `{"hub_url":"https://hub.example","host_id":"h","local_api_endpoint":"https://127.0.0.1:1",
@@ -21,7 +21,7 @@ const valid = `{"hub_url":"https://hub.example","host_id":"h","local_api_endpoin
 func TestMain(m *testing.M) {
 	if path := os.Getenv("MOUNT_STEP_OF"); path != "" {
 		_, warnings, err := Check(Options{}, path)
-		_, _ = fmt.Fprintf(os.Stdout, "warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, exit.Of(err), err, exit.HintOf(err))
+		_, _ = fmt.Fprintf(os.Stdout, "warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, fault.Of(err), err, fault.HintOf(err))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())

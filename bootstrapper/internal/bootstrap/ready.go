@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // inspector is the engine as the ready step needs it, beside going back.
@@ -192,7 +192,7 @@ func (s readyStep) notReady(ctx context.Context, why string) error {
 	} else if logs = strings.TrimSpace(s.scrub(logs)); logs != "" {
 		text += "\nits last lines:\n  " + strings.ReplaceAll(logs, "\n", "\n  ")
 	}
-	class, hint := exit.NotReady, "look at its log: docker logs "+s.name
+	class, hint := fault.NotReady, "look at its log: docker logs "+s.name
 	if s.now.previous != "" {
 		if err := putBack(ctx, s.engine, s.name, s.now.container.ID, s.now.previous); err != nil {
 			text += "\nthe previous container could not be put back: " + err.Error()
@@ -202,5 +202,5 @@ func (s readyStep) notReady(ctx context.Context, why string) error {
 			hint = "correct the image or its settings; the new container was removed, its last lines are above"
 		}
 	}
-	return exit.WithHint(class, fmt.Errorf("%s", text), hint)
+	return fault.WrapHint(class, fmt.Errorf("%s", text), hint)
 }

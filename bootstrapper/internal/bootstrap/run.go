@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -125,7 +125,7 @@ func (r *runner) end(name contract.Step, begun time.Time, out outcome, err error
 	}
 	if err != nil {
 		err = r.clean(err)
-		result.Outcome, result.Message, result.Hint, result.Class = Failed, err.Error(), exit.HintOf(err), exit.Of(err)
+		result.Outcome, result.Message, result.Hint, result.Class = Failed, err.Error(), fault.HintOf(err), fault.Of(err)
 	}
 	r.out.Steps = append(r.out.Steps, result)
 	r.obs.Ended(result)
@@ -135,11 +135,11 @@ func (r *runner) end(name contract.Step, begun time.Time, out outcome, err error
 // clean hides secrets that others put into their messages. The chain is cut
 // only where something had to be hidden.
 func (r *runner) clean(err error) error {
-	text, hint := err.Error(), exit.HintOf(err)
+	text, hint := err.Error(), fault.HintOf(err)
 	if r.scrub(text) == text && r.scrub(hint) == hint {
 		return err
 	}
-	return exit.WithHint(exit.Of(err), errors.New(r.scrub(text)), r.scrub(hint))
+	return fault.WrapHint(fault.Of(err), errors.New(r.scrub(text)), r.scrub(hint))
 }
 
 func (r *runner) run(ctx context.Context, o Options, engine Engine) error {

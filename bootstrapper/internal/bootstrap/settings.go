@@ -12,7 +12,7 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // maxTemplateBytes bounds a template or a container spec: they are written by hand.
@@ -46,14 +46,14 @@ func (s settingsStep) render() (rendered, error) {
 			continue
 		}
 		if err != nil {
-			return rendered{}, exit.WithHint(exit.Refused, fmt.Errorf("read template: %w", err), "make it a readable file, or remove it")
+			return rendered{}, fault.WrapHint(fault.Invalid, fmt.Errorf("read template: %w", err), "make it a readable file, or remove it")
 		}
 		name, text = path, string(data)
 		break
 	}
 	data, err := settings.Render(name, text, s.values)
 	if err != nil {
-		return rendered{}, exit.WithHint(exit.Refused, err, "correct the template; docs/controller-yaml.md lists its values and functions")
+		return rendered{}, fault.WrapHint(fault.Invalid, err, "correct the template; docs/controller-yaml.md lists its values and functions")
 	}
 	return rendered{dir: s.dir, from: name, data: data}, nil
 }

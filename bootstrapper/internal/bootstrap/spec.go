@@ -21,7 +21,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The container's labels.
@@ -67,14 +67,14 @@ func defaultSpec() specFile {
 func (b specBuilder) build() (docker.Spec, error) {
 	file, err := b.load()
 	if err != nil {
-		return docker.Spec{}, exit.WithHint(exit.Refused, err, "correct the file; docs/bootstrapper.md lists its keys")
+		return docker.Spec{}, fault.WrapHint(fault.Invalid, err, "correct the file; docs/bootstrapper.md lists its keys")
 	}
 	if o := b.overrides; o != nil {
 		override(&file, o)
 	}
 	spec, err := b.parse(file)
 	if err != nil {
-		return docker.Spec{}, exit.WithHint(exit.Refused, err, "correct "+b.file+" or container in bootstrap.json; the syntax is that of docker run")
+		return docker.Spec{}, fault.WrapHint(fault.Invalid, err, "correct "+b.file+" or container in bootstrap.json; the syntax is that of docker run")
 	}
 	return spec, nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func TestSpecNamesAllFindingsAtOnceInOneLine(t *testing.T) {
@@ -30,8 +30,8 @@ func TestSpecNamesAllFindingsAtOnceInOneLine(t *testing.T) {
 	if strings.Contains(text, "\n") {
 		t.Errorf("error has more than one line: %q", text)
 	}
-	if exit.Of(err) != exit.Failed {
-		t.Errorf("parse gave class %v; its caller knows the class", exit.Of(err))
+	if fault.Of(err) != fault.Failed {
+		t.Errorf("parse gave class %v; its caller knows the class", fault.Of(err))
 	}
 }
 
@@ -51,7 +51,7 @@ func TestSpecFileErrorsHoldNoValue(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := specBuilder{name: "c", root: "/", file: file}.build()
-			if exit.Of(err) != exit.Refused {
+			if fault.Of(err) != fault.Invalid {
 				t.Fatalf("error %v, want it refused", err)
 			}
 			if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), test.want) {

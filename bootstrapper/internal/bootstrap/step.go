@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Outcome is what a step did.
@@ -43,7 +43,7 @@ type StepResult struct {
 	Duration time.Duration
 	Message  string // one line, no secret; may be empty
 	Hint     string // what to do about a failed or degraded step; may be empty
-	Class    exit.Code
+	Class    fault.Kind
 }
 
 // outcome is what a step that did not fail has to say.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // How long is waited.
@@ -233,8 +233,8 @@ func (l *Loop) patience() time.Duration {
 
 func (l *Loop) plan(e End) time.Duration {
 	pause := max(l.pause, first)
-	switch exit.Of(e.Err) {
-	case exit.OK:
+	switch fault.Of(e.Err) {
+	case fault.None:
 		if !e.Unreached {
 			return 0
 		}
@@ -244,8 +244,8 @@ func (l *Loop) plan(e End) time.Duration {
 		if time.Since(l.unreached)+pause > l.HostPatience {
 			return 0
 		}
-	case exit.NotReady:
-	case exit.Failed:
+	case fault.NotReady:
+	case fault.Failed:
 		pause = max(pause, slow)
 	default:
 		if !e.Blind {

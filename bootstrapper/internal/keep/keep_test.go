@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // mount is a source whose states are real ones, taken before the clock is a
@@ -55,8 +55,8 @@ func states(t *testing.T, n int) (empty watch.State, filled []watch.State) {
 }
 
 var (
-	notReady = exit.With(exit.NotReady, errors.New("registry down"))
-	refused  = exit.With(exit.Refused, errors.New("line 1"))
+	notReady = fault.Wrap(fault.NotReady, errors.New("registry down"))
+	refused  = fault.Wrap(fault.Invalid, errors.New("line 1"))
 	errFull  = errors.New("disk full")
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const deb822 = `Types: deb deb-src
@@ -98,13 +98,13 @@ func TestRelease(t *testing.T) {
 	if want := time.Date(2026, 11, 21, 9, 15, 44, 0, time.UTC); !got.Date.Equal(want) || len(got.SHA256) != 64 {
 		t.Errorf("want date %v and a digest, found %+v", want, got)
 	}
-	for suite, want := range map[string]exit.Code{"sid": exit.Refused, "ill": exit.NotReady, "huge": exit.Refused} {
-		if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", suite); exit.Of(err) != want {
+	for suite, want := range map[string]fault.Kind{"sid": fault.Invalid, "ill": fault.NotReady, "huge": fault.Invalid} {
+		if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", suite); fault.Of(err) != want {
 			t.Errorf("%s: want %v, found %v", suite, want, err)
 		}
 	}
 	srv.Close()
-	if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", "trixie"); exit.Of(err) != exit.NotReady || exit.HintOf(err) == "" {
+	if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", "trixie"); fault.Of(err) != fault.NotReady || fault.HintOf(err) == "" {
 		t.Errorf("mirror down: want not-ready with a hint, found %v", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestReleaseFromFolder(t *testing.T) {
 	if _, err := (Client{}).Release(t.Context(), "file://"+dir, "trixie"); err != nil {
 		t.Error(err)
 	}
-	if _, err := (Client{}).Release(t.Context(), "file:"+dir, "sid"); exit.Of(err) != exit.Refused {
+	if _, err := (Client{}).Release(t.Context(), "file:"+dir, "sid"); fault.Of(err) != fault.Invalid {
 		t.Errorf("want refused, found %v", err)
 	}
 }

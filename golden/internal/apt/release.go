@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -67,7 +67,7 @@ func (c Client) get(ctx context.Context, at string) (_ []byte, err error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return nil, exit.With(exit.Refused, err)
+		return nil, fault.Wrap(fault.Invalid, err)
 	}
 	client := c.HTTP
 	if client == nil {
@@ -78,27 +78,27 @@ func (c Client) get(ctx context.Context, at string) (_ []byte, err error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, exit.WithHint(exit.NotReady, err, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe")
+		return nil, fault.WrapHint(fault.NotReady, err, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe")
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, notThere(fmt.Errorf("GET %s: %s", at, resp.Status))
 	case resp.StatusCode != http.StatusOK:
-		return nil, exit.WithHint(exit.NotReady, fmt.Errorf("GET %s: want 200, found %s", at, resp.Status), "the mirror is not well: try again, or name another one with apt.mirror in the recipe")
+		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("GET %s: want 200, found %s", at, resp.Status), "the mirror is not well: try again, or name another one with apt.mirror in the recipe")
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRelease+1))
 	if err != nil {
-		return nil, exit.With(exit.NotReady, fmt.Errorf("GET %s: %w", at, err))
+		return nil, fault.Wrap(fault.NotReady, fmt.Errorf("GET %s: %w", at, err))
 	}
 	if len(data) > maxRelease {
-		return nil, exit.Errorf(exit.Refused, "GET %s: want at most %d bytes", at, maxRelease)
+		return nil, fault.Errorf(fault.Invalid, "GET %s: want at most %d bytes", at, maxRelease)
 	}
 	return data, nil
 }
 
 func notThere(err error) error {
-	return exit.WithHint(exit.Refused, err, "the mirror does not have this suite: look at suite, apt.mirror and apt.security in the recipe")
+	return fault.WrapHint(fault.Invalid, err, "the mirror does not have this suite: look at suite, apt.mirror and apt.security in the recipe")
 }
 
 // isPrivateHost knows loopback, private and link-local addresses, names without

@@ -24,7 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/seal"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -105,7 +105,7 @@ func (w *workshop) lay(s Settings) ([]stage.File, error) {
 	}
 	profile, err := pack.ParseProfile(w.plan.Recipe.Output.Profile)
 	if err != nil {
-		return nil, exit.With(exit.Refused, err)
+		return nil, fault.Wrap(fault.Invalid, err)
 	}
 	return w.plan.Overlay(w.base.Root, stage.Ours{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, DpkgConfig: profile.DpkgConfig()})
 }
@@ -134,7 +134,7 @@ func fetchImages(ctx context.Context, r recipe.Recipe, s Settings) ([]preload.Im
 	for _, img := range list {
 		warnings, err := img.Warnings()
 		if err != nil {
-			return nil, exit.With(exit.Refused, fmt.Errorf("preload %s: %w", img.Reference, err))
+			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", img.Reference, err))
 		}
 		for _, w := range warnings {
 			s.Progress.Line("warning: " + w)
@@ -167,7 +167,7 @@ func runScript(ctx context.Context, root, path string, s recipe.Script, log io.W
 		if tail := said.String(); tail != "" {
 			text += "; it wrote last:\n" + tail
 		}
-		return exit.WithHint(exit.Failed, errors.New(text), "--verbose shows all that the script wrote; nothing of this build was kept")
+		return fault.WrapHint(fault.Failed, errors.New(text), "--verbose shows all that the script wrote; nothing of this build was kept")
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func TestTargetPath(t *testing.T) {
@@ -29,13 +29,13 @@ func TestTargetPath(t *testing.T) {
 	if err := os.WriteFile(want, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Target{Dir: dir}).path(r, epoch); exit.Of(err) != exit.Misuse || !strings.Contains(exit.HintOf(err), "--force") {
+	if _, err := (Target{Dir: dir}).path(r, epoch); fault.Of(err) != fault.Misuse || !strings.Contains(fault.HintOf(err), "--force") {
 		t.Errorf("archive is there: want misuse with a hint, found %v", err)
 	}
 	if got, err := (Target{Dir: dir, Force: true}).path(r, epoch); err != nil || got != want {
 		t.Errorf("with force: found %s %v", got, err)
 	}
-	if _, err := (Target{Dir: filepath.Join(dir, "none")}).path(r, epoch); exit.Of(err) != exit.Misuse {
+	if _, err := (Target{Dir: filepath.Join(dir, "none")}).path(r, epoch); fault.Of(err) != fault.Misuse {
 		t.Errorf("folder is missing: want misuse, found %v", err)
 	}
 }
@@ -49,7 +49,7 @@ func TestRunChecksTargetFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, target := range []Target{{Dir: filepath.Join(dir, "none")}, {Dir: file}, {Path: filepath.Join(dir, "none", "a.tar.zst")}, {Path: file}} {
-		if _, err := Run(t.Context(), recipe.Recipe{}, target, Settings{}); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+		if _, err := Run(t.Context(), recipe.Recipe{}, target, Settings{}); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
 			t.Errorf("%+v: want misuse with a hint, got %v", target, err)
 		}
 	}
@@ -57,8 +57,8 @@ func TestRunChecksTargetFirst(t *testing.T) {
 
 func TestCheckEmpty(t *testing.T) {
 	dir := t.TempDir()
-	for path, want := range map[string]exit.Code{dir: exit.OK, filepath.Join(dir, "none"): exit.OK, "/proc/self/status": exit.Misuse, "/etc": exit.Misuse} {
-		if err := checkEmpty(path); exit.Of(err) != want {
+	for path, want := range map[string]fault.Kind{dir: fault.None, filepath.Join(dir, "none"): fault.None, "/proc/self/status": fault.Misuse, "/etc": fault.Misuse} {
+		if err := checkEmpty(path); fault.Of(err) != want {
 			t.Errorf("%s: want %v, found %v", path, want, err)
 		}
 	}
@@ -66,13 +66,13 @@ func TestCheckEmpty(t *testing.T) {
 
 func TestReadRecord(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
-	if _, err := ReadRecord(root); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+	if _, err := ReadRecord(root); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
 		t.Errorf("missing: want misuse with a hint, found %v", err)
 	}
 	if err := os.WriteFile(root+RecordSuffix, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadRecord(root); exit.Of(err) != exit.Refused {
+	if _, err := ReadRecord(root); fault.Of(err) != fault.Invalid {
 		t.Errorf("broken: want refused, found %v", err)
 	}
 }

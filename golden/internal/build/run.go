@@ -19,7 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -148,7 +148,7 @@ func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
 	return path, Target{Path: path, Force: t.Force}.check()
 }
 
-func misplaced(err error, hint string) error { return exit.WithHint(exit.Misuse, err, hint) }
+func misplaced(err error, hint string) error { return fault.WrapHint(fault.Misuse, err, hint) }
 
 // publish packs and verifies in a folder beside path and renames the results,
 // the archive last: an archive that is there has passed, and has its records.
@@ -216,11 +216,11 @@ func publish(ctx context.Context, path string, force bool, job packJob, m proven
 func packArchive(ctx context.Context, job packJob, told pack.Progress) (pack.Result, error) {
 	config, err := job.recipe.Config()
 	if err != nil {
-		return pack.Result{}, exit.With(exit.Refused, err)
+		return pack.Result{}, fault.Wrap(fault.Invalid, err)
 	}
 	profile, err := pack.ParseProfile(job.recipe.Output.Profile)
 	if err != nil {
-		return pack.Result{}, exit.With(exit.Refused, err)
+		return pack.Result{}, fault.Wrap(fault.Invalid, err)
 	}
 	setting := vzdump.Release
 	if job.recipe.Output.Compression == "fast" {
@@ -283,7 +283,7 @@ func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ veri
 				lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Rule, f.Path, f.Message))
 			}
 		}
-		return report, exit.WithHint(exit.Of(err), errors.New(strings.Join(lines, "\n")), exit.HintOf(err))
+		return report, fault.WrapHint(fault.Of(err), errors.New(strings.Join(lines, "\n")), fault.HintOf(err))
 	}
 	return report, nil
 }

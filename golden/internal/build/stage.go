@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -80,9 +80,9 @@ func checkEmpty(root string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return exit.With(exit.Misuse, fmt.Errorf("look at ROOT: %w", err))
+		return fault.Wrap(fault.Misuse, fmt.Errorf("look at ROOT: %w", err))
 	case len(entries) > 0:
-		return exit.WithHint(exit.Misuse, fmt.Errorf("look at ROOT: %s is not empty", root), "name a folder that does not exist yet")
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("look at ROOT: %s is not empty", root), "name a folder that does not exist yet")
 	}
 	return nil
 }
@@ -94,11 +94,11 @@ const maxRecord = 16 << 20
 func ReadRecord(root string) (Record, error) {
 	data, err := regular.Read(root+RecordSuffix, maxRecord)
 	if err != nil {
-		return Record{}, exit.WithHint(exit.Misuse, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")
+		return Record{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")
 	}
 	var rec Record
 	if err := json.Unmarshal(data, &rec); err != nil {
-		return Record{}, exit.With(exit.Refused, fmt.Errorf("read record of %s: %w", root, err))
+		return Record{}, fault.Wrap(fault.Invalid, fmt.Errorf("read record of %s: %w", root, err))
 	}
 	return rec, nil
 }

@@ -30,7 +30,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -78,7 +78,7 @@ func Run(ctx context.Context, opts Options) (code int, err error) {
 func Script(ctx context.Context, opts Options, path string) (code int, err error) {
 	f, err := regular.Open(path)
 	if err != nil {
-		return -1, exit.WithHint(exit.Refused, fmt.Errorf("open script: %w", err), "scripts are files outside of the root")
+		return -1, fault.WrapHint(fault.Invalid, fmt.Errorf("open script: %w", err), "scripts are files outside of the root")
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	opts.Argv = append([]string{filepath.Join(scriptDir, filepath.Base(path))}, opts.Argv...)
@@ -134,7 +134,7 @@ func start(ctx context.Context, opts Options, script *os.File) (code int, err er
 		if errors.Is(err, syscall.EPERM) {
 			hint = "new namespaces need root (CAP_SYS_ADMIN): run it as root"
 		}
-		return -1, exit.WithHint(exit.Failed, fmt.Errorf("enter %s: start in new namespaces: %w", opts.Root, err), hint)
+		return -1, fault.WrapHint(fault.Failed, fmt.Errorf("enter %s: start in new namespaces: %w", opts.Root, err), hint)
 	}
 	_ = p.closeChildEnds() // only descriptors of ours; the child has its own
 
@@ -156,11 +156,11 @@ func start(ctx context.Context, opts Options, script *os.File) (code int, err er
 	case readErr != nil:
 		return -1, errors.Join(fmt.Errorf("enter %s: pid 1 ended early: %w", opts.Root, errors.Join(readErr, waitErr, <-orderErr)), cleanErr)
 	case out.Error != "":
-		class := exit.Failed
+		class := fault.Failed
 		if out.Refused {
-			class = exit.Refused
+			class = fault.Invalid
 		}
-		return -1, errors.Join(exit.WithHint(class, fmt.Errorf("enter %s: %s", opts.Root, out.Error), out.Hint), cleanErr)
+		return -1, errors.Join(fault.WrapHint(class, fmt.Errorf("enter %s: %s", opts.Root, out.Error), out.Hint), cleanErr)
 	}
 	return out.Code, cleanErr
 }
@@ -174,13 +174,13 @@ func newOrder(opts Options, script bool) (order, error) {
 		if err == nil {
 			err = errors.New("not a folder")
 		}
-		return order{}, exit.WithHint(exit.Refused, fmt.Errorf("enter %s: %w", opts.Root, err), "make one with: felhom-golden stage "+opts.Root)
+		return order{}, fault.WrapHint(fault.Invalid, fmt.Errorf("enter %s: %w", opts.Root, err), "make one with: felhom-golden stage "+opts.Root)
 	}
 	if root == "/" {
-		return order{}, exit.WithHint(exit.Refused, errors.New("enter /: that is this machine"), "give the folder that holds the staged root file system")
+		return order{}, fault.WrapHint(fault.Invalid, errors.New("enter /: that is this machine"), "give the folder that holds the staged root file system")
 	}
 	if len(opts.Argv) == 0 {
-		return order{}, exit.With(exit.Misuse, errors.New("no program to run"))
+		return order{}, fault.Wrap(fault.Misuse, errors.New("no program to run"))
 	}
 	ord := order{Root: root, Argv: opts.Argv, Env: opts.Env, Dir: opts.Dir, SharedTmp: opts.SharedTmp, Script: script}
 	if ord.Env == nil {

@@ -21,7 +21,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func TestMain(m *testing.M) {
@@ -93,8 +93,8 @@ func TestRunRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, err := enter.Run(t.Context(), tt.opts)
-			if code != -1 || exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("code %d, class %v, error %v; want -1, refused, %q", code, exit.Of(err), err, tt.want)
+			if code != -1 || fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("code %d, class %v, error %v; want -1, refused, %q", code, fault.Of(err), err, tt.want)
 			}
 		})
 	}
@@ -218,7 +218,7 @@ func TestCancelEndsAndCleans(t *testing.T) {
 	}()
 	// A program that will not end by SIGTERM.
 	code, err := enter.Run(ctx, enter.Options{Root: root, Argv: []string{"sh", "-c", "trap '' TERM; echo up; while :; do sleep 600; done"}, Stdout: w, Network: true})
-	if code != -1 || exit.Of(err) != exit.Interrupted {
+	if code != -1 || fault.Of(err) != fault.Interrupted {
 		t.Errorf("code %d, error %v; want -1, interrupted", code, err)
 	}
 	if diff := cmp.Diff(before, tree(t, root)); diff != "" {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/preload"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -106,7 +106,7 @@ type scan struct {
 
 // Archive reads an archive to its end. name stands in the report and in
 // errors. An archive that cannot be read, is hostile or would need too much
-// memory has class [exit.Refused].
+// memory has kind [fault.Invalid].
 func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Report, error) {
 	s := &scan{
 		opts: opts, content: map[string]string{}, links: map[string]string{}, folders: map[string]*Folder{},
@@ -141,7 +141,7 @@ func readConfig(ctx context.Context, r io.Reader) ([]byte, error) {
 	for {
 		e, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			return nil, exit.WithHint(exit.Refused, fmt.Errorf("want ./%s, found none", vzdump.ConfigPath), "is it the archive of a container?")
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("want ./%s, found none", vzdump.ConfigPath), "is it the archive of a container?")
 		}
 		if err != nil {
 			return nil, err
@@ -155,7 +155,7 @@ func readConfig(ctx context.Context, r io.Reader) ([]byte, error) {
 // keep reads a file that must not be large.
 func keep(e *vzdump.Entry, r io.Reader) ([]byte, error) {
 	if e.Size > maxKeptFile {
-		return nil, exit.Errorf(exit.Refused, "%s: want at most %d bytes, found %d", e.RawName, maxKeptFile, e.Size)
+		return nil, fault.Errorf(fault.Invalid, "%s: want at most %d bytes, found %d", e.RawName, maxKeptFile, e.Size)
 	}
 	return io.ReadAll(r)
 }
@@ -228,7 +228,7 @@ func (s *scan) member(e *vzdump.Entry, r io.Reader) error {
 	case vzdump.File:
 		if e.Odd.Has(vzdump.Sparse) {
 			if s.holes += e.Size; s.holes > maxHoles {
-				return exit.WithHint(exit.Refused, fmt.Errorf("%w: %s: sparse files of %d bytes so far exceed the limit of %d", vzdump.ErrLimit, e.RawName, s.holes, int64(maxHoles)),
+				return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: sparse files of %d bytes so far exceed the limit of %d", vzdump.ErrLimit, e.RawName, s.holes, int64(maxHoles)),
 					"unpack both archives and compare the directories")
 			}
 		}
@@ -303,7 +303,7 @@ func (s *scan) charge(n int64) error {
 		most = maxFilesBytes
 	}
 	if s.kept += n; s.kept > most {
-		return exit.WithHint(exit.Refused, fmt.Errorf("%w: names and settings take more than %d MiB", vzdump.ErrLimit, most>>20), "this archive cannot be read in bounded memory")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: names and settings take more than %d MiB", vzdump.ErrLimit, most>>20), "this archive cannot be read in bounded memory")
 	}
 	return nil
 }

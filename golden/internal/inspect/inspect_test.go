@@ -13,7 +13,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/inspect"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const archiveName = "vzdump-lxc-9100-2026_01_02-03_04_05.tar"
@@ -98,17 +98,17 @@ func TestConfigReadsNoFurther(t *testing.T) {
 	if err != nil || string(conf) != "arch: amd64\n" {
 		t.Errorf("got %q, %v; want the configuration", conf, err)
 	}
-	if _, err := inspect.Archive(t.Context(), bytes.NewReader(cut), archiveName, inspect.Options{}); exit.Of(err) != exit.Refused {
+	if _, err := inspect.Archive(t.Context(), bytes.NewReader(cut), archiveName, inspect.Options{}); fault.Of(err) != fault.Invalid {
 		t.Errorf("whole look at a cut archive: %v, want class refused", err)
 	}
-	if _, err := inspect.Config(t.Context(), archive(t, [2]string{"a", "x"}), archiveName); exit.Of(err) != exit.Refused {
+	if _, err := inspect.Config(t.Context(), archive(t, [2]string{"a", "x"}), archiveName); fault.Of(err) != fault.Invalid {
 		t.Errorf("no configuration: %v, want class refused", err)
 	}
 }
 
 func TestArchiveIsBounded(t *testing.T) {
 	big := archive(t, [2]string{"var/lib/dpkg/status", strings.Repeat("x", 9<<20)})
-	if _, err := inspect.Archive(t.Context(), big, archiveName, inspect.Options{}); exit.Of(err) != exit.Refused {
+	if _, err := inspect.Archive(t.Context(), big, archiveName, inspect.Options{}); fault.Of(err) != fault.Invalid {
 		t.Errorf("got %v, want class refused", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

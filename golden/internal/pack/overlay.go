@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -30,14 +30,14 @@ func newOverlay(files []File) (*overlay, error) {
 		kind := typeOf(f.Mode)
 		switch {
 		case f.Path == "" || !fs.ValidPath(f.Path):
-			return nil, exit.Errorf(exit.Refused, "overlay: path %q: wanted a clean relative path", f.Path)
+			return nil, fault.Errorf(fault.Invalid, "overlay: path %q: wanted a clean relative path", f.Path)
 		case kind != vzdump.File && kind != vzdump.Dir && kind != vzdump.Symlink:
-			return nil, exit.Errorf(exit.Refused, "overlay: /%s: a %s: wanted a file, folder or symlink", f.Path, kind)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: a %s: wanted a file, folder or symlink", f.Path, kind)
 		case strings.HasPrefix(f.Path, "dev/"), f.Path == path.Dir(vzdump.ConfigPath), strings.HasPrefix(f.Path, path.Dir(vzdump.ConfigPath)+"/"):
-			return nil, exit.Errorf(exit.Refused, "overlay: /%s: this folder is PVE's", f.Path)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: this folder is PVE's", f.Path)
 		}
 		if _, twice := o.files[f.Path]; twice {
-			return nil, exit.Errorf(exit.Refused, "overlay: /%s is there twice", f.Path)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is there twice", f.Path)
 		}
 		o.files[f.Path] = f
 		o.kinds[f.Path] = kind
@@ -45,7 +45,7 @@ func newOverlay(files []File) (*overlay, error) {
 	for _, f := range files {
 		for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
 			if kind, ok := o.kinds[dir]; ok && kind != vzdump.Dir {
-				return nil, exit.Errorf(exit.Refused, "overlay: /%s lies below /%s, which is a %s", f.Path, dir, kind)
+				return nil, fault.Errorf(fault.Invalid, "overlay: /%s lies below /%s, which is a %s", f.Path, dir, kind)
 			} else if !ok {
 				o.kinds[dir] = vzdump.Dir
 				o.folders = append(o.folders, dir)
@@ -71,10 +71,10 @@ func (o *overlay) parents(s *scanner) ([]vzdump.Entry, error) {
 		case err != nil:
 			return nil, err
 		case n.Type == vzdump.Symlink:
-			return nil, exit.WithHint(exit.Refused, fmt.Errorf("overlay: /%s is a symlink to %s in the root, and a member below it cannot be restored", dir, n.Link),
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("overlay: /%s is a symlink to %s in the root, and a member below it cannot be restored", dir, n.Link),
 				"name the file by the real path")
 		case n.Type != vzdump.Dir:
-			return nil, exit.Errorf(exit.Refused, "overlay: /%s is a %s in the root, wanted a folder", dir, n.Type)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is a %s in the root, wanted a folder", dir, n.Type)
 		}
 		list = append(list, n.Entry)
 	}
@@ -95,7 +95,7 @@ func (f File) entry() (vzdump.Entry, io.ReadCloser, error) {
 		}
 		r, err := regular.Open(f.Source)
 		if err != nil {
-			return e, nil, exit.With(exit.Refused, fmt.Errorf("overlay: /%s: %w", f.Path, err))
+			return e, nil, fault.Wrap(fault.Invalid, fmt.Errorf("overlay: /%s: %w", f.Path, err))
 		}
 		info, err := r.Stat()
 		if err != nil {

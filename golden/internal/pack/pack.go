@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -147,25 +147,25 @@ func Pack(ctx context.Context, src Source, out Output, progress Progress) (_ Res
 func check(src Source, out Output) error {
 	switch {
 	case out.Path == "":
-		return exit.Errorf(exit.Misuse, "pack: no path for the archive")
+		return fault.Errorf(fault.Misuse, "pack: no path for the archive")
 	case out.Setting != vzdump.Fast && out.Setting != vzdump.Release:
-		return exit.Errorf(exit.Misuse, "pack: no compression setting")
+		return fault.Errorf(fault.Misuse, "pack: no compression setting")
 	case out.Epoch.Unix() < 0:
-		return exit.Errorf(exit.Misuse, "pack: the epoch %s is before 1970", out.Epoch)
+		return fault.Errorf(fault.Misuse, "pack: the epoch %s is before 1970", out.Epoch)
 	case (out.CacheDir == "") != (out.CacheKey == ""):
-		return exit.Errorf(exit.Misuse, "pack: a cache needs a folder and a key")
+		return fault.Errorf(fault.Misuse, "pack: a cache needs a folder and a key")
 	}
 	_, err := os.Lstat(out.Path)
 	switch {
 	case err == nil && !out.Force:
-		return exit.WithHint(exit.Misuse, fmt.Errorf("pack: %s exists", out.Path), "name another file, or replace it with --force")
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("pack: %s exists", out.Path), "name another file, or replace it with --force")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("pack: %w", err)
 	}
 	if _, bad := pctconf.Parse(src.Config.Format()); len(bad) > 0 {
 		for _, f := range bad {
 			if f.Severity == pctconf.Error {
-				return exit.Errorf(exit.Refused, "pack: the guest's configuration: %s", f)
+				return fault.Errorf(fault.Invalid, "pack: the guest's configuration: %s", f)
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func check(src Source, out Output) error {
 // explain adds a hint where the error has an obvious way out.
 func explain(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return exit.WithHint(exit.Of(err), err, "free space in "+dir+", or in the cache's folder; nothing half-written was kept")
+		return fault.WrapHint(fault.Of(err), err, "free space in "+dir+", or in the cache's folder; nothing half-written was kept")
 	}
 	return err
 }

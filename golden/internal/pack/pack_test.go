@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/golden/internal/pack"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -304,44 +304,44 @@ func TestRefused(t *testing.T) {
 		name   string
 		change func(*testing.T, *pack.Source, *pack.Output)
 		want   string
-		code   exit.Code
+		code   fault.Kind
 	}{
 		{name: "archive is there", change: func(t *testing.T, _ *pack.Source, o *pack.Output) {
 			must(t, os.WriteFile(o.Path, []byte("old"), 0o644))
-		}, want: "exists", code: exit.Misuse},
+		}, want: "exists", code: fault.Misuse},
 		{name: "fifo and foreign owner at once", change: func(t *testing.T, s *pack.Source, _ *pack.Output) {
 			must(t, unix.Mkfifo(filepath.Join(s.Root, "tmp/pipe"), 0o600))
 			must(t, os.Chown(filepath.Join(s.Root, "empty"), 100000, 0))
-		}, want: "/empty: belongs to 100000:0, wanted ids up to 65535\n/tmp/pipe: a fifo", code: exit.Refused},
+		}, want: "/empty: belongs to 100000:0, wanted ids up to 65535\n/tmp/pipe: a fifo", code: fault.Invalid},
 		{name: "capability of a namespace", change: func(t *testing.T, s *pack.Source, _ *pack.Output) {
 			v3 := append(bytes.Clone(capNetRaw), 0xa0, 0x86, 1, 0)
 			v3[3] = 3
 			must(t, unix.Setxattr(filepath.Join(s.Root, "usr/bin/su"), "security.capability", v3, 0))
-		}, want: "not of revision 2", code: exit.Refused},
-		{name: "overlay below a symlink", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "bin/boot" }, want: "/bin is a symlink to usr/bin", code: exit.Refused},
-		{name: "overlay file over a folder", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "usr/bin" }, want: "/usr/bin: a folder in the root, and a file in the overlay", code: exit.Refused},
-		{name: "overlay path twice", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = s.Overlay[0].Path }, want: "is there twice", code: exit.Refused},
-		{name: "overlay escapes", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = "../x" }, want: "clean relative path", code: exit.Refused},
-		{name: "overlay brings a configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = vzdump.ConfigPath }, want: "PVE's", code: exit.Refused},
-		{name: "overlay source missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Source = "/nonexistent" }, want: "/nonexistent", code: exit.Refused},
-		{name: "root missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Root = "/nonexistent" }, want: "open root", code: exit.Failed},
+		}, want: "not of revision 2", code: fault.Invalid},
+		{name: "overlay below a symlink", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "bin/boot" }, want: "/bin is a symlink to usr/bin", code: fault.Invalid},
+		{name: "overlay file over a folder", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "usr/bin" }, want: "/usr/bin: a folder in the root, and a file in the overlay", code: fault.Invalid},
+		{name: "overlay path twice", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = s.Overlay[0].Path }, want: "is there twice", code: fault.Invalid},
+		{name: "overlay escapes", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = "../x" }, want: "clean relative path", code: fault.Invalid},
+		{name: "overlay brings a configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = vzdump.ConfigPath }, want: "PVE's", code: fault.Invalid},
+		{name: "overlay source missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Source = "/nonexistent" }, want: "/nonexistent", code: fault.Invalid},
+		{name: "root missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Root = "/nonexistent" }, want: "open root", code: fault.Failed},
 		{name: "wrong configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) {
 			s.Config.Settings = append(s.Config.Settings, pctconf.Setting{Key: "memory", Value: "lots"})
-		}, want: "memory", code: exit.Refused},
+		}, want: "memory", code: fault.Invalid},
 		{name: "full disk", change: func(t *testing.T, s *pack.Source, o *pack.Output) {
 			for len(s.Overlay[0].Data) < 64<<10 {
 				s.Overlay[0].Data = append(s.Overlay[0].Data, rand.Text()...)
 			}
 			o.Path = filepath.Join(fullDisk(t), "a.tar.zst")
-		}, want: "no space left", code: exit.Failed},
+		}, want: "no space left", code: fault.Failed},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			src, out := source(makeRoot(t)), output(t)
 			c.change(t, &src, &out)
 			_, err := pack.Pack(t.Context(), src, out, nil)
-			if err == nil || !strings.Contains(err.Error(), c.want) || exit.Of(err) != c.code {
-				t.Fatalf("error %v, class %s, want %q, class %s", err, exit.Of(err), c.want, c.code)
+			if err == nil || !strings.Contains(err.Error(), c.want) || fault.Of(err) != c.code {
+				t.Fatalf("error %v, class %s, want %q, class %s", err, fault.Of(err), c.want, c.code)
 			}
 			left, err := os.ReadDir(filepath.Dir(out.Path))
 			must(t, err)
@@ -373,7 +373,7 @@ func TestForceReplacesAndCancelDoesNot(t *testing.T) {
 			cancel()
 		}
 	})
-	if exit.Of(err) != exit.Interrupted {
+	if fault.Of(err) != fault.Interrupted {
 		t.Errorf("error %v, want interrupted", err)
 	}
 	if got, _ := os.ReadFile(out.Path); string(got) != "old" {

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -54,7 +54,7 @@ func scan(ctx context.Context, root *os.Root, dir string, profile Profile, broug
 			more = fmt.Sprintf("\n... and %d more", len(s.wrong)-maxFindings)
 			s.wrong = s.wrong[:maxFindings]
 		}
-		return nil, exit.WithHint(exit.Refused, errors.New("pack: these cannot be in an archive:\n"+strings.Join(s.wrong, "\n")+more),
+		return nil, fault.WrapHint(fault.Invalid, errors.New("pack: these cannot be in an archive:\n"+strings.Join(s.wrong, "\n")+more),
 			"stage as root so that owners are those of the guest; remove sockets, pipes and device nodes, or run seal")
 	}
 	return s, nil

@@ -30,7 +30,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -60,12 +60,12 @@ func Index(images []Image) ([]byte, error) {
 	for _, img := range images {
 		entry, err := img.entry()
 		if err != nil {
-			return nil, exit.With(exit.Refused, fmt.Errorf("write index of images: %s: %w", img.Reference, err))
+			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("write index of images: %s: %w", img.Reference, err))
 		}
 		index.Images = append(index.Images, entry)
 	}
 	data, err := index.Encode()
-	return data, exit.With(exit.Refused, err)
+	return data, fault.Wrap(fault.Invalid, err)
 }
 
 func (i Image) entry() (entry contract.PreloadImage, err error) {
@@ -85,7 +85,7 @@ func (i Image) entry() (entry contract.PreloadImage, err error) {
 func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
 	ref, err := name.ParseReference(want.Reference)
 	if err != nil {
-		return Image{}, exit.With(exit.Refused, fmt.Errorf("preload %s: %w", want.Reference, err))
+		return Image{}, fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", want.Reference, err))
 	}
 	release, err := cachedir.Hold(cache)
 	if err != nil {
@@ -113,7 +113,7 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 		return Image{}, classify(err)
 	}
 	if cfg.OS != "linux" || cfg.Architecture != platform.Architecture {
-		return Image{}, exit.WithHint(exit.Refused, fmt.Errorf("want an image for linux/%s, found %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
+		return Image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want an image for linux/%s, found %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
 	}
 	config, err := img.ConfigName()
 	if err != nil {
@@ -165,7 +165,7 @@ func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 	}
 	info, err := os.Stat(want.Archive)
 	if err != nil {
-		return source{}, exit.WithHint(exit.Refused, err, "look at archive in the recipe: relative paths start at the recipe's folder")
+		return source{}, fault.WrapHint(fault.Invalid, err, "look at archive in the recipe: relative paths start at the recipe's folder")
 	}
 	dir := want.Archive
 	if !info.IsDir() {
@@ -225,7 +225,7 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (sour
 		}
 	}
 	if len(found) != 1 {
-		return source{}, exit.WithHint(exit.Refused, fmt.Errorf("want one image for %s/%s, found %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
+		return source{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want one image for %s/%s, found %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
 	}
 	if found[0].MediaType.IsIndex() {
 		sub, err := index.ImageIndex(found[0].Digest)
@@ -316,7 +316,7 @@ func writeMember(root *os.Root, member string, r io.Reader) (err error) {
 }
 
 func refused(archive string, err error) error {
-	return exit.WithHint(exit.Refused, fmt.Errorf("read %s: %w", archive, err), "want what \"docker save\" writes, or an OCI archive or layout")
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: %w", archive, err), "want what \"docker save\" writes, or an OCI archive or layout")
 }
 
 // classify gives what the registry said its class.
@@ -331,15 +331,15 @@ func classify(err error) error {
 	case errors.As(err, &te):
 		switch te.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
-			return exit.WithHint(exit.Verification, err, "log in with \"docker login\" as the user who builds, or give the image as an archive")
+			return fault.WrapHint(fault.Mismatch, err, "log in with \"docker login\" as the user who builds, or give the image as an archive")
 		case http.StatusNotFound:
-			return exit.WithHint(exit.Refused, err, "the registry does not have this image: look at its name and tag in the recipe")
+			return fault.WrapHint(fault.Invalid, err, "the registry does not have this image: look at its name and tag in the recipe")
 		}
-		return exit.WithHint(exit.NotReady, err, "the registry is not well: try again")
+		return fault.WrapHint(fault.NotReady, err, "the registry is not well: try again")
 	case errors.As(err, &ne):
-		return exit.WithHint(exit.NotReady, err, "the registry does not answer: try again, or give the image as an archive")
+		return fault.WrapHint(fault.NotReady, err, "the registry does not answer: try again, or give the image as an archive")
 	case errors.Is(err, fs.ErrNotExist):
-		return exit.With(exit.Refused, err)
+		return fault.Wrap(fault.Invalid, err)
 	}
 	return err
 }

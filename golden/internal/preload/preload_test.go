@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func sample(t *testing.T, arch string) v1.Image {
@@ -128,7 +128,7 @@ func TestFetch(t *testing.T) {
 	if err != nil || string(index) != want {
 		t.Errorf("index: want %s, found %s %v", want, index, err)
 	}
-	if _, err := Index([]Image{{Reference: "a:1", ConfigDigest: "sha256:c", File: "x.tar"}}); exit.Of(err) != exit.Refused {
+	if _, err := Index([]Image{{Reference: "a:1", ConfigDigest: "sha256:c", File: "x.tar"}}); fault.Of(err) != fault.Invalid {
 		t.Errorf("an index the guest cannot read: want refused, found %v", err)
 	}
 }
@@ -151,19 +151,19 @@ func TestFetchRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		want Want
-		code exit.Code
+		code fault.Kind
 	}{
-		{"unknown image", Want{Reference: host + "/none:1"}, exit.Refused},
-		{"archive missing", Want{Reference: "a:1", Archive: "/nowhere.tar"}, exit.Refused},
-		{"archive is junk", Want{Reference: "a:1", Archive: junk}, exit.Refused},
-		{"other architecture", Want{Reference: "a:1", Archive: armed}, exit.Refused},
-		{"layout is empty", Want{Reference: "a:1", Archive: t.TempDir()}, exit.Refused},
-		{"bad reference", Want{Reference: "A:::"}, exit.Refused},
+		{"unknown image", Want{Reference: host + "/none:1"}, fault.Invalid},
+		{"archive missing", Want{Reference: "a:1", Archive: "/nowhere.tar"}, fault.Invalid},
+		{"archive is junk", Want{Reference: "a:1", Archive: junk}, fault.Invalid},
+		{"other architecture", Want{Reference: "a:1", Archive: armed}, fault.Invalid},
+		{"layout is empty", Want{Reference: "a:1", Archive: t.TempDir()}, fault.Invalid},
+		{"bad reference", Want{Reference: "A:::"}, fault.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := t.TempDir()
-			if _, err := Fetch(t.Context(), tt.want, "amd64", cache); exit.Of(err) != tt.code {
-				t.Errorf("want %v, found %v: %v", tt.code, exit.Of(err), err)
+			if _, err := Fetch(t.Context(), tt.want, "amd64", cache); fault.Of(err) != tt.code {
+				t.Errorf("want %v, found %v: %v", tt.code, fault.Of(err), err)
 			}
 			if left, _ := os.ReadDir(cache); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
@@ -171,7 +171,7 @@ func TestFetchRefuses(t *testing.T) {
 		})
 	}
 	srv.Close()
-	if _, err := Fetch(t.Context(), Want{Reference: host + "/none:1"}, "amd64", t.TempDir()); exit.Of(err) != exit.NotReady {
+	if _, err := Fetch(t.Context(), Want{Reference: host + "/none:1"}, "amd64", t.TempDir()); fault.Of(err) != fault.NotReady {
 		t.Errorf("registry down: want not-ready, found %v", err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -84,16 +84,16 @@ func Read(path string) (Manifest, error) {
 	data, err := regular.Read(path, maxManifest)
 	switch {
 	case errors.Is(err, regular.ErrTooLarge):
-		return Manifest{}, exit.With(exit.Refused, fmt.Errorf("read provenance: %w", err))
+		return Manifest{}, fault.Wrap(fault.Invalid, fmt.Errorf("read provenance: %w", err))
 	case err != nil:
-		return Manifest{}, exit.WithHint(exit.Misuse, fmt.Errorf("read provenance: %w", err), "felhom-golden build writes it beside the archive")
+		return Manifest{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read provenance: %w", err), "felhom-golden build writes it beside the archive")
 	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
-		return Manifest{}, exit.With(exit.Refused, fmt.Errorf("read provenance: %s: %w", path, err))
+		return Manifest{}, fault.Wrap(fault.Invalid, fmt.Errorf("read provenance: %s: %w", path, err))
 	}
 	if m.SchemaVersion != SchemaVersion {
-		return Manifest{}, exit.Errorf(exit.Refused, "read provenance: %s: want schema_version %d, found %d", path, SchemaVersion, m.SchemaVersion)
+		return Manifest{}, fault.Errorf(fault.Invalid, "read provenance: %s: want schema_version %d, found %d", path, SchemaVersion, m.SchemaVersion)
 	}
 	return m, nil
 }
@@ -146,10 +146,10 @@ func Packages(status io.Reader) ([]Package, error) {
 	}
 	flush()
 	if err := sc.Err(); err != nil {
-		return nil, exit.With(exit.Refused, fmt.Errorf("read dpkg status: %w", err))
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read dpkg status: %w", err))
 	}
 	if len(list) == 0 {
-		return nil, exit.With(exit.Refused, errors.New("read dpkg status: no installed package in it"))
+		return nil, fault.Wrap(fault.Invalid, errors.New("read dpkg status: no installed package in it"))
 	}
 	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name+" "+a.Arch, b.Name+" "+b.Arch) })
 	return list, nil

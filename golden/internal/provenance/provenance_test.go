@@ -11,7 +11,7 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const status = `Package: zlib1g
@@ -55,7 +55,7 @@ func TestPackages(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if _, err := Packages(strings.NewReader("")); exit.Of(err) != exit.Refused {
+	if _, err := Packages(strings.NewReader("")); fault.Of(err) != fault.Invalid {
 		t.Errorf("empty status: want refused, found %v", err)
 	}
 }
@@ -85,7 +85,7 @@ func TestCompare(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "a.tar.zst")
-	if _, err := Read(archive); exit.Of(err) != exit.Misuse {
+	if _, err := Read(archive); fault.Of(err) != fault.Misuse {
 		t.Errorf("missing: want misuse, found %v", err)
 	}
 	m := sample(t)
@@ -93,12 +93,12 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]exit.Code{string(data): exit.OK, "{": exit.Refused, `{"schema_version":9}`: exit.Refused} {
+	for text, want := range map[string]fault.Kind{string(data): fault.None, "{": fault.Invalid, `{"schema_version":9}`: fault.Invalid} {
 		if err := os.WriteFile(archive+Suffix, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		got, err := Read(archive)
-		if exit.Of(err) != want {
+		if fault.Of(err) != want {
 			t.Errorf("%.20q: want %v, found %v", text, want, err)
 		}
 		if err == nil && cmp.Diff(m, got) != "" {

@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/typo"
 )
 
@@ -38,7 +38,7 @@ func parse(name string, data []byte, r Recipe) (Recipe, error) {
 	}
 	if len(d.findings) > 0 {
 		sortFindings(d.findings)
-		return Recipe{}, exit.WithHint(exit.Refused, &Error{Findings: d.findings},
+		return Recipe{}, fault.WrapHint(fault.Invalid, &Error{Findings: d.findings},
 			"docs/golden.md explains every key; felhom-golden build --print-recipe prints the built-in recipe")
 	}
 	return r, nil

@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -176,9 +176,9 @@ func Read(path string) (Recipe, error) {
 	data, err := regular.Read(path, MaxBytes)
 	switch {
 	case errors.Is(err, regular.ErrTooLarge):
-		return Recipe{}, exit.With(exit.Refused, fmt.Errorf("read recipe: %w", err))
+		return Recipe{}, fault.Wrap(fault.Invalid, fmt.Errorf("read recipe: %w", err))
 	case err != nil:
-		return Recipe{}, exit.WithHint(exit.Misuse, fmt.Errorf("read recipe: %w", err), "felhom-golden build --print-recipe > golden.yaml writes one to start from")
+		return Recipe{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read recipe: %w", err), "felhom-golden build --print-recipe > golden.yaml writes one to start from")
 	}
 	r, err := Parse(path, data)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func TestDefault(t *testing.T) {
@@ -144,8 +144,8 @@ func TestParseRefuses(t *testing.T) {
 			if err == nil {
 				t.Fatalf("accepted %q", tt.in)
 			}
-			if exit.Of(err) != exit.Refused {
-				t.Errorf("class %v, want refused", exit.Of(err))
+			if fault.Of(err) != fault.Invalid {
+				t.Errorf("class %v, want refused", fault.Of(err))
 			}
 			if !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error:\n%v\nwant it to contain: %s", err, tt.want)
@@ -207,7 +207,7 @@ func TestConfig(t *testing.T) {
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "golden.yaml")
-	if _, err := Read(path); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+	if _, err := Read(path); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
 		t.Errorf("missing file: want misuse with a hint, found %v", err)
 	}
 	if err := os.WriteFile(path, []byte("version: 1\n"), 0o600); err != nil {
@@ -226,7 +226,7 @@ func TestRead(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("#", MaxBytes+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(path); exit.Of(err) != exit.Refused {
+	if _, err := Read(path); fault.Of(err) != fault.Invalid {
 		t.Errorf("large file: want refused, found %v", err)
 	}
 }
@@ -235,8 +235,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(string(DefaultYAML()))
 	f.Add("a: &a [*a]\n")
 	f.Fuzz(func(t *testing.T, in string) {
-		if _, err := Parse("x", []byte(in)); err != nil && exit.Of(err) != exit.Refused {
-			t.Errorf("class %v: %v", exit.Of(err), err)
+		if _, err := Parse("x", []byte(in)); err != nil && fault.Of(err) != fault.Invalid {
+			t.Errorf("class %v: %v", fault.Of(err), err)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The table and the code agree: an action for each rule with a Seal text, and
@@ -28,7 +28,7 @@ func TestActionsMatchTable(t *testing.T) {
 func TestRunningSystemIsRefused(t *testing.T) {
 	for _, name := range []string{"/", "/../", "/proc/self/root"} {
 		err := checkRoot(name)
-		if exit.Of(err) != exit.Misuse || err == nil || !strings.Contains(err.Error(), "is the running system") {
+		if fault.Of(err) != fault.Misuse || err == nil || !strings.Contains(err.Error(), "is the running system") {
 			t.Errorf("checkRoot(%q) = %v, want misuse: the running system", name, err)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // DefaultHostname is what a sealed image calls itself; PVE writes the guest's
@@ -72,8 +72,8 @@ func Sealable() []rules.Rule {
 
 // Apply seals the root file system in the folder root. Nothing is changed when
 // the options are wrong, when the folder does not look like a root file system
-// or when something is mounted below it: those are [exit.Misuse] and
-// [exit.Refused]. On another error the report says what was done until then;
+// or when something is mounted below it: those are [fault.Misuse] and
+// [fault.Invalid]. On another error the report says what was done until then;
 // running it again does the rest.
 func Apply(ctx context.Context, root string, opts Options) (report Report, err error) {
 	chosen, err := choose(opts)
@@ -110,7 +110,7 @@ func Apply(ctx context.Context, root string, opts Options) (report Report, err e
 func choose(opts Options) ([]rules.Rule, error) {
 	sealable := Sealable()
 	if len(opts.Enable) > 0 && len(opts.Skip) > 0 {
-		return nil, exit.WithHint(exit.Misuse, errors.New("seal: both rules to enable and rules to skip given"), "give one of the two")
+		return nil, fault.WrapHint(fault.Misuse, errors.New("seal: both rules to enable and rules to skip given"), "give one of the two")
 	}
 	for _, id := range slices.Concat(opts.Enable, opts.Skip) {
 		if slices.ContainsFunc(sealable, func(r rules.Rule) bool { return r.ID == id }) {
@@ -120,13 +120,13 @@ func choose(opts Options) ([]rules.Rule, error) {
 		if _, ok := rules.ByID(id); ok {
 			what = "seal does nothing for rule"
 		}
-		return nil, exit.WithHint(exit.Misuse, fmt.Errorf("seal: %s %q", what, id), "felhom-golden seal --list shows the rules that it applies")
+		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: %s %q", what, id), "felhom-golden seal --list shows the rules that it applies")
 	}
 	if m := opts.MachineID; m != "" && m != MachineIDEmpty && m != MachineIDUninitialized {
-		return nil, exit.WithHint(exit.Misuse, fmt.Errorf("seal: machine id %q", m), "want \"empty\" or \"uninitialized\"")
+		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: machine id %q", m), "want \"empty\" or \"uninitialized\"")
 	}
 	if h := opts.Hostname; strings.ContainsAny(h, " \t\n/") || len(h) > 253 {
-		return nil, exit.WithHint(exit.Misuse, fmt.Errorf("seal: host name %q", h), "want a DNS name")
+		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: host name %q", h), "want a DNS name")
 	}
 	return slices.DeleteFunc(sealable, func(r rules.Rule) bool {
 		return slices.Contains(opts.Skip, r.ID) || len(opts.Enable) > 0 && !slices.Contains(opts.Enable, r.ID)
@@ -142,16 +142,16 @@ func checkRoot(root string) error {
 		abs, err = filepath.EvalSymlinks(abs)
 	}
 	if err != nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("seal: %w", err), "name the folder of a staged root file system (felhom-golden stage makes one)")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("seal: %w", err), "name the folder of a staged root file system (felhom-golden stage makes one)")
 	}
 	if running, err := isRunningSystem(abs); err != nil {
 		return fmt.Errorf("seal: %w", err)
 	} else if running {
-		return exit.WithHint(exit.Misuse, fmt.Errorf("seal: %s is the running system", root), "name the folder of a staged root file system")
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("seal: %s is the running system", root), "name the folder of a staged root file system")
 	}
 	for _, name := range []string{"etc", "usr", "var"} {
 		if st, err := os.Lstat(filepath.Join(abs, name)); err != nil || !st.IsDir() {
-			return exit.WithHint(exit.Refused, fmt.Errorf("seal %s: not a root file system: want a folder %s in it, found none", root, name),
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("seal %s: not a root file system: want a folder %s in it, found none", root, name),
 				"name the folder of a staged root file system (felhom-golden stage makes one)")
 		}
 	}
@@ -160,7 +160,7 @@ func checkRoot(root string) error {
 		return fmt.Errorf("seal: look for mounts: %w", err)
 	}
 	if at := mountBelow(string(mounts), abs); at != "" {
-		return exit.WithHint(exit.Refused, fmt.Errorf("seal %s: %s is a mount point: what is below it is not the image's", root, at), "umount "+at)
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("seal %s: %s is a mount point: what is below it is not the image's", root, at), "umount "+at)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/seal"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const machineID = "0123456789abcdef0123456789abcdef\n"
@@ -233,17 +233,17 @@ func TestRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name, root string
 		opts       seal.Options
-		want       exit.Code
+		want       fault.Kind
 		text       string
 	}{
-		{"no root file system", t.TempDir(), seal.Options{}, exit.Refused, "want a folder etc"},
-		{"missing", filepath.Join(root, "none"), seal.Options{}, exit.Refused, "no such file"},
-		{"unknown rule", root, seal.Options{Skip: []string{"mashine-id"}}, exit.Misuse, `unknown rule "mashine-id"`},
-		{"rule of verify only", root, seal.Options{Enable: []string{"id-range"}}, exit.Misuse, "seal does nothing"},
-		{"both lists", root, seal.Options{Enable: []string{"logs"}, Skip: []string{"seeds"}}, exit.Misuse, "both"},
-		{"machine id", root, seal.Options{MachineID: "x"}, exit.Misuse, "machine id"},
-		{"host name", root, seal.Options{Hostname: "a b"}, exit.Misuse, "host name"},
-		{"mount below", root, seal.Options{}, exit.Refused, "is a mount point"},
+		{"no root file system", t.TempDir(), seal.Options{}, fault.Invalid, "want a folder etc"},
+		{"missing", filepath.Join(root, "none"), seal.Options{}, fault.Invalid, "no such file"},
+		{"unknown rule", root, seal.Options{Skip: []string{"mashine-id"}}, fault.Misuse, `unknown rule "mashine-id"`},
+		{"rule of verify only", root, seal.Options{Enable: []string{"id-range"}}, fault.Misuse, "seal does nothing"},
+		{"both lists", root, seal.Options{Enable: []string{"logs"}, Skip: []string{"seeds"}}, fault.Misuse, "both"},
+		{"machine id", root, seal.Options{MachineID: "x"}, fault.Misuse, "machine id"},
+		{"host name", root, seal.Options{Hostname: "a b"}, fault.Misuse, "host name"},
+		{"mount below", root, seal.Options{}, fault.Invalid, "is a mount point"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.name == "mount below" {
@@ -257,8 +257,8 @@ func TestRefuses(t *testing.T) {
 				}()
 			}
 			_, err := seal.Apply(t.Context(), tt.root, tt.opts)
-			if exit.Of(err) != tt.want || err == nil || !strings.Contains(err.Error(), tt.text) || exit.HintOf(err) == "" {
-				t.Errorf("error %v (class %v, hint %q); want class %v, %q and a hint", err, exit.Of(err), exit.HintOf(err), tt.want, tt.text)
+			if fault.Of(err) != tt.want || err == nil || !strings.Contains(err.Error(), tt.text) || fault.HintOf(err) == "" {
+				t.Errorf("error %v (class %v, hint %q); want class %v, %q and a hint", err, fault.Of(err), fault.HintOf(err), tt.want, tt.text)
 			}
 		})
 	}
@@ -267,7 +267,7 @@ func TestRefuses(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := seal.Apply(ctx, root, seal.Options{}); exit.Of(err) != exit.Interrupted {
+	if _, err := seal.Apply(ctx, root, seal.Options{}); fault.Of(err) != fault.Interrupted {
 		t.Errorf("cancelled: %v, want class interrupted", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // daemonName is argument 0 of the process that serves; see [MaybeDaemon].
@@ -58,7 +59,7 @@ func Start(cfg Config, l *net.TCPListener, stderr *os.File) (d *Daemon, err erro
 	}()
 	watched, err := unix.PidfdOpen(cfg.WatchPID, 0)
 	if err != nil {
-		return nil, exit.With(exit.Misuse, fmt.Errorf("watch process %d: %w", cfg.WatchPID, err))
+		return nil, fault.Wrap(fault.Misuse, fmt.Errorf("watch process %d: %w", cfg.WatchPID, err))
 	}
 	watchedFile := os.NewFile(uintptr(watched), "watched")
 	open = append(open, watchedFile)
@@ -97,7 +98,7 @@ func Start(cfg Config, l *net.TCPListener, stderr *os.File) (d *Daemon, err erro
 		if errors.Is(err, syscall.EPERM) {
 			hint = "a mount namespace needs root (CAP_SYS_ADMIN): run it as root"
 		}
-		return nil, errors.Join(exit.WithHint(exit.Failed, fmt.Errorf("start server: %w", err), hint), stagedW.Close())
+		return nil, errors.Join(fault.WrapHint(fault.Failed, fmt.Errorf("start server: %w", err), hint), stagedW.Close())
 	}
 	// Far smaller than a pipe holds, so that this cannot block.
 	if err := json.NewEncoder(configW).Encode(cfg); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Hooks are the parts of a base that other packages do.
@@ -210,7 +210,7 @@ func emptyDev(r *os.Root) error {
 		return err
 	}
 	if !dev.IsDir() || dev.Sys().(*syscall.Stat_t).Dev != top.Sys().(*syscall.Stat_t).Dev {
-		return exit.WithHint(exit.Refused, fmt.Errorf("/dev of %s: want a folder of the root's own file system, found another", r.Name()), "umount "+filepath.Join(r.Name(), "dev"))
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("/dev of %s: want a folder of the root's own file system, found another", r.Name()), "umount "+filepath.Join(r.Name(), "dev"))
 	}
 	nodes, err := fs.ReadDir(r.FS(), "dev")
 	if err != nil {
@@ -227,7 +227,7 @@ func emptyDev(r *os.Root) error {
 // classify gives what mmdebstrap said its class and a way out.
 func classify(err error, log string, p *Plan) error {
 	if run.IsNotFound(err) {
-		return exit.WithHint(exit.Failed, errors.New("unshare is not installed"), "apt-get install util-linux mmdebstrap")
+		return fault.WrapHint(fault.Failed, errors.New("unshare is not installed"), "apt-get install util-linux mmdebstrap")
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -239,24 +239,24 @@ func classify(err error, log string, p *Plan) error {
 	}
 	for _, c := range []struct {
 		texts []string
-		code  exit.Code
+		code  fault.Kind
 		hint  string
 	}{
-		{[]string{"No space left on device"}, exit.Failed, "the cache's disk is full: make room, or name another folder with --cache"},
-		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, exit.Verification, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
-		{[]string{"is expired", "is not valid yet"}, exit.Verification, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
-		{[]string{"Unable to locate package", "has no installation candidate", "couldn't find any package"}, exit.Refused, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
-		{[]string{"Hash Sum mismatch", "File has unexpected size"}, exit.NotReady, "the mirror changed while it was read: try again"},
-		{[]string{"Could not resolve", "Could not connect", "Connection refused", "Connection timed out", "Connection failed", "Temporary failure", "Network is unreachable"}, exit.NotReady, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe"},
-		{[]string{"unmet dependencies", "held broken packages"}, exit.Refused, "the packages do not fit together: look at packages in the recipe"},
+		{[]string{"No space left on device"}, fault.Failed, "the cache's disk is full: make room, or name another folder with --cache"},
+		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, fault.Mismatch, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
+		{[]string{"is expired", "is not valid yet"}, fault.Mismatch, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
+		{[]string{"Unable to locate package", "has no installation candidate", "couldn't find any package"}, fault.Invalid, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
+		{[]string{"Hash Sum mismatch", "File has unexpected size"}, fault.NotReady, "the mirror changed while it was read: try again"},
+		{[]string{"Could not resolve", "Could not connect", "Connection refused", "Connection timed out", "Connection failed", "Temporary failure", "Network is unreachable"}, fault.NotReady, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe"},
+		{[]string{"unmet dependencies", "held broken packages"}, fault.Invalid, "the packages do not fit together: look at packages in the recipe"},
 	} {
 		for _, text := range c.texts {
 			if strings.Contains(log, text) {
-				return exit.WithHint(c.code, fmt.Errorf("install packages of %s: mmdebstrap: %s", p.Recipe.Suite, pick(log, text)), c.hint)
+				return fault.WrapHint(c.code, fmt.Errorf("install packages of %s: mmdebstrap: %s", p.Recipe.Suite, pick(log, text)), c.hint)
 			}
 		}
 	}
-	return exit.WithHint(exit.Failed, fmt.Errorf("install packages of %s: mmdebstrap ended with status %d: %s", p.Recipe.Suite, code, lastLines(log, 5)), "--verbose shows everything that mmdebstrap wrote")
+	return fault.WrapHint(fault.Failed, fmt.Errorf("install packages of %s: mmdebstrap ended with status %d: %s", p.Recipe.Suite, code, lastLines(log, 5)), "--verbose shows everything that mmdebstrap wrote")
 }
 
 // pick gives the lines of log that hold text, and apt's own errors.
@@ -302,7 +302,7 @@ func (t *transcript) String() string {
 
 func diskHint(err error) error {
 	if err != nil && strings.Contains(err.Error(), "No space left on device") {
-		return exit.WithHint(exit.Failed, err, "the cache's disk is full: make room, or name another folder with --cache")
+		return fault.WrapHint(fault.Failed, err, "the cache's disk is full: make room, or name another folder with --cache")
 	}
 	return err
 }

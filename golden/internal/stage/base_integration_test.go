@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // small keeps the builds of these tests short: what is tested is the way, not Docker.
@@ -77,18 +77,18 @@ func TestBaseFaults(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
 		change     func(t *testing.T, p *Plan)
-		code       exit.Code
+		code       fault.Kind
 		want       string
 	}{
-		{"unknown package", small + "  include: [no-such-package-felhom]\n", nil, exit.Refused, "no-such-package-felhom"},
+		{"unknown package", small + "  include: [no-such-package-felhom]\n", nil, fault.Invalid, "no-such-package-felhom"},
 		{"wrong key", small, func(t *testing.T, p *Plan) {
 			empty := filepath.Join(t.TempDir(), "none.gpg")
 			if err := os.WriteFile(empty, nil, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			p.Sources[0].SignedBy = empty
-		}, exit.Verification, "trixie"},
-		{"mirror down", small, func(_ *testing.T, p *Plan) { p.Sources[0].URI = "http://127.0.0.1:9/debian" }, exit.NotReady, "trixie"},
+		}, fault.Mismatch, "trixie"},
+		{"mirror down", small, func(_ *testing.T, p *Plan) { p.Sources[0].URI = "http://127.0.0.1:9/debian" }, fault.NotReady, "trixie"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := Cache{Dir: t.TempDir()}
@@ -100,8 +100,8 @@ func TestBaseFaults(t *testing.T) {
 				tt.change(t, &p)
 			}
 			_, err = p.Base(t.Context(), cache, Hooks{})
-			if exit.Of(err) != tt.code || exit.HintOf(err) == "" || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("want %v with a hint and %q, found %v (%v, hint %q)", tt.code, tt.want, exit.Of(err), err, exit.HintOf(err))
+			if fault.Of(err) != tt.code || fault.HintOf(err) == "" || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("want %v with a hint and %q, found %v (%v, hint %q)", tt.code, tt.want, fault.Of(err), err, fault.HintOf(err))
 			}
 			checkNothingLeft(t, cache)
 		})
@@ -121,7 +121,7 @@ func TestBaseInterrupted(t *testing.T) {
 		}
 		return len(b), nil
 	})})
-	if exit.Of(err) != exit.Interrupted {
+	if fault.Of(err) != fault.Interrupted {
 		t.Errorf("want interrupted, found %v", err)
 	}
 	checkNothingLeft(t, cache)

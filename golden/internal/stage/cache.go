@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -188,7 +188,7 @@ func (c Cache) remove(key, name string) (err error) {
 func take(ctx context.Context, f *os.File, kind filelock.Kind, waiting func()) error {
 	err := filelock.TakeWhenFree(ctx, f, kind, waiting)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return exit.With(exit.Of(cause), fmt.Errorf("wait for another build: %w", cause))
+		return fault.Wrap(fault.Of(cause), fmt.Errorf("wait for another build: %w", cause))
 	}
 	return err
 }

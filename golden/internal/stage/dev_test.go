@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // TestEmptyDev guards the machine: what is mounted on a root's /dev is not the
@@ -45,7 +45,7 @@ func TestEmptyDev(t *testing.T) {
 		}
 	})
 	touch()
-	if err := emptyDev(r); exit.Of(err) != exit.Refused || exit.HintOf(err) == "" {
+	if err := emptyDev(r); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
 		t.Errorf("want refused with a hint, found %v", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dev, "null")); err != nil {

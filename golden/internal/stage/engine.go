@@ -17,7 +17,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -48,7 +48,7 @@ func (p *Plan) CheckEngine(ctx context.Context, root string, overlay []File) (er
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return exit.With(exit.Refused, fmt.Errorf("read settings of dockerd: %w", err))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("read settings of dockerd: %w", err))
 	}
 	argv, err := tree.engine()
 	if err != nil || len(argv) == 0 {
@@ -77,7 +77,7 @@ func (p *Plan) CheckEngine(ctx context.Context, root string, overlay []File) (er
 	if _, inFiles := tree.file(daemonJSON); len(p.Recipe.Docker.Daemon) == 0 || !inFiles {
 		source = "the /" + daemonJSON + " of files or scripts"
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("validate settings of dockerd (%s): %s", source, said),
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("validate settings of dockerd (%s): %s", source, said),
 		"correct them in the recipe; its unit starts: "+strings.Join(argv, " "))
 }
 
@@ -92,7 +92,7 @@ func checkLogs(settings []byte) error {
 		return nil
 	}
 	if _, problem := rules.LogProblem(daemon.LogDriver, daemon.LogOpts); problem != "" {
-		return exit.WithHint(exit.Refused, fmt.Errorf("look at /%s: %s", daemonJSON, problem), "correct it where files or scripts of the recipe bring it, or leave it to docker.daemon")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at /%s: %s", daemonJSON, problem), "correct it where files or scripts of the recipe bring it, or leave it to docker.daemon")
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func (m merged) engine() ([]string, error) {
 	for _, name := range m.dropIns() {
 		data, err := m.read(name)
 		if err != nil {
-			return nil, exit.With(exit.Refused, fmt.Errorf("read /%s: %w", name, err))
+			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read /%s: %w", name, err))
 		}
 		texts = append(texts, data)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const engineUnit = `[Service]
@@ -63,8 +63,8 @@ func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 	root := engineRoot(t)
 	settings := []File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
 	err := (&Plan{}).CheckEngine(t.Context(), root, settings)
-	var e *exit.Error
-	if !errors.As(err, &e) || e.Code != exit.Refused {
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Kind != fault.Invalid {
 		t.Fatalf("%v, want refused", err)
 	}
 	if want := "args: --validate -H fd:// --containerd=/run/c.sock --debug --mtu 1400 --config-file=/run/daemon.json"; !strings.Contains(err.Error(), want) {
@@ -77,7 +77,7 @@ func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	unbounded := []File{{Path: daemonJSON, Data: []byte("{}")}}
-	if err := (&Plan{}).CheckEngine(t.Context(), root, unbounded); exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "without log-opts max-size") {
+	if err := (&Plan{}).CheckEngine(t.Context(), root, unbounded); fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "without log-opts max-size") {
 		t.Errorf("logs without a limit: %v, want refused", err)
 	}
 	if err := (&Plan{}).CheckEngine(t.Context(), root, settings); err != nil {
@@ -102,7 +102,7 @@ func TestCheckEngineOfAnOldDocker(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := (&Plan{}).CheckEngine(t.Context(), root, settings)
-		if tt.want == "" && err != nil || tt.want != "" && (exit.Of(err) != exit.Refused || !strings.HasSuffix(err.Error(), ": "+tt.want)) {
+		if tt.want == "" && err != nil || tt.want != "" && (fault.Of(err) != fault.Invalid || !strings.HasSuffix(err.Error(), ": "+tt.want)) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}

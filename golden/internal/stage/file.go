@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -50,7 +50,7 @@ func (f File) Sum() (string, error) {
 	}
 	r, err := f.Open()
 	if err != nil {
-		return "", exit.With(exit.Refused, fmt.Errorf("read file for /%s: %w", f.Path, err))
+		return "", fault.Wrap(fault.Invalid, fmt.Errorf("read file for /%s: %w", f.Path, err))
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {
@@ -71,7 +71,7 @@ func Files(r *recipe.Recipe) ([]File, error) {
 		if f.Mode != "" {
 			bits, err := strconv.ParseUint(f.Mode, 8, 12)
 			if err != nil {
-				return nil, exit.With(exit.Refused, fmt.Errorf("mode of %s: %w", f.Path, err))
+				return nil, fault.Wrap(fault.Invalid, fmt.Errorf("mode of %s: %w", f.Path, err))
 			}
 			base.Mode = unixMode(bits)
 		}
@@ -138,7 +138,7 @@ func sourceFiles(r *recipe.Recipe, f recipe.File, base File) ([]File, error) {
 		return err
 	})
 	if err != nil {
-		return nil, exit.WithHint(exit.Refused, fmt.Errorf("read files for %s: %w", f.Path, err), "look at files[].source in the recipe: relative paths start at the recipe's folder")
+		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read files for %s: %w", f.Path, err), "look at files[].source in the recipe: relative paths start at the recipe's folder")
 	}
 	return list, nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -21,7 +21,7 @@ func TestProgramThatIsANamedPipeIsRefused(t *testing.T) {
 	go func() { done <- CheckBinary(pipe, "amd64") }()
 	select {
 	case err := <-done:
-		if !errors.Is(err, regular.ErrNotRegular) || exit.Of(err) != exit.Refused {
+		if !errors.Is(err, regular.ErrNotRegular) || fault.Of(err) != fault.Invalid {
 			t.Errorf("%v, want refused: not a regular file", err)
 		}
 	case <-time.After(time.Minute):

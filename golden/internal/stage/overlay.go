@@ -16,7 +16,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -109,14 +109,14 @@ func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
 	if len(p.Recipe.Docker.Daemon) > 0 {
 		data, err := json.MarshalIndent(p.Recipe.Docker.Daemon, "", "  ")
 		if err != nil {
-			return nil, exit.With(exit.Refused, fmt.Errorf("docker.daemon in the recipe: %w", err))
+			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("docker.daemon in the recipe: %w", err))
 		}
 		list = append(list, File{Path: "etc/docker/daemon.json", Mode: 0o644, Data: append(data, '\n')})
 	}
 	if p.Recipe.Controller.Container != nil {
 		data, err := yaml.Marshal(p.Recipe.Controller.Container)
 		if err != nil {
-			return nil, exit.With(exit.Refused, fmt.Errorf("controller.container in the recipe: %w", err))
+			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("controller.container in the recipe: %w", err))
 		}
 		list = append(list, File{Path: "etc/felhom/controller-container.yaml", Mode: 0o644, Data: data})
 	}
@@ -136,7 +136,7 @@ func (p *Plan) guestFiles() ([]File, error) {
 		}
 		data, err := regular.Read(g.Key, maxKey)
 		if err != nil {
-			return nil, exit.With(exit.Refused, fmt.Errorf("read key of source %s: %w", g.Name, err))
+			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read key of source %s: %w", g.Name, err))
 		}
 		list = append(list, File{Path: strings.TrimPrefix(g.List[0].SignedBy, "/"), Mode: 0o644, Data: data})
 	}
@@ -167,7 +167,7 @@ func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 		}
 		links := enableLinks(dir, name, text)
 		if len(links) == 0 {
-			return nil, exit.WithHint(exit.Refused, fmt.Errorf("enable %s: the unit has no [Install] section that makes it start", name), "look at units.enable in the recipe")
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("enable %s: the unit has no [Install] section that makes it start", name), "look at units.enable in the recipe")
 		}
 		list = append(list, links...)
 	}
@@ -225,7 +225,7 @@ func readUnit(root, name string) (text []byte, dir string, err error) {
 			return nil, "", fmt.Errorf("enable %s: %w", name, err)
 		}
 	}
-	return nil, "", exit.WithHint(exit.Refused, fmt.Errorf("enable %s: no such unit in the image", name), "look at units.enable and packages.include in the recipe")
+	return nil, "", fault.WrapHint(fault.Invalid, fmt.Errorf("enable %s: no such unit in the image", name), "look at units.enable and packages.include in the recipe")
 }
 
 // CheckBinary says what is wrong with the program at path, which must run in a
@@ -234,24 +234,24 @@ func CheckBinary(path, arch string) (err error) {
 	const hint = "make build puts it beside felhom-golden; --bootstrap names another place"
 	file, err := regular.Open(path)
 	if err != nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	f, err := elf.NewFile(file)
 	if err != nil {
-		return exit.WithHint(exit.Refused, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
 	}
 	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
 	if f.Machine != want {
-		return exit.WithHint(exit.Refused, fmt.Errorf("look at %s: want architecture %s (%v), found %v", path, arch, want, f.Machine), hint)
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: want architecture %s (%v), found %v", path, arch, want, f.Machine), hint)
 	}
 	libs, err := f.ImportedLibraries()
 	if err != nil {
-		return exit.With(exit.Refused, fmt.Errorf("look at %s: %w", path, err))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("look at %s: %w", path, err))
 	}
 	interp := slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 	if interp || len(libs) > 0 {
-		return exit.WithHint(exit.Refused, fmt.Errorf("look at %s: want a static program, found one that needs a loader and libraries %v", path, libs), "build it with CGO_ENABLED=0")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: want a static program, found one that needs a loader and libraries %v", path, libs), "build it with CGO_ENABLED=0")
 	}
 	return nil
 }

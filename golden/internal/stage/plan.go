@@ -25,7 +25,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -107,7 +107,7 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 		p.Epoch = p.newest()
 	}
 	if p.Epoch.IsZero() {
-		return Plan{}, exit.WithHint(exit.Refused, errors.New("no time for the image: no archive states a date"), "set SOURCE_DATE_EPOCH")
+		return Plan{}, fault.WrapHint(fault.Invalid, errors.New("no time for the image: no archive states a date"), "set SOURCE_DATE_EPOCH")
 	}
 	return p, p.resolveKeys(opts.SealSpec)
 }
@@ -151,7 +151,7 @@ func (p *Plan) resolveSources(machine fs.FS) error {
 		}
 		m, s, ok := apt.Debian(list, codename)
 		if !ok {
-			return exit.WithHint(exit.Refused, fmt.Errorf("no Debian archive in this machine's apt sources (looked for suite %q with component main)", codename),
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("no Debian archive in this machine's apt sources (looked for suite %q with component main)", codename),
 				"name one with apt.mirror in the recipe, such as https://mirror.example/debian")
 		}
 		main.URI = m.URI
@@ -267,7 +267,7 @@ func (p *Plan) resolveTools(ctx context.Context) error {
 func (t *Tool) resolve(ctx context.Context) error {
 	res, err := run.Run(ctx, run.Cmd{Path: t.Name, Args: []string{"--version"}, Env: environment(time.Time{})})
 	if run.IsNotFound(err) {
-		return exit.WithHint(exit.Failed, fmt.Errorf("%s is not installed", t.Name), "apt-get install mmdebstrap util-linux")
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "apt-get install mmdebstrap util-linux")
 	}
 	if err != nil {
 		return err
@@ -287,7 +287,7 @@ func (p *Plan) resolveKeys(sealSpec string) error {
 	for _, s := range p.Sources {
 		sum, err := hashFile(s.SignedBy)
 		if err != nil {
-			return exit.WithHint(exit.Refused, fmt.Errorf("read keyring of %s: %w", s.URI, err), "install debian-archive-keyring, or name the keyring in the recipe")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), "install debian-archive-keyring, or name the keyring in the recipe")
 		}
 		keys = append(keys, Input{Path: s.SignedBy, SHA256: sum})
 	}
@@ -307,7 +307,7 @@ func (p *Plan) resolveKeys(sealSpec string) error {
 	for _, s := range r.Scripts {
 		sum, err := hashFile(r.Local(s.Path))
 		if err != nil {
-			return exit.With(exit.Refused, fmt.Errorf("read script: %w", err))
+			return fault.Wrap(fault.Invalid, fmt.Errorf("read script: %w", err))
 		}
 		p.Inputs = append(p.Inputs, Input{Path: s.Path, SHA256: sum})
 	}
@@ -355,7 +355,7 @@ func releaseField(machine fs.FS, key string) (string, error) {
 		data, err = fs.ReadFile(machine, "usr/lib/os-release")
 	}
 	if err != nil {
-		return "", exit.WithHint(exit.Refused, fmt.Errorf("find this machine's release: %w", err), "name an archive with apt.mirror in the recipe")
+		return "", fault.WrapHint(fault.Invalid, fmt.Errorf("find this machine's release: %w", err), "name an archive with apt.mirror in the recipe")
 	}
 	for line := range strings.Lines(string(data)) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), key+"="); ok {

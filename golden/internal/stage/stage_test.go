@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // closeNow closes what a test has opened.
@@ -165,7 +165,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	r.Files[0].Source = "none"
-	if _, err := Files(&r); exit.Of(err) != exit.Refused || exit.HintOf(err) == "" {
+	if _, err := Files(&r); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
 		t.Errorf("missing source: want refused with a hint, found %v", err)
 	}
 }
@@ -265,7 +265,7 @@ func TestCacheWaitEnds(t *testing.T) {
 		_, err := c.Layer(ctx, "k", cancel, nil)
 		return err
 	})
-	if exit.Of(err) != exit.Interrupted {
+	if fault.Of(err) != fault.Interrupted {
 		t.Errorf("want interrupted, found %v", err)
 	}
 }
@@ -363,7 +363,7 @@ func TestResolve(t *testing.T) {
 	if len(p.Guest) != 0 || len(p.Warnings) != 2 {
 		t.Errorf("guest: want nothing and two warnings, found %+v %v", p.Guest, p.Warnings)
 	}
-	if _, err := Resolve(t.Context(), r, Options{Machine: fstest.MapFS{"etc/os-release": {Data: []byte("VERSION_CODENAME=x\n")}}}); exit.Of(err) != exit.Refused || exit.HintOf(err) == "" {
+	if _, err := Resolve(t.Context(), r, Options{Machine: fstest.MapFS{"etc/os-release": {Data: []byte("VERSION_CODENAME=x\n")}}}); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
 		t.Errorf("no sources: want refused with a hint, found %v", err)
 	}
 	r.Packages.Exclude = []string{"docker.io"}
@@ -387,7 +387,7 @@ func TestCheckBinary(t *testing.T) {
 		t.Errorf("static program: %v", err)
 	}
 	for name, err := range map[string]error{"other architecture": CheckBinary(static, "arm64"), "missing": CheckBinary("/nowhere", "amd64"), "no ELF": CheckBinary(src, "amd64"), "dynamic": CheckBinary("/bin/sh", "amd64")} {
-		if exit.Of(err) != exit.Refused || exit.HintOf(err) == "" {
+		if fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
 			t.Errorf("%s: want refused with a hint, found %v", name, err)
 		}
 	}
@@ -447,7 +447,7 @@ func TestOverlay(t *testing.T) {
 		t.Error("host keys are made in a guest without an SSH server")
 	}
 	p.Recipe.Units.Enable = []string{"none.service"}
-	if _, err := p.Overlay(root, Ours{}); exit.Of(err) != exit.Refused {
+	if _, err := p.Overlay(root, Ours{}); fault.Of(err) != fault.Invalid {
 		t.Errorf("unknown unit: want refused, found %v", err)
 	}
 }

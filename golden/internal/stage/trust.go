@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // trustDir is where a machine's own certificate authorities go.
@@ -32,18 +32,18 @@ func trusted(files []File) (bool, error) {
 			continue
 		}
 		if path.Ext(f.Path) != ".crt" {
-			return false, exit.WithHint(exit.Refused, fmt.Errorf("files in the recipe: /%s: want a name that ends in .crt", f.Path), "update-ca-certificates passes over any other")
+			return false, fault.WrapHint(fault.Invalid, fmt.Errorf("files in the recipe: /%s: want a name that ends in .crt", f.Path), "update-ca-certificates passes over any other")
 		}
 		in, err := f.Open()
 		if err != nil {
-			return false, exit.With(exit.Refused, fmt.Errorf("read certificate for /%s: %w", f.Path, err))
+			return false, fault.Wrap(fault.Invalid, fmt.Errorf("read certificate for /%s: %w", f.Path, err))
 		}
 		data, err := io.ReadAll(io.LimitReader(in, maxKey))
 		if err := errors.Join(err, in.Close()); err != nil {
-			return false, exit.With(exit.Refused, fmt.Errorf("read certificate for /%s: %w", f.Path, err))
+			return false, fault.Wrap(fault.Invalid, fmt.Errorf("read certificate for /%s: %w", f.Path, err))
 		}
 		if block, _ := pem.Decode(data); block == nil || block.Type != "CERTIFICATE" {
-			return false, exit.WithHint(exit.Refused, fmt.Errorf("files in the recipe: /%s: want a certificate in PEM form", f.Path), "openssl x509 -inform DER -outform PEM converts one")
+			return false, fault.WrapHint(fault.Invalid, fmt.Errorf("files in the recipe: /%s: want a certificate in PEM form", f.Path), "openssl x509 -inform DER -outform PEM converts one")
 		}
 		found = true
 	}
@@ -53,7 +53,7 @@ func trusted(files []File) (bool, error) {
 // trust has the root's own program make the bundle and the links of /etc/ssl/certs.
 func (p *Plan) trust(ctx context.Context, root string, h Hooks) (err error) {
 	if _, err := os.Lstat(filepath.Join(root, "usr/sbin", trustName)); errors.Is(err, fs.ErrNotExist) {
-		return exit.WithHint(exit.Refused, errors.New("files in the recipe bring certificate authorities, and the image has no update-ca-certificates"), "packages.exclude must not name ca-certificates")
+		return fault.WrapHint(fault.Invalid, errors.New("files in the recipe bring certificate authorities, and the image has no update-ca-certificates"), "packages.exclude must not name ca-certificates")
 	}
 	dir, err := os.MkdirTemp("", "felhom-golden-trust-")
 	if err != nil {

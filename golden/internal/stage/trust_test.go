@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const authority = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -30,7 +30,7 @@ func TestTrusted(t *testing.T) {
 		{"a key", File{Path: trustDir + "corp.crt", Data: []byte(strings.ReplaceAll(authority, "CERTIFICATE", "PUBLIC KEY"))}, false, true},
 	} {
 		got, err := trusted([]File{tt.file})
-		if got != tt.want || (exit.Of(err) == exit.Refused) != tt.refused {
+		if got != tt.want || (fault.Of(err) == fault.Invalid) != tt.refused {
 			t.Errorf("%s: got %v %v", tt.name, got, err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestAuthoritiesRebuildTheBundle(t *testing.T) {
 		return nil
 	}}
 	p := Plan{Recipe: r}
-	if err := p.customise(t.Context(), root, hooks); exit.Of(err) != exit.Refused {
+	if err := p.customise(t.Context(), root, hooks); fault.Of(err) != fault.Invalid {
 		t.Errorf("without ca-certificates: %v, want refused", err)
 	}
 	if err := os.WriteFile(filepath.Join(root, "usr/sbin", trustName), nil, 0o755); err != nil {

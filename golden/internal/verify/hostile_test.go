@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/felhom/felhom-golden/golden/internal/verify"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -139,8 +139,8 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			report, err := verify.Archive(t.Context(), in, archiveName, verify.Options{})
 			runtime.ReadMemStats(&after)
-			if exit.Of(err) != exit.Refused || tt.want != nil && !errors.Is(err, tt.want) {
-				t.Errorf("error %v (class %v), report %+v; want class refused, %v", err, exit.Of(err), report.Findings, tt.want)
+			if fault.Of(err) != fault.Invalid || tt.want != nil && !errors.Is(err, tt.want) {
+				t.Errorf("error %v (class %v), report %+v; want class refused, %v", err, fault.Of(err), report.Findings, tt.want)
 			}
 			// What the runtime took from the system is a bound for what was in use at any time.
 			t.Logf("heap grew by %d MiB", (int64(after.HeapSys)-int64(before.HeapSys))>>20)
@@ -153,13 +153,13 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	for _, opts := range []verify.Options{{Profile: "x"}, {Enable: []string{"nope"}}, {Skip: []string{"nope"}}, {Enable: []string{"logs"}, Skip: []string{"logs"}}} {
-		if _, err := verify.Archive(t.Context(), strings.NewReader(""), archiveName, opts); exit.Of(err) != exit.Misuse || exit.HintOf(err) == "" {
+		if _, err := verify.Archive(t.Context(), strings.NewReader(""), archiveName, opts); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
 			t.Errorf("%+v: %v, want misuse and a hint", opts, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := verify.Archive(ctx, bytes.NewReader(good().bytes(t)), archiveName, verify.Options{}); exit.Of(err) != exit.Interrupted {
+	if _, err := verify.Archive(ctx, bytes.NewReader(good().bytes(t)), archiveName, verify.Options{}); fault.Of(err) != fault.Interrupted {
 		t.Errorf("cancelled: %v, want class interrupted", err)
 	}
 }

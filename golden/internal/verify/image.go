@@ -11,7 +11,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -161,7 +161,7 @@ func (img *image) charge(index, kept int) error {
 	default:
 		return nil
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("%w: %s", vzdump.ErrLimit, what), "an image has some thousand members; this archive cannot be checked in bounded memory")
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s", vzdump.ErrLimit, what), "an image has some thousand members; this archive cannot be checked in bounded memory")
 }
 
 // chargeHits counts what was found in the content of the last file.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // broken is a good archive with one thing wrong.
@@ -266,14 +266,14 @@ func TestBrokenSamples(t *testing.T) {
 				t.Fatalf("no finding of %s with %q; found %+v", b.rule, b.what, report.Findings)
 			}
 			rule, _ := rules.ByID(b.rule)
-			want := exit.Refused
+			want := fault.Invalid
 			switch {
 			case rule.Severity == rules.Warning && len(b.also) == 0:
-				want = exit.OK
+				want = fault.None
 			case b.rule == "archive-hash":
-				want = exit.Verification
+				want = fault.Mismatch
 			}
-			if got := exit.Of(report.Err()); rule.Severity == rules.Error && got != want || len(b.also) == 0 && got != want {
+			if got := fault.Of(report.Err()); rule.Severity == rules.Error && got != want || len(b.also) == 0 && got != want {
 				t.Errorf("class %v, want %v", got, want)
 			}
 			opts.Strict = true

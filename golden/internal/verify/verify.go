@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Profile says what an archive shall be good for.
@@ -89,24 +89,24 @@ type Report struct {
 // files break one rule is told so in fifty lines.
 const maxFindings = 50
 
-// Err is nil when the archive passed; otherwise its class is [exit.Refused],
-// or [exit.Verification] when the archive is not the one that was expected.
+// Err is nil when the archive passed; otherwise its kind is [fault.Invalid],
+// or [fault.Mismatch] when the archive is not the one that was expected.
 func (r Report) Err() error {
 	if r.Errors == 0 {
 		return nil
 	}
-	code := exit.Refused
+	code := fault.Invalid
 	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Rule == "archive-hash" }) {
-		code = exit.Verification
+		code = fault.Mismatch
 	}
-	return exit.WithHint(code, fmt.Errorf("verify %s: %d error(s), %d warning(s)", r.Archive, r.Errors, r.Warnings),
+	return fault.WrapHint(code, fmt.Errorf("verify %s: %d error(s), %d warning(s)", r.Archive, r.Errors, r.Warnings),
 		"felhom-golden verify --explain RULE tells why a rule is there; --skip RULE leaves one out")
 }
 
 // Archive reads one archive to its end and judges it. name is its file name;
 // folders before it are ignored. The error is for what could not be read: an
 // archive that is hostile, truncated or beyond the limits has class
-// [exit.Refused] and no report, wrong options have [exit.Misuse]. What an
+// [fault.Invalid] and no report, wrong options have [fault.Misuse]. What an
 // archive did wrong is in the report, and in its Err.
 func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Report, error) {
 	chosen, err := choose(opts)
@@ -156,14 +156,14 @@ func (o Options) profile() Profile {
 // choose gives the rules to check, in the order of the table.
 func choose(opts Options) ([]rules.Rule, error) {
 	if p := opts.profile(); p != Golden && p != Restore {
-		return nil, exit.WithHint(exit.Misuse, fmt.Errorf("verify: profile %q", p), "want \"golden\" or \"restore\"")
+		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("verify: profile %q", p), "want \"golden\" or \"restore\"")
 	}
 	if len(opts.Enable) > 0 && len(opts.Skip) > 0 {
-		return nil, exit.WithHint(exit.Misuse, errors.New("verify: both rules to enable and rules to skip given"), "give one of the two")
+		return nil, fault.WrapHint(fault.Misuse, errors.New("verify: both rules to enable and rules to skip given"), "give one of the two")
 	}
 	for _, id := range slices.Concat(opts.Enable, opts.Skip) {
 		if _, ok := rules.ByID(id); !ok {
-			return nil, exit.WithHint(exit.Misuse, fmt.Errorf("verify: unknown rule %q", id), "felhom-golden verify --list shows the rules")
+			return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("verify: unknown rule %q", id), "felhom-golden verify --list shows the rules")
 		}
 	}
 	return slices.DeleteFunc(rules.All(), func(r rules.Rule) bool {

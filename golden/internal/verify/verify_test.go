@@ -21,7 +21,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -264,7 +264,7 @@ func TestReportForms(t *testing.T) {
 	if err := xml.Unmarshal(junit.Bytes(), &suite); err != nil || suite.Tests != len(rules.All()) || suite.Failures == 0 {
 		t.Errorf("junit: %v, %+v", err, suite)
 	}
-	if exit.Of(report.Err()) != exit.Refused || exit.HintOf(report.Err()) == "" {
+	if fault.Of(report.Err()) != fault.Invalid || fault.HintOf(report.Err()) == "" {
 		t.Errorf("error %v, want class refused and a hint", report.Err())
 	}
 }

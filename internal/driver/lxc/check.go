@@ -17,7 +17,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/passage"
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
@@ -42,12 +42,12 @@ func (d *Driver) checkHost(ctx context.Context) error {
 	var all []error
 	for _, program := range []string{"lxc-start", "lxc-stop", "lxc-info"} {
 		if _, err := run.Run(ctx, run.Cmd{Path: program, Args: []string{"--version"}, Env: environment()}); err != nil {
-			all = append(all, exit.WithHint(exit.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
+			all = append(all, fault.WrapHint(fault.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
 		}
 	}
 	for _, part := range []string{"common", "userns", "nesting"} {
 		if _, err := os.Stat(filepath.Join(d.o.ConfigDir, part+".conf")); err != nil {
-			all = append(all, exit.WithHint(exit.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
+			all = append(all, fault.WrapHint(fault.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
 		}
 	}
 	return errors.Join(all...)
@@ -90,7 +90,7 @@ func (d *Driver) checkBridge(name string) error {
 	if name == "" {
 		return nil
 	}
-	return exit.WithHint(exit.Refused, driver.FindBridge(filepath.Join(d.o.SysDir, "class/net"), name), "ip link shows what there is; name another with --bridge")
+	return fault.WrapHint(fault.Invalid, driver.FindBridge(filepath.Join(d.o.SysDir, "class/net"), name), "ip link shows what there is; name another with --bridge")
 }
 
 // checkVLAN wants a bridge of Linux to know VLANs if the guest is in one:
@@ -103,7 +103,7 @@ func (d *Driver) checkVLAN(n driver.Net) error {
 	if err != nil || strings.TrimSpace(string(data)) == "1" {
 		return nil //nolint:nilerr // not a bridge of Linux; checkBridge says what is wrong
 	}
-	return exit.WithHint(exit.Refused, fmt.Errorf("%w: the guest is in VLAN %d, and the bridge %q does not know VLANs", driver.ErrRefused, n.VLAN, n.Bridge),
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: the guest is in VLAN %d, and the bridge %q does not know VLANs", driver.ErrRefused, n.VLAN, n.Bridge),
 		"ip link set "+n.Bridge+" type bridge vlan_filtering 1; or name the bridge of that VLAN")
 }
 
@@ -122,7 +122,7 @@ func (d *Driver) checkSpace(archive string) error {
 	}
 	free := int64(st.Bavail) * st.Frsize
 	if want := leastGrowth * info.Size(); free < want {
-		return exit.WithHint(exit.Failed, fmt.Errorf("%w: %s has %d MB free, the archive needs more than %d MB", driver.ErrNoSpace, dir, free/1e6, want/1e6), "free space there")
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%w: %s has %d MB free, the archive needs more than %d MB", driver.ErrNoSpace, dir, free/1e6, want/1e6), "free space there")
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func reachable(dir string, uid int) error {
 			return err
 		}
 		if !through {
-			all = append(all, exit.WithHint(exit.Refused, fmt.Errorf("%s has mode %#o: a guest's root is another user here and cannot reach its files below", dir, info.Mode().Perm()),
+			all = append(all, fault.WrapHint(fault.Invalid, fmt.Errorf("%s has mode %#o: a guest's root is another user here and cannot reach its files below", dir, info.Mode().Perm()),
 				"chmod o+x "+dir))
 		}
 	}
@@ -184,7 +184,7 @@ func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
 		}
 		for _, r := range of.ranges {
 			if !allowed.covers(r) {
-				all = append(all, exit.WithHint(exit.NotReady,
+				all = append(all, fault.WrapHint(fault.NotReady,
 					fmt.Errorf("%w: %s does not give root the ids %d to %d", driver.ErrNotReady, of.file, r.Host, r.Host+r.Count-1),
 					fmt.Sprintf("echo root:%d:%d >> %s", r.Host, r.Count, of.file)))
 			}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -37,7 +37,7 @@ func idMap(c *pctconf.Config) (unpack.IDMap, error) {
 	}
 	if len(ranges) > 0 {
 		if err := errors.Join(m.Check(), pctconf.CheckIDRanges(ranges)); err != nil {
-			return unpack.IDMap{}, exit.WithHint(exit.Refused, fmt.Errorf("lxc.idmap: %w", err),
+			return unpack.IDMap{}, fault.WrapHint(fault.Invalid, fmt.Errorf("lxc.idmap: %w", err),
 				fmt.Sprintf("map each id from 0 to %d once, to ids of this host from %d on", vzdump.MaxID, pctconf.LeastHostID))
 		}
 		return m, nil
@@ -57,7 +57,7 @@ type settings struct {
 
 func (s *settings) set(key, value string) {
 	if err := s.Set(key, value); err != nil && s.err == nil {
-		s.err = exit.With(exit.Refused, fmt.Errorf("%w: %w", driver.ErrRefused, err))
+		s.err = fault.Wrap(fault.Invalid, fmt.Errorf("%w: %w", driver.ErrRefused, err))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -44,7 +44,7 @@ func TestFreeRange(t *testing.T) {
 			}
 			d := New(Options{Path: filepath.Join(dir, "guests"), SubUIDFile: filepath.Join(dir, "subuid"), SubGIDFile: filepath.Join(dir, "subgid"), PerGuest: true})
 			got, err := d.freeRange()
-			if got != c.want || (err != nil) != (c.want == 0) || err != nil && exit.Of(err) != exit.NotReady {
+			if got != c.want || (err != nil) != (c.want == 0) || err != nil && fault.Of(err) != fault.NotReady {
 				t.Errorf("got %d, %v, want %d", got, err, c.want)
 			}
 		})

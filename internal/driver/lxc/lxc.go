@@ -27,7 +27,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
@@ -150,7 +150,7 @@ func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(d.dir(vmid)); err == nil {
-			return nil, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile),
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile),
 				"the folder is another container's: take another VMID")
 		}
 		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
@@ -161,7 +161,7 @@ func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 	conf, findings := pctconf.Parse(data)
 	for _, f := range findings {
 		if f.Severity == pctconf.Error {
-			return nil, exit.WithHint(exit.Refused, fmt.Errorf("guest %d: %s: %s", vmid, file, f), "correct that line by hand")
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %s: %s", vmid, file, f), "correct that line by hand")
 		}
 	}
 	return conf, nil
@@ -200,7 +200,7 @@ func (d *Driver) info(ctx context.Context, vmid int) (state string, pid int, err
 		case <-ctx.Done():
 			return "", 0, fmt.Errorf("guest %d: %w", vmid, context.Cause(ctx))
 		case <-limit.C:
-			return "", 0, exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout),
+			return "", 0, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout),
 				"try again when the guest has started or stopped")
 		case <-time.After(infoPause):
 		}
@@ -238,7 +238,7 @@ func (d *Driver) run(ctx context.Context, program string, vmid int, args ...stri
 	all := append([]string{"--lxcpath", d.o.Path, "--name", strconv.Itoa(vmid)}, args...)
 	res, err := run.Run(ctx, run.Cmd{Path: program, Args: all, Env: environment()})
 	if run.IsNotFound(err) {
-		return res, exit.WithHint(exit.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint)
+		return res, fault.WrapHint(fault.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint)
 	}
 	return res, err
 }
@@ -258,7 +258,7 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 	}
 	switch err := filelock.Try(f, filelock.Exclusive); {
 	case errors.Is(err, filelock.ErrHeld):
-		err = exit.WithHint(exit.NotReady, fmt.Errorf("guest %d: %w", vmid, driver.ErrBusy), "another command changes this guest now; try again when it has ended")
+		err = fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, driver.ErrBusy), "another command changes this guest now; try again when it has ended")
 		return nil, errors.Join(err, f.Close())
 	case err != nil:
 		return nil, errors.Join(err, f.Close())

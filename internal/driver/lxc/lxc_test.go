@@ -14,7 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/e2e/tiny"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
@@ -160,7 +160,7 @@ func TestArchiveWithTheHostsIDs(t *testing.T) {
 		"check":   d.checkArchive(t.Context(), driver.Spec{Archive: archive}),
 		"restore": d.Restore(t.Context(), 8200, driver.Spec{Archive: archive}, nil),
 	} {
-		if !errors.Is(err, driver.ErrArchive) || exit.Of(err) != exit.Refused || !strings.Contains(err.Error(), "its own users'") {
+		if !errors.Is(err, driver.ErrArchive) || fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "its own users'") {
 			t.Errorf("%s: error %v, want ErrArchive for the ids", what, err)
 		}
 	}
@@ -200,8 +200,8 @@ func TestCheckPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := New(Options{Path: filepath.Join(dir, "guests")}).checkPath()
-	if err == nil || !strings.Contains(err.Error(), dir+" has mode 0700") || exit.HintOf(err) != "chmod o+x "+dir {
-		t.Errorf("error %v, hint %q", err, exit.HintOf(err))
+	if err == nil || !strings.Contains(err.Error(), dir+" has mode 0700") || fault.HintOf(err) != "chmod o+x "+dir {
+		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
 	}
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func TestInGuestOfThisHost(t *testing.T) {
 		t.Error("work ran in this host's mount namespace")
 		return nil
 	})
-	if !errors.Is(err, driver.ErrBusy) || exit.Of(err) != exit.NotReady {
+	if !errors.Is(err, driver.ErrBusy) || fault.Of(err) != fault.NotReady {
 		t.Errorf("error %v, want ErrBusy", err)
 	}
 }
@@ -289,7 +289,7 @@ func TestClaimComesFirst(t *testing.T) {
 		{"detach", d.Detach(t.Context(), 8200, "/mnt")},
 		{"discard", d.Discard(t.Context(), 8200, "")},
 	} {
-		if !errors.Is(c.err, driver.ErrBusy) || exit.Of(c.err) != exit.NotReady {
+		if !errors.Is(c.err, driver.ErrBusy) || fault.Of(c.err) != fault.NotReady {
 			t.Errorf("%s: error %v, want ErrBusy", c.what, c.err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -41,7 +41,7 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 			}
 		}
 		if pid != 0 && before != m && before != (driver.Mount{}) {
-			return exit.WithHint(exit.Refused, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
 		}
 		if pid != 0 {
 			if err := d.plug(ctx, vmid, pid, m, g.Root); err != nil {
@@ -66,12 +66,12 @@ func freeKey(conf *pctconf.Config) string {
 func checkMount(m driver.Mount) error {
 	for _, p := range []struct{ name, path string }{{"source", m.Source}, {"target", m.Target}} {
 		if path := p.path; !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
-			return exit.With(exit.Refused, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, p.name, path))
+			return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, p.name, path))
 		}
 	}
 	f, err := openFolder(m.Source)
 	if err != nil {
-		return exit.With(exit.Refused, fmt.Errorf("%w: %w", driver.ErrRefused, err))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %w", driver.ErrRefused, err))
 	}
 	if err := f.Close(); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 		return err
 	}
 	if g.Half {
-		return exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
 	}
 	conf, err := d.readConf(vmid)
 	if err != nil {
@@ -263,7 +263,7 @@ func notHidden(entries []mountEntry, source place, target string) error {
 }
 
 func hidden(target string) error {
-	return exit.WithHint(exit.Refused, fmt.Errorf("%w: something else is mounted over %s in the running guest", driver.ErrPending, target), "it ends with the guest's next stop")
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: something else is mounted over %s in the running guest", driver.ErrPending, target), "it ends with the guest's next stop")
 }
 
 func sameFolder(a, b *os.File) (bool, error) {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -55,7 +55,7 @@ func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("start guest %d: %w", vmid, cause)
 	}
 	if err != nil {
-		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)),
+		return fault.WrapHint(fault.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)),
 			"to look closer, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
 	}
 	pid, err := d.initPID(ctx, vmid)
@@ -63,7 +63,7 @@ func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("start: %w", err)
 	}
 	if pid == 0 {
-		return exit.WithHint(exit.Failed, fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.complaints(vmid)),
+		return fault.WrapHint(fault.Failed, fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.complaints(vmid)),
 			"to see what it says, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
 	}
 	return nil
@@ -76,11 +76,11 @@ func (d *Driver) whole(ctx context.Context, vmid int, state driver.State) (*pctc
 	case err != nil:
 		return nil, err
 	case g.Half:
-		return nil, exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
 	case g.State == driver.Running && state == driver.Stopped:
-		return nil, exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrRunning))
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrRunning))
 	case g.State == driver.Stopped && state == driver.Running:
-		return nil, exit.With(exit.Refused, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotRunning))
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotRunning))
 	}
 	return d.readConf(vmid)
 }
@@ -99,7 +99,7 @@ func (d *Driver) checkMounts(conf *pctconf.Config) error {
 	for _, m := range list {
 		f, err := openFolder(m.Source)
 		if err != nil {
-			return exit.WithHint(exit.Refused, fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err), "make that folder again, or detach the mount")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err), "make that folder again, or detach the mount")
 		}
 		if err := errors.Join(f.Close(), reachable(filepath.Dir(m.Source), uid)); err != nil {
 			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err)
@@ -168,7 +168,7 @@ func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) (e
 		return errors.Join(stopErr, err)
 	}
 	if pid != 0 {
-		return exit.With(exit.Failed, fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrRunning, errors.Join(stopErr, context.Cause(limited))))
+		return fault.Wrap(fault.Failed, fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrRunning, errors.Join(stopErr, context.Cause(limited))))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // cancelledBy is a context that is cancelled in the middle of a command: by the
@@ -42,8 +42,8 @@ func TestCancelled(t *testing.T) {
 	t.Cleanup(func() { b.remove(t, vmid) })
 	want := func(what string, err error) {
 		t.Helper()
-		if !errors.Is(err, context.Canceled) || exit.Of(err) != exit.Interrupted {
-			t.Errorf("%s: error %v of class %v, want the interruption", what, err, exit.Of(err))
+		if !errors.Is(err, context.Canceled) || fault.Of(err) != fault.Interrupted {
+			t.Errorf("%s: error %v of class %v, want the interruption", what, err, fault.Of(err))
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

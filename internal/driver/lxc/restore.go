@@ -11,7 +11,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -61,7 +61,7 @@ func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, e
 func openArchive(archive string) (*os.File, error) {
 	f, err := os.Open(archive)
 	if err != nil {
-		return nil, exit.WithHint(exit.Refused, fmt.Errorf("%w: %w", driver.ErrArchive, err), "name the golden by its absolute path; felhom-golden build makes one")
+		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %w", driver.ErrArchive, err), "name the golden by its absolute path; felhom-golden build makes one")
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(refuseArchive(archive, errors.New("it is no regular file")), err, f.Close())
@@ -70,7 +70,7 @@ func openArchive(archive string) (*os.File, error) {
 }
 
 func refuseArchive(archive string, err error) error {
-	return exit.WithHint(exit.Refused, fmt.Errorf("%w: %s: %w", driver.ErrArchive, archive, err), "felhom-golden verify "+archive+" says all that is wrong with it")
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: %w", driver.ErrArchive, archive, err), "felhom-golden verify "+archive+" says all that is wrong with it")
 }
 
 // Restore implements [driver.Hypervisor]. The guest is made in a folder beside
@@ -86,7 +86,7 @@ func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.
 	defer func() { err = errors.Join(err, release()) }()
 	for _, dir := range []string{d.dir(vmid), d.halfDir(vmid)} {
 		if _, err := os.Lstat(dir); err == nil {
-			return exit.WithHint(exit.Refused, fmt.Errorf("restore guest %d: %w: %s", vmid, driver.ErrExists, dir), "take another VMID, or remove that guest first")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("restore guest %d: %w: %s", vmid, driver.ErrExists, dir), "take another VMID, or remove that guest first")
 		}
 	}
 	half := d.halfDir(vmid)
@@ -187,9 +187,9 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 	case ctx.Err() != nil:
 		return err
 	case isNoSpace(err):
-		return exit.WithHint(exit.Failed, fmt.Errorf("%w: %w", driver.ErrNoSpace, err), "free space below "+filepath.Dir(filepath.Dir(rootfs)))
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%w: %w", driver.ErrNoSpace, err), "free space below "+filepath.Dir(filepath.Dir(rootfs)))
 	}
-	if _, isIO := errors.AsType[*fs.PathError](err); isIO && exit.Of(err) != exit.Refused {
+	if _, isIO := errors.AsType[*fs.PathError](err); isIO && fault.Of(err) != fault.Invalid {
 		return err
 	}
 	return refuseArchive(archive, err)
@@ -222,7 +222,7 @@ func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	if _, err := os.Lstat(d.dir(vmid)); err == nil {
-		return exit.With(exit.Refused, fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
 	}
 	return os.RemoveAll(d.halfDir(vmid))
 }
@@ -242,7 +242,7 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	case g.Half:
 		return fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrHalf)
 	case g.State == driver.Running:
-		return exit.With(exit.Refused, fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
+		return fault.Wrap(fault.Invalid, fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
 	}
 	if err := d.sweepCgroups(ctx, vmid); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // A rule knows one of PVE's texts. The first that matches counts, so that the
@@ -117,13 +117,13 @@ func refuse(class error, hint, format string, args ...any) error {
 }
 
 func withClass(class error, hint string, err error) error {
-	code := exit.Failed
+	code := fault.Failed
 	switch {
 	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists, driver.ErrNoBridge, driver.ErrNoStorage):
-		code = exit.Refused
+		code = fault.Invalid
 	case errors.Is(class, errWrongHost):
 	case isClass(class, driver.ErrBusy, driver.ErrNotReady):
-		code = exit.NotReady
+		code = fault.NotReady
 	}
-	return exit.WithHint(code, err, hint)
+	return fault.WrapHint(code, err, hint)
 }

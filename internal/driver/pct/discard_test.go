@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // pause begins a restore of guest vmid and returns when it is half-way, with
@@ -109,7 +109,7 @@ func TestTakenElsewhere(t *testing.T) {
 			n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Avail: 1 << 40, Volumes: []string{"vm-8200-disk-0"}})
 			err := d.Restore(t.Context(), vmid, spec(), nil)
 			wantClass(t, err, driver.ErrExists, word)
-			if hint := exit.HintOf(err); hint == "" || strings.Contains(hint+err.Error(), "pvesm free") {
+			if hint := fault.HintOf(err); hint == "" || strings.Contains(hint+err.Error(), "pvesm free") {
 				t.Errorf("hint %q of %v", hint, err)
 			}
 		})

@@ -10,7 +10,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // genuine are what PVE's own programs were seen to say and to exit with.
@@ -127,8 +127,8 @@ func TestGenuineTexts(t *testing.T) {
 			if c.class != nil && !errors.Is(err, c.class) || c.class == nil && errors.Is(err, driver.ErrRefused) {
 				t.Errorf("error %v, want %v", err, c.class)
 			}
-			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "[OPTIONS]") || (exit.HintOf(err) == "") != c.isNoUse {
-				t.Errorf("error %q, hint %q", err, exit.HintOf(err))
+			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "[OPTIONS]") || (fault.HintOf(err) == "") != c.isNoUse {
+				t.Errorf("error %q, hint %q", err, fault.HintOf(err))
 			}
 		})
 	}

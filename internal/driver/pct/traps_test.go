@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // guestConfig is a stopped guest of the node.
@@ -192,8 +192,8 @@ func TestAttachTraps(t *testing.T) {
 		n.SetConfig(vmid, guestConfig+"lock: snapshot\n")
 		err := d.Attach(t.Context(), vmid, m(t))
 		wantClass(t, err, driver.ErrBusy, "snapshot")
-		if exit.Of(err) != exit.NotReady || exit.HintOf(err) == "" {
-			t.Errorf("class %s, hint %q", exit.Of(err), exit.HintOf(err))
+		if fault.Of(err) != fault.NotReady || fault.HintOf(err) == "" {
+			t.Errorf("class %s, hint %q", fault.Of(err), fault.HintOf(err))
 		}
 	})
 }
@@ -340,7 +340,7 @@ func TestCheckFinds(t *testing.T) {
 			c.change(n, &s)
 			err := d.Check(t.Context(), vmid, s)
 			wantClass(t, err, c.want, c.words)
-			if exit.HintOf(errorOf(err, c.want)) == "" {
+			if fault.HintOf(errorOf(err, c.want)) == "" {
 				t.Errorf("no hint with %v", err)
 			}
 			if len(n.Calls()) > 0 {
@@ -363,7 +363,7 @@ func TestCheckFinds(t *testing.T) {
 // errorOf is the part of a joined error that is of a class.
 func errorOf(err, class error) error {
 	var joined interface{ Unwrap() []error }
-	if exit.HintOf(err) == "" && errors.As(err, &joined) {
+	if fault.HintOf(err) == "" && errors.As(err, &joined) {
 		for _, e := range joined.Unwrap() {
 			if errors.Is(e, class) {
 				return errorOf(e, class)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // goldenRecipe takes one suite, because debootstrap can do no more: all three
@@ -93,7 +93,7 @@ func (f *goldenField) path(name string) string { return filepath.Join(f.dir, nam
 func (f *goldenField) prepare(ctx context.Context, o options) error {
 	bootstrap, err := os.ReadFile(filepath.Join(o.dist, "felhom-controller-bootstrap"))
 	if err != nil {
-		return exit.WithHint(exit.NotReady, err, "make build")
+		return fault.WrapHint(fault.NotReady, err, "make build")
 	}
 	// A program may have anything after its end, so that it can change at each
 	// round and still be one.

@@ -24,7 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -69,7 +69,7 @@ type guestField struct {
 func benchGuest(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	bed, err := testbed.Find()
 	if err != nil {
-		return exit.With(exit.NotReady, err)
+		return fault.Wrap(fault.NotReady, err)
 	}
 	if err := testbed.Require(ctx, stderr, "lxc-start", "newuidmap", "mmdebstrap", "nsenter", "zstd"); err != nil {
 		return err

@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func main() {
@@ -60,11 +61,11 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return int(exit.Misuse)
 	case flags.NArg() > 0:
-		err = exit.Errorf(exit.Misuse, "unexpected argument %q", flags.Arg(0))
+		err = fault.Errorf(fault.Misuse, "unexpected argument %q", flags.Arg(0))
 	case o.rounds < 1 || o.builds < 1:
-		err = exit.Errorf(exit.Misuse, "-rounds %d and -builds %d, want at least 1", o.rounds, o.builds)
+		err = fault.Errorf(fault.Misuse, "-rounds %d and -builds %d, want at least 1", o.rounds, o.builds)
 	case o.only != "" && o.only != "bootstrapper" && o.only != "golden" && o.only != "guest":
-		err = exit.Errorf(exit.Misuse, "-only %q, want bootstrapper, golden or guest", o.only)
+		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden or guest", o.only)
 	}
 	for _, part := range []struct {
 		name    string
@@ -80,14 +81,14 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	bed, err := testbed.Find()
 	if err != nil {
-		return exit.With(exit.NotReady, err)
+		return fault.Wrap(fault.NotReady, err)
 	}
 	if err := testbed.Require(ctx, stderr, "docker", "jq"); err != nil {
 		return err
 	}
 	for _, name := range []string{"felhom-agentd", "felhom-controller-bootstrap"} {
 		if _, err := os.Stat(filepath.Join(o.dist, name)); err != nil {
-			return exit.WithHint(exit.NotReady, err, "make build")
+			return fault.WrapHint(fault.NotReady, err, "make build")
 		}
 	}
 	dir := filepath.Join(bed.Dir, "bench")

@@ -26,6 +26,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 func main() {
@@ -48,7 +49,7 @@ func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		return int(exit.Misuse)
 	}
 	if flags.NArg() > 0 {
-		return int(exit.Print(stderr, "demo", exit.Errorf(exit.Misuse, "unexpected argument %q", flags.Arg(0))))
+		return int(exit.Print(stderr, "demo", fault.Errorf(fault.Misuse, "unexpected argument %q", flags.Arg(0))))
 	}
 	d := &demo{stdout: stdout, stderr: stderr, dist: *dist}
 	if *keep {
@@ -88,7 +89,7 @@ const (
 func (d *demo) onBed(ctx context.Context, o testbed.Options, require []string, parts func(context.Context) error) (err error) {
 	for _, name := range []string{"felhom-agentd", "felhom-golden", "felhom-controller-bootstrap"} {
 		if _, err := os.Stat(filepath.Join(d.dist, name)); err != nil {
-			return exit.WithHint(exit.NotReady, err, "make build")
+			return fault.WrapHint(fault.NotReady, err, "make build")
 		}
 	}
 	if err := testbed.Require(ctx, d.stdout, require...); err != nil {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // controllerName is the container that the bootstrapper makes. An engine that
@@ -28,7 +28,7 @@ func runningEngine(ctx context.Context) (host, why string, err error) {
 	if host == "" {
 		host = "unix://" + defaultSocket
 	} else if !strings.HasPrefix(host, "unix://") {
-		return "", "", exit.WithHint(exit.Misuse, fmt.Errorf("DOCKER_HOST is %q, want unix://PATH or nothing", host),
+		return "", "", fault.WrapHint(fault.Misuse, fmt.Errorf("DOCKER_HOST is %q, want unix://PATH or nothing", host),
 			"an engine on another machine cannot reach the test bed's bridge; unset DOCKER_HOST")
 	}
 	engine := NewEngine(host)

@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Repository is where the sample controller's images lie in the registry.
@@ -68,7 +68,7 @@ func checkTags(tags []string) error {
 	}
 	for _, tag := range tags {
 		if !slices.Contains(known, tag) {
-			return exit.Errorf(exit.Misuse, "there is no sample image %q, only %s", tag, strings.Join(known, ", "))
+			return fault.Errorf(fault.Misuse, "there is no sample image %q, only %s", tag, strings.Join(known, ", "))
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver/run"
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // packageOf names the Debian packages that bring a command, the first one that
@@ -44,7 +44,7 @@ func Require(ctx context.Context, log io.Writer, commands ...string) (err error)
 		return nil
 	}
 	if os.Geteuid() != 0 || len(missingOf([]string{"apt-get"})) != 0 {
-		return exit.WithHint(exit.NotReady, fmt.Errorf("missing: %s", strings.Join(missing, ", ")),
+		return fault.WrapHint(fault.NotReady, fmt.Errorf("missing: %s", strings.Join(missing, ", ")),
 			"install them, or run as root on Debian and they are installed by apt-get")
 	}
 	removeGuard, err := guardServices()
@@ -74,7 +74,7 @@ func Require(ctx context.Context, log io.Writer, commands ...string) (err error)
 			return nil
 		}
 	}
-	return exit.Errorf(exit.NotReady, "still missing after apt-get install: %s", strings.Join(missing, ", "))
+	return fault.Errorf(fault.NotReady, "still missing after apt-get install: %s", strings.Join(missing, ", "))
 }
 
 func missingOf(commands []string) []string {
@@ -93,7 +93,7 @@ func aptGet(ctx context.Context, args ...string) error {
 		Args: append([]string{"-o", "DPkg::Lock::Timeout=300", "--quiet"}, args...),
 		Env:  append(os.Environ(), "DEBIAN_FRONTEND=noninteractive"),
 	})
-	return exit.WithHint(exit.NotReady, err, "check the machine's apt sources and network, or install the packages yourself")
+	return fault.WrapHint(fault.NotReady, err, "check the machine's apt sources and network, or install the packages yourself")
 }
 
 // guardServices keeps packages from starting their services while they are

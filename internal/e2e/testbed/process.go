@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Daemon is a long-running child. It dies with this process, whatever kills it.
@@ -70,9 +70,9 @@ func (d *Daemon) Wait(ctx context.Context, ready func(context.Context) error) er
 		}
 		select {
 		case <-d.done:
-			return exit.Errorf(exit.NotReady, "%s ended at once: %w\n%s", d.name, d.err, d.Tail())
+			return fault.Errorf(fault.NotReady, "%s ended at once: %w\n%s", d.name, d.err, d.Tail())
 		case <-ctx.Done():
-			return exit.Errorf(exit.NotReady, "%s does not answer: %w (%w)\n%s", d.name, err, context.Cause(ctx), d.Tail())
+			return fault.Errorf(fault.NotReady, "%s does not answer: %w (%w)\n%s", d.name, err, context.Cause(ctx), d.Tail())
 		case <-tick.C:
 		}
 	}

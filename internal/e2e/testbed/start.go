@@ -16,7 +16,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
@@ -47,14 +47,14 @@ func Start(ctx context.Context, o Options) (*Running, error) {
 		o.Log = io.Discard
 	}
 	if os.Geteuid() != 0 {
-		return nil, exit.WithHint(exit.NotReady, errors.New("the test bed makes a bridge and starts an engine: it needs root"),
+		return nil, fault.WrapHint(fault.NotReady, errors.New("the test bed makes a bridge and starts an engine: it needs root"),
 			"run it as root, best in a virtual machine")
 	}
 	r := &Running{}
 	err := r.start(ctx, o)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = exit.With(exit.Interrupted, fmt.Errorf("start the test bed: %w", err))
+			err = fault.Wrap(fault.Interrupted, fmt.Errorf("start the test bed: %w", err))
 		}
 		return nil, errors.Join(err, r.undo.run())
 	}
@@ -165,7 +165,7 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 	r.Bed = bedAt(dir, network)
 	r.state = state{Owner: owner, BootID: boot, Bridge: r.Bridge}
 	if _, err := net.InterfaceByName(r.Bridge); err == nil {
-		return exit.WithHint(exit.NotReady, fmt.Errorf("there is an interface %s already, without an address", r.Bridge),
+		return fault.WrapHint(fault.NotReady, fmt.Errorf("there is an interface %s already, without an address", r.Bridge),
 			"if it is nobody's: ip link delete dev "+r.Bridge)
 	}
 	if err := r.state.save(dir); err != nil {

@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // pool is where the bed's networks come from: a private range that few use,
@@ -29,7 +29,7 @@ next:
 		}
 		return candidate, nil
 	}
-	return netip.Prefix{}, exit.WithHint(exit.NotReady, errNoSubnet, "see them with: ip -4 address; ip -4 route")
+	return netip.Prefix{}, fault.WrapHint(fault.NotReady, errNoSubnet, "see them with: ip -4 address; ip -4 route")
 }
 
 // gateway is the bridge's own address in a network of the pool.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 const usage = `usage: go run ./internal/e2e/withbed [FLAGS] -- COMMAND [ARGUMENTS]
@@ -60,11 +61,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&images, "images", "", "`tags` of the sample images to push, with commas between (default all)")
 	flags.StringVar(&require, "require", "", "further `commands` that must be installed, with commas between")
 	if err := flags.Parse(args); err != nil {
-		return o, exit.With(exit.Misuse, err)
+		return o, fault.Wrap(fault.Misuse, err)
 	}
 	o.command = flags.Args()
 	if len(o.command) == 0 {
-		return o, exit.WithHint(exit.Misuse, errors.New("no command"), "go run ./internal/e2e/withbed -- COMMAND")
+		return o, fault.WrapHint(fault.Misuse, errors.New("no command"), "go run ./internal/e2e/withbed -- COMMAND")
 	}
 	o.bed.Images, o.require = list(images), list(require)
 	o.bed.Log = stderr

@@ -1,11 +1,12 @@
-// Package passage closes a directory to everybody but root and lets single
-// users walk through it: call [Close], then [Open] for each user.
+// Package passage decides which users of this host may walk through a
+// directory: [Only] lets one user through, beside root.
 //
 // A guest's root is another user of the host, and it must reach its root file
 // system and its config mount by their paths when the guest starts. Mode bits
-// can only give that to everybody or to a group, and a setgid program of one
+// can give that to all users or to a group only, and a setgid program of one
 // guest gives any local user that group; so it is an entry for one user in the
-// directory's POSIX ACL.
+// directory's POSIX ACL. A directory for each guest has one entry: a list that
+// guests share would be full after some hundred of them (ext4 takes a block).
 package passage
 
 import (
@@ -29,8 +30,7 @@ const (
 	tagMask     = 0x10
 	tagOther    = 0x20
 
-	walk = 1
-	all  = 7
+	all = 7
 
 	version   = 2
 	undefined = 0xffffffff
@@ -41,25 +41,52 @@ type entry struct {
 	id          uint32
 }
 
-// Close makes the directory that fd is root's own: mode 0700, and nobody else
-// walks through it.
-func Close(fd int) error {
-	if err := unix.Fchown(fd, 0, 0); err != nil {
-		return &fs.PathError{Op: "chown", Path: "directory", Err: err}
+// Rights are what a user may do with a directory.
+type Rights uint16
+
+// The rights.
+const (
+	Walk Rights = 1 // reach what is below by its name
+	Read Rights = 5 // walk, and list the names
+)
+
+// Only lets user uid and root use the directory fd, and no other user and no
+// group, in place of all that was allowed before. The change is atomic. The
+// error is errors.ErrUnsupported if the file system has no ACLs.
+func Only(fd, uid int, rights Rights) error {
+	return write(fd, uid, []entry{
+		{tagUserObj, all, undefined}, {tagUser, uint16(rights), uint32(uid)},
+		{tagGroupObj, 0, undefined}, {tagMask, uint16(rights), undefined}, {tagOther, 0, undefined},
+	})
+}
+
+// Users returns the users that have an entry of their own for the directory fd.
+func Users(fd int) ([]int, error) {
+	entries, err := read(fd)
+	var users []int
+	for _, e := range entries {
+		if e.tag == tagUser {
+			users = append(users, int(e.id))
+		}
 	}
+	return users, err
+}
+
+// Clear removes the ACL of the directory fd, if it has one, and sets its mode.
+func Clear(fd int, mode uint32) error {
 	if err := unix.Fremovexattr(fd, attribute); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return &fs.PathError{Op: "remove ACL", Path: "directory", Err: err}
 	}
-	if err := unix.Fchmod(fd, 0o700); err != nil {
+	if err := unix.Fchmod(fd, mode); err != nil {
 		return &fs.PathError{Op: "chmod", Path: "directory", Err: err}
 	}
 	return nil
 }
 
-// Open lets user uid walk through the directory that fd is, beside those that
-// may already. It gives no right to list or to write. Several may open one
-// directory at once: each holds the lock of the directory meanwhile, which no
-// one can take who may only walk through it.
+// Open lets user uid walk through the directory fd, beside those that may
+// already. Several processes may open one directory at once: each holds the
+// lock of the directory meanwhile, which a user who may only walk through it
+// cannot take.
 func Open(fd, uid int) (err error) {
 	if err := lock(fd); err != nil {
 		return fmt.Errorf("let user %d through: lock directory: %w", uid, err)
@@ -73,13 +100,18 @@ func Open(fd, uid int) (err error) {
 		entries = []entry{{tagUserObj, all, undefined}, {tagGroupObj, 0, undefined}, {tagOther, 0, undefined}}
 	}
 	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.tag == tagMask || e.tag == tagUser && int64(e.id) == int64(uid) })
-	entries = append(entries, entry{tagUser, walk, uint32(uid)}, entry{tagMask, walk, undefined})
+	entries = append(entries, entry{tagUser, uint16(Walk), uint32(uid)}, entry{tagMask, uint16(Walk), undefined})
 	slices.SortFunc(entries, func(a, b entry) int {
 		if a.tag != b.tag {
 			return int(a.tag) - int(b.tag)
 		}
 		return int(int64(a.id) - int64(b.id))
 	})
+	return write(fd, uid, entries)
+}
+
+// write sets the ACL that lets user uid through. The entries are in order.
+func write(fd, uid int, entries []entry) error {
 	data := binary.LittleEndian.AppendUint32(nil, version)
 	for _, e := range entries {
 		data = binary.LittleEndian.AppendUint16(data, e.tag)
@@ -124,7 +156,7 @@ func Lets(path string, uid int) (bool, error) {
 	}
 	for _, e := range entries {
 		if e.tag == tagUser && int64(e.id) == int64(uid) {
-			return e.rights&mask&walk != 0, nil
+			return e.rights&mask&uint16(Walk) != 0, nil
 		}
 	}
 	if int64(st.Gid) == int64(uid) {
@@ -132,7 +164,7 @@ func Lets(path string, uid int) (bool, error) {
 	}
 	for _, e := range entries {
 		if e.tag == tagGroup && int64(e.id) == int64(uid) {
-			return e.rights&mask&walk != 0, nil
+			return e.rights&mask&uint16(Walk) != 0, nil
 		}
 	}
 	return st.Mode&0o001 != 0, nil

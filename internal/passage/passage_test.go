@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,13 +58,16 @@ func TestPassage(t *testing.T) {
 		}
 	}
 	want("before", 65534, 65534, true)
-	if err := passage.Close(int(f.Fd())); err != nil {
+	fd := int(f.Fd())
+	if err := passage.Only(fd, 300000, passage.Walk); err != nil {
 		t.Fatal(err)
 	}
-	want("closed", 65534, 65534, false)
-	want("closed", 100000, 100000, false)
+	want("only 300000", 300000, 300000, true)
+	want("only 300000", 65534, 65534, false)
+	want("only 300000", 100000, 100000, false)
+	want("only 300000, its setgid program", 65534, 300000, false)
 	for _, uid := range []int{100000, 200000, 100000} {
-		if err := passage.Open(int(f.Fd()), uid); err != nil {
+		if err := passage.Open(fd, uid); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,10 +75,21 @@ func TestPassage(t *testing.T) {
 	want("opened", 200000, 200000, true)
 	want("opened", 65534, 65534, false)
 	want("a setgid program's group", 65534, 100000, false)
-	if err := passage.Close(int(f.Fd())); err != nil {
+	if users, err := passage.Users(fd); err != nil || !slices.Equal(users, []int{100000, 200000, 300000}) {
+		t.Errorf("Users gives %v, %v", users, err)
+	}
+	if err := passage.Only(fd, 400000, passage.Read); err != nil {
 		t.Fatal(err)
 	}
-	want("closed again", 100000, 100000, false)
+	want("only 400000", 400000, 400000, true)
+	want("only 400000", 300000, 300000, false)
+	if err := passage.Clear(fd, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want("cleared", 400000, 400000, false)
+	if users, err := passage.Users(fd); err != nil || len(users) > 0 {
+		t.Errorf("Users gives %v, %v after Clear", users, err)
+	}
 }
 
 // TestManyOpenOneDirectory has guests made side by side: none may lose the

@@ -4,10 +4,11 @@
 // read-write, and never removes what others put there (controller.yaml.tmpl)
 // while the guest is known.
 //
-// Folder root:<mapped root> 0750, file root:<mapped root> 0640: the guest's
-// root reads through its group, and after a read-write remount still can not
-// write, create, unlink or chmod. [OwnerGuest] gives the file to the guest's
-// root instead; the folder stays the host's.
+// The directory is root:<mapped root> 0750 with an ACL that lets the guest's root
+// in and not its group, the file root:<mapped root> 0640: the guest's root reads,
+// and after a read-write remount still cannot write, create, unlink or chmod.
+// [OwnerGuest] gives the file to the guest's root instead; the directory stays
+// the host's.
 package configmount
 
 import (
@@ -16,7 +17,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -30,7 +35,7 @@ const BootstrapFile = "bootstrap.json"
 const Target = "/etc/felhom-bootstrap"
 
 const (
-	parentMode = 0o711 // of the directories above; the last one is closed to all but the guests' roots
+	parentMode = 0o711 // of the directories above: each mount is closed by itself
 	folderMode = 0o750
 )
 
@@ -52,10 +57,11 @@ const (
 type Dir struct {
 	path  string
 	owner Owner
+	seen  *atomic.Bool // what an earlier version left open was looked for
 }
 
 // New returns the mounts below path. path need not exist yet.
-func New(path string, owner Owner) Dir { return Dir{path: path, owner: owner} }
+func New(path string, owner Owner) Dir { return Dir{path: path, owner: owner, seen: new(atomic.Bool)} }
 
 // Path returns the host folder of guest vmid: the source of its bind mount.
 func (d Dir) Path(vmid int) string { return filepath.Join(d.path, strconv.Itoa(vmid)) }
@@ -94,18 +100,29 @@ func (d Dir) Sweep(vmid int) error {
 }
 
 // Guests returns the guests that have a directory here.
-func (d Dir) Guests() ([]int, error) {
-	entries, err := os.ReadDir(d.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (d Dir) Guests() (vmids []int, err error) {
+	parent, err := os.OpenRoot(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		vmids, err = guestsIn(parent)
+		err = errors.Join(err, parent.Close())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("config mounts: %w", err)
 	}
-	var found []int
+	return vmids, nil
+}
+
+func guestsIn(parent *os.Root) (vmids []int, err error) {
+	entries, err := fs.ReadDir(parent.FS(), ".")
 	for _, e := range entries {
 		if vmid, err := strconv.Atoi(e.Name()); err == nil && strconv.Itoa(vmid) == e.Name() {
-			found = append(found, vmid)
+			vmids = append(vmids, vmid)
 		}
 	}
-	return found, nil
+	return vmids, err
 }
 
 // Remove removes the mount of guest vmid with all that is in it. A folder that
@@ -172,9 +189,6 @@ func (d Dir) open(vmid int, ids driver.IDs) (_ *os.Root, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, parent.Close()) }()
-	if err := closeParent(parent, ids.UID); err != nil {
-		return nil, err
-	}
 	name := strconv.Itoa(vmid)
 	if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -183,46 +197,107 @@ func (d Dir) open(vmid int, ids driver.IDs) (_ *os.Root, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Owner first: from here on the guest can not change what the folder holds.
-	if err := folder.Chown(".", 0, ids.GID); err != nil {
-		return nil, errors.Join(err, folder.Close())
-	}
-	if err := folder.Chmod(".", folderMode); err != nil {
+	if err := errors.Join(closeMount(folder, ids), d.openParent(parent, ids)); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	return folder, nil
 }
 
-// closeParent lets nobody into the directory of the mounts but root and the
-// guests' roots, as users: guests that share an id range share a group, and a
-// setgid program of one guest gives any local user that group. A mode that is
-// not the one that makeParents gives is the owner's choice, and where the file
-// system has no ACLs that mode stays.
-func closeParent(parent *os.Root, uid int) (err error) {
-	f, err := parent.Open(".")
-	if err != nil {
+// closeMount makes the mount the host's, and lets only the guest's root read it:
+// as a user, since guests that share an id range share a group, and a setgid
+// program of one guest gives any local user that group. On a file system without
+// ACLs it is that group.
+func closeMount(mount *os.Root, ids driver.IDs) (err error) {
+	// Owner first: from here on the guest can not change what the mount holds.
+	if err := mount.Chown(".", 0, ids.GID); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
+	if ids.UID != 0 {
+		err := withDir(mount, ".", func(fd int) error { return passage.Only(fd, ids.UID, passage.Read) })
+		if err == nil || !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
-	isOpen := info.Mode().Perm() == parentMode
-	if info.Mode().Perm()&0o007 != 0 && !isOpen || uid == 0 {
-		return nil
-	}
-	fd := int(f.Fd())
-	if err := passage.Open(fd, uid); err != nil {
-		if isOpen && errors.Is(err, errors.ErrUnsupported) {
+	return mount.Chmod(".", folderMode)
+}
+
+// openParent lets all users walk through the directory of the mounts, which are
+// closed by themselves. Earlier versions closed that directory instead, with an
+// ACL that all guests shared: it stays closed until each mount is closed, which
+// is done here for those whose guest's root is known.
+func (d Dir) openParent(parent *os.Root, ids driver.IDs) error {
+	return withDir(parent, ".", func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return os.NewSyscallError("fstat", err)
+		}
+		open := st.Mode&0o001 != 0
+		if open && d.seen.Swap(true) {
 			return nil
 		}
+		users, err := passage.Users(fd)
+		if err != nil {
+			return err
+		}
+		if ids.UID == ids.GID {
+			users = append(users, ids.UID)
+		}
+		closed, err := closeMounts(parent, users)
+		if err != nil {
+			return err
+		}
+		switch {
+		case open:
+			return nil
+		case !closed:
+			return passage.Open(fd, ids.UID)
+		}
+		return passage.Clear(fd, st.Mode&0o7707|0o011)
+	})
+}
+
+// closeMounts closes the mounts whose group has the number of one of users, and
+// reports whether all mounts are closed now.
+func closeMounts(parent *os.Root, users []int) (all bool, err error) {
+	vmids, err := guestsIn(parent)
+	if err != nil {
+		return false, err
+	}
+	all = true
+	for _, vmid := range vmids {
+		closed := false
+		err := withDir(parent, strconv.Itoa(vmid), func(fd int) error {
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				return os.NewSyscallError("fstat", err)
+			}
+			own, err := passage.Users(fd)
+			if closed = len(own) > 0 || st.Mode&0o077 == 0; closed || err != nil {
+				return err
+			}
+			if closed = slices.Contains(users, int(st.Gid)); !closed {
+				return nil
+			}
+			if err := passage.Only(fd, int(st.Gid), passage.Read); !errors.Is(err, errors.ErrUnsupported) {
+				return err
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		all = all && (closed || err != nil)
+	}
+	return all, nil
+}
+
+// withDir calls work with an open directory below root.
+func withDir(root *os.Root, name string, work func(fd int) error) error {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
 		return err
 	}
-	if !isOpen {
-		return nil
-	}
-	return f.Chmod(0o710) // the group's bit is the ACL's mask
+	return errors.Join(work(int(f.Fd())), f.Close())
 }
 
 // makeParents makes path and what is missing above it with parentMode, whatever

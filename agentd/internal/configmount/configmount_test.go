@@ -83,7 +83,7 @@ func TestPutUnderAClosedUmask(t *testing.T) {
 	if err := dir.Put(8200, root, configmount.BootstrapFile, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]fs.FileMode{filepath.Dir(top): 0o711, top: 0o710, dir.Path(8200): 0o750} {
+	for path, want := range map[string]fs.FileMode{filepath.Dir(top): 0o711, top: 0o711, dir.Path(8200): 0o750} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: mode %v, %v, want %v", path, info.Mode().Perm(), err, want)
 		}

@@ -28,8 +28,8 @@ const maxHostID = 1<<31 - 1
 // rangeSize is how many ids a guest gets: all that an archive may use.
 const rangeSize = vzdump.MaxID + 1
 
-// closeGuest lets into a guest's directory nobody but root and the guest's own
-// root: below it are programs with the set-id bits of the guest, and files of
+// closeGuest lets only root and the guest's own root into a guest's directory:
+// below it are programs with the set-id bits of the guest, and files of
 // its groups, which guests of one id range share. Where the file system has no
 // ACLs, the group of the guest's root gets through in place of its user.
 func closeGuest(dir string, ids unpack.IDMap) (err error) {
@@ -39,15 +39,11 @@ func closeGuest(dir string, ids unpack.IDMap) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	uid, gid := ids.Root()
-	fd := int(f.Fd())
-	if err := passage.Close(fd); err != nil {
-		return err
-	}
-	err = passage.Open(fd, uid)
+	err = passage.Only(int(f.Fd()), uid, passage.Walk)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return errors.Join(f.Chown(0, gid), f.Chmod(0o710))
 	}
-	return err
+	return errors.Join(err, f.Chown(0, 0))
 }
 
 func openDir(dir string) (*os.File, error) {

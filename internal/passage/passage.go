@@ -55,8 +55,11 @@ const (
 // error is errors.ErrUnsupported if the file system has no ACLs.
 func Only(fd, uid int, rights Rights) error {
 	return write(fd, uid, []entry{
-		{tagUserObj, all, undefined}, {tagUser, uint16(rights), uint32(uid)},
-		{tagGroupObj, 0, undefined}, {tagMask, uint16(rights), undefined}, {tagOther, 0, undefined},
+		{tagUserObj, all, undefined},
+		{tagUser, uint16(rights), uint32(uid)},
+		{tagGroupObj, 0, undefined},
+		{tagMask, uint16(rights), undefined},
+		{tagOther, 0, undefined},
 	})
 }
 

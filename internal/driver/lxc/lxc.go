@@ -23,8 +23,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -246,24 +244,16 @@ func (d *Driver) run(ctx context.Context, program string, vmid int, args ...stri
 const installHint = "apt-get install lxc uidmap"
 
 // claim takes the guest for one change. Another process that has it is ErrBusy.
-// The lock is on a file beside the guest's folder and ends with this process.
+// The lock is on a file beside the guest's directory, which release removes.
 func (d *Driver) claim(vmid int) (release func() error, err error) {
 	if err := makeFolders(d.o.Path); err != nil {
 		return nil, err
 	}
-	name := filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
+	release, err = filelock.Claim(filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		err = fault.WrapHint(fault.Busy, fmt.Errorf("guest %d: %w: %w", vmid, driver.ErrBusy, err), "another command changes this guest now; try again when it has ended")
 	}
-	switch err := filelock.Try(f, filelock.Exclusive); {
-	case errors.Is(err, filelock.ErrHeld):
-		err = fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, driver.ErrBusy), "another command changes this guest now; try again when it has ended")
-		return nil, errors.Join(err, f.Close())
-	case err != nil:
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error { return filelock.Close(f) }, nil
+	return release, err
 }
 
 // makeFolders makes path and what is missing above it such that a guest's root

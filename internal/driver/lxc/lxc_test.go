@@ -356,3 +356,23 @@ func TestPopulatedCgroup(t *testing.T) {
 		t.Error("the idle one is still there")
 	}
 }
+
+// A lock for each VMID that was ever tried must not stay beside the guests.
+func TestLocksLeaveNothing(t *testing.T) {
+	d := New(Options{Path: filepath.Join(t.TempDir(), "guests")})
+	for vmid := range 3 {
+		release, err := d.claim(8200 + vmid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.claim(8200 + vmid); !errors.Is(err, driver.ErrBusy) || fault.Of(err) != fault.Busy {
+			t.Errorf("second claim: error %v of kind %v, want %v", err, fault.Of(err), driver.ErrBusy)
+		}
+		if err := release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(d.o.Path); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}

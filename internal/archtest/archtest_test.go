@@ -86,7 +86,7 @@ var rules = []struct {
 		reason: "the formats between host and guest bring no dependency to either side",
 	},
 	{
-		name: "contract opens nothing", of: []string{module + "internal/contract", module + "internal/vzdump", module + "internal/pctconf"}, ban: []string{"os"}, direct: true,
+		name: "contract opens nothing", of: []string{module + "internal/contract", module + "internal/containerspec", module + "internal/vzdump", module + "internal/pctconf"}, ban: []string{"os"}, direct: true,
 		reason: "formats work on bytes, readers and writers",
 	},
 	{

@@ -32,8 +32,9 @@ const (
 // the host; a value from Parse cannot be wrong.
 type Bootstrap struct {
 	SchemaVersion    int           // schema_version, optional; 1 where absent
-	HubURL           string        // hub_url, https
-	HostID           string        // host_id
+	Profile          Profile       // profile; ProfileFelhom where absent
+	HubURL           string        // hub_url, https; optional: "" where absent
+	HostID           string        // host_id, optional: "" where absent
 	GuestID          int           // guest_id, optional: 0 where absent
 	LocalAPIEndpoint Endpoint      // local_api_endpoint: https, host and port, nothing else
 	LocalAPIPins     pin.Set       // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
@@ -54,16 +55,34 @@ type Registry struct {
 	Token    Secret
 }
 
-// Container overrides how the controller's container is made. Strings are in
-// Docker's short syntax and are parsed by whoever makes the container. A list
-// that is present replaces the default list of that name; nil means absent, an
-// empty list is present.
+// Profile selects what a container gets that nobody asked for.
+type Profile string
+
+// The profiles.
+const (
+	// ProfileFelhom gives it the engine's socket, the settings directory with
+	// controller.yaml, the config mount, and the ports 8080 and 8081.
+	ProfileFelhom Profile = "felhom"
+	// ProfilePlain gives it nothing. The ports that the image exposes are published.
+	ProfilePlain Profile = "plain"
+)
+
+// Profiles returns all profiles, the default one first.
+func Profiles() []Profile { return []Profile{ProfileFelhom, ProfilePlain} }
+
+// Container changes how the controller's container is made. Strings are in
+// Docker's short syntax; package containerspec merges and checks them. A list or
+// text that is present replaces the one below it, variables and labels do so one
+// by one. Nil means absent, an empty list is present.
 type Container struct {
 	Ports       []string          // ports, "8080:8080/tcp"
 	Volumes     []string          // volumes, "/host:/container:ro"
 	Environment map[string]string // environment
 	ExtraHosts  []string          // extra_hosts, "name:address"
 	Memory      string            // memory, "512m"
+	Labels      map[string]string // labels
+	Command     []string          // command, in place of the image's own; empty: the image's own
+	Network     string            // network, "bridge", "host", "none" or the name of one
 }
 
 // bootstrapFile is bootstrap.json as it is written: the order of its keys, and
@@ -71,8 +90,9 @@ type Container struct {
 // never leaves Encode.
 type bootstrapFile struct {
 	SchemaVersion       int            `json:"schema_version"`
-	HubURL              string         `json:"hub_url"`
-	HostID              string         `json:"host_id"`
+	Profile             string         `json:"profile,omitempty"`
+	HubURL              string         `json:"hub_url,omitempty"`
+	HostID              string         `json:"host_id,omitempty"`
 	GuestID             int            `json:"guest_id,omitempty"`
 	LocalAPIEndpoint    string         `json:"local_api_endpoint"`
 	LocalAPIPinSPKI     string         `json:"local_api_pin_spki_sha256,omitempty"`
@@ -101,4 +121,7 @@ type containerFile struct {
 	Environment map[string]string `json:"environment,omitzero"`
 	ExtraHosts  []string          `json:"extra_hosts,omitzero"`
 	Memory      string            `json:"memory,omitempty"`
+	Labels      map[string]string `json:"labels,omitzero"`
+	Command     []string          `json:"command,omitzero"`
+	Network     string            `json:"network,omitempty"`
 }

@@ -36,8 +36,8 @@ func TestDocsExamples(t *testing.T) {
 			t.Errorf("a JSON example is of no known kind %q", kind)
 		}
 	}
-	if seen["bootstrap"] != 2 || seen["preload"] != 1 {
-		t.Errorf("found examples %v, want 2 of bootstrap and 1 of preload", seen)
+	if seen["bootstrap"] != 3 || seen["preload"] != 1 {
+		t.Errorf("found examples %v, want 3 of bootstrap and 1 of preload", seen)
 	}
 }
 

@@ -53,6 +53,9 @@ func (b Bootstrap) file() (bootstrapFile, error) {
 		ManifestDigest:   b.ManifestDigest.String(),
 		ConfigDigest:     b.ConfigDigest.String(),
 	}
+	if b.Profile != ProfileFelhom { // the default is left out: older golden images refuse the key
+		file.Profile = string(b.Profile)
+	}
 	if b.ReadyWait != 0 {
 		file.ReadyWait = b.ReadyWait.String()
 	}
@@ -65,6 +68,7 @@ func (b Bootstrap) file() (bootstrapFile, error) {
 	if c := b.Container; c != nil {
 		file.Container = &containerFile{
 			Ports: c.Ports, Volumes: c.Volumes, Environment: c.Environment, ExtraHosts: c.ExtraHosts, Memory: c.Memory,
+			Labels: c.Labels, Command: c.Command, Network: c.Network,
 		}
 	}
 	return file, file.checkUTF8()
@@ -100,9 +104,11 @@ func (f *bootstrapFile) checkUTF8() error {
 		texts = append(texts, f.Registry.Username)
 	}
 	if c := f.Container; c != nil {
-		texts = append(slices.Concat(texts, c.Ports, c.Volumes, c.ExtraHosts), c.Memory)
-		for name, value := range c.Environment {
-			texts = append(texts, name, value)
+		texts = append(slices.Concat(texts, c.Ports, c.Volumes, c.ExtraHosts, c.Command), c.Memory, c.Network)
+		for _, pairs := range []map[string]string{c.Environment, c.Labels} {
+			for name, value := range pairs {
+				texts = append(texts, name, value)
+			}
 		}
 	}
 	if slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) }) {

@@ -59,6 +59,7 @@ const (
 	RuleMissing      Rule = "missing"      // a required key is absent
 	RuleNull         Rule = "null"         // null in place of a value
 	RuleType         Rule = "type"         // another JSON type than wanted
+	RuleProfile      Rule = "profile"      // a word that is not a profile
 	RuleHubURL       Rule = "hub-url"
 	RuleHostID       Rule = "host-id"
 	RuleGuestID      Rule = "guest-id"

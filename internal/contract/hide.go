@@ -19,12 +19,12 @@ const hidden = '…'
 // publicPaths are the places whose values may be shown.
 func publicPaths() []string {
 	return []string{
-		keySchemaVersion, keyHubURL, keyHostID, keyGuestID, keyEndpoint,
+		keySchemaVersion, keyProfile, keyHubURL, keyHostID, keyGuestID, keyEndpoint,
 		keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
 		keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait,
 		keyRegistry + "." + keyRegistryHost, keyRegistry + "." + keyRegistryUser,
 		keyContainer + "." + keyContainerPorts, keyContainer + "." + keyContainerVols,
-		keyContainer + "." + keyContainerHosts, keyContainer + "." + keyContainerMemory,
+		keyContainer + "." + keyContainerHosts, keyContainer + "." + keyContainerMemory, keyContainer + "." + keyContainerNet,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // The keys of bootstrap.json, in the order of writing.
 const (
 	keySchemaVersion   = "schema_version"
+	keyProfile         = "profile"
 	keyHubURL          = "hub_url"
 	keyHostID          = "host_id"
 	keyGuestID         = "guest_id"
@@ -37,11 +38,14 @@ const (
 	keyContainerEnv    = "environment"
 	keyContainerHosts  = "extra_hosts"
 	keyContainerMemory = "memory"
+	keyContainerLabels = "labels"
+	keyContainerCmd    = "command"
+	keyContainerNet    = "network"
 )
 
 func bootstrapKeys() []string {
 	return []string{
-		keySchemaVersion, keyHubURL, keyHostID, keyGuestID, keyEndpoint, keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
+		keySchemaVersion, keyProfile, keyHubURL, keyHostID, keyGuestID, keyEndpoint, keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
 		keyToken, keyRegistry, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait, keyContainer,
 	}
 }
@@ -49,7 +53,10 @@ func bootstrapKeys() []string {
 func registryKeys() []string { return []string{keyRegistryHost, keyRegistryUser, keyRegistryToken} }
 
 func containerKeys() []string {
-	return []string{keyContainerPorts, keyContainerVols, keyContainerEnv, keyContainerHosts, keyContainerMemory}
+	return []string{
+		keyContainerPorts, keyContainerVols, keyContainerEnv, keyContainerHosts, keyContainerMemory,
+		keyContainerLabels, keyContainerCmd, keyContainerNet,
+	}
 }
 
 // Parse reads a bootstrap.json. The findings are all that is wrong with it, not
@@ -82,11 +89,13 @@ func parseBootstrap(r *report) (b Bootstrap) {
 		return b
 	}
 	b.SchemaVersion = SchemaVersion
-	o.need(keyHubURL, "it tells the controller where the hub is: https://HOST")
-	o.need(keyHostID, "it names the host towards the hub")
 	o.need(keyEndpoint, "it tells where the agent's local API is: https://HOST:PORT")
 	o.need(keyToken, "it is the guest's own token for the local API")
 	o.need(keyImage, "it names the controller's image: HOST/PATH:TAG")
+	b.Profile = ProfileFelhom
+	if p, there := parse(o, keyProfile, RuleProfile, ParseProfile); there {
+		b.Profile = p
+	}
 	b.HubURL, _ = parse(o, keyHubURL, RuleHubURL, checked(checkHubURL))
 	b.HostID, _ = parse(o, keyHostID, RuleHostID, checked(checkHostID))
 	b.GuestID = o.guestID()
@@ -242,97 +251,4 @@ func (o *object) crossCheck(b Bootstrap) {
 		o.errorf(RuleDigestClash, o.values[keyManifestDigest].off, keyManifestDigest,
 			"found %s, but %s says %s; leave out one of the two, or correct the stale one", b.ManifestDigest, keyImage, in)
 	}
-}
-
-// The bounds of a container override: far above what any container has.
-const (
-	maxContainerEntries    = 64
-	maxContainerEntryBytes = 4096
-)
-
-func (o *object) container() *Container {
-	n := o.values[keyContainer]
-	if n == nil {
-		return nil
-	}
-	c := openObject(o.report, n, keyContainer, containerKeys())
-	if c == nil {
-		return nil
-	}
-	out := &Container{
-		Ports:       c.list(keyContainerPorts),
-		Volumes:     c.list(keyContainerVols),
-		ExtraHosts:  c.list(keyContainerHosts),
-		Environment: c.environment(),
-	}
-	out.Memory, _ = parse(c, keyContainerMemory, RuleContainer, checked(checkEntry))
-	return out
-}
-
-func (o *object) list(key string) []string {
-	n, ok := o.get(key, kindArray)
-	if !ok {
-		return nil
-	}
-	path := joinPath(o.path, key)
-	if len(n.items) > maxContainerEntries {
-		o.errorf(RuleContainer, n.off, path, "the list has %d entries; at most %d are accepted", len(n.items), maxContainerEntries)
-		return nil
-	}
-	out := make([]string, 0, len(n.items)) // an empty list is not an absent one
-	for i, item := range n.items {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		switch {
-		case item.kind != kindString:
-			o.errorf(RuleType, item.off, at, "wanted a string, found %s", item.kind)
-		case item.spoilt:
-		default:
-			if err := checkEntry(item.text); err != nil {
-				o.errorf(RuleContainer, item.off, at, "%v", err)
-			}
-			out = append(out, item.text)
-		}
-	}
-	return out
-}
-
-func (o *object) environment() map[string]string {
-	n, ok := o.get(keyContainerEnv, kindObject)
-	if !ok {
-		return nil
-	}
-	path := joinPath(o.path, keyContainerEnv)
-	if len(n.members) > maxContainerEntries {
-		o.errorf(RuleContainer, n.off, path, "there are %d variables; at most %d are accepted", len(n.members), maxContainerEntries)
-		return nil
-	}
-	env := make(map[string]string, len(n.members))
-	for _, m := range uniqueMembers(o.report, n, path) {
-		at := joinPath(path, m.key.text)
-		switch {
-		case m.key.text == "" || strings.Contains(m.key.text, "="):
-			o.errorf(RuleContainer, m.key.off, at, `the name of a variable is not empty and has no "="`)
-		case m.value.spoilt:
-		case m.value.kind != kindString:
-			o.errorf(RuleType, m.value.off, at, "wanted a string, found %s; put quotes around it", m.value.kind)
-		case len(m.key.text)+len(m.value.text) > maxContainerEntryBytes:
-			o.errorf(RuleContainer, m.value.off, at, "the variable is %d bytes long; at most %d are accepted", len(m.key.text)+len(m.value.text), maxContainerEntryBytes)
-		default:
-			env[m.key.text] = m.value.text
-		}
-	}
-	return env
-}
-
-func checkEntry(s string) error {
-	switch {
-	case s == "":
-		return errors.New("the text is empty; leave it out")
-	case len(s) > maxContainerEntryBytes:
-		return fmt.Errorf("the text is %d bytes long; at most %d are accepted", len(s), maxContainerEntryBytes)
-	}
-	if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
-		return fmt.Errorf("the text has a control character at byte %d; remove it", i+1)
-	}
-	return nil
 }

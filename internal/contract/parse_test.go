@@ -257,7 +257,7 @@ func TestEncodeRefuses(t *testing.T) {
 		change func(*Bootstrap)
 		want   []string // parts of the error
 	}{
-		{"zero value", func(b *Bootstrap) { *b = Bootstrap{} }, []string{keyHubURL + ": ", keyHostID + ": ", keyEndpoint + ": ", keyToken + ": ", keyImage + ": ", "there is no pin"}},
+		{"zero value", func(b *Bootstrap) { *b = Bootstrap{} }, []string{keyEndpoint + ": ", keyToken + ": ", keyImage + ": ", "there is no pin"}},
 		{"no token", func(b *Bootstrap) { b.LocalAPIToken = Secret{} }, []string{keyToken + ": the secret is empty"}},
 		{"other version", func(b *Bootstrap) { b.SchemaVersion = 2 }, []string{"found version 2"}},
 		{"zero pin", func(b *Bootstrap) { b.LocalAPIPins = pin.Set{{}} }, []string{"an empty pin cannot be written"}},

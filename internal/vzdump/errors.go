@@ -25,6 +25,8 @@ var (
 	ErrLimit = errors.New("archive exceeds a limit")
 	// ErrTwoConfigs: two members that PVE could take for the configuration.
 	ErrTwoConfigs = errors.New("archive has two configurations")
+	// ErrNoConfig: no member is the configuration.
+	ErrNoConfig = errors.New("archive has no configuration")
 )
 
 // RefusedError says why an archive was refused, and at which member.

@@ -125,31 +125,11 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 // Config returns the guest's configuration as it stands in the archive, and
 // reads no further. So it does not notice what is wrong behind it.
 func Config(ctx context.Context, r io.Reader, name string) ([]byte, error) {
-	conf, err := readConfig(ctx, r)
+	conf, err := vzdump.ReadConfig(contextReader{ctx, r})
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", path.Base(name), err)
 	}
 	return conf, nil
-}
-
-func readConfig(ctx context.Context, r io.Reader) ([]byte, error) {
-	in, err := vzdump.NewReader(contextReader{ctx, r}, vzdump.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	for {
-		e, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("want ./%s, found none", vzdump.ConfigPath), "is it the archive of a container?")
-		}
-		if err != nil {
-			return nil, err
-		}
-		if e.Path == vzdump.ConfigPath && e.Type == vzdump.File {
-			return keep(e, in)
-		}
-	}
 }
 
 // keep reads a file that must not be large.

@@ -1,19 +1,26 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -105,9 +112,9 @@ var configChanges = []struct {
 	{"too long", "arch:", strings.Repeat("#x\n", 200_000) + "arch:", false},
 }
 
-// TestPassesOnlyWhatDriversTake gives each configuration to verify and to the
-// checks that the drivers make before they restore an archive.
-func TestPassesOnlyWhatDriversTake(t *testing.T) {
+// drivers returns the checks that the drivers make before they restore an archive.
+func drivers(t *testing.T) map[string]func(context.Context, int, driver.Spec) error {
+	t.Helper()
 	node := pcttest.New(t)
 	pve, err := pct.New(pct.Options{
 		Node: pcttest.NodeName, Pct: node.Bin("pct"), Pvesh: node.Bin("pvesh"), Pvesm: node.Bin("pvesm"), DpkgQuery: node.Bin("dpkg-query"),
@@ -116,31 +123,139 @@ func TestPassesOnlyWhatDriversTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	liblxc := lxc.New(lxc.Options{Path: t.TempDir(), SysDir: t.TempDir()})
-	base := strings.Replace(good().data[vzdump.ConfigPath], "amd64", runtime.GOARCH, 1)
+	return map[string]func(context.Context, int, driver.Spec) error{
+		"pct": pve.Check, "lxc": lxc.New(lxc.Options{Path: t.TempDir(), SysDir: t.TempDir()}).Check,
+	}
+}
+
+// baseConfig is the pct.conf of a good archive for this machine.
+func baseConfig() string {
+	return strings.Replace(good().data[vzdump.ConfigPath], "amd64", runtime.GOARCH, 1)
+}
+
+// passes reports whether verify accepts an archive with this pct.conf. If so,
+// each driver must take it, or refuse it as it does a good one: for what this
+// machine lacks.
+func passes(t *testing.T, checks map[string]func(context.Context, int, driver.Spec) error, conf string) bool {
+	t.Helper()
+	s := good()
+	s.put(vzdump.ConfigPath, 0o644, conf)
+	report := s.verify(t, verify.Options{Enable: []string{"guest-config"}})
+	if report.Errors > 0 {
+		return false
+	}
+	file := filepath.Join(t.TempDir(), archiveName)
+	refusal := func(check func(context.Context, int, driver.Spec) error, s *sample) string {
+		if err := os.WriteFile(file, s.bytes(t), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(check(t.Context(), 9000, driver.Spec{Archive: file, Storage: "local-lvm", Net: driver.Net{Bridge: "vmbr0"}}))
+	}
+	base := good()
+	base.put(vzdump.ConfigPath, 0o644, baseConfig())
+	for name, check := range checks {
+		want, got := refusal(check, base), refusal(check, s)
+		for line := range strings.Lines(got) {
+			if !strings.Contains(want, strings.TrimSpace(line)) {
+				t.Errorf("%s refuses what verify passes: %s\n%q", name, line, conf)
+			}
+		}
+	}
+	return true
+}
+
+// TestPassesOnlyWhatDriversTake gives each configuration to verify and to the
+// drivers.
+func TestPassesOnlyWhatDriversTake(t *testing.T) {
+	checks, base := drivers(t), baseConfig()
 	for _, c := range configChanges {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(base, c.old) {
 				t.Fatalf("%q has no %q", base, c.old)
 			}
-			s := good()
-			s.put(vzdump.ConfigPath, 0o644, strings.Replace(base, c.old, c.text, 1))
-			report := s.verify(t, verify.Options{Enable: []string{"guest-config"}})
-			file := filepath.Join(t.TempDir(), archiveName)
-			if err := os.WriteFile(file, s.bytes(t), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			spec := driver.Spec{Archive: file, Storage: "local-lvm", Net: driver.Net{Bridge: "vmbr0"}}
-			if passed := report.Errors == 0; passed != c.passes {
-				t.Errorf("verify: %d errors %+v, want it to pass: %v", report.Errors, report.Findings, c.passes)
-			}
-			for name, check := range map[string]error{"pct": pve.Check(t.Context(), 9000, spec), "lxc": liblxc.Check(t.Context(), 9000, spec)} {
-				if refused := errors.Is(check, driver.ErrArchive); refused && report.Errors == 0 {
-					t.Errorf("%s refuses what verify passes: %v", name, check)
-				}
+			if passed := passes(t, checks, strings.Replace(base, c.old, c.text, 1)); passed != c.passes {
+				t.Errorf("verify passes: %v, want %v", passed, c.passes)
 			}
 		})
 	}
+}
+
+// Values and odd texts of which configurations are made.
+var (
+	configValues = []string{
+		"", "0", "1", "2", "on", "no", "maybe", "-1", "00", "1.5", "512", "99999999999", "debian", "unmanaged", "a;b", "!!bad", "A", "a b", "x=y", "local:vm-1-disk-0,size=4G",
+		"local-lvm:vm-9100-disk-0,size=8G,idmap=u:0:0:1", "/dev/sda,size=1G", "/srv,mp=/srv", "local:1,mp=/d", "nesting=1,keyctl=1", "nesting=1,keyctl=1,mount=nfs", "name=eth0,ip=dhcp,type=veth",
+		"name=eth0,bridge=vmbr0,ip=192.0.2.7/24,gw=192.0.2.1,type=veth", "name=eth0,ip6=auto,type=veth", "name=eth0,hwaddr=BC:24:11:00:00:01", "order=1,up=5", "up=x", "Europe/Berlin", "host",
+		"u 0 100000 65536", "g 0 0 1", "a.example", "-x", "local:snippets/x.sh", "volume=local:1,size=8G", runtime.GOARCH, "192.0.2.53 2001:db8::53", "tty", "shell",
+	}
+	configNoise = []string{" ", "\t", "\r", "\v", "\x00", "\u00a0", "\u2028", "#", ":", "=", ",", ";", "[", "]", "%", "ä", "\n", "\n\n", "\ufeff"}
+	configLines = []string{"[snap]", "[pve:pending]", "[PVE:PENDING]", "[1]", "#note%3A", "lxc.idmap: u 0 100000 65536", "lxc.idmap = g 0 0 65536", "lxc.environment: A=b", "onboot", ": 1", "foo: bar"}
+)
+
+// changeConfig makes one to three random edits.
+func changeConfig(r *rand.Rand, text string) string {
+	pick := func(list []string) string { return list[r.IntN(len(list))] }
+	for range 1 + r.IntN(3) {
+		lines := strings.Split(text, "\n")
+		at := r.IntN(len(lines))
+		switch r.IntN(6) {
+		case 0: // another value
+			if key, _, ok := strings.Cut(lines[at], ":"); ok {
+				lines[at] = key + ": " + pick(configValues)
+			}
+		case 1: // another setting
+			key := strings.Replace(pick(pctconf.Keys()), "N", pick([]string{"0", "1", "00", "31", "256"}), 1)
+			lines = slices.Insert(lines, at, key+": "+pick(configValues))
+		case 2:
+			lines = slices.Insert(lines, at, pick(configLines))
+		case 3: // characters that readers may read differently
+			i := r.IntN(len(lines[at]) + 1)
+			lines[at] = lines[at][:i] + pick(configNoise) + lines[at][i:]
+		case 4:
+			lines = slices.Delete(lines, at, at+1)
+		case 5:
+			lines = slices.Insert(lines, at, lines[r.IntN(len(lines))])
+		}
+		text = strings.Join(lines, "\n")
+	}
+	return text
+}
+
+// TestPassesOnlyWhatDriversTakeAtRandom does the same with generated
+// configurations. SOAK_SEED repeats a run; SOAK is by how much it is longer.
+func TestPassesOnlyWhatDriversTakeAtRandom(t *testing.T) {
+	checks, base := drivers(t), baseConfig()
+	seed, rounds := soak(t, 400)
+	r := rand.New(rand.NewPCG(seed, 0))
+	passed := 0
+	for range rounds {
+		if passes(t, checks, changeConfig(r, base)) {
+			passed++
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	if passed < rounds/100 || passed > rounds/2 {
+		t.Errorf("verify passes %d of %d configurations: the test says little", passed, rounds)
+	}
+}
+
+// soak returns the seed of a randomised test and how often it is to be repeated.
+func soak(t *testing.T, rounds int) (seed uint64, times int) {
+	t.Helper()
+	seed = uint64(time.Now().UnixNano())
+	for name, set := range map[string]func(uint64){"SOAK_SEED": func(n uint64) { seed = n }, "SOAK": func(n uint64) { rounds *= int(n) }} {
+		if text := os.Getenv(name); text != "" {
+			n, err := strconv.ParseUint(text, 10, 63)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			set(n)
+		}
+	}
+	t.Logf("SOAK_SEED=%d", seed)
+	return seed, rounds
 }
 
 // TestRestoreTakesWhatVzdumpWrites packs a guest with holes in a file, by the

@@ -25,21 +25,6 @@ func (img *image) setting(key string) string {
 	return value
 }
 
-// imageKeys are the keys that an image may bring, without their numbers. They
-// act in the guest alone, or on its share of the host. Any other key is refused,
-// because restore by root takes whatever a later PVE does with it.
-var imageKeys = []string{
-	"arch", "cmode", "console", "cores", "cpulimit", "cpuunits", "debug", "description", "features", "hostname", "memory", "nameserver", "net",
-	"onboot", "ostype", "protection", "rootfs", "searchdomain", "startup", "swap", "tags", "timezone", "tty", "unprivileged",
-}
-
-// imageFeatures are the features that an image may switch on.
-var imageFeatures = []string{"fuse", "keyctl", "nesting"}
-
-// sourceKeys say something about the guest that was saved, or name a program
-// of its host: they are refused in every archive.
-var sourceKeys = []string{"hookscript", "lock", "parent", "snapstate", "snaptime", "template"}
-
 func checkGuestConfig(c *check) {
 	file := c.byPath[vzdump.ConfigPath]
 	if file == nil {
@@ -56,24 +41,30 @@ func checkGuestConfig(c *check) {
 		}
 	}
 	golden := c.opts.profile() == Golden
-	c.checkSections(config)
 	for _, key := range []string{"arch", "ostype", "rootfs", "unprivileged", "features", "hostname", "memory"} {
 		if _, ok := config.Get(key); !ok && (golden || key == "rootfs") {
 			c.fail(file.path, "no key %s", key)
 		}
 	}
-	if golden {
-		c.checkImageConfig(config)
-	}
 	for _, s := range config.Settings {
-		name := strings.TrimRight(s.Key, "0123456789")
 		switch {
-		case slices.Contains(sourceKeys, name):
+		case slices.Contains(pctconf.SourceKeys, s.Family()):
 			c.failSetting(s, "want it removed: it is the source guest's, not the image's")
-		case name == "dev", name == "unused":
+		case s.Family() == "dev", s.Family() == "unused":
 			c.failSetting(s, "want none: it names a volume or path of one host")
-		case name == "rootfs" && rootfsBytes(s.Value) <= 0:
+		case s.Family() == "rootfs" && rootfsBytes(s.Value) <= 0:
 			c.failSetting(s, "want a volume with size=")
+		case golden:
+			c.checkImageSetting(s)
+		}
+	}
+	c.checkSections(config)
+	if golden {
+		for _, f := range pctconf.ReachingOut(config) {
+			line := fmt.Sprintf("line %d: ", f.Line)
+			if !slices.ContainsFunc(c.findings, func(known Finding) bool { return strings.HasPrefix(known.Message, line) }) {
+				c.fail(file.path, "%s", f)
+			}
 		}
 	}
 }
@@ -97,54 +88,26 @@ func (c *check) checkSections(config *pctconf.Config) {
 	}
 }
 
-// checkImageConfig holds each setting of an image against what a guest with
-// Docker needs, and refuses what reaches out of the guest.
-func (c *check) checkImageConfig(config *pctconf.Config) {
-	for _, s := range config.Settings {
-		name := strings.TrimRight(s.Key, "0123456789")
-		props, err := pctconf.ParseProperties(s.Value, map[string]string{"rootfs": "volume"}[name])
-		if err != nil {
-			props = pctconf.Properties{} // the parser's own finding
-		}
-		switch {
-		case name == "mp":
-			c.failSetting(s, "want none: it names a volume or path of one host")
-		case slices.Contains(sourceKeys, name), name == "dev", name == "unused":
-		case !slices.Contains(imageKeys, name):
-			c.failSetting(s, "want none: not a key that an image may bring")
-		case name == "unprivileged" && !isOn(s.Value):
+// checkImageSetting holds one setting of an image against what a guest with
+// Docker needs. What reaches out of the guest is [pctconf.ReachingOut]'s.
+func (c *check) checkImageSetting(s pctconf.Setting) {
+	props, err := pctconf.ParseProperties(s.Value, "")
+	if err != nil {
+		props = pctconf.Properties{} // the parser's own finding
+	}
+	switch s.Family() {
+	case "mp":
+		c.failSetting(s, "want none: it names a volume or path of one host")
+	case "unprivileged":
+		if !isOn(s.Value) {
 			c.failSetting(s, "want 1")
-		case name == "protection" && isOn(s.Value):
-			c.failSetting(s, "want 0: no guest of this image could be removed")
-		case name == "features":
-			c.checkFeatures(s, props)
-		case name == "rootfs":
-			c.checkRootfs(s, props)
-		case name == "net":
-			c.checkNet(s, props)
 		}
-	}
-}
-
-func (c *check) checkFeatures(s pctconf.Setting, props pctconf.Properties) {
-	if !isOn(props["nesting"]) || !isOn(props["keyctl"]) {
-		c.failSetting(s, "want nesting=1 and keyctl=1, which Docker needs")
-	}
-	for _, key := range sortedKeys(props) {
-		on, err := pctconf.ParseBool(props[key])
-		if !slices.Contains(imageFeatures, key) && (err != nil || on) {
-			c.failSetting(s, "want no feature but %s: %s reaches out of the guest", strings.Join(imageFeatures, ", "), key)
+	case "features":
+		if !isOn(props["nesting"]) || !isOn(props["keyctl"]) {
+			c.failSetting(s, "want nesting=1 and keyctl=1, which Docker needs")
 		}
-	}
-}
-
-func (c *check) checkRootfs(s pctconf.Setting, props pctconf.Properties) {
-	storage, name, ok := strings.Cut(props["volume"], ":")
-	switch {
-	case !ok || storage == "" || name == "" || strings.ContainsAny(storage, "/ "):
-		c.failSetting(s, "want STORAGE:VOLUME, not a directory or device of one host")
-	case props["idmap"] != "":
-		c.failSetting(s, "idmap, want none: its files would belong to ids of the host")
+	case "net":
+		c.checkNet(s, props)
 	}
 }
 

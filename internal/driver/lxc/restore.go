@@ -17,9 +17,6 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// maxConfigBytes bounds a pct.conf; real ones have less than a kilobyte.
-const maxConfigBytes = 1 << 20
-
 // ArchiveConfig implements [driver.Hypervisor]. It reads no further than it
 // must, so it says nothing of the rest of the archive.
 func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, err error) {
@@ -31,31 +28,11 @@ func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	ar, err := vzdump.NewReader(f, vzdump.Limits{})
+	data, err := vzdump.ReadConfig(f)
 	if err != nil {
 		return nil, refuseArchive(archive, err)
 	}
-	defer ar.Close()
-	for {
-		e, err := ar.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, refuseArchive(archive, fmt.Errorf("it has no ./%s", vzdump.ConfigPath))
-		}
-		if err != nil {
-			return nil, refuseArchive(archive, err)
-		}
-		if e.Path != vzdump.ConfigPath {
-			continue
-		}
-		if e.Size > maxConfigBytes {
-			return nil, refuseArchive(archive, fmt.Errorf("its ./%s has %d bytes, at most %d are taken", vzdump.ConfigPath, e.Size, maxConfigBytes))
-		}
-		data, err := io.ReadAll(ar)
-		if err != nil {
-			return nil, refuseArchive(archive, err)
-		}
-		return data, nil
-	}
+	return data, nil
 }
 
 func openArchive(archive string) (*os.File, error) {

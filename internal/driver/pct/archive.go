@@ -3,7 +3,6 @@ package pct
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,9 +16,6 @@ import (
 // restorable is what "pct restore" tells a compression by; it does not look
 // into the file. That .tgz is on the storage's list of backups does not help.
 var restorable = regexp.MustCompile(`\.tar(\.(gz|bz2|xz|lzo|zst))?$`)
-
-// maxConfig is more than any pct.conf has.
-const maxConfig = 1 << 20
 
 // path returns where an archive is: it is a path, or a volume of a storage.
 func (d *Driver) path(ctx context.Context, archive string) (string, error) {
@@ -77,7 +73,7 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 	if !info.Mode().IsRegular() {
 		return nil, 0, refuse(driver.ErrArchive, "", "%s is no file", archive)
 	}
-	conf, err = readConfig(ctxReader{ctx, f})
+	conf, err = vzdump.ReadConfig(ctxReader{ctx, f})
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		return nil, 0, cause
@@ -85,28 +81,6 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 		return nil, 0, refuse(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", archive, err)
 	}
 	return conf, info.Size(), nil
-}
-
-func readConfig(src io.Reader) ([]byte, error) {
-	r, err := vzdump.NewReader(src, vzdump.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	for {
-		e, err := r.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil, errors.New("it has no ./etc/vzdump/pct.conf")
-		case err != nil:
-			return nil, err
-		case e.Path != vzdump.ConfigPath:
-			continue
-		case e.Size > maxConfig:
-			return nil, fmt.Errorf("its configuration has %d bytes, at most %d are taken", e.Size, maxConfig)
-		}
-		return io.ReadAll(r)
-	}
 }
 
 // ctxReader ends a long read when its context is done.

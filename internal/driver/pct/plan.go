@@ -52,8 +52,8 @@ func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 	if arch, ok := config.Get("arch"); ok && arch != architectures[runtime.GOARCH] {
 		archive("it is for %s, this node is %s", arch, architectures[runtime.GOARCH])
 	}
-	for _, what := range reaching(config) {
-		archive("pct.conf: %s", what)
+	for _, f := range pctconf.ReachingOut(config) {
+		archive("pct.conf: %s %s", f.Key, f.Message)
 	}
 	if vmid < vzdump.MinVMID || vmid > vzdump.MaxVMID {
 		errs = append(errs, refuse(driver.ErrRefused, "", "VMID %d: wanted %d to %d", vmid, vzdump.MinVMID, vzdump.MaxVMID))

@@ -89,8 +89,8 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 		return err
 	}
 	var errs []error
-	for _, why := range reaching(config) {
-		errs = append(errs, fmt.Errorf("it reaches out of the guest: %s", why))
+	for _, f := range pctconf.ReachingOut(config) {
+		errs = append(errs, fmt.Errorf("it reaches out of the guest: %s %s", f.Key, f.Message))
 	}
 	if on, _ := config.Bool("unprivileged"); !on {
 		errs = append(errs, errors.New("it is privileged"))

@@ -51,7 +51,7 @@ func TestWorkshopRefuses(t *testing.T) {
 		{"explain one", []string{"build", "--explain", "a"}, 2, "missing argument B"},
 		{"explain missing", []string{"build", "--explain", "a", "b"}, 2, "hint: felhom-golden build writes it beside the archive"},
 		{"no bootstrap", []string{"build", "--bootstrap", filepath.Join(dir, "none")}, 2, "no felhom-controller-bootstrap at"},
-		{"bad recipe", []string{"build", "--bootstrap", bin, "--recipe", bad}, 3, bad + `:1:1: suit: unknown key: did you mean "suite"?`},
+		{"bad recipe", []string{"build", "--bootstrap", bin, "--recipe", bad}, 3, bad + `:1:1: error: suit: unknown key; did you mean "suite"?`},
 		{"bad recipe, all findings", []string{"stage", filepath.Join(dir, "root"), "--bootstrap", bin, "--recipe", bad}, 3, "guest.vmid: want 100 to"},
 		{"recipe missing", []string{"build", "--bootstrap", bin, "--recipe", filepath.Join(dir, "no.yaml")}, 2, "--print-recipe"},
 		{"root not empty", []string{"stage", "--bootstrap", bin, dir}, 2, "is not empty"},

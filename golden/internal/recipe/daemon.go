@@ -1,15 +1,15 @@
 package recipe
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/felhom/felhom-golden/golden/internal/rules"
+	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
-// The shapes of daemon.json, by Docker's documentation, where a YAML slip gives
+// The types in daemon.json, by Docker's documentation, where a slip in YAML gives
 // another one. A key that is in none of them is left to dockerd itself, which
 // validates the whole file in the finished image.
 var (
@@ -35,59 +35,27 @@ var (
 )
 
 // checkDaemon compares the types of docker.daemon with those that dockerd reads.
-func checkDaemon(d *decoder, daemon map[string]any) {
-	keys := make([]string, 0, len(daemon))
-	for key := range daemon {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	const base = "docker.daemon."
-	for _, key := range keys {
-		n := d.at[base+key]
-		if n == nil {
+func checkDaemon(doc *strictyaml.Document, daemon map[string]any) {
+	const base = "docker.daemon"
+	for _, key := range slices.Sorted(maps.Keys(daemon)) {
+		v, ok := doc.At(strictyaml.Join(base, key))
+		if !ok {
 			continue
 		}
-		if n.Kind == yaml.AliasNode {
-			n = n.Alias
-		}
-		scalar := n.Kind == yaml.ScalarNode
 		switch {
 		case slices.Contains(textMaps, key):
-			checkTextMap(d, base+key, n)
+			v.Pairs(func(_ string, val strictyaml.Value) { val.Text() })
 		case slices.Contains(lists, key):
-			if n.Kind != yaml.SequenceNode {
-				d.wrong(base+key, "want a list of texts, got %s", describe(n))
-				continue
-			}
-			for i, item := range n.Content {
-				if item.Tag != "!!str" {
-					d.wrong(index(base+key, i), "want text, got %s: write it in quotes", describe(item))
-				}
-			}
-		case slices.Contains(numbers, key) && (!scalar || n.Tag != "!!int") && (key != "default-shm-size" || n.Tag != "!!str"):
-			d.wrong(base+key, "want a whole number, got %s", describe(n))
-		case slices.Contains(switches, key) && (!scalar || n.Tag != "!!bool"):
-			d.wrong(base+key, "want true or false, got %s", describe(n))
-		case slices.Contains(texts, key) && (!scalar || n.Tag != "!!str"):
-			d.wrong(base+key, "want text, got %s: write it in quotes", describe(n))
+			v.Items(func(_ int, item strictyaml.Value) { item.Text() })
+		case key == "default-shm-size" && v.IsText():
+		case slices.Contains(numbers, key):
+			v.Int()
+		case slices.Contains(switches, key):
+			v.Bool()
+		case slices.Contains(texts, key):
+			v.Text()
 		case strings.HasSuffix(key, "-opt") && slices.Contains(slices.Concat(textMaps, lists), key+"s"):
-			d.wrong(base+key, "unknown key: did you mean %q?", key+"s")
-		}
-	}
-}
-
-func checkTextMap(d *decoder, at string, n *yaml.Node) {
-	if n.Kind != yaml.MappingNode {
-		d.wrong(at, "want keys with texts, got %s", describe(n))
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		val := n.Content[i+1]
-		if val.Kind == yaml.AliasNode {
-			val = val.Alias
-		}
-		if val.Kind != yaml.ScalarNode || val.Tag != "!!str" {
-			d.wrong(join(at, n.Content[i].Value), "want text, got %s: write it in quotes", describe(val))
+			v.Add("unknown key; did you mean %q?", key+"s")
 		}
 	}
 }
@@ -95,10 +63,10 @@ func checkTextMap(d *decoder, at string, n *yaml.Node) {
 // daemonFile is what docker.daemon becomes.
 const daemonFile = "/etc/docker/daemon.json"
 
-// checkLogs wants a bound for the logs of containers: without one the archive is
-// refused when all of the work is done. A file of the recipe, or one that a
-// script may write, is looked at when it is there.
-func checkLogs(d *decoder, r *Recipe) {
+// checkLogs requires a limit for the logs of containers: without one the archive
+// is refused when all of the work is done. A daemon.json that the recipe's files
+// or scripts write is checked in the finished image.
+func checkLogs(doc *strictyaml.Document, r *Recipe) {
 	const base = "docker.daemon"
 	for _, f := range r.Files {
 		if f.Path == daemonFile {
@@ -107,7 +75,7 @@ func checkLogs(d *decoder, r *Recipe) {
 	}
 	if len(r.Docker.Daemon) == 0 {
 		if len(r.Scripts) == 0 && !slices.ContainsFunc(r.Files, func(f File) bool { return f.Source != "" && strings.HasPrefix(daemonFile, f.Path+"/") }) {
-			d.wrong(base, "nothing in it, want at least a limit for containers' logs, as log-driver: local has")
+			doc.Add(base, "no key is given, want at least a limit for containers' logs, as log-driver: local has")
 		}
 		return
 	}
@@ -122,9 +90,9 @@ func checkLogs(d *decoder, r *Recipe) {
 		at = base + ".log-opts"
 	}
 	if key != "" {
-		at = join(at, key)
+		at = strictyaml.Join(at, key)
 	}
 	if problem != "" {
-		d.wrong(at, "%s", problem)
+		doc.Add(at, "%s", problem)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
 // setting is one line of pct.conf with the key of the recipe it comes from.
@@ -20,7 +21,7 @@ func (r *Recipe) settings() []setting {
 		{"guest.memory", "memory", strconv.Itoa(g.Memory)},
 		{"guest.swap", "swap", strconv.Itoa(g.Swap)},
 		{"suite", "ostype", "debian"},
-		{"guest.onboot", "onboot", map[bool]string{true: "1", false: "0"}[g.OnBoot]},
+		{"guest.onboot", "onboot", digit(g.OnBoot)},
 		// The volume's name is replaced at restore; its size is what counts.
 		{"guest.rootfs", "rootfs", fmt.Sprintf("%s:vm-%d-disk-0,size=%s", g.Storage, g.VMID, g.RootFS)},
 		{"guest", "unprivileged", "1"}, // a restore takes a missing line for "privileged"
@@ -40,7 +41,15 @@ func (r *Recipe) settings() []setting {
 	return list
 }
 
-// Config is the guest's pct.conf.
+// digit returns a switch as pct.conf has it.
+func digit(on bool) string {
+	if on {
+		return "1"
+	}
+	return "0"
+}
+
+// Config returns the guest's pct.conf.
 func (r *Recipe) Config() (pctconf.Config, error) {
 	c := pctconf.Config{Description: r.Guest.Description}
 	for _, s := range r.settings() {
@@ -51,13 +60,13 @@ func (r *Recipe) Config() (pctconf.Config, error) {
 	return c, nil
 }
 
-// checkConfig holds every value against pct.conf's grammar, because PVE warns
-// of a wrong line and then carries it into the new guest.
-func checkConfig(d *decoder, r *Recipe) {
+// checkConfig checks every value by pct.conf's grammar, because PVE warns of a
+// wrong line and then takes it into the new guest.
+func checkConfig(doc *strictyaml.Document, r *Recipe) {
 	for _, s := range r.settings() {
 		var c pctconf.Config
 		if err := c.Set(s.key, s.value); err != nil {
-			d.wrong(s.from, "%v", err)
+			doc.Add(s.from, "%v", err)
 		}
 	}
 }

@@ -1,10 +1,10 @@
-// Package recipe owns golden.yaml: its types, its strict parser and the
-// built-in default. A parsed Recipe cannot be wrong; everything that is wrong
-// with a document is found in one run, each finding with line and column. It
-// reads the one file it is given and the files that file names are only
-// resolved to paths here: opening them is the work of stage.
+// Package recipe reads golden.yaml. Call [Read], or [Default] for the built-in
+// recipe. A Recipe that it returns is valid; everything that is wrong with a
+// document is reported in one run, each finding with its line and column.
 //
-// The format is specified in docs/golden.md and docs/golden.schema.json.
+// The package opens the recipe alone. Paths in it are resolved by
+// [Recipe.Local]; the package stage opens them. The format is specified in
+// docs/golden.md and docs/golden.schema.json.
 package recipe
 
 import (
@@ -171,7 +171,8 @@ func Default() (Recipe, error) {
 	return parse("built-in recipe", defaultYAML, Recipe{})
 }
 
-// Read parses the recipe at path. A document with findings gives a [*Error].
+// Read parses the recipe at path. A document with findings gives
+// [*strictyaml.Findings].
 func Read(path string) (Recipe, error) {
 	data, err := regular.Read(path, MaxBytes)
 	switch {

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
 func TestDefault(t *testing.T) {
@@ -42,53 +44,54 @@ func TestParseKeepsDefaults(t *testing.T) {
 // TestParseRefuses has one broken sample for every rule.
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
-		{"empty", "", "x: the document is empty"},
+		{"empty", "", "x:1:1: error: the document is empty"},
 		{"comment only", "# nothing\n", "the document is empty"},
-		{"null", "~\n", "x:1:1: the document is empty"},
-		{"syntax", "version: 1\nsuite: [\n", "x:2:1: not YAML: "},
-		{"list for document", "- a\n", "x:1:1: want keys with values, found a list"},
+		{"null", "~\n", "x:1:1: error: the document is empty"},
+		{"syntax", "version: 1\nsuite: [\n", "x:2:1: error: not YAML: "},
+		{"list for document", "- a\n", "x:1:1: error: want keys with values, got a list"},
 		{"two documents", "version: 1\n---\nversion: 1\n", "a second document follows"},
-		{"unknown key", "suit: trixie\n", `x:1:1: suit: unknown key: did you mean "suite"?`},
-		{"unknown key, no near one", "zzzzzz: 1\n", "unknown key: want one of allow, apt"},
-		{"unknown nested key", "guest:\n  memroy: 1\n", `x:2:3: guest.memroy: unknown key: did you mean "memory"?`},
-		{"duplicate key", "version: 1\nversion: 1\n", "x:2:1: version: the key is there twice: first in line 1"},
-		{"daemon: number for text", "docker:\n  daemon:\n    log-opts: {max-size: 10m, max-file: 3}\n", "x:3:41: docker.daemon.log-opts.max-file: want text, got 3: write it in quotes"},
+		{"unknown key", "suit: trixie\n", `x:1:1: error: suit: unknown key; did you mean "suite"?`},
+		{"unknown key, no near one", "zzzzzz: 1\n", "unknown key; want one of allow, apt"},
+		{"unknown nested key", "guest:\n  memroy: 1\n", `x:2:3: error: guest.memroy: unknown key; did you mean "memory"?`},
+		{"duplicate key", "version: 1\nversion: 1\n", "x:2:1: error: version: the key is given twice; the first is in line 1"},
+		{"daemon: number for text", "docker:\n  daemon:\n    log-opts: {max-size: 10m, max-file: 3}\n", "x:3:41: error: docker.daemon.log-opts.max-file: want text, got 3: write it in quotes"},
 		{"daemon: bool for text", "docker: {daemon: {log-opts: {compress: true}}}\n", "docker.daemon.log-opts.compress: want text, got true"},
-		{"daemon: text for list", "docker: {daemon: {dns: 1.1.1.1}}\n", `docker.daemon.dns: want a list of texts, got text "1.1.1.1"`},
+		{"daemon: text for list", "docker: {daemon: {dns: 1.1.1.1}}\n", `docker.daemon.dns: want a list, got "1.1.1.1"`},
 		{"daemon: number in list", "docker: {daemon: {exec-opts: [1]}}\n", "docker.daemon.exec-opts[0]: want text, got 1"},
-		{"daemon: text for bool", "docker: {daemon: {live-restore: \"true\"}}\n", `docker.daemon.live-restore: want true or false, got text "true"`},
-		{"daemon: text for number", "docker: {daemon: {mtu: \"1400\"}}\n", `docker.daemon.mtu: want a whole number, got text "1400"`},
+		{"daemon: text for bool", "docker: {daemon: {live-restore: \"true\"}}\n", `docker.daemon.live-restore: want true or false, got "true"`},
+		{"daemon: text for number", "docker: {daemon: {mtu: \"1400\"}}\n", `docker.daemon.mtu: want a whole number, got "1400"`},
 		{"daemon: list for text", "docker: {daemon: {bip: [a]}}\n", "docker.daemon.bip: want text, got a list"},
-		{"daemon: near key", "docker: {daemon: {log-opt: {x: y}}}\n", `docker.daemon.log-opt: unknown key: did you mean "log-opts"?`},
-		{"daemon: logs without a limit", "docker:\n  daemon:\n    storage-driver: overlay2\n", "x:3:5: docker.daemon: log-driver \"json-file\" without log-opts max-size"},
-		{"daemon: other log options", "docker:\n  daemon:\n    log-driver: json-file\n    log-opts: {max-file: \"3\"}\n", "x:4:15: docker.daemon.log-opts: log-driver \"json-file\" without log-opts max-size"},
+		{"daemon: near key", "docker: {daemon: {log-opt: {x: y}}}\n", `docker.daemon.log-opt: unknown key; did you mean "log-opts"?`},
+		{"daemon: logs without a limit", "docker:\n  daemon:\n    storage-driver: overlay2\n", "x:3:5: error: docker.daemon: log-driver \"json-file\" without log-opts max-size"},
+		{"daemon: other log options", "docker:\n  daemon:\n    log-driver: json-file\n    log-opts: {max-file: \"3\"}\n", "x:4:15: error: docker.daemon.log-opts: log-driver \"json-file\" without log-opts max-size"},
 		{"daemon: log limit of nothing", "docker: {daemon: {log-driver: local, log-opts: {max-size: \"-1\"}}}\n", "docker.daemon.log-opts.max-size: log-opts max-size -1: want a size"},
 		{"daemon: log limit without digits", "docker: {daemon: {log-opts: {max-size: ten}}}\n", "docker.daemon.log-opts.max-size: log-opts max-size ten: want a size"},
 		{"daemon: no log file", "docker: {daemon: {log-opts: {max-size: 10m, max-file: \"0\"}}}\n", "docker.daemon.log-opts.max-file: log-opts max-file 0: want a number of files"},
-		{"daemon: nothing", "docker: {daemon: {}}\n", "docker.daemon: nothing in it, want at least a limit"},
-		{"duplicate key in daemon", "docker:\n  daemon: {a: 1, a: 2}\n", "docker.daemon.a: the key is there twice"},
+		{"daemon: nothing", "docker: {daemon: {}}\n", "docker.daemon: no key is given, want at least a limit"},
+		{"duplicate key in daemon", "docker:\n  daemon: {a: 1, a: 2}\n", "docker.daemon.a: the key is given twice"},
 		{"merge key", "guest:\n  <<: {memory: 1}\n", "want a plain key"},
-		{"text for number", "guest: {memory: lots}\n", `guest.memory: want a whole number, found text "lots"`},
-		{"number for text", "name: 12\n", "name: want text, found 12: write it in quotes"},
-		{"mode without quotes", "files: [{path: /etc/a, content: b, mode: 0644}]\n", "files[0].mode: want text, found 0644: write it in quotes"},
-		{"yes for bool", "guest: {onboot: yes}\n", `guest.onboot: want true or false, found text "yes"`},
-		{"list for text", "suite: [trixie]\n", "suite: want text, found a list"},
-		{"text for list", "packages: {include: vim}\n", `packages.include: want a list, found text "vim"`},
+		{"alias of itself", "docker: {daemon: {a: &a [*a]}}\n", "exceeds the limit of 100 levels"},
+		{"text for number", "guest: {memory: lots}\n", `guest.memory: want a whole number, got "lots"`},
+		{"number for text", "name: 12\n", "name: want text, got 12: write it in quotes"},
+		{"mode without quotes", "files: [{path: /etc/a, content: b, mode: 0644}]\n", "files[0].mode: want text, got 0644: write it in quotes"},
+		{"yes for bool", "guest: {onboot: yes}\n", `guest.onboot: want true or false, got "yes"`},
+		{"list for text", "suite: [trixie]\n", "suite: want text, got a list"},
+		{"text for list", "packages: {include: vim}\n", `packages.include: want a list, got "vim"`},
 		{"empty item", "packages:\n  include:\n    -\n", "packages.include[0]: the item is empty"},
-		{"version", "version: 2\n", "x:1:10: version: want 1, found 2"},
+		{"version", "version: 2\n", "x:1:10: error: version: want 1, got 2"},
 		{"name", "name: A b\n", `name: want lower-case letters`},
-		{"suite", "suite: sid\n", `suite: want bookworm or trixie, found "sid"`},
+		{"suite", "suite: sid\n", `suite: want bookworm or trixie, got "sid"`},
 		{"arch", "arch: i386\n", "arch: want amd64 or arm64"},
 		{"mirror scheme", "apt: {mirror: 'ftp://mirror.example/debian'}\n", "apt.mirror: want http, https or file"},
 		{"mirror without host", "apt: {mirror: 'http:///debian'}\n", "apt.mirror: the host is missing"},
-		{"mirror with password", "apt: {mirror: 'http://u:p@mirror.example/debian'}\n", "apt.mirror: a user or password stands in it"},
+		{"mirror with password", "apt: {mirror: 'http://u:p@mirror.example/debian'}\n", "apt.mirror: it has a user or password"},
 		{"mirror not a URI", "apt: {mirror: 'http://[/debian'}\n", "apt.mirror: not a URI"},
 		{"components", "apt: {components: []}\n", "apt.components: want at least"},
 		{"component", "apt: {components: ['a b']}\n", "apt.components[0]: want a component"},
 		{"snapshot form", "apt: {mirror: 'http://mirror.example/{snapshot}', snapshot: yesterday}\n", "apt.snapshot: want a time such as"},
 		{"snapshot zone", "apt: {mirror: 'http://mirror.example/{snapshot}', snapshot: '2026-11-01T00:00:00+02:00'}\n", "apt.snapshot: want a time in UTC"},
 		{"snapshot without template", "apt: {mirror: 'http://mirror.example/d', snapshot: 2026-11-01T00:00:00Z}\n", "apt.snapshot: want {snapshot} in apt.mirror"},
-		{"template without snapshot", "apt: {mirror: 'http://mirror.example/{snapshot}'}\n", "apt.mirror: {snapshot} stands in it"},
+		{"template without snapshot", "apt: {mirror: 'http://mirror.example/{snapshot}'}\n", "apt.mirror: it has {snapshot}"},
 		{"source without all", "apt: {sources: [{name: a}]}\n", "apt.sources[0].key: missing"},
 		{"source uri", "apt: {sources: [{name: a}]}\n", "apt.sources[0].uri: missing"},
 		{"source suites", "apt: {sources: [{name: a}]}\n", "apt.sources[0].suites: missing"},
@@ -101,13 +104,13 @@ func TestParseRefuses(t *testing.T) {
 		{"relative path", "files: [{path: etc/a, content: b}]\n", "files[0].path: want an absolute path"},
 		{"path missing", "files: [{content: b}]\n", "files[0].path: missing"},
 		{"path up", "files: [{path: /etc/../a, content: b}]\n", "files[0].path: want a clean path"},
-		{"path with control", "files: [{path: \"/etc/\\u0001\", content: b}]\n", "files[0].path: a control character"},
+		{"path with control", "files: [{path: \"/etc/\\u0001\", content: b}]\n", "files[0].path: \"/etc/\\x01\" has a control character"},
 		{"reserved path", "files: [{path: /run/a, content: b}]\n", "files[0].path: /run is empty in every image"},
 		{"path twice", "files: [{path: /a, content: b}, {path: /a, content: b}]\n", `files[1].path: "/a" is the path of files[0] too`},
-		{"two kinds", "files: [{path: /a, content: b, link: c}]\n", "files[0]: want one of source, content, link and directory, found content and link"},
-		{"no kind", "files: [{path: /a}]\n", "files[0]: want one of source, content, link and directory, found none"},
+		{"two kinds", "files: [{path: /a, content: b, link: c}]\n", "files[0]: want one of source, content, link and directory, got content and link"},
+		{"no kind", "files: [{path: /a}]\n", "files[0]: want one of source, content, link and directory, got none"},
 		{"mode", "files: [{path: /a, content: b, mode: '0888'}]\n", "files[0].mode: want octal digits"},
-		{"mode of link", "files: [{path: /a, link: b, mode: '0777'}]\n", "files[0].mode: a link has no mode"},
+		{"mode of link", "files: [{path: /a, link: b, mode: '0777'}]\n", "files[0].mode: the mode of a link cannot be set"},
 		{"uid", "files: [{path: /a, content: b, uid: 65536}]\n", "files[0].uid: want 0 to 65535"},
 		{"gid", "files: [{path: /a, content: b, gid: -1}]\n", "files[0].gid: want 0 to 65535"},
 		{"script path", "scripts: [{args: [a]}]\n", "scripts[0].path: missing"},
@@ -119,7 +122,7 @@ func TestParseRefuses(t *testing.T) {
 		{"archive without image", "controller: {archive: a.tar}\n", "controller.archive: controller.image is missing"},
 		{"preload without image", "preload: [{archive: a.tar}]\n", "preload[0].image: missing"},
 		{"preload twice", "preload: [{image: 'a:1'}, {image: 'a:1'}]\n", `preload[1].image: "a:1" is preload[0] too`},
-		{"vmid", "guest: {vmid: 99}\n", "guest.vmid: want 100 to 999999999, found 99"},
+		{"vmid", "guest: {vmid: 99}\n", "guest.vmid: want 100 to 999999999, got 99"},
 		{"cores", "guest: {cores: -1}\n", "guest.cores: want 0 to 8192"},
 		{"memory", "guest: {memory: 1}\n", "guest.memory: want 16 to"},
 		{"swap", "guest: {swap: -1}\n", "guest.swap: want 0 to"},
@@ -175,13 +178,13 @@ func TestLogLimitsThatAreTaken(t *testing.T) {
 func TestParseFindsAllInOrder(t *testing.T) {
 	in := "version: 1\nsuite: sid\nguest:\n  vmid: 7\n  memroy: 1\noutput: {profile: x}\n"
 	_, err := Parse("golden.yaml", []byte(in))
-	var list *Error
-	if !errors.As(err, &list) {
-		t.Fatalf("want *Error, found %v", err)
+	list, ok := errors.AsType[*strictyaml.Findings](err)
+	if !ok {
+		t.Fatalf("want findings, got %v", err)
 	}
 	got := []string{}
-	for _, f := range list.Findings {
-		got = append(got, strings.SplitN(f.String(), ": ", 3)[0]+" "+f.Path)
+	for _, f := range list.List {
+		got = append(got, fmt.Sprintf("%s:%d:%d %s", list.File, f.Line, f.Column, f.Path))
 	}
 	want := []string{"golden.yaml:2:8 suite", "golden.yaml:4:9 guest.vmid", "golden.yaml:5:3 guest.memroy", "golden.yaml:6:19 output.profile"}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -234,6 +237,7 @@ func TestRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(string(DefaultYAML()))
 	f.Add("a: &a [*a]\n")
+	f.Add("docker: {daemon: {a: &a [*a]}}\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		if _, err := Parse("x", []byte(in)); err != nil && fault.Of(err) != fault.Invalid {
 			t.Errorf("class %v: %v", fault.Of(err), err)

@@ -90,6 +90,12 @@ var rules = []struct {
 		reason: "formats work on bytes, readers and writers",
 	},
 	{
+		name: "one reader of YAML files", of: []string{module + "..."},
+		except: []string{module + "internal/strictyaml", module + "bootstrapper/internal/settings", module + "bootstrapper/internal/bootstrap", module + "golden/internal/stage", module + "internal/e2e/..."},
+		ban:    []string{"go.yaml.in/yaml/v3"}, direct: true,
+		reason: "a file that people write is read by internal/strictyaml, with all findings at once; settings checks what a template gave, stage writes",
+	},
+	{
 		name: "drivers do not know the contract", of: []string{module + "internal/driver/..."}, ban: []string{module + "internal/contract"},
 		reason: "programs translate; a driver outlives a format",
 	},

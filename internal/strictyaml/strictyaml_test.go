@@ -116,6 +116,15 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
+// A document that could not be read is not blamed for missing keys as well.
+func TestMissingKeysOfBrokenDocument(t *testing.T) {
+	doc := strictyaml.Read("f", []byte("a: [\n"), strictyaml.Options{})
+	doc.Root().Fields(map[string]strictyaml.Field{"b": {Required: true}})
+	if list := doc.Findings().List; len(list) != 1 {
+		t.Errorf("want one finding, got %v", doc.Err())
+	}
+}
+
 func TestLimits(t *testing.T) {
 	if _, err := read("suite: abcdef\n", strictyaml.Options{MaxBytes: 13}); err == nil || !strings.Contains(err.Error(), "f:1:1: error: the file has 14 bytes, which exceeds the limit of 13") {
 		t.Error(err)

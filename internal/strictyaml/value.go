@@ -142,6 +142,9 @@ func (v Value) Fields(table map[string]Field) {
 	}) {
 		return
 	}
+	if v.doc.root == nil && v.doc.failed[""] {
+		return // nothing could be read
+	}
 	for _, name := range known {
 		if table[name].Required && !given[name] {
 			v.doc.add(v.node, Join(v.Path, name), Error, "is missing")

@@ -1,13 +1,11 @@
 // Package config owns /etc/felhom/agentd.yaml: its keys, their rules and
-// defaults, and where in the file each mistake stands. It reads the bytes it is
+// defaults. Call [Parse]; a mistake is reported with its line and column. It reads the bytes it is
 // given and nothing else: files and interfaces that the configuration names are
 // their users' business. Keys are specified in docs/agentd.md.
 package config
 
 import (
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -104,30 +102,4 @@ func defaults() Config {
 			ReportsPerMinute:     120,
 		},
 	}
-}
-
-// Finding is one mistake and where it stands.
-type Finding struct {
-	Line, Column int // 1-based; column in characters
-	Key          string
-	Message      string
-}
-
-// Error is a refused configuration with everything that is wrong with it.
-type Error struct {
-	File     string
-	Findings []Finding // by position, never empty
-}
-
-// Error returns one line per finding, "file:line:column: error: key: message".
-func (e *Error) Error() string {
-	lines := make([]string, len(e.Findings))
-	for i, f := range e.Findings {
-		key := ""
-		if f.Key != "" {
-			key = f.Key + ": "
-		}
-		lines[i] = fmt.Sprintf("%s:%d:%d: error: %s%s", e.File, f.Line, f.Column, key, f.Message)
-	}
-	return strings.Join(lines, "\n")
 }

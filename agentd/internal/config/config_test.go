@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
 const minimal = `host_id: demo-felhom
@@ -77,75 +78,78 @@ func TestDocumentedExample(t *testing.T) {
 	}
 }
 
+// topKeys are the keys of agentd.yaml, as a finding lists them.
+const topKeys = "bridge, controller_image, controller_image_config_digest, controller_image_manifest_digest, health_socket, host_id, hub_url, " +
+	"hypervisor, id_map, id_map_base, limits, listen, lxc, mount_owner, mounts_dir, provision, ready_wait, registry, registry_mirror, state_dir, storage, store_dir"
+
 func TestParseFindings(t *testing.T) {
 	cases := []struct{ name, input, want string }{
 		{"empty", "", `1:1: error: controller_image: is missing
 1:1: error: host_id: is missing
 1:1: error: hub_url: is missing`},
-		{"not a mapping", "- a\n", `1:1: error: want keys and values, found a list`},
+		{"not a mapping", "- a\n", `1:1: error: want keys with values, got a list`},
 		{"not YAML", "host_id: a\nhub_url: [\n", `2:1: error: not YAML: did not find expected node content`},
 		{"typo", minimal + "listne: []\n", `4:1: error: listne: unknown key; did you mean "listen"?`},
 		{"upper case", minimal + "Bridge: vmbr1\n", `4:1: error: Bridge: unknown key; did you mean "bridge"?`},
-		{"unlike any key", minimal + "frobnicate: 1\n", `4:1: error: frobnicate: unknown key`},
-		{"key twice", minimal + "host_id: other\n", `4:1: error: host_id: stands twice; the first is in line 1`},
-		{"second document", minimal + "---\nhost_id: x\n", `4:1: error: a second document: the file holds one`},
+		{"unlike any key", minimal + "frobnicate: 1\n", `4:1: error: frobnicate: unknown key; want one of ` + topKeys},
+		{"key twice", minimal + "host_id: other\n", `4:1: error: host_id: the key is given twice; the first is in line 1`},
+		{"second document", minimal + "---\nhost_id: x\n", `4:1: error: a second document follows: want one`},
 		{"alias", minimal + "bridge: &b vmbr1\nstate_dir: *b\n", `4:9: error: bridge: anchors and aliases are not read here; write the value out
 5:12: error: state_dir: anchors and aliases are not read here; write the value out`},
-		{"hub without tls", strings.Replace(minimal, "https", "http", 1), `2:10: error: hub_url: want https, found "http"`},
+		{"hub without tls", strings.Replace(minimal, "https", "http", 1), `2:10: error: hub_url: want https, got "http"`},
 		{"hub with password", strings.Replace(minimal, "hub.example", "u:p@hub.example", 1), `2:10: error: hub_url: must not hold a user name or password: it is written into every guest`},
 		{"hub with query", strings.Replace(minimal, "hub.example", "hub.example/?a=b", 1), `2:10: error: hub_url: must not hold a query or fragment`},
-		{"hub is no url", strings.Replace(minimal, "https://hub.example", "hub", 1), `2:10: error: hub_url: want a URL like https://hub.example, found "hub"`},
-		{"host id with blank", strings.Replace(minimal, "demo-felhom", "demo felhom", 1), `1:10: error: host_id: want 1 to 63 letters, digits, dots, hyphens or underscores, found "demo felhom"`},
-		{"short image", strings.Replace(minimal, "gitea.dooplex.hu/admin/felhom-controller:v0.34.0", "nginx", 1), `3:19: error: controller_image: the registry is missing; write the full reference, as in registry.example/team/app:1.0; found "nginx"`},
-		{"digest of another form", minimal + "controller_image_config_digest: sha512:00\n", `4:33: error: controller_image_config_digest: the digest does not begin with "sha256:"; no other algorithm is accepted; found "sha512:00"`},
-		{"null", minimal + "bridge:\n", `4:8: error: bridge: want a text, found nothing`},
-		{"bridge with slash", minimal + "bridge: a/b\n", `4:9: error: bridge: want the name of a network interface, found "a/b"`},
-		{"relative folder", minimal + "state_dir: var\n", `4:12: error: state_dir: want a clean absolute path, found "var"`},
-		{"folder with dots", minimal + "mounts_dir: /var/../etc\n", `4:13: error: mounts_dir: want a clean absolute path, found "/var/../etc"`},
+		{"hub is no url", strings.Replace(minimal, "https://hub.example", "hub", 1), `2:10: error: hub_url: want a URL like https://hub.example, got "hub"`},
+		{"host id with blank", strings.Replace(minimal, "demo-felhom", "demo felhom", 1), `1:10: error: host_id: want 1 to 63 letters, digits, dots, hyphens or underscores, got "demo felhom"`},
+		{"short image", strings.Replace(minimal, "gitea.dooplex.hu/admin/felhom-controller:v0.34.0", "nginx", 1), `3:19: error: controller_image: the registry is missing; write the full reference, as in registry.example/team/app:1.0, got "nginx"`},
+		{"digest of another form", minimal + "controller_image_config_digest: sha512:00\n", `4:33: error: controller_image_config_digest: the digest does not begin with "sha256:"; no other algorithm is accepted, got "sha512:00"`},
+		{"null", minimal + "bridge:\n", `4:8: error: bridge: want text, got nothing`},
+		{"bridge with slash", minimal + "bridge: a/b\n", `4:9: error: bridge: want the name of a network interface, got "a/b"`},
+		{"relative folder", minimal + "state_dir: var\n", `4:12: error: state_dir: want a clean absolute path, got "var"`},
+		{"folder with dots", minimal + "mounts_dir: /var/../etc\n", `4:13: error: mounts_dir: want a clean absolute path, got "/var/../etc"`},
 		{"long socket", minimal + "health_socket: /" + strings.Repeat("a", 100) + "\n", `4:16: error: health_socket: has 101 bytes, a Unix socket's path may have 97`},
 		{
 			"every bad listen at once", minimal + "listen: [\"0.0.0.0:8443\", \"10.0.0.1\", \"10.0.0.1:0\", \"10.0.0.2:1\", \"10.0.0.2:1\", \"[fe80::1]:1\", {}]\n",
 			`4:10: error: listen[0]: 0.0.0.0 means every interface; name the bridge's own addresses, or set bridge and leave listen out
-4:26: error: listen[1]: want address:port like 192.0.2.7:8443, found "10.0.0.1"
+4:26: error: listen[1]: want address:port like 192.0.2.7:8443, got "10.0.0.1"
 4:38: error: listen[2]: port 0 is a different one at each start; guests need a fixed one
-4:66: error: listen[4]: 10.0.0.2:1 stands twice
+4:66: error: listen[4]: 10.0.0.2:1 is given twice
 4:80: error: listen[5]: guests cannot be told to use fe80::1; name an ordinary address of the bridge
-4:95: error: listen[6]: want address:port like 192.0.2.7:8443, found keys and values`,
+4:95: error: listen[6]: want text, got keys with values`,
 		},
-		{"empty listen", minimal + "listen: []\n", `4:9: error: listen: want a list of address:port, found an empty list`},
+		{"empty listen", minimal + "listen: []\n", `4:9: error: listen: want a list of address:port, got an empty list`},
 		{"half a registry", minimal + "registry: {host: gitea.dooplex.hu}\n", `4:11: error: registry.token_file: is missing
 4:11: error: registry.username: is missing`},
-		{"registry with path", minimal + "registry: {host: a/b, username: \"a b\", token_file: t}\n", `4:18: error: registry.host: want host or host:port, found "a/b"
+		{"registry with path", minimal + "registry: {host: a/b, username: \"a b\", token_file: t}\n", `4:18: error: registry.host: want host or host:port, got "a/b"
 4:33: error: registry.username: want visible ASCII characters without blanks
-4:52: error: registry.token_file: want a clean absolute path, found "t"`},
+4:52: error: registry.token_file: want a clean absolute path, got "t"`},
 		{"token in the file", minimal + "registry: {host: h, username: u, token: secret}\n", `4:11: error: registry.token_file: is missing
-4:34: error: registry.token: unknown key`},
+4:34: error: registry.token: unknown key; want one of host, token_file, username`},
 		{
 			"numbers", minimal + "id_map_base: -1\nlimits: {connections_total: many, connections_per_source: 0, token_overlap: 8d}\n",
-			`4:14: error: id_map_base: want a whole number from 0 to 4294967294, found "-1"
-5:29: error: limits.connections_total: want a whole number from 1 to 65536, found "many"
-5:59: error: limits.connections_per_source: want a whole number from 1 to 4096, found "0"
-5:77: error: limits.token_overlap: want a duration like 10m, from 0s to 168h0m0s, found "8d"`,
+			`4:14: error: id_map_base: want a whole number from 0 to 4294967294, got -1
+5:29: error: limits.connections_total: want a whole number from 1 to 65536, got "many"
+5:59: error: limits.connections_per_source: want a whole number from 1 to 4096, got 0
+5:77: error: limits.token_overlap: want a duration like 10m, from 0s to 168h0m0s, got "8d"`,
 		},
 		{
 			"provisioning", minimal + "hypervisor: kvm\nmount_owner: me\nprovision: {vmid: 8200, golden: x.tar, ip: dhcp, wait: 1d, start: 1}\n",
-			`4:13: error: hypervisor: want pct or lxc, found "kvm"
-5:14: error: mount_owner: want host or guest, found "me"
-6:13: error: provision.vmid: unknown key
-6:33: error: provision.golden: want a clean absolute path or a volume like local:backup/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst, found "x.tar"
-6:40: error: provision.ip: unknown key
-6:56: error: provision.wait: want a duration like 10m, from 0s to 24h0m0s, found "1d"
-6:67: error: provision.start: want true or false, found "1"`,
+			`4:13: error: hypervisor: want pct or lxc, got "kvm"
+5:14: error: mount_owner: want host or guest, got "me"
+6:13: error: provision.vmid: unknown key; want one of bridge, cores, gateway, gateway6, golden, memory, nameserver, onboot, rootfs, start, storage, swap, vlan, wait
+6:33: error: provision.golden: want a clean absolute path or a volume like local:backup/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst, got "x.tar"
+6:40: error: provision.ip: unknown key; want one of bridge, cores, gateway, gateway6, golden, memory, nameserver, onboot, rootfs, start, storage, swap, vlan, wait
+6:56: error: provision.wait: want a duration like 10m, from 0s to 24h0m0s, got "1d"
+6:67: error: provision.start: want true or false, got 1`,
 		},
 		{"storage without kind", minimal + "storage: {}\n", `4:10: error: storage.folder: is missing`},
-		{"too large", minimal + strings.Repeat("#", config.MaxBytes), `1:1: error: the file has 65653 bytes, want at most 65536`},
-		{"control characters in a key", minimal + "\"\\e[2J\": 1\n", `4:1: error: \x1b[2J: unknown key`},
+		{"too large", minimal + strings.Repeat("#", config.MaxBytes), `1:1: error: the file has 65653 bytes, which exceeds the limit of 65536`},
+		{"control characters in a key", minimal + "\"\\e[2J\": 1\n", `4:1: error: \x1b[2J: unknown key; want one of ` + topKeys},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := config.Parse("f", []byte(c.input))
-			var refused *config.Error
-			if !errors.As(err, &refused) {
+			if _, ok := errors.AsType[*strictyaml.Findings](err); !ok {
 				t.Fatalf("got %+v, %v, want findings", got, err)
 			}
 			want := "f:" + strings.ReplaceAll(c.want, "\n", "\nf:")
@@ -162,17 +166,17 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		_, err := config.Parse("f", []byte(s))
-		var refused *config.Error
-		if err != nil && (!errors.As(err, &refused) || len(refused.Findings) == 0) {
-			t.Errorf("error %v without findings", err)
-		}
 		if err == nil {
 			return
 		}
+		refused, ok := errors.AsType[*strictyaml.Findings](err)
+		if !ok || len(refused.List) == 0 {
+			t.Fatalf("error %v without findings", err)
+		}
 		lines := strings.Count(s, "\n") + 2
-		for _, found := range refused.Findings {
-			if found.Line < 1 || found.Line > lines || found.Column < 1 {
-				t.Errorf("finding at %d:%d of %d lines", found.Line, found.Column, lines)
+		for _, got := range refused.List {
+			if got.Line < 1 || got.Line > lines || got.Column < 1 {
+				t.Errorf("finding at %d:%d of %d lines", got.Line, got.Column, lines)
 			}
 		}
 	})

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
 // Guest is a guest that shall be. A zero value means: by default, or as the
@@ -87,46 +85,38 @@ func (g *Guest) Set(key, value string) error {
 	if !ok {
 		return fmt.Errorf("no key %q", key)
 	}
-	p := parser{}
-	var n yaml.Node
-	if err := n.Encode(value); err != nil {
-		return err
-	}
-	// As the YAML reader would see the plain text.
-	if _, err := strconv.Atoi(value); err == nil {
-		n.Tag = "!!int"
-	}
-	f.take(&p, key, &n)
-	if len(p.findings) > 0 {
-		return errors.New(p.findings[0].Message)
+	doc, v := strictyaml.Scalar(key, value)
+	f.Take(v)
+	if doc.Err() != nil {
+		return errors.New(doc.Findings().List[0].Message)
 	}
 	return nil
 }
 
 func guestFields(g *Guest) map[string]field {
 	return map[string]field{
-		"vmid":       {take: text2(func(s string) (err error) { g.VMID, err = token.ParseVMID(s); return err })},
-		"golden":     {take: text(&g.Golden, checkGolden)},
-		"image":      {take: text(&g.Image, checkImage)},
-		"hostname":   {take: text(&g.Hostname, conforms("hostname"))},
-		"storage":    {take: text(&g.Storage, checkStorage)},
-		"rootfs":     {take: number(&g.Rootfs, 1, 1<<20)},
-		"bridge":     {take: text(&g.Bridge, checkInterface)},
-		"vlan":       {take: number(&g.VLAN, 1, 4094)},
-		"ip":         {take: text2(func(s string) (err error) { g.IP, err = parseIP(s); return err })},
-		"ip6":        {take: text2(func(s string) (err error) { g.IP6, err = parseIP6(s); return err })},
-		"gateway":    {take: text2(parseGateway(&g.Gateway, "192.0.2.1"))},
-		"gateway6":   {take: text2(parseGateway(&g.Gateway6, "fe80::1"))},
-		"nameserver": {take: text(&g.Nameserver, checkNameservers)},
-		"cores":      {take: number(&g.Cores, 1, 8192)},
-		"memory":     {take: number(&g.Memory, 16, 1<<31-1)},
-		"swap": {take: func(p *parser, key string, n *yaml.Node) {
-			v := 0
-			number(&v, 0, 1<<31-1)(p, key, n)
-			g.Swap = &v
+		"vmid":       {Take: parsed(func(s string) (err error) { g.VMID, err = token.ParseVMID(s); return err })},
+		"golden":     {Take: text(&g.Golden, checkGolden)},
+		"image":      {Take: text(&g.Image, checkImage)},
+		"hostname":   {Take: text(&g.Hostname, conforms("hostname"))},
+		"storage":    {Take: text(&g.Storage, checkStorage)},
+		"rootfs":     {Take: number(&g.Rootfs, 1, 1<<20)},
+		"bridge":     {Take: text(&g.Bridge, checkInterface)},
+		"vlan":       {Take: number(&g.VLAN, 1, 4094)},
+		"ip":         {Take: parsed(func(s string) (err error) { g.IP, err = parseIP(s); return err })},
+		"ip6":        {Take: parsed(func(s string) (err error) { g.IP6, err = parseIP6(s); return err })},
+		"gateway":    {Take: parsed(parseGateway(&g.Gateway, "192.0.2.1"))},
+		"gateway6":   {Take: parsed(parseGateway(&g.Gateway6, "fe80::1"))},
+		"nameserver": {Take: text(&g.Nameserver, checkNameservers)},
+		"cores":      {Take: number(&g.Cores, 1, 8192)},
+		"memory":     {Take: number(&g.Memory, 16, 1<<31-1)},
+		"swap": {Take: func(v strictyaml.Value) {
+			mib := 0
+			number(&mib, 0, 1<<31-1)(v)
+			g.Swap = &mib
 		}},
-		"onboot": {take: boolean(func(v bool) { g.OnBoot = &v })},
-		"start":  {take: boolean(func(v bool) { g.Start = &v })},
+		"onboot": {Take: boolean(func(v bool) { g.OnBoot = &v })},
+		"start":  {Take: boolean(func(v bool) { g.Start = &v })},
 	}
 }
 
@@ -134,67 +124,42 @@ func guestFields(g *Guest) map[string]field {
 const maxGuests = 1000
 
 // ParseGuests reads a specification of several guests. file is only its name
-// for the findings, which come all at once as an [*Error].
+// for the findings, which come all at once as a [*strictyaml.Findings].
 func ParseGuests(file string, data []byte) ([]Guest, error) {
 	var list []Guest
-	p := parser{}
 	version := 0
-	p.document(data, map[string]field{
-		"version": {required: true, take: number(&version, 1, 1)},
-		"guests": {required: true, take: func(p *parser, key string, n *yaml.Node) {
-			if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > maxGuests {
-				p.add(n, key, "want a list of 1 to %d guests, found %s", maxGuests, describe(n))
+	doc := strictyaml.Read(file, data, strictyaml.Options{MaxBytes: MaxBytes})
+	doc.Root().Fields(map[string]field{
+		"version": {Required: true, Take: number(&version, 1, 1)},
+		"guests": {Required: true, Take: func(v strictyaml.Value) {
+			switch n := v.Len(); {
+			case n == 0:
+				v.Add("want a list of 1 to %d guests, got %s", maxGuests, v)
+				return
+			case n > maxGuests:
+				v.Add("want a list of 1 to %d guests, got %d", maxGuests, n)
 				return
 			}
 			lines := map[int]int{}
-			for i, item := range n.Content {
+			v.Items(func(_ int, item strictyaml.Value) {
 				var g Guest
 				fields := guestFields(&g)
 				vmid := fields["vmid"]
-				vmid.required = true
+				vmid.Required = true
 				fields["vmid"] = vmid
-				name := fmt.Sprintf("%s[%d]", key, i)
-				p.mapping(name, item, fields)
+				item.Fields(fields)
 				if first, twice := lines[g.VMID]; twice && g.VMID != 0 {
-					p.add(item, name+".vmid", "guest %d stands twice; the first is in line %d", g.VMID, first)
+					doc.Add(strictyaml.Join(item.Path, "vmid"), "guest %d is given twice; the first is in line %d", g.VMID, first)
 				}
-				lines[g.VMID] = item.Line
+				lines[g.VMID] = item.Line()
 				list = append(list, g)
-			}
+			})
 		}},
 	})
-	if err := p.result(file); err != nil {
+	if err := doc.Err(); err != nil {
 		return nil, err
 	}
 	return list, nil
-}
-
-// text2 takes a text that is something else in Go.
-func text2(set func(string) error) func(*parser, string, *yaml.Node) {
-	var ignored string
-	return text(&ignored, set)
-}
-
-func word(into *string, words ...string) func(*parser, string, *yaml.Node) {
-	return text(into, func(s string) error {
-		for _, w := range words {
-			if s == w {
-				return nil
-			}
-		}
-		return fmt.Errorf("want %s, found %q", strings.Join(words, " or "), s)
-	})
-}
-
-func boolean(set func(bool)) func(*parser, string, *yaml.Node) {
-	return func(p *parser, key string, n *yaml.Node) {
-		v, err := strconv.ParseBool(n.Value)
-		if n.Kind != yaml.ScalarNode || err != nil || n.Value != "true" && n.Value != "false" {
-			p.add(n, key, "want true or false, found %s", describe(n))
-			return
-		}
-		set(v)
-	}
 }
 
 // checkGolden takes a path or a volume ID: STORAGE:backup/FILE.
@@ -206,14 +171,14 @@ func checkGolden(s string) error {
 	case isVolume && checkStorage(storage) == nil && strings.HasPrefix(volume, "backup/") && !strings.Contains(volume, ".."):
 		return nil
 	}
-	return fmt.Errorf("want a clean absolute path or a volume like local:backup/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst, found %q", s)
+	return fmt.Errorf("want a clean absolute path or a volume like local:backup/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst, got %q", s)
 }
 
 func checkStorage(s string) error {
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
 	}) {
-		return fmt.Errorf("want the name of a storage, found %q", s)
+		return fmt.Errorf("want the name of a storage, got %q", s)
 	}
 	return nil
 }

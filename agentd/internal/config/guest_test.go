@@ -68,16 +68,16 @@ func TestDocumentedSpecification(t *testing.T) {
 func TestParseGuestsFindings(t *testing.T) {
 	cases := []struct{ name, input, want string }{
 		{"empty", "", "1:1: error: guests: is missing\n1:1: error: version: is missing"},
-		{"no guest", "version: 1\nguests: []\n", "2:9: error: guests: want a list of 1 to 1000 guests, found an empty list"},
+		{"no guest", "version: 1\nguests: []\n", "2:9: error: guests: want a list of 1 to 1000 guests, got an empty list"},
 		{
 			"all at once", "version: 2\nguests:\n  - {vmid: 8200, hostnam: a}\n  - {hostname: a_b, ip: 192.0.2.7}\n  - {vmid: 8200, vlan: 5000}\n",
-			`1:10: error: version: want a whole number from 1 to 1, found "2"
+			`1:10: error: version: want a whole number from 1 to 1, got 2
 3:18: error: guests[0].hostnam: unknown key; did you mean "hostname"?
 4:5: error: guests[1].vmid: is missing
 4:16: error: guests[1].hostname: "a_b" is no DNS name: each part has 1 to 63 letters, digits and inner hyphens
 4:25: error: guests[1].ip: want dhcp, manual, or an address with its network's length like 192.0.2.7/24, got "192.0.2.7"
-5:5: error: guests[2].vmid: guest 8200 stands twice; the first is in line 3
-5:24: error: guests[2].vlan: want a whole number from 1 to 4094, found "5000"`,
+5:12: error: guests[2].vmid: guest 8200 is given twice; the first is in line 3
+5:24: error: guests[2].vlan: want a whole number from 1 to 4094, got 5000`,
 		},
 	}
 	for _, c := range cases {

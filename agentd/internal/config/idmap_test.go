@@ -15,7 +15,7 @@ func TestIDMap(t *testing.T) {
 		{"hypervisor: lxc\nid_map: per-guest\n", "per-guest", ""},
 		{"id_map: per-guest\n", "", "f:4:9: error: id_map: per-guest needs hypervisor: lxc"},
 		{"hypervisor: pct\nid_map: per-guest\n", "", "f:5:9: error: id_map: per-guest needs hypervisor: lxc"},
-		{"id_map: perguest\n", "", `want shared or per-guest, found "perguest"`},
+		{"id_map: perguest\n", "", `want shared or per-guest, got "perguest"`},
 	} {
 		got, err := config.Parse("f", []byte(minimal+c.text))
 		if got.IDMap != c.want || (err != nil) != (c.wantErr != "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {

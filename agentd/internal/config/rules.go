@@ -20,7 +20,7 @@ var (
 
 func checkHostID(s string) error {
 	if !hostIDForm.MatchString(s) {
-		return fmt.Errorf("want 1 to 63 letters, digits, dots, hyphens or underscores, found %q", s)
+		return fmt.Errorf("want 1 to 63 letters, digits, dots, hyphens or underscores, got %q", s)
 	}
 	return nil
 }
@@ -29,9 +29,9 @@ func checkHubURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "":
-		return fmt.Errorf("want a URL like https://hub.example, found %q", s)
+		return fmt.Errorf("want a URL like https://hub.example, got %q", s)
 	case u.Scheme != "https":
-		return fmt.Errorf("want https, found %q", u.Scheme)
+		return fmt.Errorf("want https, got %q", u.Scheme)
 	case u.User != nil:
 		return errors.New("must not hold a user name or password: it is written into every guest")
 	case u.RawQuery != "" || u.Fragment != "":
@@ -42,14 +42,14 @@ func checkHubURL(s string) error {
 
 func checkImage(s string) error {
 	if _, err := contract.ParseImageRef(s); err != nil {
-		return fmt.Errorf("%w; found %q", err, s)
+		return fmt.Errorf("%w, got %q", err, s)
 	}
 	return nil
 }
 
 func checkDigest(s string) error {
 	if _, err := contract.ParseDigest(s); err != nil {
-		return fmt.Errorf("%w; found %q", err, s)
+		return fmt.Errorf("%w, got %q", err, s)
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func checkInterface(s string) error {
 		return errors.New("lo is this host's loopback interface; want a bridge")
 	}
 	if !interfaceForm.MatchString(s) {
-		return fmt.Errorf("want the name of a network interface, found %q", s)
+		return fmt.Errorf("want the name of a network interface, got %q", s)
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ const maxNameservers = 3
 
 func checkPath(s string) error {
 	if !filepath.IsAbs(s) || filepath.Clean(s) != s {
-		return fmt.Errorf("want a clean absolute path, found %q", s)
+		return fmt.Errorf("want a clean absolute path, got %q", s)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func checkSocket(s string) error {
 
 func checkRegistryHost(s string) error {
 	if !hostForm.MatchString(s) {
-		return fmt.Errorf("want host or host:port, found %q", s)
+		return fmt.Errorf("want host or host:port, got %q", s)
 	}
 	return nil
 }

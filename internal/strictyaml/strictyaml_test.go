@@ -243,7 +243,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func Example() {
-	doc := strictyaml.Read("app.yaml", []byte("nmae: web\nport: high\n"), strictyaml.Options{MaxBytes: 64 << 10})
+	doc := strictyaml.Read("app.yaml", []byte("naem: web\nport: high\n"), strictyaml.Options{MaxBytes: 64 << 10})
 	var c struct {
 		Name string `yaml:"name"`
 		Port int    `yaml:"port"`
@@ -251,6 +251,6 @@ func Example() {
 	doc.Root().Decode(&c)
 	fmt.Println(doc.Err())
 	// Output:
-	// app.yaml:1:1: error: nmae: unknown key; did you mean "name"?
+	// app.yaml:1:1: error: naem: unknown key; did you mean "name"?
 	// app.yaml:2:7: error: port: want a whole number, got "high"
 }

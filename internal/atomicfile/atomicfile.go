@@ -40,14 +40,14 @@ func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) error {
 	return write(root, name, r, attr, true)
 }
 
-// WriteUnsynced is Write without the fsyncs: readers see the old content or the
-// new one, and a loss of power may leave neither. The caller has the content in
-// another place until it has synced the file and its directory.
-func WriteUnsynced(root *os.Root, name string, data []byte, attr Attr) error {
+// WriteInBatch is Write without the fsync of the directory: after a loss of power
+// the file has the old content or the new. Sync the directory once after the last
+// of many.
+func WriteInBatch(root *os.Root, name string, data []byte, attr Attr) error {
 	return write(root, name, bytes.NewReader(data), attr, false)
 }
 
-func write(root *os.Root, name string, r io.Reader, attr Attr, isDurable bool) (err error) {
+func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bool) (err error) {
 	dir, base := path.Split(path.Clean(name))
 	tmp := dir + "." + base + "." + rand.Text()[:randomLength] + ".tmp"
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -78,10 +78,7 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, isDurable bool) (
 	if err := f.Chmod(attr.Mode); err != nil {
 		return err
 	}
-	if isDurable {
-		err = f.Sync()
-	}
-	if err != nil {
+	if err := f.Sync(); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -91,7 +88,7 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, isDurable bool) (
 		return err
 	}
 	renamed = true
-	if !isDurable {
+	if !syncsDirectory {
 		return nil
 	}
 	return syncDir(root, dir)

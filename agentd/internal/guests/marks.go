@@ -53,13 +53,17 @@ func (s *Store) MarkUsed(ctx context.Context, tok token.Token) error {
 	default:
 		return fmt.Errorf("%w: %d first uses of tokens wait", ErrBusy, maxMarks)
 	}
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	case <-limit.C:
+		return fmt.Errorf("%w: the first use of the token was not on disk after %v", ErrBusy, patience)
 	case <-s.marks.ended:
-		return fmt.Errorf("%w: it was closed", ErrBusy)
+		return fmt.Errorf("%w: the store is closed", ErrBusy)
 	}
 }
 

@@ -1,6 +1,7 @@
 package guests
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// maxSteps bounds how many different steps of one run are kept. A bootstrapper
-// has seven; more than this is a guest that fills our disk.
+// maxSteps limits how many different steps of one run are kept. A bootstrapper
+// has eight; a guest that reports more would fill the host's disk.
 const maxSteps = 16
 
 // Progress is what guest vmid reported of its last run.
@@ -26,7 +27,8 @@ type Progress struct {
 	Steps       []Received `json:"steps"`                  // the last of each step, by sequence
 
 	// Failure is the last report of a failure that no success has followed, also
-	// when the guest tries again since, in this run or another. nil: there is none.
+	// if the guest has started another try since, in this run or another. nil:
+	// there is none.
 	Failure *Received `json:"last_failure,omitempty"`
 }
 
@@ -44,7 +46,35 @@ func (p Progress) Last() (Received, bool) {
 	return p.Steps[len(p.Steps)-1], true
 }
 
-// RemoveReports forgets what guest vmid reported.
+// guestReports is the content of a guest's file, and what the writer keeps in
+// memory until the file has it.
+type guestReports struct {
+	Progress
+	Record string `json:"record,omitempty"` // identity of the record that the guest had
+	Logged uint64 `json:"logged,omitempty"` // the file has all lines of the log up to this number
+}
+
+func (g guestReports) clone() guestReports {
+	g.Steps = slices.Clone(g.Steps)
+	return g
+}
+
+// apply adds one line of the log and reports whether the line was news. Lines
+// that g already has are not.
+func (g *guestReports) apply(line logged) bool {
+	if line.Number <= g.Logged {
+		return false
+	}
+	g.Logged, g.Record = line.Number, line.Record
+	if !g.add(line.Report, line.Received) {
+		return false
+	}
+	g.Received = line.Received
+	return true
+}
+
+// RemoveReports removes the file of what guest vmid reported. What the log still
+// has of it belongs to the guest's record: remove that as well.
 func (s *Store) RemoveReports(vmid int) error {
 	if err := s.reports.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove reports of guest %d: %w", vmid, err)
@@ -68,15 +98,7 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 	}
 	p.Steps = append(p.Steps, Received{Received: now, Report: r})
 	p.noteFailure(Received{Received: now, Report: r})
-	slices.SortStableFunc(p.Steps, func(a, b Received) int {
-		switch {
-		case a.Report.Sequence < b.Report.Sequence:
-			return -1
-		case a.Report.Sequence > b.Report.Sequence:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(p.Steps, func(a, b Received) int { return cmp.Compare(a.Report.Sequence, b.Report.Sequence) })
 	if over := len(p.Steps) - maxSteps; over > 0 {
 		p.Steps = slices.Delete(p.Steps, 0, over)
 	}
@@ -84,9 +106,10 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 	return true
 }
 
-// noteFailure keeps got if it is a failure, and drops the one that there was if
-// got says that it is over. That a whole run failed says less than which of its
-// steps did. Reports can arrive in another order than they were made in.
+// noteFailure keeps got if it is a failure, and drops the failure before it if
+// got reports a success of the same step or of the whole run. A failure of a
+// step is kept in preference to that of the whole run, which says less. Reports
+// can arrive in another order than they were made in.
 func (p *Progress) noteFailure(got Received) {
 	r, was := got.Report, p.Failure
 	isNewer := was == nil || was.Report.Run != r.Run || was.Report.Sequence < r.Sequence
@@ -100,22 +123,54 @@ func (p *Progress) noteFailure(got Received) {
 	}
 }
 
-// Progress returns what guest vmid reported, or ErrNotFound when nothing yet.
+// Progress returns all that guest vmid reported and the host acknowledged, or
+// ErrNotFound if it reported nothing yet. It may be called in any process.
 func (s *Store) Progress(vmid int) (Progress, error) {
+	r, err := s.Get(vmid)
+	isKnown := err == nil || errors.Is(err, ErrNotFound) // else nothing is judged by the record
+	// First the log: lines that are removed meanwhile are in the file by then.
+	lines, err := s.follower.lines(s.logs, vmid)
+	if err != nil {
+		return Progress{}, err
+	}
+	g, err := s.readReports(vmid)
+	if err != nil && !errors.Is(err, ErrNotFound) && len(lines) == 0 {
+		return Progress{}, err
+	}
+	if isKnown && !r.owns(g.Record, g.Received) {
+		g = emptyReports(vmid)
+	}
+	for _, line := range lines {
+		if !isKnown || r.owns(line.Record, line.Received) {
+			g.apply(line)
+		}
+	}
+	if len(g.Steps) == 0 {
+		return Progress{}, ErrNotFound
+	}
+	return g.Progress, nil
+}
+
+func emptyReports(vmid int) guestReports {
+	return guestReports{Progress: Progress{Version: recordVersion, VMID: vmid}}
+}
+
+// readReports reads a guest's file. With an error it returns empty reports.
+func (s *Store) readReports(vmid int) (guestReports, error) {
 	name := fileName(vmid)
 	data, err := readBounded(s.reports, name, 2*maxSteps*contract.MaxReportBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Progress{}, ErrNotFound
+		return emptyReports(vmid), ErrNotFound
 	}
 	if err != nil {
-		return Progress{}, fmt.Errorf("reports: %w", err)
+		return emptyReports(vmid), fmt.Errorf("reports: %w", err)
 	}
-	var p Progress
-	if err := json.Unmarshal(data, &p); err != nil {
-		return Progress{}, fmt.Errorf("reports/%s: %w", name, err)
+	var g guestReports
+	if err := json.Unmarshal(data, &g); err != nil {
+		return emptyReports(vmid), fmt.Errorf("reports/%s: %w", name, err)
 	}
-	if p.Version != recordVersion || p.VMID != vmid {
-		return Progress{}, fmt.Errorf("reports/%s: version %d of guest %d, want version %d of guest %d", name, p.Version, p.VMID, recordVersion, vmid)
+	if g.Version != recordVersion || g.VMID != vmid {
+		return emptyReports(vmid), fmt.Errorf("reports/%s: version %d of guest %d, want version %d of guest %d", name, g.Version, g.VMID, recordVersion, vmid)
 	}
-	return p, nil
+	return g, nil
 }

@@ -1,11 +1,12 @@
-// Package guests owns what the host knows about its guests: one small JSON file
-// each, replaced by rename, with the digests of the guest's tokens; and, apart
-// from it, what the guest reported. It decides whether a token is a guest's. It
-// writes no config mount and speaks to no network.
+// Package guests stores what the host knows about its guests: a record of each,
+// with the digests of its tokens, and what it reported. Call [Open] first. It
+// decides whether a token is a guest's; it writes no config mount and speaks to
+// no network.
 //
-// The folder of the records may lie on pmxcfs (below /etc/pve/priv), so that
-// every node of a cluster can serve every guest: no links, no owner changes,
-// mode 0600 only, one write per file. Locks are the node's own.
+// A record is a small JSON file that is replaced by rename. The directory of the
+// records may be on pmxcfs (below /etc/pve/priv), so that every node of a cluster
+// can serve every guest: no links, no owner changes, mode 0600 only, one write
+// for each file. Locks and reports are the node's own.
 package guests
 
 import (
@@ -33,41 +34,67 @@ import (
 const (
 	recordVersion = 1
 
-	// maxRecordBytes bounds a record that somebody else wrote; ours are 0.5 KiB.
+	// maxRecordBytes is the limit for a record; those of this package have 0.5 KiB.
 	maxRecordBytes = 64 << 10
 
-	// maxAge is how long a decision may rest on what was read before, where the
-	// kernel says nothing of a change.
+	// maxAge is for how long what was read is used if the kernel reports no
+	// change.
 	maxAge = time.Second
+
+	// readPatience is how long a guest's request waits for the records' disk;
+	// listPatience is how long a listing of all does.
+	readPatience = 2 * time.Second
+	listPatience = 30 * time.Second
 )
 
-// ErrNotFound says that there is no record of that guest.
+// ErrNotFound means that there is no record of that guest.
 var ErrNotFound = errors.New("no such guest")
 
-// ErrBusy says that the store cannot take this now and that a later try may
-// succeed: its queue is full, or another process holds its lock.
+// ErrBusy means that the store cannot do this now and that a later try may
+// succeed: its queue is full, its disk does not answer, or another process holds
+// its lock.
 var ErrBusy = errors.New("guest store is busy")
 
 // Record is what is stored of one guest.
 type Record struct {
 	Version   int       `json:"version"`
 	VMID      int       `json:"vmid"`
+	ID        string    `json:"id,omitempty"` // of this record; another guest with the same VMID has another
 	Added     time.Time `json:"added"`
 	IDMapBase int       `json:"id_map_base"` // host id of the guest's root
 	Current   Stored    `json:"current"`
 	Previous  *Stored   `json:"previous,omitempty"` // still accepted until ValidUntil or the first use of Current
 	// Pending are tokens that were minted and may be in the guest's mount: each is
 	// accepted until the mount is known to hold another ([Record.Confirm]), so
-	// that no end of a command leaves a mount with a token that nobody knows.
+	// that a command that is killed at any point leaves a valid token in the mount.
 	Pending []Stored `json:"pending,omitempty"`
 
-	ControllerImage string       `json:"controller_image,omitempty"` // where it is not the configuration's
-	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: somebody else made the guest
+	ControllerImage string       `json:"controller_image,omitempty"` // if it is not the configuration's
+	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: felhom-agentd did not create the guest
 }
 
-// Provisioned says how this host made the guest.
+// identity distinguishes the records that a VMID has one after the other. Of no
+// record it is "".
+func (r Record) identity() string {
+	if r.ID == "" && r.Version != 0 {
+		return r.Added.UTC().Format(time.RFC3339)
+	}
+	return r.ID
+}
+
+// owns reports whether what was received from a guest with the given record is
+// of this record's guest. What has no record is older than its guest's, or was
+// written by a version that noted none.
+func (r Record) owns(record string, received time.Time) bool {
+	if record == "" {
+		return !received.Before(r.Added)
+	}
+	return record == r.identity()
+}
+
+// Provisioned is how this host created the guest.
 type Provisioned struct {
-	ID     string    `json:"id"`     // stands in the guest's description as well
+	ID     string    `json:"id"`     // also in the guest's description
 	Golden string    `json:"golden"` // archive or volume
 	At     time.Time `json:"at"`
 }
@@ -84,53 +111,74 @@ type Stored struct {
 type Store struct {
 	records *os.Root
 	reports *os.Root
-	lock    string // guards read, change and write; in the state directory, since pmxcfs has only node-local locks too
+	logs    *os.Root // below reports
+	lock    string   // guards read, change and write; in the state directory, since pmxcfs has only node-local locks too
 	now     func() time.Time
 
-	mu    sync.Mutex
-	index index
+	closing sync.Once
+	mu      sync.Mutex
+	index   index
 
-	marks  marks
-	writer reportWriter
+	marks    marks
+	writer   reportWriter
+	follower follower
 }
 
-// Open opens the store, making its folders. recordsDir may lie on pmxcfs,
-// stateDir holds the node's own lock and the reports.
-func Open(recordsDir, stateDir string, now func() time.Time) (*Store, error) {
+// Open opens the store and creates its directories. recordsDir may be on
+// pmxcfs; stateDir holds the node's own lock and the reports.
+func Open(recordsDir, stateDir string, now func() time.Time) (_ *Store, err error) {
+	s := &Store{lock: filepath.Join(stateDir, "guests.lock"), now: now}
 	reportsDir := filepath.Join(stateDir, "reports")
-	for _, dir := range []string{recordsDir, reportsDir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("open guest store: %w", err)
+	for _, dir := range []struct {
+		path string
+		into **os.Root
+	}{{recordsDir, &s.records}, {reportsDir, &s.reports}, {filepath.Join(reportsDir, "log"), &s.logs}} {
+		err := os.MkdirAll(dir.path, 0o700)
+		if err == nil {
+			*dir.into, err = os.OpenRoot(dir.path)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open guest store: %w", err), s.closeRoots())
 		}
 	}
-	records, err := os.OpenRoot(recordsDir)
-	if err != nil {
-		return nil, fmt.Errorf("open guest store: %w", err)
-	}
-	reports, err := os.OpenRoot(reportsDir)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open guest store: %w", err), records.Close())
-	}
-	s := &Store{records: records, reports: reports, lock: filepath.Join(stateDir, "guests.lock"), now: now}
-	s.index.notes = -1
+	s.index.init()
 	s.marks.init(s)
 	s.writer.init(s)
 	return s, nil
 }
 
-// Close ends the writers once all that was accepted is on disk, and closes the
-// directories. The Store must not be used after it.
-func (s *Store) Close() error {
-	s.marks.close()
-	err := s.writer.close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Join(err, s.index.close(), s.records.Close(), s.reports.Close())
+func (s *Store) closeRoots() (err error) {
+	for _, root := range []*os.Root{s.records, s.reports, s.logs} {
+		if root != nil {
+			err = errors.Join(err, root.Close())
+		}
+	}
+	return err
 }
 
+// Close ends the writers once all that was accepted is on disk, and closes the
+// directories. The Store must not be used after it. It is safe to repeat.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
+		s.marks.close()
+		err = s.writer.close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		err = errors.Join(err, s.index.close(), s.closeRoots())
+	})
+	return err
+}
+
+// sweepPatience is how long Sweep waits for the lock: a command that holds it
+// for longer must not keep the daemon from serving.
+const sweepPatience = 5 * time.Second
+
 // Sweep removes what killed writes left in both directories. Only the daemon may
-// call it, before its first report.
+// call it, before its first report. After an error the files stay, which is no
+// reason not to serve.
 func (s *Store) Sweep(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, sweepPatience)
+	defer cancel()
 	unlock, err := filelock.Wait(ctx, s.lock)
 	if err != nil {
 		return err
@@ -146,11 +194,11 @@ func (s *Store) Get(vmid int) (Record, error) {
 
 // List returns all records by VMID, and by file name those that cannot be read.
 func (s *Store) List() ([]Record, map[string]error, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.refresh(true); err != nil {
+	if err := s.refresh(true, listPatience); err != nil {
 		return nil, nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := make([]Record, 0, len(s.index.byVMID))
 	for _, r := range s.index.byVMID {
 		out = append(out, r)
@@ -159,8 +207,25 @@ func (s *Store) List() ([]Record, map[string]error, error) {
 	return out, maps.Clone(s.index.broken), nil
 }
 
+// recordsOf returns the records of the guests in a batch. A guest that has none
+// has the zero Record; one whose record cannot be read now is missing.
+func (s *Store) recordsOf(batch []incoming) map[int]Record {
+	out := make(map[int]Record, len(batch))
+	if s.refresh(false, readPatience) != nil {
+		return out
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range batch {
+		if s.index.broken[fileName(one.vmid)] == nil {
+			out[one.vmid] = s.index.byVMID[one.vmid]
+		}
+	}
+	return out
+}
+
 // Update runs change on the guest's record under the node's lock and writes the
-// result; where there is no record, change gets the zero Record. An error of
+// result. If there is no record, change gets the zero Record. An error of
 // change leaves the file as it was.
 func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error) (err error) {
 	unlock, err := filelock.Wait(ctx, s.lock)
@@ -186,8 +251,8 @@ func (s *Store) change(vmid int, change func(*Record) error) error {
 	return s.write(vmid, r)
 }
 
-// Replace puts a record back as it was, or away when old is nil: the undo step
-// of whoever could not finish what Update began.
+// Replace restores a record as it was, or removes it if old is nil: the undo step
+// for a command that could not finish what Update started.
 func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) {
 	unlock, err := filelock.Wait(ctx, s.lock)
 	if err != nil {

@@ -2,6 +2,7 @@ package guests
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,7 +41,7 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 		isNew := r.Version == 0
 		r.IDMapBase = idMapBase
 		if isNew {
-			r.Added, r.Current = now, fresh
+			r.ID, r.Added, r.Current = rand.Text(), now, fresh
 			return nil
 		}
 		before := *r
@@ -90,11 +91,10 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 // A guest that does not exist costs the same comparisons as one that does.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
-	s.mu.Lock()
-	if err := s.refresh(false); err != nil {
-		s.mu.Unlock()
+	if err := s.refresh(false, readPatience); err != nil {
 		return Match{}, err
 	}
+	s.mu.Lock()
 	r, known := s.index.byVMID[tok.VMID()]
 	broken := s.index.broken[fileName(tok.VMID())]
 	s.mu.Unlock()

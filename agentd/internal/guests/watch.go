@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,18 +17,42 @@ import (
 )
 
 // index is what was read of the records' directory. It follows the directory:
-// the kernel queues a note of each change of a process of this node before the
-// change's system call returns, so that a look at the queue misses none. What
-// comes without a note (another node's change on pmxcfs) is found after maxAge.
+// the kernel queues a notice of each change of a process of this node before the
+// change's system call returns, so that whoever reads the queue misses none. A
+// change without a notice (another node's on pmxcfs) is seen after maxAge.
+//
+// All but the files themselves is guarded by Store.mu, which is never held while
+// a file is read: a disk that does not answer would hold every request.
 type index struct {
 	byVMID map[int]Record
 	broken map[string]error // by file name
 	seen   map[string]stamp // by file name; the zero stamp of one that could not be read
-	taken  time.Time        // the last look at all files
-	notes  int              // inotify descriptor; -1: none, each look is at all files
+	taken  time.Time        // when all files were looked at last
+
+	notices  int  // inotify descriptor; -1: none, each look is at all files
+	isClosed bool // no look sets notices any more
+
+	changes map[string]bool // names of which there are notices, not looked at yet
+	lost    bool            // notices were lost, or there are none: look at all files
+	look    *look           // under way, and the only user of seen; nil: none
 }
 
-// stamp tells whether a file is the one that was read.
+// look is one reading of files. It has ended once done is closed.
+type look struct {
+	isOfAll bool
+	done    chan struct{}
+	err     error
+}
+
+// seenFile is what a look found under a name.
+type seenFile struct {
+	stamp  stamp
+	record Record // if err is nil
+	err    error
+	isGone bool
+}
+
+// stamp identifies the version of a file that was read.
 type stamp struct {
 	inode    uint64
 	size     int64
@@ -36,85 +62,159 @@ type stamp struct {
 
 const watched = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_CLOSE_WRITE | unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 
-// watch asks for notes. Without them the index is as right, and slower.
-func (x *index) watch(root *os.Root) {
-	x.notes = -1
+// watch returns a descriptor of the notices of changes in root, or -1: without
+// notices the index is slower, and as right.
+func watch(root *os.Root) int {
 	dir, err := root.Open(".")
 	if err != nil {
-		return
+		return -1
 	}
-	defer func() { _ = dir.Close() }() // only named
+	defer func() { _ = dir.Close() }() // its name alone is used
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return // fs.inotify.max_user_instances
+		return -1 // fs.inotify.max_user_instances
 	}
 	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), watched); err != nil {
 		_ = unix.Close(fd) // the watch is what failed
-		return
+		return -1
 	}
-	x.notes = fd
+	return fd
+}
+
+func (x *index) init() {
+	x.notices, x.lost = -1, true
+	x.byVMID, x.broken, x.seen, x.changes = map[int]Record{}, map[string]error{}, map[string]stamp{}, map[string]bool{}
 }
 
 func (x *index) close() error {
-	if x.notes < 0 {
+	x.isClosed = true
+	if x.notices < 0 {
 		return nil
 	}
-	fd := x.notes
-	x.notes = -1
+	fd := x.notices
+	x.notices = -1
 	return unix.Close(fd)
 }
 
-// changed returns the names of which there are notes. all means that notes were
-// lost or that there are none, so that every file must be looked at.
-func (x *index) changed() (names []string, all bool) {
-	if x.notes < 0 {
-		return nil, true
+// collect takes the kernel's notices off their queue.
+func (x *index) collect() {
+	if x.notices < 0 {
+		x.lost = true
+		return
 	}
 	var buf [16 << 10]byte
 	for {
-		n, err := unix.Read(x.notes, buf[:])
+		n, err := unix.Read(x.notices, buf[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			return names, all
+			return
 		case err != nil || n <= 0:
-			return nil, true
+			x.lost = true
+			return
 		}
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			event := (*unix.InotifyEvent)(unsafe.Pointer(&b[0])) // the kernel's own layout
 			end := unix.SizeofInotifyEvent + int(event.Len)
-			all = all || event.Mask&(unix.IN_Q_OVERFLOW|unix.IN_IGNORED) != 0
+			x.lost = x.lost || event.Mask&(unix.IN_Q_OVERFLOW|unix.IN_IGNORED) != 0
 			name := string(bytes.TrimRight(b[unix.SizeofInotifyEvent:end], "\x00"))
 			if isRecordName(name) {
-				names = append(names, name)
+				x.changes[name] = true
 			}
 			b = b[end:]
 		}
 	}
 }
 
-// refresh brings the index up to date. s.mu is held.
-func (s *Store) refresh(force bool) error {
-	x := &s.index
-	if x.byVMID == nil {
-		x.byVMID, x.broken, x.seen = map[int]Record{}, map[string]error{}, map[string]stamp{}
-		x.watch(s.records)
-		force = true
+// refresh returns once the index has all changes that were made before the call,
+// or [ErrBusy] if the disk has not answered by then. Any number of callers wait
+// for one look. isForAll looks at all files, whatever the notices say.
+func (s *Store) refresh(isForAll bool, limit time.Duration) error {
+	var late <-chan time.Time
+	for isOld := true; ; isOld = false {
+		under, isNew := s.startLook(isForAll)
+		if under == nil {
+			return nil
+		}
+		if late == nil {
+			late = time.After(limit)
+		}
+		select {
+		case <-under.done:
+		case <-late:
+			return fmt.Errorf("%w: the records could not be read within %v", ErrBusy, limit)
+		}
+		if under.err != nil {
+			return under.err
+		}
+		// A look that was under way before may have passed a file that changed since.
+		if isNew || !isOld && (under.isOfAll || !isForAll) {
+			return nil
+		}
 	}
-	now := s.now()
-	names, all := x.changed()
-	for _, name := range names {
-		s.reread(name)
-	}
-	if age := now.Sub(x.taken); force || all || age < 0 || age >= maxAge {
-		return s.refreshAll(now)
-	}
-	return nil
 }
 
-// refreshAll reads the files whose stamp is not the one that was seen.
-func (s *Store) refreshAll(now time.Time) error {
+// startLook returns the look to wait for before the index is up to date, or nil
+// if it is. It starts one if none is under way.
+func (s *Store) startLook(isForAll bool) (_ *look, isNew bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := &s.index
+	x.collect()
+	if x.look != nil {
+		return x.look, false
+	}
+	now := s.now()
+	age := now.Sub(x.taken)
+	isForAll = isForAll || x.lost || age < 0 || age >= maxAge
+	if !isForAll && len(x.changes) == 0 {
+		return nil, false
+	}
+	x.look = &look{isOfAll: isForAll, done: make(chan struct{})}
+	names := slices.Collect(maps.Keys(x.changes))
+	x.lost = false
+	clear(x.changes)
+	go s.runLook(x.look, names, now)
+	return x.look, true
+}
+
+func (s *Store) runLook(l *look, names []string, now time.Time) {
+	x := &s.index
+	notices := -1
+	if x.taken.IsZero() { // only a look writes it
+		notices = watch(s.records)
+	}
+	found := map[string]seenFile{}
+	if l.isOfAll {
+		l.err = s.readAll(found)
+	} else {
+		for _, name := range names {
+			found[name] = s.readFile(name)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case notices < 0:
+	case x.isClosed || x.notices >= 0:
+		_ = unix.Close(notices) // nothing waits for it
+	default:
+		x.notices = notices
+	}
+	x.look = nil
+	x.lost = x.lost || l.err != nil
+	if l.err == nil && l.isOfAll {
+		x.taken = now
+	}
+	for name, file := range found {
+		x.enter(name, file)
+	}
+	close(l.done)
+}
+
+// readAll reads the files whose stamp is not the one that was seen.
+func (s *Store) readAll(found map[string]seenFile) error {
 	dir, err := s.records.Open(".")
 	if err != nil {
 		return fmt.Errorf("guest store: %w", err)
@@ -123,49 +223,54 @@ func (s *Store) refreshAll(now time.Time) error {
 	if err := errors.Join(err, dir.Close()); err != nil {
 		return fmt.Errorf("guest store: %w", err)
 	}
-	isThere := make(map[string]bool, len(names))
+	exists := make(map[string]bool, len(names))
 	for _, name := range names {
 		if isRecordName(name) {
-			isThere[name] = true
+			exists[name] = true
 			if have, known := s.index.seen[name]; !known || have != s.stampOf(name) {
-				s.reread(name)
+				found[name] = s.readFile(name)
 			}
 		}
 	}
 	for name := range s.index.seen {
-		if !isThere[name] {
-			s.index.drop(name)
+		if !exists[name] {
+			found[name] = seenFile{isGone: true}
 		}
 	}
-	s.index.taken = now
 	return nil
 }
 
-// reread takes one file into the index. The stamp is taken before the content:
-// a change between the two is seen at the next look. A file that could not be
-// read has no stamp, so that each look tries it: it can be the process that had
-// no descriptor left, or the file system that had a fault, and the file the same.
-func (s *Store) reread(name string) {
+// readFile reads one file. The stamp is taken before the content: a change
+// between the two is seen at the next look. A file that cannot be read has the
+// zero stamp, so that each look tries it again: the cause can be a process
+// without descriptors, or a fault of the file system, with the file unchanged.
+func (s *Store) readFile(name string) seenFile {
 	at := s.stampOf(name)
 	r, err := s.read(name)
-	s.index.drop(name)
 	switch {
 	case err == nil:
-		s.index.byVMID[r.VMID] = r
-	case errors.Is(err, ErrNotFound): // removed since
-		return
-	default:
-		s.index.broken[name], at = err, stamp{}
+		return seenFile{stamp: at, record: r}
+	case errors.Is(err, ErrNotFound):
+		return seenFile{isGone: true}
 	}
-	s.index.seen[name] = at
+	return seenFile{err: err}
 }
 
-func (x *index) drop(name string) {
+func (x *index) enter(name string, file seenFile) {
 	delete(x.seen, name)
 	delete(x.broken, name)
 	if vmid, ok := vmidOf(name); ok {
 		delete(x.byVMID, vmid)
 	}
+	if file.isGone {
+		return
+	}
+	x.seen[name] = file.stamp
+	if file.err != nil {
+		x.broken[name] = file.err
+		return
+	}
+	x.byVMID[file.record.VMID] = file.record
 }
 
 func (s *Store) stampOf(name string) stamp {
@@ -180,7 +285,8 @@ func (s *Store) stampOf(name string) stamp {
 	return stamp{inode: st.Ino, size: st.Size, modified: unix.Timespec(st.Mtim), changed: unix.Timespec(st.Ctim)}
 }
 
-// isRecordName tells a record from a write that is under way and from others' files.
+// isRecordName distinguishes a record from a write that is under way and from
+// other files.
 func isRecordName(name string) bool {
 	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".json") && fs.ValidPath(name)
 }

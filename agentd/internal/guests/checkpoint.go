@@ -1,0 +1,158 @@
+package guests
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+)
+
+// startCheckpoint opens another log and has what the one before it stands for
+// written to the guests' files. While a checkpoint runs it does nothing.
+func (w *reportWriter) startCheckpoint() {
+	if w.saving != nil || w.log == nil || w.log.size == 0 {
+		return
+	}
+	next, err := openLog(w.store.logs, w.number+1)
+	if err != nil {
+		w.trouble.Store(&err)
+		return
+	}
+	full, saving, saved := w.log, make(chan error, 1), make(map[int]guestReports, len(w.guests))
+	for vmid, g := range w.guests {
+		saved[vmid] = g // never changed in place: the writer works on copies
+	}
+	w.log, w.due, w.saving, w.saved = next, nil, saving, saved
+	go func() { saving <- errors.Join(full.file.Close(), w.save(saved, full.name)) }()
+}
+
+// save tries a checkpoint until it succeeds or the store is closed.
+func (w *reportWriter) save(saved map[int]guestReports, upTo string) error {
+	for {
+		err := w.store.checkpointUpTo(saved, upTo)
+		if err == nil {
+			w.trouble.Store(nil)
+			return nil
+		}
+		w.trouble.Store(&err)
+		select {
+		case <-w.stop:
+			return err
+		case <-time.After(checkpointPause):
+		}
+	}
+}
+
+// endCheckpoint forgets what is in the files now.
+func (w *reportWriter) endCheckpoint(err error) {
+	if err == nil {
+		for vmid, g := range w.saved {
+			if w.guests[vmid].Logged == g.Logged {
+				delete(w.guests, vmid)
+			}
+		}
+	}
+	w.saving, w.saved = nil, nil
+	if w.due == nil && w.log.size > 0 {
+		w.due = time.After(checkpointAge)
+	}
+}
+
+// checkpoint puts reports into the guests' files and removes all logs.
+func (s *Store) checkpoint(all map[int]guestReports) error {
+	return s.checkpointUpTo(all, logName(^uint64(0)))
+}
+
+// checkpointUpTo puts reports into the guests' files and then removes the logs
+// up to the named one. A crash in between leaves files with and without the
+// lines of the logs: each file has the number of the last line that is in it.
+func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
+	for _, vmid := range slices.Sorted(maps.Keys(all)) {
+		g := all[vmid]
+		if r, err := s.Get(vmid); (err == nil || errors.Is(err, ErrNotFound)) && !r.owns(g.Record, g.Received) {
+			continue // the guest was removed
+		}
+		data, err := json.MarshalIndent(g, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encode reports of guest %d: %w", vmid, err)
+		}
+		if err := atomicfile.WriteInBatch(s.reports, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+			return fmt.Errorf("reports of guest %d: %w", vmid, err)
+		}
+	}
+	if err := syncDirectory(s.reports); err != nil {
+		return fmt.Errorf("reports: %w", err)
+	}
+	names, err := logNames(s.logs)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name > last {
+			break
+		}
+		if err := s.logs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("log of reports: %w", err)
+		}
+	}
+	return nil
+}
+
+// Recover makes the files of reports right after a crash, from the logs that an
+// earlier daemon left. Reports of a guest that was removed since are dropped.
+// Only the daemon may call it, before its first report.
+func (s *Store) Recover() error {
+	names, err := logNames(s.logs)
+	if err != nil {
+		return err
+	}
+	all := map[int]guestReports{}
+	for _, name := range names { // in the order of their lines
+		lines, _, err := readLog(s.logs, name, 0)
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			r, err := s.Get(line.VMID)
+			isKnown := err == nil || errors.Is(err, ErrNotFound)
+			if isKnown && !r.owns(line.Record, line.Received) {
+				continue
+			}
+			g, ok := all[line.VMID]
+			if !ok {
+				if g, _ = s.readReports(line.VMID); isKnown && !r.owns(g.Record, g.Received) {
+					g = emptyReports(line.VMID)
+				}
+			}
+			g.apply(line)
+			all[line.VMID] = g
+		}
+	}
+	return s.checkpoint(all)
+}
+
+// lastNumber returns the highest number in the guests' files: new lines must
+// have higher ones.
+func (s *Store) lastNumber() (uint64, error) {
+	dir, err := s.reports.Open(".")
+	if err != nil {
+		return 0, fmt.Errorf("reports: %w", err)
+	}
+	names, err := dir.Readdirnames(-1)
+	if err := errors.Join(err, dir.Close()); err != nil {
+		return 0, fmt.Errorf("reports: %w", err)
+	}
+	last := uint64(0)
+	for _, name := range names {
+		if vmid, ok := vmidOf(name); ok {
+			g, _ := s.readReports(vmid) // a damaged file is written again as a whole
+			last = max(last, g.Logged)
+		}
+	}
+	return last, nil
+}

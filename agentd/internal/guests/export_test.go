@@ -1,0 +1,20 @@
+package guests
+
+// SetCheckpointSize makes checkpoints follow logs of that size. Call it before
+// the first report.
+func (s *Store) SetCheckpointSize(size int64) { s.writer.maxSize = size }
+
+// HoldLook stands for a disk that does not answer a reading of the records until
+// release is called.
+func (s *Store) HoldLook() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := &look{isOfAll: true, done: make(chan struct{})}
+	s.index.look = held
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.index.look = nil
+		close(held.done)
+	}
+}

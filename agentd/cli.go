@@ -1,21 +1,13 @@
 package main
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/felhom/felhom-golden/agentd/internal/config"
-	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/command"
-	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/regular"
 )
-
-const defaultConfig = "/etc/felhom/agentd.yaml"
 
 const description = `The configuration is read from /etc/felhom/agentd.yaml; docs/agentd.md has a full example.
 
@@ -57,13 +49,9 @@ func newApp(stdout, stderr io.Writer) command.App {
 			{
 				Name: "guest", Usage: "Add, attach, detach, remove and list guests",
 				Subcommands: []*cli.Command{
-					{
-						Name: "add", Usage: "Make a guest known and write its config mount; of a known one, replace the token", ArgsUsage: "VMID",
-						Flags:  []cli.Flag{jsonFlag()},
-						Action: func(c *cli.Context) error { return guestAddCommand(c, stdout) },
-					},
-					guestAttachCommand(stdout),
-					guestDetachCommand(stdout),
+					guestAddCommand(stdout, stderr),
+					guestAttachCommand(stdout, stderr),
+					guestDetachCommand(stdout, stderr),
 					guestRemoveCommand(stdout, stderr),
 					{
 						Name: "list", Usage: "Show what the guests reported",
@@ -95,44 +83,3 @@ func newApp(stdout, stderr io.Writer) command.App {
 }
 
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
-
-func guestAddCommand(c *cli.Context, stdout io.Writer) error {
-	vmid, cfg, err := guestArgs(c)
-	if err != nil {
-		return err
-	}
-	return guestAdd(c.Context, cfg, vmid, c.Bool("json"), time.Now, stdout)
-}
-
-// guestArgs reads what every command on one guest is given.
-func guestArgs(c *cli.Context) (vmid int, cfg config.Config, err error) {
-	if vmid, err = token.ParseVMID(c.Args().First()); err != nil {
-		return 0, cfg, misuse(c, err)
-	}
-	cfg, err = loadConfig(c.String("config"))
-	return vmid, cfg, err
-}
-
-func misuse(c *cli.Context, err error) error { return command.Misuse(c, err, "") }
-
-func loadConfig(file string) (config.Config, error) {
-	data, err := readConfig(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return config.Config{}, fault.WrapHint(fault.Invalid, err, "write one (docs/agentd.md has a full example), or name it with --config")
-	}
-	if err != nil {
-		return config.Config{}, fault.Wrap(fault.Invalid, err)
-	}
-	cfg, err := config.Parse(file, data)
-	return cfg, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
-}
-
-// readConfig reads one byte more than Parse accepts, so that Parse says so.
-func readConfig(file string) (_ []byte, err error) {
-	f, err := regular.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return io.ReadAll(io.LimitReader(f, config.MaxBytes+1))
-}

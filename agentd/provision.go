@@ -11,21 +11,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
-	"github.com/felhom/felhom-golden/agentd/internal/configmount"
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
-	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
-	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
-	"github.com/felhom/felhom-golden/internal/driver/lxc"
-	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
-
-// reportPoll is how often provision looks for what guests reported.
-const reportPoll = 100 * time.Millisecond
 
 // guestFlags are the keys of a guest that are flags too, with their help.
 var guestFlags = []struct{ name, usage string }{
@@ -48,7 +38,7 @@ var guestFlags = []struct{ name, usage string }{
 	{"onboot", "true or false: start it with the host"},
 }
 
-type provisionOptions struct {
+type provisionArgs struct {
 	guests []config.Guest // as asked for, without defaults
 	wait   *time.Duration // nil: the configuration's
 	asJSON bool
@@ -89,8 +79,8 @@ Example:
 	}
 }
 
-func provisionFlags(c *cli.Context) (provisionOptions, error) {
-	o := provisionOptions{asJSON: c.Bool("json")}
+func provisionFlags(c *cli.Context) (provisionArgs, error) {
+	o := provisionArgs{asJSON: c.Bool("json")}
 	if c.IsSet("wait") {
 		wait := c.Duration("wait")
 		if wait < 0 {
@@ -133,29 +123,13 @@ func provisionFlags(c *cli.Context) (provisionOptions, error) {
 	return o, nil
 }
 
-// hypervisorOf returns the adapter of the configuration.
-func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
-	if cfg.Hypervisor == config.HypervisorLXC {
-		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest}), nil
-	}
-	return pct.New(pct.Options{MountDir: cfg.MountsDir})
-}
-
-func mountsOf(cfg config.Config) configmount.Dir {
-	owner := configmount.OwnerHost
-	if cfg.MountOwner == config.MountOwnerGuest {
-		owner = configmount.OwnerGuest
-	}
-	return configmount.New(cfg.MountsDir, owner)
-}
-
 // jobOf turns a guest as it is asked for into a job.
 func jobOf(g config.Guest) (provision.Job, error) {
 	if err := g.Check(); err != nil {
 		return provision.Job{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
 	return provision.Job{
-		VMID: g.VMID, Image: g.Image, Start: g.Start == nil || *g.Start,
+		VMID: g.VMID, Asked: provision.Asked{Image: g.Image}, Start: g.Start == nil || *g.Start,
 		Spec: driver.Spec{
 			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
 			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
@@ -174,7 +148,7 @@ type provisionedGuest struct {
 
 // provisionGuests takes the guests one after the other to their start, and then
 // waits for all of them: they boot side by side.
-func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions, stdout, stderr io.Writer) (err error) {
+func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, stdout, stderr io.Writer) (err error) {
 	if err := command.RequireRoot("provision"); err != nil {
 		return err
 	}
@@ -194,7 +168,7 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 	if err := errors.Join(all...); err != nil {
 		return err
 	}
-	p, done, err := openProvision(ctx, cfg, stderr)
+	p, done, err := writerOf(ctx, cfg, stderr)
 	if err != nil {
 		return err
 	}
@@ -204,33 +178,16 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 			return err
 		}
 	}
-	begun := time.Now()
-	out := make([]provisionedGuest, len(jobs))
-	results := make([]provision.Result, len(jobs))
-	for i, job := range jobs {
-		// One guest's failure says nothing about the next one.
-		if results[i], err = p.Apply(ctx, job); err != nil {
-			all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, err))
-			if ctx.Err() != nil {
-				break
-			}
-			continue
-		}
-		out[i] = provisionedGuest{Guest: job.VMID, Outcome: string(results[i].Outcome), Report: "not-waited", Seconds: since(begun)}
-	}
-	deadline := time.Now().Add(wait) // one for all: they boot side by side
-	for i, job := range jobs {
-		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
-			continue
-		}
-		if err := p.Wait(ctx, job.VMID, results[i].After, time.Until(deadline)); err != nil {
-			all = append(all, err)
-			continue
-		}
-		out[i].Report, out[i].Seconds = "done", since(begun)
-	}
-	if err := errors.Join(all...); err != nil {
+	summaries, err := p.All(ctx, jobs, wait)
+	if err != nil {
 		return err
+	}
+	out := make([]provisionedGuest, len(summaries))
+	for i, s := range summaries {
+		out[i] = provisionedGuest{Guest: s.VMID, Outcome: string(s.Outcome), Report: "not-waited", Seconds: float64(s.Took.Milliseconds()) / 1000}
+		if s.IsUp {
+			out[i].Report = "done"
+		}
 	}
 	if o.asJSON {
 		return printJSON(stdout, out)
@@ -243,53 +200,6 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionOptions,
 		if _, err := fmt.Fprintf(stdout, "guest %d %s, %s (%.1f s)\n", g.Guest, g.Outcome, text, g.Seconds); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func since(t time.Time) float64 { return float64(time.Since(t).Milliseconds()) / 1000 }
-
-// openProvision opens what provisioning works with; done closes it.
-func openProvision(ctx context.Context, cfg config.Config, stderr io.Writer) (p provision.Options, done func() error, err error) {
-	h, err := openHost(ctx, cfg, time.Now)
-	if err != nil {
-		return p, nil, err
-	}
-	hypervisor, err := hypervisorOf(cfg)
-	if err != nil {
-		return p, nil, err
-	}
-	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
-	if err != nil {
-		return p, nil, err
-	}
-	return provision.Options{
-		Hypervisor: hypervisor, Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
-		Bootstrap: func(vmid int, image string) (contract.Bootstrap, error) {
-			return bootstrapOf(cfg.WithImage(image), h, vmid)
-		},
-		Observer: newTeller(stderr), Now: time.Now, Poll: reportPoll,
-		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg),
-	}, store.Close, nil
-}
-
-// resolverOf returns the resolv.conf that a guest without name servers gets: PVE
-// gives it the host's.
-func resolverOf(cfg config.Config) string {
-	if cfg.Hypervisor == config.HypervisorLXC {
-		return ""
-	}
-	return "/etc/resolv.conf"
-}
-
-// checkServing wants the daemon to answer: without it a guest has nobody to
-// report to, and the wait would be in vain.
-func checkServing(ctx context.Context, cfg config.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := askHealth(ctx, cfg.HealthSocket); err != nil {
-		return fault.WrapHint(fault.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
-			"systemctl start felhom-agentd; or do not wait for the guest: --wait 0s")
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -51,7 +50,7 @@ func (t *teller) Bytes(vmid int, step provision.Step, done, total int64) {
 func (t *teller) Note(vmid int, step provision.Step, text string) { t.stage(vmid, step).Note(text) }
 
 // Ended implements provision.Observer.
-func (t *teller) Ended(vmid int, step provision.Step, result, detail string) {
-	t.stage(vmid, step).Done(cmp.Or(result, "done"), detail)
+func (t *teller) Ended(vmid int, step provision.Step, r provision.StepResult) {
+	t.stage(vmid, step).Done(r.Word, r.Detail)
 	delete(t.stages, stageName(vmid, step))
 }

@@ -20,6 +20,10 @@ import (
 // randomLength is how many random characters the name of a temporary file has.
 const randomLength = 8
 
+// ErrInPlace is in the chain of an error that came after the rename: readers see
+// the new file, and a loss of power may bring the old one back.
+var ErrInPlace = errors.New("the new file is in place, but may not survive a loss of power")
+
 // Attr is what the new file shall be. UID and GID are set only when Chown is.
 type Attr struct {
 	Mode     fs.FileMode // permission bits, exact: the umask does not apply
@@ -28,8 +32,8 @@ type Attr struct {
 }
 
 // Write replaces name below root by data. The folder of name must exist.
-// On an error the old file is untouched, unless the error is of the folder's
-// fsync: then the new file is in place. No temporary file stays behind.
+// On an error the old file is untouched, unless the error is an [ErrInPlace]. No
+// temporary file stays behind.
 func Write(root *os.Root, name string, data []byte, attr Attr) error {
 	return WriteFrom(root, name, bytes.NewReader(data), attr)
 }
@@ -59,7 +63,9 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 		if err == nil {
 			return
 		}
-		if !renamed {
+		if renamed {
+			err = fmt.Errorf("%w: %w", ErrInPlace, err)
+		} else {
 			_ = f.Close() // already closed on the later paths; the first error is the one to report
 			err = errors.Join(err, root.Remove(tmp))
 		}

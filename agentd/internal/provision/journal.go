@@ -41,15 +41,18 @@ type journal struct {
 	Mounted bool           `json:"mounted,omitempty"` // bootstrap.json may be replaced
 }
 
-func (o Options) journalDir() string { return filepath.Join(o.StateDir, "provision") }
+// journals is the directory of the journals and of the locks of single guests.
+type journals struct{ dir string }
+
+func journalsIn(stateDir string) journals { return journals{filepath.Join(stateDir, "provision")} }
 
 func journalName(vmid int) string { return strconv.Itoa(vmid) + ".json" }
 
-func (o Options) withJournals(work func(*os.Root) error) (err error) {
-	if err := os.MkdirAll(o.journalDir(), 0o700); err != nil {
+func (js journals) with(work func(*os.Root) error) (err error) {
+	if err := os.MkdirAll(js.dir, 0o700); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(o.journalDir())
+	root, err := os.OpenRoot(js.dir)
 	if err != nil {
 		return err
 	}
@@ -57,20 +60,20 @@ func (o Options) withJournals(work func(*os.Root) error) (err error) {
 	return work(root)
 }
 
-func (o Options) writeJournal(j *journal) error {
+func (js journals) write(j *journal) error {
 	j.Version = journalVersion
 	data, err := json.MarshalIndent(j, "", "  ")
 	if err != nil {
 		return err
 	}
-	return o.withJournals(func(root *os.Root) error {
+	return js.with(func(root *os.Root) error {
 		return atomicfile.Write(root, journalName(j.VMID), append(data, '\n'), atomicfile.Attr{Mode: 0o600})
 	})
 }
 
 // readJournal returns nil where no run is unfinished.
-func (o Options) readJournal(vmid int) (j *journal, err error) {
-	err = o.withJournals(func(root *os.Root) error {
+func (js journals) read(vmid int) (j *journal, err error) {
+	err = js.with(func(root *os.Root) error {
 		data, err := regular.ReadIn(root, journalName(vmid), maxJournalBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -80,7 +83,7 @@ func (o Options) readJournal(vmid int) (j *journal, err error) {
 		}
 		j = &journal{}
 		if err := json.Unmarshal(data, j); err != nil || j.Version != journalVersion || j.VMID != vmid || j.ID == "" {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is no journal of guest %d: %w", filepath.Join(o.journalDir(), journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is no journal of guest %d: %w", filepath.Join(js.dir, journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
 				"it says what an interrupted provisioning had begun; look at guest, record and mount yourself, then remove it")
 		}
 		return nil
@@ -95,8 +98,8 @@ func errOr(err error, text string) error {
 	return errors.New(text)
 }
 
-func (o Options) removeJournal(vmid int) error {
-	return o.withJournals(func(root *os.Root) error {
+func (js journals) remove(vmid int) error {
+	return js.with(func(root *os.Root) error {
 		if err := root.Remove(journalName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -106,7 +109,7 @@ func (o Options) removeJournal(vmid int) error {
 
 // Unfinished returns the guests whose provisioning or removal was interrupted.
 func Unfinished(stateDir string) (map[int]bool, error) {
-	entries, err := os.ReadDir(Options{StateDir: stateDir}.journalDir())
+	entries, err := os.ReadDir(journalsIn(stateDir).dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -125,11 +128,11 @@ func Unfinished(stateDir string) (map[int]bool, error) {
 // provisioning or removal was interrupted, because to undo that would undo the
 // change too.
 func Claim(stateDir string, vmid int) (unlock func() error, err error) {
-	o := Options{StateDir: stateDir}
-	if unlock, err = o.claim(vmid); err != nil {
+	js := journalsIn(stateDir)
+	if unlock, err = js.claim(vmid); err != nil {
 		return nil, err
 	}
-	j, err := o.readJournal(vmid)
+	j, err := js.read(vmid)
 	switch {
 	case err == nil && j != nil && j.Removing:
 		err = fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: its removal was interrupted", vmid), fmt.Sprintf("felhom-agentd guest remove --force %d finishes it", vmid))
@@ -144,11 +147,11 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 }
 
 // claim keeps other runs off the guest until this one is over.
-func (o Options) claim(vmid int) (func() error, error) {
-	if err := os.MkdirAll(o.journalDir(), 0o700); err != nil {
+func (js journals) claim(vmid int) (func() error, error) {
+	if err := os.MkdirAll(js.dir, 0o700); err != nil {
 		return nil, err
 	}
-	unlock, err := filelock.Claim(filepath.Join(o.journalDir(), strconv.Itoa(vmid)+".lock"))
+	unlock, err := filelock.Claim(filepath.Join(js.dir, strconv.Itoa(vmid)+".lock"))
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
 	}

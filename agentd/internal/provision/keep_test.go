@@ -45,7 +45,9 @@ func TestFinishingDestroysNoLivingGuest(t *testing.T) {
 	}
 }
 
-func failing(int, string) (contract.Bootstrap, error) { return contract.Bootstrap{}, errBroken }
+func failing(int, provision.Asked) (contract.Bootstrap, error) {
+	return contract.Bootstrap{}, errBroken
+}
 
 // An archive may be a backup of a guest that was ours: its old ID goes.
 func TestBackupOfOneOfOurs(t *testing.T) {

@@ -20,39 +20,39 @@ import (
 // checkNetwork finds what would keep the new guest from this host: an address
 // that something else has, or no way to the local API. What may be wrong, and
 // need not be, is noted. conf is the archive's configuration.
-func (m *making) checkNetwork(ctx context.Context, conf *pctconf.Config) error {
+func (r *run) checkNetwork(ctx context.Context, conf *pctconf.Config) error {
 	archived, _, err := conf.Net(0)
 	if err != nil {
 		archived = driver.Net{} // Check has told of it
 	}
-	n := archived.With(m.job.Spec.Net)
-	nets, err := m.o.Hypervisor.Networks(ctx)
+	n := archived.With(r.job.Spec.Net)
+	nets, err := r.p.options.Hypervisor.Networks(ctx)
 	all := []error{err}
 	for _, ip := range []pctconf.IP{n.IP, n.IP6} {
 		if ip.IsFixed() {
-			all = append(all, m.checkTaken(ip.Prefix.Addr(), n, nets), m.checkWay(ip.Prefix, n))
+			all = append(all, r.checkTaken(ip.Prefix.Addr(), n, nets), r.checkWay(ip.Prefix, n))
 		}
 	}
-	all = append(all, m.checkFamily(n))
-	warnings, err := m.o.Hypervisor.Warnings(ctx, m.job.Spec)
+	all = append(all, r.checkFamily(n))
+	warnings, err := r.p.options.Hypervisor.Warnings(ctx, r.job.Spec)
 	all = append(all, err)
-	if w := m.nameserverWarning(n, conf); w != "" {
+	if w := r.nameserverWarning(n, conf); w != "" {
 		warnings = append(warnings, w)
 	}
 	for _, w := range warnings {
-		m.o.Observer.Note(m.job.VMID, StepCheck, w)
+		r.p.options.Observer.Note(r.job.VMID, StepCheck, w)
 	}
 	return errors.Join(all...)
 }
 
 // checkTaken refuses an address that this host or another guest has.
-func (m *making) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.Net) error {
+func (r *run) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.Net) error {
 	const hint = "give the guest an address of its own"
 	var own []netip.Addr
-	if m.o.BridgeAddresses != nil {
-		own, _ = m.o.BridgeAddresses(n.Bridge) // Check tells of a bridge that is missing
+	if r.p.options.BridgeAddresses != nil {
+		own, _ = r.p.options.BridgeAddresses(n.Bridge) // Check tells of a bridge that is missing
 	}
-	if endpoint, ok := m.endpoint(); ok {
+	if endpoint, ok := r.endpoint(); ok {
 		own = append(own, endpoint)
 	}
 	var all []error
@@ -61,7 +61,7 @@ func (m *making) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.N
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(nets)) {
 		other := nets[vmid]
-		if vmid == m.job.VMID || other.Bridge != n.Bridge || other.VLAN != n.VLAN {
+		if vmid == r.job.VMID || other.Bridge != n.Bridge || other.VLAN != n.VLAN {
 			continue
 		}
 		for _, ip := range []pctconf.IP{other.IP, other.IP6} {
@@ -74,8 +74,8 @@ func (m *making) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.N
 }
 
 // checkWay refuses a fixed address from which no route leads to the local API.
-func (m *making) checkWay(p netip.Prefix, n driver.Net) error {
-	endpoint, ok := m.endpoint()
+func (r *run) checkWay(p netip.Prefix, n driver.Net) error {
+	endpoint, ok := r.endpoint()
 	gateway := n.Gateway
 	if p.Addr().Is6() {
 		gateway = n.Gateway6
@@ -89,8 +89,8 @@ func (m *making) checkWay(p netip.Prefix, n driver.Net) error {
 
 // checkFamily refuses a guest with IPv6 alone if the local API has an IPv4
 // address.
-func (m *making) checkFamily(n driver.Net) error {
-	endpoint, ok := m.endpoint()
+func (r *run) checkFamily(n driver.Net) error {
+	endpoint, ok := r.endpoint()
 	has := func(ip pctconf.IP) bool { return !ip.IsZero() && ip.Word != pctconf.Manual }
 	if !ok || !endpoint.Is4() || has(n.IP) || !has(n.IP6) {
 		return nil
@@ -99,37 +99,37 @@ func (m *making) checkFamily(n driver.Net) error {
 		"name an IPv6 address of the bridge first in listen, or give the guest an IPv4 address as well")
 }
 
-func (m *making) endpoint() (netip.Addr, bool) {
-	a, err := netip.ParseAddr(m.boot.LocalAPIEndpoint.Host())
+func (r *run) endpoint() (netip.Addr, bool) {
+	a, err := netip.ParseAddr(r.boot.LocalAPIEndpoint.Host())
 	return a.Unmap(), err == nil
 }
 
 // nameserverWarning returns what is to be said of a guest whose addresses are
 // fixed, so that no lease brings it name servers, if it has names to look up.
-func (m *making) nameserverWarning(n driver.Net, conf *pctconf.Config) string {
+func (r *run) nameserverWarning(n driver.Net, conf *pctconf.Config) string {
 	servers, _ := conf.Get("nameserver")
-	if m.job.Spec.Nameserver != "" {
-		servers = m.job.Spec.Nameserver
+	if r.job.Spec.Nameserver != "" {
+		servers = r.job.Spec.Nameserver
 	}
 	isFixed := n.IP.IsFixed() || n.IP6.IsFixed()
-	names := m.names()
+	names := r.names()
 	if !isFixed || n.IP.Word == pctconf.DHCP || n.IP6.Word == pctconf.DHCP || strings.TrimSpace(servers) != "" || len(names) == 0 {
 		return ""
 	}
 	need := "it must look up " + strings.Join(names, " and ")
-	if m.o.Resolver == "" {
+	if r.p.options.Resolver == "" {
 		return "warning: a fixed address and no nameserver: " + need + "; hint: give --nameserver, or nameserver in the golden image's pct.conf"
 	}
-	inherited := reachable(m.o.Resolver)
+	inherited := reachable(r.p.options.Resolver)
 	if len(inherited) == 0 {
-		return "warning: a fixed address and no nameserver, and " + m.o.Resolver + " of this host, which the guest gets, names none that a guest can reach: " +
+		return "warning: a fixed address and no nameserver, and " + r.p.options.Resolver + " of this host, which the guest gets, names none that a guest can reach: " +
 			need + "; hint: give --nameserver"
 	}
 	return "no nameserver is given: the guest gets this host's, " + strings.Join(inherited, ", ")
 }
 
 // names returns the hosts that the guest must look up.
-func (m *making) names() []string {
+func (r *run) names() []string {
 	var names []string
 	add := func(host string) {
 		if host == "" || slices.Contains(names, host) {
@@ -139,11 +139,11 @@ func (m *making) names() []string {
 			names = append(names, host)
 		}
 	}
-	registry := m.boot.RegistryMirror
-	if registry == "" && !m.boot.ControllerImage.IsZero() {
-		registry = m.boot.ControllerImage.Host()
+	registry := r.boot.RegistryMirror
+	if registry == "" && !r.boot.ControllerImage.IsZero() {
+		registry = r.boot.ControllerImage.Host()
 	}
-	for _, text := range []string{"//" + registry, m.boot.HubURL} {
+	for _, text := range []string{"//" + registry, r.boot.HubURL} {
 		if u, err := url.Parse(text); err == nil {
 			add(u.Hostname())
 		}

@@ -1,17 +1,17 @@
-// Package provision owns the way from a golden to a guest whose controller is
-// up, and the way back: check, token, mount, restore, attach, start, report.
-// It decides what a half-done job means and undoes it; it knows interfaces and
-// not Proxmox VE, and prints nothing.
+// Package provision makes a guest from a golden image and sees its controller
+// come up, and undoes it: check, token, mount, restore, attach, start, report.
+// Call [New] first, then a method of the [Provisioner].
 //
-// Before the first change a journal is written, and it is removed after the
-// last: whatever ends the process, the next run finds the journal and goes on,
-// or takes everything back. A guest is known to be ours by an ID in its
-// description, so that nobody else's guest of the same VMID is ever touched.
+// It knows interfaces and not Proxmox VE, and prints nothing. Before the first
+// change a journal is written, and it is removed after the last: whatever ends
+// the process, the next run finds the journal and finishes the guest, or undoes
+// what was done. A guest that felhom-agentd made has an ID in its description,
+// so that no other guest with the same VMID is ever changed.
 package provision
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -44,8 +44,17 @@ type Observer interface {
 	Started(vmid int, step Step)
 	Bytes(vmid int, step Step, done, total int64) // of the archive
 	Note(vmid int, step Step, text string)
-	Ended(vmid int, step Step, result, detail string) // result: done, unchanged, failed
+	Ended(vmid int, step Step, r StepResult)
 }
+
+// StepResult is how a step ended.
+type StepResult struct {
+	Word   string // "done", "unchanged", "skipped", "failed"; "" is done
+	Detail string // "" if there is nothing to say
+}
+
+// Done is the result of a step that did its work.
+const Done = "done"
 
 // Store is what is kept of guests. *guests.Store is one.
 type Store interface {
@@ -57,20 +66,22 @@ type Store interface {
 	Progress(vmid int) (guests.Progress, error)
 }
 
-// Options are a host's.
+// Options are what a Provisioner works with.
 type Options struct {
 	Hypervisor driver.Hypervisor
-	Store      Store
-	Mounts     configmount.Dir
-	StateDir   string // journals and locks lie below
-	Overlap    time.Duration
-	// Bootstrap makes all of a guest's bootstrap.json but the token. image is
-	// the controller's where it is not the configuration's.
-	Bootstrap func(vmid int, image string) (contract.Bootstrap, error)
+	// HasHypervisor reports whether the configuration names the hypervisor:
+	// without it the guests may be of another program, and Register asks nothing.
+	HasHypervisor bool
+	Root          driver.IDs // of the guests that the hypervisor is not asked about
+	Store         Store
+	Mounts        Mounts
+	StateDir      string        // of the journals and locks
+	Overlap       time.Duration // how long a replaced token stays valid
+	// Bootstrap makes all of a guest's bootstrap.json but the token.
+	Bootstrap func(vmid int, asked Asked) (contract.Bootstrap, error)
 	Observer  Observer
 	Now       func() time.Time
-	// Poll is how often the guest's reports are looked at.
-	Poll time.Duration
+	Poll      time.Duration // between two looks at the guest's reports
 	// BridgeAddresses returns the addresses that this host has on a bridge; nil
 	// looks at none.
 	BridgeAddresses func(bridge string) ([]netip.Addr, error)
@@ -79,11 +90,37 @@ type Options struct {
 	Resolver string
 }
 
-// Job is one guest that shall be.
-type Job struct {
-	VMID  int
-	Spec  driver.Spec
+// Mounts are the guests' config mounts. [configmount.Dir] implements it.
+type Mounts interface {
+	Path(vmid int) string
+	Exists(vmid int) bool
+	Put(vmid int, root driver.IDs, name string, data []byte) error
+	Remove(vmid int) error
+	RemoveFile(vmid int, name string) error
+}
+
+// Provisioner makes, serves and removes the guests of one host. Its methods are
+// safe for concurrent use, also by several processes: each claims its guest.
+type Provisioner struct {
+	options  Options
+	journals journals
+}
+
+// New returns the Provisioner of a host. It changes nothing.
+func New(o Options) *Provisioner {
+	return &Provisioner{options: o, journals: journalsIn(o.StateDir)}
+}
+
+// Asked is what is asked for one guest in place of the configuration's.
+type Asked struct {
 	Image string // of the controller; "": the configuration's
+}
+
+// Job is one guest to make.
+type Job struct {
+	VMID int
+	Spec driver.Spec
+	Asked
 	Start bool
 }
 
@@ -93,10 +130,10 @@ type Outcome string
 // The outcomes.
 const (
 	Provisioned Outcome = "provisioned" // made by this run
-	Finished    Outcome = "finished"    // begun by an earlier run, finished by this one
-	Unchanged   Outcome = "unchanged"   // was there as it shall be
-	Started     Outcome = "started"     // was there, and runs again
-	Updated     Outcome = "updated"     // was there, and has a new bootstrap.json
+	Finished    Outcome = "finished"    // started by an earlier run, finished by this one
+	Unchanged   Outcome = "unchanged"   // already existed as asked for
+	Started     Outcome = "started"     // already existed, and runs again
+	Updated     Outcome = "updated"     // already existed, and has a new bootstrap.json
 )
 
 // marker is the line of the description that makes a guest ours.
@@ -128,42 +165,29 @@ func idOf(description string) string {
 	return ""
 }
 
-func (o Options) mount(vmid int) driver.Mount {
-	return driver.Mount{Source: o.Mounts.Path(vmid), Target: configmount.Target, ReadOnly: true}
+func (p *Provisioner) mount(vmid int) driver.Mount {
+	return driver.Mount{Source: p.options.Mounts.Path(vmid), Target: configmount.Target, ReadOnly: true}
 }
 
-// step runs one step between Started and Ended. work says with what result and
-// detail it ended.
-func (o Options) step(vmid int, name Step, work func() (result, detail string, err error)) error {
-	o.Observer.Started(vmid, name)
-	result, detail, err := work()
+// step runs one step between Started and Ended.
+func (p *Provisioner) step(vmid int, name Step, work func() (StepResult, error)) error {
+	p.options.Observer.Started(vmid, name)
+	r, err := work()
 	if err != nil {
-		o.Observer.Ended(vmid, name, "failed", "")
-		return err
+		r = StepResult{Word: "failed"}
 	}
-	o.Observer.Ended(vmid, name, result, detail)
-	return nil
+	r.Word = cmp.Or(r.Word, Done)
+	p.options.Observer.Ended(vmid, name, r)
+	return err
 }
 
-// isAttached says whether the guest has our mount.
-func (o Options) isAttached(g driver.Guest) bool {
-	want := o.mount(g.VMID)
+// isAttached reports whether the guest has its config mount.
+func (p *Provisioner) isAttached(g driver.Guest) bool {
+	want := p.mount(g.VMID)
 	for _, m := range g.Mounts {
 		if m.Source == want.Source && m.Target == want.Target && m.ReadOnly {
 			return true
 		}
 	}
 	return false
-}
-
-// WriteMount writes bootstrap.json of guest vmid: boot with the token.
-func WriteMount(mounts configmount.Dir, boot contract.Bootstrap, minted guests.Minted, vmid int, root driver.IDs) (err error) {
-	if boot.LocalAPIToken, err = contract.ParseSecret(minted.Token.Reveal()); err != nil {
-		return err
-	}
-	data, err := boot.Encode()
-	if err != nil {
-		return fmt.Errorf("bootstrap.json of guest %d: %w", vmid, err)
-	}
-	return mounts.Put(vmid, root, configmount.BootstrapFile, data)
 }

@@ -95,8 +95,20 @@ func (s *steps) Note(_ int, step provision.Step, text string) {
 	s.notes = append(s.notes, string(step)+": "+text)
 }
 
-func (s *steps) Ended(_ int, step provision.Step, result, _ string) {
-	s.ended = append(s.ended, string(step)+" "+result)
+func (s *steps) Ended(_ int, step provision.Step, r provision.StepResult) {
+	s.ended = append(s.ended, string(step)+" "+r.Word)
+}
+
+func (r *rig) Apply(ctx context.Context, j provision.Job) (provision.Result, error) {
+	return provision.New(r.Options).Provision(ctx, j)
+}
+
+func (r *rig) Remove(ctx context.Context, vmid int, force bool) (provision.Removed, error) {
+	return provision.New(r.Options).Remove(ctx, vmid, force)
+}
+
+func (r *rig) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
+	return provision.New(r.Options).Wait(ctx, vmid, after, limit)
 }
 
 func newRig(t *testing.T) *rig {
@@ -117,11 +129,13 @@ func newRig(t *testing.T) *rig {
 	r.Options = provision.Options{
 		Hypervisor: r.hv, Store: r.faults, Mounts: configmount.New(filepath.Join(dir, "mounts"), configmount.OwnerHost),
 		StateDir: filepath.Join(dir, "state"), Overlap: time.Hour, Bootstrap: bootstrap, Observer: r.steps, Now: time.Now, Poll: 100 * time.Millisecond,
+		Root: driver.IDs{UID: 100000, GID: 100000},
 	}
 	return r
 }
 
-func bootstrap(vmid int, image string) (contract.Bootstrap, error) {
+func bootstrap(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
+	image := asked.Image
 	endpoint, err := contract.ParseEndpoint("https://192.0.2.1:8443")
 	if err != nil {
 		return contract.Bootstrap{}, err
@@ -289,15 +303,15 @@ func TestFailureLeavesNothing(t *testing.T) {
 		undone bool
 	}{
 		{"bootstrap", func(r *rig) {
-			r.Bootstrap = func(int, string) (contract.Bootstrap, error) { return contract.Bootstrap{}, errBroken }
+			r.Bootstrap = func(int, provision.Asked) (contract.Bootstrap, error) { return contract.Bootstrap{}, errBroken }
 		}, false},
 		{"check", hv("Check"), false},
 		{"archive's configuration", hv("ArchiveConfig"), false},
 		{"record unreadable", store("Get", 0), false},
 		{"mint", store("Mint", 0), true},
 		{"mount", func(r *rig) {
-			r.Bootstrap = func(vmid int, image string) (contract.Bootstrap, error) {
-				boot, err := bootstrap(vmid, image)
+			r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
+				boot, err := bootstrap(vmid, asked)
 				boot.HostID = "" // Encode refuses it
 				return boot, err
 			}
@@ -373,21 +387,14 @@ func (o *once) Update(ctx context.Context, vmid int, change func(*guests.Record)
 // add does what guest add does.
 func (r *rig) add(t *testing.T) token.Token {
 	t.Helper()
-	minted, err := r.store.Mint(t.Context(), vmid, 100000, time.Hour)
-	if err != nil {
+	if _, err := provision.New(r.Options).Register(t.Context(), vmid); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.store.MarkUsed(t.Context(), minted.Token); err != nil {
+	tok, _ := r.inMount(t)
+	if err := r.store.MarkUsed(t.Context(), tok); err != nil {
 		t.Fatal(err)
 	}
-	boot, err := bootstrap(vmid, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := provision.WriteMount(r.Mounts, boot, minted, vmid, driver.IDs{UID: 100000, GID: 100000}); err != nil {
-		t.Fatal(err)
-	}
-	return minted.Token
+	return tok
 }
 
 // Where the mount was not reached, or was not there, nobody has the new token:
@@ -395,8 +402,8 @@ func (r *rig) add(t *testing.T) token.Token {
 func TestFailureRestoresTheRecord(t *testing.T) {
 	for name, spoil := range map[string]func(*rig){
 		"mount not reached": func(r *rig) {
-			r.Bootstrap = func(vmid int, image string) (contract.Bootstrap, error) {
-				boot, err := bootstrap(vmid, image)
+			r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
+				boot, err := bootstrap(vmid, asked)
 				boot.HostID = ""
 				return boot, err
 			}
@@ -445,9 +452,9 @@ type onEnd struct {
 	do   func()
 }
 
-func (o *onEnd) Ended(vmid int, step provision.Step, result, detail string) {
-	o.steps.Ended(vmid, step, result, detail)
-	if string(step)+" "+result == o.step {
+func (o *onEnd) Ended(vmid int, step provision.Step, r provision.StepResult) {
+	o.steps.Ended(vmid, step, r)
+	if string(step)+" "+r.Word == o.step {
 		o.do()
 	}
 }

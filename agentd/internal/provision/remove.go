@@ -28,22 +28,22 @@ var ErrKnownNothing = errors.New("felhom-agentd knows no guest of that VMID")
 // provisioning made it, its mount, its token, its reports. A running guest is
 // refused unless force says to shut it down. It finishes a removal that was
 // interrupted, and one begins where a provisioning was.
-func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, err error) {
-	unlock, err := o.claim(vmid)
+func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Removed, err error) {
+	unlock, err := p.journals.claim(vmid)
 	if err != nil {
 		return Removed{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	j, err := o.readJournal(vmid)
+	j, err := p.journals.read(vmid)
 	if err != nil {
 		return Removed{}, err
 	}
-	record, err := o.Store.Get(vmid)
+	record, err := p.options.Store.Get(vmid)
 	isKnown := err == nil
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
 		return Removed{}, err
 	}
-	if !isKnown && j == nil && !o.Mounts.Exists(vmid) {
+	if !isKnown && j == nil && !p.options.Mounts.Exists(vmid) {
 		return Removed{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, ErrKnownNothing), "felhom-agentd guest list shows those it knows")
 	}
 	id := ""
@@ -54,26 +54,26 @@ func (o Options) Remove(ctx context.Context, vmid int, force bool) (_ Removed, e
 		id = record.Provisioned.ID
 	}
 	removed := Removed{Record: isKnown}
-	if err := o.letGo(ctx, vmid, id, isKnown && record.Provisioned != nil); err != nil {
+	if err := p.letGo(ctx, vmid, id, isKnown && record.Provisioned != nil); err != nil {
 		return Removed{}, err
 	}
 	if id != "" {
-		if removed.Guest, err = o.removeGuest(ctx, vmid, id, j, force); err != nil {
+		if removed.Guest, err = p.removeGuest(ctx, vmid, id, j, force); err != nil {
 			return Removed{}, err
 		}
 	}
-	err = errors.Join(o.Mounts.Remove(vmid), o.Store.RemoveReports(vmid), o.Store.Replace(ctx, vmid, nil))
+	err = errors.Join(p.options.Mounts.Remove(vmid), p.options.Store.RemoveReports(vmid), p.options.Store.Replace(ctx, vmid, nil))
 	if err != nil {
 		return removed, err
 	}
-	return removed, o.removeJournal(vmid)
+	return removed, p.journals.remove(vmid)
 }
 
 // letGo looks after a guest that stays because it is not ours by its ID: the
 // folder of its mount must not go from under it, and one that was ours is not
 // left behind in silence.
-func (o Options) letGo(ctx context.Context, vmid int, id string, wasOurs bool) error {
-	g, err := o.Hypervisor.Guest(ctx, vmid)
+func (p *Provisioner) letGo(ctx context.Context, vmid int, id string, wasOurs bool) error {
+	g, err := p.options.Hypervisor.Guest(ctx, vmid)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		return nil
@@ -83,11 +83,11 @@ func (o Options) letGo(ctx context.Context, vmid int, id string, wasOurs bool) e
 		return err
 	case g.Half, id != "" && idOf(g.Description) == id:
 		return nil
-	case wasOurs && o.isAttached(g):
+	case wasOurs && p.isAttached(g):
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
 			fmt.Sprintf("put the line %q back into its notes; or remove the guest itself, then run this again", marker+id))
-	case o.isAttached(g):
-		if err := o.Hypervisor.Detach(ctx, vmid, configmount.Target); err != nil {
+	case p.isAttached(g):
+		if err := p.options.Hypervisor.Detach(ctx, vmid, configmount.Target); err != nil {
 			return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) still has its mount: %w", vmid, g.Hostname, err), "shut the guest down, then run this again")
 		}
 	}
@@ -95,8 +95,8 @@ func (o Options) letGo(ctx context.Context, vmid int, id string, wasOurs bool) e
 }
 
 // removeGuest removes the guest that has the ID, and says whether it was there.
-func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journal, force bool) (bool, error) {
-	g, err := o.Hypervisor.Guest(ctx, vmid)
+func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *journal, force bool) (bool, error) {
+	g, err := p.options.Hypervisor.Guest(ctx, vmid)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		return false, nil
@@ -113,15 +113,15 @@ func (o Options) removeGuest(ctx context.Context, vmid int, id string, j *journa
 	// Whatever ends this process: the next run must finish, not begin anew.
 	before := j
 	if j == nil {
-		j = &journal{VMID: vmid, ID: id, Begun: o.Now().UTC().Truncate(time.Second)}
+		j = &journal{VMID: vmid, ID: id, Begun: p.options.Now().UTC().Truncate(time.Second)}
 	}
 	removing := *j
 	removing.Removing, removing.Restoring = true, true
-	if err := o.writeJournal(&removing); err != nil {
+	if err := p.journals.write(&removing); err != nil {
 		return false, err
 	}
-	if err := o.destroy(ctx, &removing, shutdownGrace); err != nil {
-		return false, errors.Join(err, o.notRemoved(ctx, vmid, id, before))
+	if err := p.destroy(ctx, &removing, shutdownGrace); err != nil {
+		return false, errors.Join(err, p.notRemoved(ctx, vmid, id, before))
 	}
 	return true, nil
 }
@@ -131,14 +131,14 @@ const lockDestroyed = "destroyed"
 
 // notRemoved puts the journal back to what it was before a removal that the
 // hypervisor refused: as long as the guest is whole, nothing is to be finished.
-func (o Options) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
-	g, err := o.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
+func (p *Provisioner) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
+	g, err := p.options.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
 	if isWhole := err == nil && !g.Half && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
 		return nil // the next removal goes on from what is left
 	}
 	if before == nil || before.Golden == "" { // it was a removal's alone
-		return o.removeJournal(vmid)
+		return p.journals.remove(vmid)
 	}
 	before.Removing = false
-	return o.writeJournal(before)
+	return p.journals.write(before)
 }

@@ -266,8 +266,8 @@ func TestUpdateThatFails(t *testing.T) {
 	before, err := r.store.Get(vmid)
 	no(t, err)
 	j.Image = "registry.example/controller:v2"
-	r.Bootstrap = func(vmid int, image string) (contract.Bootstrap, error) {
-		boot, err := bootstrap(vmid, image)
+	r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
+		boot, err := bootstrap(vmid, asked)
 		boot.HostID = ""
 		return boot, err
 	}

@@ -18,8 +18,8 @@ import (
 // journals, and those in the guests' mounts, which hold tokens. A guest that a
 // command is working on is left to that command.
 func Sweep(stateDir string, mounts configmount.Dir) error {
-	o := Options{StateDir: stateDir}
-	entries, err := os.ReadDir(o.journalDir())
+	js := journalsIn(stateDir)
+	entries, err := os.ReadDir(js.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -42,21 +42,21 @@ func Sweep(stateDir string, mounts configmount.Dir) error {
 	}
 	var all []error
 	for vmid := range vmids {
-		if err := o.sweepGuest(vmid, mounts); err != nil {
+		if err := js.sweep(vmid, mounts); err != nil {
 			all = append(all, fmt.Errorf("guest %d: %w", vmid, err))
 		}
 	}
 	return errors.Join(all...)
 }
 
-func (o Options) sweepGuest(vmid int, mounts configmount.Dir) error {
-	unlock, err := o.claim(vmid)
+func (js journals) sweep(vmid int, mounts configmount.Dir) error {
+	unlock, err := js.claim(vmid)
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	err = o.withJournals(func(root *os.Root) error { return atomicfile.Sweep(root, journalName(vmid)) })
+	err = js.with(func(root *os.Root) error { return atomicfile.Sweep(root, journalName(vmid)) })
 	return errors.Join(err, mounts.Sweep(vmid), unlock()) // which removes the lock file
 }

@@ -18,30 +18,30 @@ import (
 // Wait waits until the guest reports that its bootstrap is done, in another run
 // than after. Failures that the guest tries again are told; one that it does not
 // ends the wait, and so does a guest that stops. The guest stays as it is.
-func (o Options) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
+func (p *Provisioner) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errWaited)
-	w := waiter{o: o, vmid: vmid, after: after, told: map[string]told{}, ended: make(chan error, 1)}
+	w := waiter{p: p, vmid: vmid, after: after, told: map[string]told{}, ended: make(chan error, 1)}
 	var watching sync.WaitGroup
 	watching.Go(func() { w.watch(ctx) })
 	defer watching.Wait()
 	defer cancel()
-	return o.step(vmid, StepReport, func() (string, string, error) {
-		tick := time.NewTicker(o.Poll)
+	return p.step(vmid, StepReport, func() (StepResult, error) {
+		tick := time.NewTicker(p.options.Poll)
 		defer tick.Stop()
 		for {
 			detail, isDone, err := w.look()
 			if err != nil || isDone {
-				return "done", detail, err
+				return StepResult{Detail: detail}, err
 			}
 			select {
 			case err := <-w.ended:
 				// What it reported last may say why.
 				if detail, isDone, failed := w.look(); failed != nil || isDone {
-					return "done", detail, failed
+					return StepResult{Detail: detail}, failed
 				}
-				return "", "", w.died(err)
+				return StepResult{}, w.died(err)
 			case <-ctx.Done():
-				return "", "", w.timeout(ctx, limit)
+				return StepResult{}, w.timeout(ctx, limit)
 			case <-tick.C:
 			}
 		}
@@ -68,7 +68,7 @@ type told struct {
 }
 
 type waiter struct {
-	o     Options
+	p     *Provisioner
 	vmid  int
 	after string
 	told  map[string]told // by run, step and state of reports
@@ -89,7 +89,7 @@ func (w *waiter) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		st, err := w.o.Hypervisor.Status(ctx, w.vmid)
+		st, err := w.p.options.Hypervisor.Status(ctx, w.vmid)
 		switch {
 		case errors.Is(err, driver.ErrNotFound):
 			w.ended <- errors.New("the guest was removed while it was waited for")
@@ -105,7 +105,7 @@ func (w *waiter) watch(ctx context.Context) {
 
 // died is the error of a guest that ended, with its last words.
 func (w *waiter) died(cause error) error {
-	st, err := w.o.Hypervisor.Status(context.Background(), w.vmid)
+	st, err := w.p.options.Hypervisor.Status(context.Background(), w.vmid)
 	if err != nil {
 		st = driver.Status{} // it is gone
 	}
@@ -128,7 +128,7 @@ func (w *waiter) died(cause error) error {
 const consoleQuoted = 8
 
 func (w *waiter) look() (detail string, isDone bool, err error) {
-	p, err := w.o.Store.Progress(w.vmid)
+	p, err := w.p.options.Store.Progress(w.vmid)
 	if errors.Is(err, guests.ErrNotFound) {
 		return "", false, nil
 	}
@@ -148,7 +148,7 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 		was, isTold := w.told[key]
 		if !isTold || was.message != r.Message && time.Since(was.at) >= tellAgain {
 			w.told[key] = told{message: r.Message, at: time.Now()}
-			w.o.Observer.Note(w.vmid, StepReport, tell(r))
+			w.p.options.Observer.Note(w.vmid, StepReport, tell(r))
 		}
 		if r.Step != contract.StepRun {
 			continue
@@ -183,7 +183,7 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 	console := ""
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if st, err := w.o.Hypervisor.Status(ctx, w.vmid); err == nil && st.ConsoleFile != "" {
+	if st, err := w.p.options.Hypervisor.Status(ctx, w.vmid); err == nil && st.ConsoleFile != "" {
 		console = "; its console is in " + st.ConsoleFile
 	}
 	limit = limit.Round(time.Second)

@@ -1,0 +1,52 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Summary is what became of one job of All.
+type Summary struct {
+	VMID    int
+	Outcome Outcome // "": it failed
+	IsUp    bool    // it reported that its controller is up; false: it was not waited for, or failed
+	Took    time.Duration
+}
+
+// All takes the guests of jobs one after the other to their start, and then
+// waits up to wait for all of them: they boot side by side. 0 does not wait. One
+// guest's failure does not end the others' jobs; the error joins all failures,
+// and summaries are as jobs, in their order.
+func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) ([]Summary, error) {
+	start := p.options.Now()
+	out := make([]Summary, len(jobs))
+	results := make([]Result, len(jobs))
+	var all []error
+	for i, job := range jobs {
+		out[i].VMID = job.VMID
+		r, err := p.Provision(ctx, job)
+		if err != nil {
+			all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		results[i] = r
+		out[i].Outcome, out[i].Took = r.Outcome, p.options.Now().Sub(start)
+	}
+	deadline := p.options.Now().Add(wait)
+	for i, job := range jobs {
+		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
+			continue
+		}
+		if err := p.Wait(ctx, job.VMID, results[i].After, deadline.Sub(p.options.Now())); err != nil {
+			all = append(all, err)
+			continue
+		}
+		out[i].IsUp, out[i].Took = true, p.options.Now().Sub(start)
+	}
+	return out, errors.Join(all...)
+}

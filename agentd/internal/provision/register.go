@@ -1,0 +1,103 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/filelock"
+)
+
+// Registered is what Register did.
+type Registered struct {
+	IsNew    bool
+	Mount    string     // directory of the guest's mount on this host
+	Endpoint string     // what the guest is told of the local API
+	Overlap  *time.Time // until when the token in use before is accepted; nil: there was none
+}
+
+// Register makes guest vmid known, or gives a known one a new token, and writes
+// its mount. The guest itself is not touched. When the mount cannot be written,
+// the record and the mount are again what they were.
+func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err error) {
+	// Minting and writing the mount are one step: of two at once, the token in
+	// the mount could be the one that the other has already dropped.
+	unlock, err := filelock.Wait(ctx, filepath.Join(p.options.StateDir, "guest-add.lock"))
+	if err != nil {
+		return Registered{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	unclaim, err := Claim(p.options.StateDir, vmid)
+	if err != nil {
+		return Registered{}, err
+	}
+	defer func() { err = errors.Join(err, unclaim()) }()
+	record, err := p.options.Store.Get(vmid)
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return Registered{}, err
+	}
+	// Everything that can be wrong is found before the first byte is written.
+	boot, err := p.options.Bootstrap(vmid, Asked{Image: record.ControllerImage})
+	if err != nil {
+		return Registered{}, err
+	}
+	root, err := p.mappedRoot(ctx, vmid)
+	if err != nil {
+		return Registered{}, err
+	}
+	isNewMount := !p.options.Mounts.Exists(vmid)
+	minted, err := p.options.Store.Mint(ctx, vmid, root.UID, p.options.Overlap)
+	if err != nil {
+		return Registered{}, err
+	}
+	if isPut, err := p.putBootstrap(boot, minted, vmid, root); err != nil {
+		return Registered{}, errors.Join(err, p.unregister(ctx, vmid, minted, isPut, isNewMount))
+	}
+	if err := p.confirm(ctx, minted); err != nil {
+		return Registered{}, err // both tokens are accepted until the next run
+	}
+	return Registered{
+		IsNew: minted.Before == nil, Mount: p.options.Mounts.Path(vmid), Endpoint: boot.LocalAPIEndpoint.String(), Overlap: minted.Overlap,
+	}, nil
+}
+
+// unregister undoes a registration whose mount was not written, or not for sure.
+// As long as the mount may have the new token, that token stays valid.
+func (p *Provisioner) unregister(ctx context.Context, vmid int, minted guests.Minted, isPut, isNewMount bool) (err error) {
+	switch {
+	case isNewMount && p.options.Mounts.Exists(vmid):
+		err = p.options.Mounts.Remove(vmid)
+	case isPut && minted.Before != nil:
+		return nil // the token before stays valid beside it
+	case isPut:
+		err = p.options.Mounts.RemoveFile(vmid, configmount.BootstrapFile)
+	}
+	if isPut && err != nil {
+		return err
+	}
+	return errors.Join(err, p.dropToken(ctx, vmid, minted))
+}
+
+func (p *Provisioner) confirm(ctx context.Context, minted guests.Minted) error {
+	return p.options.Store.Update(ctx, minted.Token.VMID(), func(r *guests.Record) error {
+		r.Confirm(minted, p.options.Now())
+		return nil
+	})
+}
+
+// mappedRoot asks the hypervisor for the ids of the guest's root, if one is
+// configured and knows the guest.
+func (p *Provisioner) mappedRoot(ctx context.Context, vmid int) (driver.IDs, error) {
+	if !p.options.HasHypervisor {
+		return p.options.Root, nil
+	}
+	g, err := p.options.Hypervisor.Guest(ctx, vmid)
+	if errors.Is(err, driver.ErrNotFound) {
+		return p.options.Root, nil
+	}
+	return g.Root, err
+}

@@ -1,0 +1,238 @@
+package provision
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
+)
+
+// Result is what Provision did.
+type Result struct {
+	Outcome Outcome
+	// After is the run that the guest had reported before anything was done:
+	// what the guest does now has another ID. "" if any run will do.
+	After string
+}
+
+// Provision makes the guest of the job, finishes what an interrupted run
+// started, or brings an existing guest of an earlier job to what this one asks
+// for. When a step fails, all before it are undone.
+func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err error) {
+	unlock, err := p.journals.claim(job.VMID)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	j, err := p.journals.read(job.VMID)
+	if err != nil {
+		return Result{}, err
+	}
+	if j != nil && j.Removing {
+		return Result{}, fault.WrapHint(fault.Invalid, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
+	}
+	g, err := p.options.Hypervisor.Guest(ctx, job.VMID)
+	exists := err == nil
+	if err != nil && !errors.Is(err, driver.ErrNotFound) {
+		return Result{}, err
+	}
+	r := &run{p: p, job: job, journal: j, guest: g, exists: exists}
+	switch {
+	case j == nil && exists:
+		return r.update(ctx)
+	case j != nil:
+		r.outcome = Finished
+		if err := r.repair(ctx); err != nil {
+			return Result{}, err
+		}
+	default:
+		r.outcome = Provisioned
+	}
+	if err := r.steps(ctx); err != nil {
+		return Result{}, errors.Join(err, r.undo(ctx))
+	}
+	return Result{Outcome: r.outcome, After: r.journal.After}, p.journals.remove(job.VMID)
+}
+
+// run is one run of a job.
+type run struct {
+	p       *Provisioner
+	job     Job
+	outcome Outcome
+	journal *journal // nil until the first change, and in an update
+	exists  bool     // the guest
+	guest   driver.Guest
+	root    driver.IDs
+	text    string // description from the archive
+	storage string // of the root file system, where there are storages
+	boot    contract.Bootstrap
+	minted  guests.Minted
+	isPut   bool // the minted token is in the mount
+	stays   bool // the guest is complete, and may be in use since an earlier run
+
+	// Of an update alone:
+	isUpdate  bool
+	isStale   bool // bootstrap.json is not what it must be
+	isRemoved bool // the mount's directory was removed
+}
+
+// allSteps are the steps of every run in their order. An update leaves out what
+// already is as asked for.
+var allSteps = []struct {
+	name     Step
+	isNeeded func(*run) bool
+	work     func(*run, context.Context) (StepResult, error)
+}{
+	{StepCheck, (*run).needsCheck, (*run).check},
+	{StepToken, (*run).needsBootstrap, (*run).token},
+	{StepMount, (*run).needsBootstrap, (*run).mount},
+	{StepRestore, (*run).needsRestore, (*run).restore},
+	{StepAttach, (*run).needsAttach, (*run).attach},
+	{StepStart, (*run).needsStart, (*run).start},
+}
+
+func (r *run) steps(ctx context.Context) error {
+	for _, s := range allSteps {
+		if !s.isNeeded(r) {
+			continue
+		}
+		err := r.p.step(r.job.VMID, s.name, func() (StepResult, error) { return s.work(r, ctx) })
+		if err != nil {
+			return err
+		}
+		if s.name == StepCheck && r.journal == nil && !r.isUpdate {
+			if err := r.begin(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// update brings an existing guest to what the job asks for, or returns what is
+// in the way.
+func (r *run) update(ctx context.Context) (Result, error) {
+	vmid := r.job.VMID
+	record, err := r.p.options.Store.Get(vmid)
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return Result{}, err
+	}
+	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(r.guest.Description) || r.guest.Half {
+		return Result{}, taken(r.guest)
+	}
+	if err := compare(r.job.Spec, r.guest); err != nil {
+		return Result{}, err
+	}
+	after, err := r.p.lastRun(vmid)
+	if err != nil {
+		return Result{}, err
+	}
+	r.isUpdate, r.outcome = true, Unchanged
+	r.isRemoved = !r.p.options.Mounts.Exists(vmid)
+	r.isStale = r.isRemoved || r.job.Image != "" && r.job.Image != record.ControllerImage
+	if r.job.Image == "" {
+		r.job.Image = record.ControllerImage
+	}
+	if err := r.steps(ctx); err != nil {
+		if r.minted.Before != nil && !r.isPut {
+			err = errors.Join(err, r.p.dropToken(ctx, vmid, r.minted))
+		}
+		return Result{}, err
+	}
+	if r.outcome == Unchanged {
+		after = ""
+	}
+	return Result{Outcome: r.outcome, After: after}, nil
+}
+
+// repair makes what an interrupted run left into something to continue from.
+func (r *run) repair(ctx context.Context) error {
+	if !r.exists {
+		return nil
+	}
+	switch j := r.journal; {
+	case r.guest.Half && j.Restoring:
+		err := r.p.step(r.job.VMID, StepRepair, func() (StepResult, error) {
+			return StepResult{Detail: "removed what an interrupted restore had left"}, r.p.options.Hypervisor.Discard(ctx, r.job.VMID, j.Storage)
+		})
+		r.exists = err != nil
+		return err
+	case j.Restoring && isBeingMade(r.guest, j.ID):
+		return busy(r.guest)
+	case idOf(r.guest.Description) == j.ID:
+		r.stays = true
+		if j.Golden != r.job.Spec.Archive {
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("it already exists, restored from %s, want %s", j.Golden, r.job.Spec.Archive),
+				fmt.Sprintf("name that archive to finish it, or felhom-agentd guest remove --force %d first", r.job.VMID))
+		}
+		return compare(r.job.Spec, r.guest)
+	}
+	// Another program has taken the number since; what this one made goes.
+	return errors.Join(taken(r.guest), r.undo(ctx))
+}
+
+// lockCreate is the hypervisor's word for a guest whose restore is at work.
+const lockCreate = "create"
+
+// isBeingMade reports whether g may be what a restore of the journal with that
+// ID makes: the ID is written last, and the hypervisor's task outlives the
+// process that asked for it.
+func isBeingMade(g driver.Guest, id string) bool {
+	return !g.Half && g.Lock == lockCreate && idOf(g.Description) != id
+}
+
+func busy(g driver.Guest) error {
+	return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w: its restore is at work (lock: %s)", g.VMID, driver.ErrBusy, g.Lock),
+		"run the same command again when that task has ended")
+}
+
+func taken(g driver.Guest) error {
+	name := fmt.Sprintf("guest %d", g.VMID)
+	if g.Hostname != "" {
+		name += " (" + g.Hostname + ")"
+	}
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%s: %w, and felhom-agentd did not make it", name, driver.ErrExists),
+		fmt.Sprintf("take another VMID; or, to serve the existing guest, felhom-agentd guest add %d", g.VMID))
+}
+
+// begin writes the journal: from here on there is something to undo.
+func (r *run) begin() error {
+	vmid := r.job.VMID
+	j := &journal{
+		VMID: vmid, ID: rand.Text()[:16], Begun: r.p.options.Now().UTC().Truncate(time.Second),
+		Golden: r.job.Spec.Archive, NewMount: !r.p.options.Mounts.Exists(vmid),
+	}
+	switch before, err := r.p.options.Store.Get(vmid); {
+	case err == nil:
+		j.Before = &before
+	case errors.Is(err, guests.ErrNotFound):
+		j.NewRecord = true
+	default:
+		return err
+	}
+	after, err := r.p.lastRun(vmid)
+	if err != nil {
+		return err
+	}
+	j.After = after
+	if err := r.p.journals.write(j); err != nil {
+		return errors.Join(err, r.p.journals.remove(vmid))
+	}
+	r.journal = j
+	return nil
+}
+
+// lastRun returns the run that the guest reported of last, "" if there is none.
+func (p *Provisioner) lastRun(vmid int) (string, error) {
+	progress, err := p.options.Store.Progress(vmid)
+	if errors.Is(err, guests.ErrNotFound) {
+		return "", nil
+	}
+	return progress.Run, err
+}

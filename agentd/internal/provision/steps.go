@@ -1,0 +1,175 @@
+package provision
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+)
+
+func (r *run) needsCheck() bool { return !r.isUpdate || r.isStale }
+
+// check finds everything that can be wrong before the first byte is written.
+func (r *run) check(ctx context.Context) (StepResult, error) {
+	var err error
+	r.boot, err = r.p.options.Bootstrap(r.job.VMID, r.job.Asked)
+	if r.exists {
+		r.root = r.guest.Root
+		return StepResult{}, err
+	}
+	all := []error{err, r.p.options.Hypervisor.Check(ctx, r.job.VMID, r.job.Spec)}
+	data, err := r.p.options.Hypervisor.ArchiveConfig(ctx, r.job.Spec.Archive)
+	if errors.Join(all...) == nil {
+		all = append(all, err) // otherwise Check has told of it
+	}
+	conf, _ := pctconf.Parse(data) // Check has told of what is wrong with it
+	all = append(all, r.checkNetwork(ctx, conf))
+	if err := errors.Join(all...); err != nil {
+		return StepResult{}, err
+	}
+	r.text = conf.Description
+	r.storage = cmp.Or(r.job.Spec.Storage, pctconf.RootStorage(conf))
+	r.root.UID, r.root.GID, err = pctconf.RootIDs(conf)
+	if err != nil {
+		return StepResult{}, fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", r.job.Spec.Archive, err))
+	}
+	return StepResult{}, nil
+}
+
+// needsBootstrap is true of the two steps that replace bootstrap.json.
+func (r *run) needsBootstrap() bool { return !r.isUpdate || r.isStale }
+
+func (r *run) token(ctx context.Context) (StepResult, error) {
+	var err error
+	r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, r.p.options.Overlap)
+	return StepResult{}, err
+}
+
+func (r *run) mount(ctx context.Context) (StepResult, error) {
+	was := false
+	if r.journal != nil {
+		was, r.journal.Mounted = r.journal.Mounted, true
+		if err := r.p.journals.write(r.journal); err != nil {
+			return StepResult{}, err
+		}
+	}
+	var err error
+	if r.isPut, err = r.p.putBootstrap(r.boot, r.minted, r.job.VMID, r.root); err != nil {
+		if r.journal != nil && !r.isPut {
+			r.journal.Mounted = was // by an earlier run, whose token is still in it
+		}
+		return StepResult{}, err
+	}
+	if r.isUpdate {
+		r.outcome = Updated
+	}
+	// The record names an image only once the mount does: a run that ends
+	// between the two is then repeated by the next.
+	return StepResult{Detail: r.p.options.Mounts.Path(r.job.VMID)}, r.p.options.Store.Update(ctx, r.job.VMID, func(g *guests.Record) error {
+		g.Confirm(r.minted, r.p.options.Now())
+		g.ControllerImage = r.job.Image
+		return nil
+	})
+}
+
+func (r *run) needsRestore() bool { return !r.isUpdate }
+
+func (r *run) restore(ctx context.Context) (StepResult, error) {
+	if r.exists {
+		return StepResult{Word: "unchanged", Detail: "restored by the run before"}, nil
+	}
+	r.journal.Restoring = true
+	if err := r.p.journals.write(r.journal); err != nil {
+		return StepResult{}, err
+	}
+	spec := r.job.Spec
+	if spec.Description == "" {
+		spec.Description = r.text
+	}
+	spec.Description = describe(spec.Description, r.journal.ID)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var first sync.Once
+	err := r.p.options.Hypervisor.Restore(ctx, r.job.VMID, spec, func(done, total int64) {
+		first.Do(func() { // what the storage has of this VMID from now on is this run's
+			if r.journal.Storage = r.storage; r.storage != "" {
+				cancelOn(cancel, r.p.journals.write(r.journal))
+			}
+		})
+		r.p.options.Observer.Bytes(r.job.VMID, StepRestore, done, total)
+	})
+	if errors.Is(err, driver.ErrExists) {
+		r.journal.Restoring = false // another program made that guest, complete or partial
+	}
+	if err != nil {
+		return StepResult{}, err
+	}
+	if r.guest, err = r.p.options.Hypervisor.Guest(ctx, r.job.VMID); err != nil {
+		return StepResult{}, err
+	}
+	if r.guest.Root != r.root {
+		// The archive's map is not the one that the guest got.
+		r.root = r.guest.Root
+		if _, err := r.p.putBootstrap(r.boot, r.minted, r.job.VMID, r.root); err != nil {
+			return StepResult{}, err
+		}
+	}
+	return StepResult{Detail: r.guest.Net.MAC}, nil
+}
+
+func cancelOn(cancel context.CancelCauseFunc, err error) {
+	if err != nil {
+		cancel(err)
+	}
+}
+
+func (r *run) needsAttach() bool {
+	return !r.isUpdate || !r.p.isAttached(r.guest) || r.isRemoved && r.guest.State == driver.Running
+}
+
+func (r *run) attach(ctx context.Context) (StepResult, error) {
+	vmid := r.job.VMID
+	if r.isUpdate && r.p.isAttached(r.guest) { // the directory was removed: the guest still has that one
+		if err := r.p.options.Hypervisor.Detach(ctx, vmid, configmount.Target); err != nil {
+			return StepResult{}, fault.WrapHint(fault.Invalid, fmt.Errorf("its mount was removed and made again, and it has the old one: %w", err),
+				"shut the guest down, then run the same command again")
+		}
+	}
+	if err := r.p.options.Hypervisor.Attach(ctx, vmid, r.p.mount(vmid)); err != nil {
+		return StepResult{}, err
+	}
+	if r.isUpdate {
+		r.outcome = Updated
+		return StepResult{}, nil
+	}
+	return StepResult{}, r.p.options.Store.Update(ctx, vmid, func(g *guests.Record) error {
+		g.Provisioned = &guests.Provisioned{ID: r.journal.ID, Golden: r.job.Spec.Archive, At: r.p.options.Now().UTC().Truncate(time.Second)}
+		return nil
+	})
+}
+
+func (r *run) needsStart() bool {
+	return !r.isUpdate || r.job.Start && r.guest.State != driver.Running
+}
+
+func (r *run) start(ctx context.Context) (StepResult, error) {
+	if !r.job.Start {
+		return StepResult{Word: "skipped"}, nil
+	}
+	err := r.p.options.Hypervisor.Start(ctx, r.job.VMID)
+	if errors.Is(err, driver.ErrRunning) {
+		return StepResult{Word: "unchanged"}, nil
+	}
+	if r.isUpdate {
+		r.outcome = Started
+	}
+	return StepResult{}, err
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/command"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/lxc"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+const defaultConfig = "/etc/felhom/agentd.yaml"
+
+// reportPoll is how often provision looks for what guests reported.
+const reportPoll = 100 * time.Millisecond
+
+// guestArgs reads what every command on one guest is given.
+func guestArgs(c *cli.Context) (vmid int, cfg config.Config, err error) {
+	if vmid, err = token.ParseVMID(c.Args().First()); err != nil {
+		return 0, cfg, misuse(c, err)
+	}
+	cfg, err = loadConfig(c.String("config"))
+	return vmid, cfg, err
+}
+
+func misuse(c *cli.Context, err error) error { return command.Misuse(c, err, "") }
+
+func loadConfig(file string) (config.Config, error) {
+	data, err := readConfig(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Config{}, fault.WrapHint(fault.Invalid, err, "write one (docs/agentd.md has a full example), or name it with --config")
+	}
+	if err != nil {
+		return config.Config{}, fault.Wrap(fault.Invalid, err)
+	}
+	cfg, err := config.Parse(file, data)
+	return cfg, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
+}
+
+// readConfig reads one byte more than Parse accepts, so that Parse says so.
+func readConfig(file string) (_ []byte, err error) {
+	f, err := regular.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, config.MaxBytes+1))
+}
+
+// hypervisorOf returns the adapter of the configuration.
+func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
+	if cfg.Hypervisor == config.HypervisorLXC {
+		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest}), nil
+	}
+	return pct.New(pct.Options{MountDir: cfg.MountsDir})
+}
+
+func mountsOf(cfg config.Config) configmount.Dir {
+	owner := configmount.OwnerHost
+	if cfg.MountOwner == config.MountOwnerGuest {
+		owner = configmount.OwnerGuest
+	}
+	return configmount.New(cfg.MountsDir, owner)
+}
+
+// provisionerOf returns the Provisioner of the configuration for commands that
+// write no bootstrap.json. done closes its store.
+func provisionerOf(cfg config.Config, stderr io.Writer) (p *provision.Provisioner, done func() error, err error) {
+	o, done, err := provisionOptions(cfg, stderr)
+	if err != nil {
+		return nil, nil, err
+	}
+	return provision.New(o), done, nil
+}
+
+// writerOf is provisionerOf for commands that write bootstrap.json: they need to
+// know where the local API is, and its certificates.
+func writerOf(ctx context.Context, cfg config.Config, stderr io.Writer) (p *provision.Provisioner, done func() error, err error) {
+	h, err := openHost(ctx, cfg, time.Now)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, done, err := provisionOptions(cfg, stderr)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Bootstrap = provision.BootstrapFrom(cfg, provision.Host{Endpoint: h.endpoint(), Pins: h.pins()})
+	return provision.New(o), done, nil
+}
+
+func provisionOptions(cfg config.Config, stderr io.Writer) (o provision.Options, done func() error, err error) {
+	h, err := hypervisorOf(cfg)
+	if err != nil {
+		return o, nil, err
+	}
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+	if err != nil {
+		return o, nil, err
+	}
+	return provision.Options{
+		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
+		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
+		Observer: newTeller(stderr), Now: time.Now, Poll: reportPoll,
+		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg),
+	}, store.Close, nil
+}
+
+// resolverOf returns the resolv.conf that a guest without name servers gets: PVE
+// gives it the host's.
+func resolverOf(cfg config.Config) string {
+	if cfg.Hypervisor == config.HypervisorLXC {
+		return ""
+	}
+	return "/etc/resolv.conf"
+}
+
+// checkServing wants the daemon to answer: without it a guest can report to
+// nobody, and the wait would be in vain.
+func checkServing(ctx context.Context, cfg config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := askHealth(ctx, cfg.HealthSocket); err != nil {
+		return fault.WrapHint(fault.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
+			"systemctl start felhom-agentd; or do not wait for the guest: --wait 0s")
+	}
+	return nil
+}

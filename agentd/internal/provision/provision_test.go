@@ -312,7 +312,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 		{"mount", func(r *rig) {
 			r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
 				boot, err := bootstrap(vmid, asked)
-				boot.HostID = "" // Encode refuses it
+				boot.ControllerImage = contract.ImageRef{} // Encode refuses it
 				return boot, err
 			}
 		}, true},
@@ -404,7 +404,7 @@ func TestFailureRestoresTheRecord(t *testing.T) {
 		"mount not reached": func(r *rig) {
 			r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
 				boot, err := bootstrap(vmid, asked)
-				boot.HostID = ""
+				boot.ControllerImage = contract.ImageRef{}
 				return boot, err
 			}
 		},

@@ -268,7 +268,7 @@ func TestUpdateThatFails(t *testing.T) {
 	j.Image = "registry.example/controller:v2"
 	r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
 		boot, err := bootstrap(vmid, asked)
-		boot.HostID = ""
+		boot.ControllerImage = contract.ImageRef{}
 		return boot, err
 	}
 	if _, err := r.Apply(t.Context(), j); err == nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,7 +64,18 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 	case len(entries) > 0:
 		return misuse(fmt.Sprintf("unpack: %s is not empty", o.folder), "name a folder that does not exist yet")
 	}
-	tmp := filepath.Join(filepath.Dir(o.folder), "."+filepath.Base(o.folder)+".tmp-"+rand.Text()[:8])
+	parent := filepath.Dir(o.folder)
+	// A pipe cannot be read twice; what does not fit is found member by member.
+	if f, ok := in.(*os.File); ok {
+		archive := struct {
+			io.Reader
+			io.Seeker
+		}{boundMemory(f), f}
+		if err := unpack.CheckSpace(ctx, archive, parent, unpack.Options{}); err != nil {
+			return fmt.Errorf("unpack %s: %w", o.archive, err)
+		}
+	}
+	tmp := filepath.Join(parent, "."+filepath.Base(o.folder)+".tmp-"+rand.Text()[:8])
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}

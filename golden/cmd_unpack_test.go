@@ -1,10 +1,17 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 func TestUnpackRefuses(t *testing.T) {
@@ -32,6 +39,55 @@ func TestUnpackRefuses(t *testing.T) {
 			}
 			left, err := os.ReadDir(dir)
 			if err != nil || len(left) != 1 {
+				t.Errorf("left behind: %v %v", left, err)
+			}
+		})
+	}
+}
+
+// TestUnpackIntoSmallFileSystem: what does not fit is refused before anything
+// is written, and from a pipe without a trace.
+func TestUnpackIntoSmallFileSystem(t *testing.T) {
+	archive := filepath.Join(t.TempDir(), "vzdump-lxc-9100-2026_11_21-09_15_44.tar")
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	conf := "arch: amd64\n"
+	for _, m := range []struct {
+		name, data string
+	}{{"./" + vzdump.ConfigPath, conf}, {"./small", "x"}, {"./large", strings.Repeat("x", 3<<20)}} {
+		if err := w.WriteHeader(&tar.Header{Name: m.name, Size: int64(len(m.data)), Mode: 0o644}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(m.data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(archive, buf.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m,nr_inodes=100"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, tt := range []struct {
+		name, arg, want string
+		stdin           []byte
+	}{
+		{"file", archive, "the archive needs 3.0 MiB, and 2.0 MiB are free", nil},
+		{"pipe", "-", `member "./large": it needs 3.0 MiB, and`, buf.Bytes()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out, talk bytes.Buffer
+			code := run(t.Context(), []string{program, "unpack", tt.arg, filepath.Join(dir, "guest")}, bytes.NewReader(tt.stdin), &out, &talk)
+			if code != 1 || out.Len() != 0 || !strings.Contains(talk.String(), tt.want) || !strings.Contains(talk.String(), "hint: free space below "+dir) {
+				t.Errorf("code %d, stdout %q, stderr %q; want %q", code, out.String(), talk.String(), tt.want)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 				t.Errorf("left behind: %v %v", left, err)
 			}
 		})

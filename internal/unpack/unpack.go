@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -54,15 +55,20 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 		return Result{}, fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), "name an existing folder")
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
+	d, err := root.Open(".")
+	if err != nil {
+		return Result{}, fmt.Errorf("unpack: %w", err)
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
 	ar, err := vzdump.NewReader(&contextReader{ctx: ctx, r: r}, opts.Limits)
 	if err != nil {
 		return Result{}, fmt.Errorf("unpack: %w", err)
 	}
 	defer ar.Close()
-	u := &unpacker{root: root, ar: ar, ids: opts.IDMap}
+	u := &unpacker{root: root, dirFD: int(d.Fd()), parent: filepath.Dir(dir), ar: ar, ids: opts.IDMap}
 	if err := u.run(); err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			err = fault.WrapHint(fault.Of(err), err, "free space below "+dir)
+		if fault.HintOf(err) == "" && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+			err = fault.WrapHint(fault.Of(err), err, "free space below "+u.parent)
 		}
 		return u.result, fmt.Errorf("unpack: %w", err)
 	}
@@ -83,6 +89,8 @@ func (c *contextReader) Read(p []byte) (int, error) {
 
 type unpacker struct {
 	root   *os.Root
+	dirFD  int    // of the root
+	parent string // of the root; the root itself is removed after an error
 	ar     *vzdump.Reader
 	ids    IDMap
 	result Result
@@ -145,6 +153,9 @@ func (u *unpacker) member(e *vzdump.Entry) error {
 		u.result.Skipped++
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := u.room(e); err != nil {
 		return err
 	}
 	if err := u.create(e); err != nil {
@@ -226,6 +237,9 @@ func (u *unpacker) parents(p string) error {
 		return err
 	}
 	if err := u.parents(dir); err != nil {
+		return err
+	}
+	if err := u.room(nil); err != nil {
 		return err
 	}
 	if err := u.root.Mkdir(dir, 0o755); err != nil {

@@ -19,6 +19,7 @@ type Facts struct {
 	Unpacked    int64 // bytes of tar stream
 	Content     int64 // bytes of file content, holes included
 	Entries     int
+	Implied     int // directories without a member of their own before what is in them
 
 	// Frames are the zstd frames, the first [maxFrameFacts] of them in order;
 	// FrameCount counts all.

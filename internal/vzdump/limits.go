@@ -35,3 +35,12 @@ func orDefault[T int | int64](v, def T) T {
 	}
 	return v
 }
+
+// Most returns l for an archive of packed bytes: no Reader goes beyond it.
+func (l Limits) Most(packed int64) Limits {
+	l = l.withDefaults()
+	if packed < l.Unpacked/l.Ratio {
+		l.Unpacked = min(l.Unpacked, max(ratioGrace, (packed+1)*l.Ratio))
+	}
+	return l
+}

@@ -23,7 +23,6 @@ type Reader struct {
 	err      error
 	doneSize int64 // content bytes announced so far
 	texts    int64 // bytes of names, links and attributes so far
-	implied  int   // directories without a member of their own
 }
 
 // NewReader begins to read an archive; the compression is found by its first
@@ -190,6 +189,7 @@ func (r *Reader) kind(e *Entry, hdr *tarHeader) error {
 			return refuse(ErrLimit, e.RawName, "the content so far and %d bytes here exceed %d bytes", e.Size, r.limits.Unpacked)
 		}
 		r.doneSize += e.Size
+		e.Stored = r.tar.left
 		r.facts.Content = r.doneSize
 	case Symlink:
 		switch {
@@ -224,7 +224,7 @@ func (r *Reader) place(e *Entry) error {
 		case heldFile:
 			return refuse(ErrUnsupported, e.RawName, "it is below %q, which is not a directory in this archive", dir)
 		case 0:
-			if r.implied++; r.implied > r.limits.Implied {
+			if r.facts.Implied++; r.facts.Implied > r.limits.Implied {
 				return refuse(ErrLimit, e.RawName, "more than %d directories without a member of their own", r.limits.Implied)
 			}
 			r.tree.at[id] = heldImplied

@@ -73,6 +73,7 @@ type Entry struct {
 	RawLink  string
 	Uname    string // owner and group by name; tar ignores them on restore
 	Gname    string
+	Stored   int64 // bytes of content without holes
 	DevMajor int64
 	DevMinor int64
 	Index    int    // position, from 0

@@ -157,14 +157,16 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 	if err != nil {
 		return err
 	}
-	_, err = unpack.Unpack(ctx, &meter{r: f, total: info.Size(), progress: p}, rootfs, unpack.Options{IDMap: ids})
+	if err = unpack.CheckSpace(ctx, f, rootfs, unpack.Options{}); err == nil {
+		_, err = unpack.Unpack(ctx, &meter{r: f, total: info.Size(), progress: p}, rootfs, unpack.Options{IDMap: ids})
+	}
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return err
 	case isNoSpace(err):
-		return fault.WrapHint(fault.Failed, fmt.Errorf("%w: %w", driver.ErrNoSpace, err), "free space below "+filepath.Dir(filepath.Dir(rootfs)))
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%w: %w", driver.ErrNoSpace, err), "free space below "+filepath.Dir(filepath.Dir(rootfs))+"; df and df -i show it")
 	}
 	if _, isIO := errors.AsType[*fs.PathError](err); isIO && fault.Of(err) != fault.Invalid {
 		return err

@@ -1,0 +1,413 @@
+// Package blobcache keeps blobs of registries on disk, within a limit of bytes:
+// call [Open], then [Cache.Open] to read a blob and [Cache.Create] to keep one.
+//
+// A blob is kept for the repository that it was pulled from and is found by
+// nobody who asks for another one, so that who may pull one repository cannot
+// learn what others pulled. It gets its name only after its SHA-256 was found
+// right, and is checked again at its first use after a start, or after its file
+// changed: a file that a loss of power has torn is dropped and not served.
+// For that reason nothing is synced to disk. No fault of the cache is a fault of
+// the pull: what cannot be kept is not kept.
+package blobcache
+
+import (
+	"cmp"
+	"container/list"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/filelock"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+const (
+	// largestPart: a blob that is larger than this part of the limit is not kept,
+	// since it would push too many others out.
+	largestPart = 2
+	// touchEvery bounds how often the time of a file's last use is written.
+	touchEvery = time.Hour
+
+	// keepFree is what the cache leaves free on its file system, or a twentieth of
+	// it where that is less: a full disk harms the host.
+	keepFree = 512 << 20
+
+	partSuffix = ".part"
+	lockName   = "lock"
+)
+
+// Cache is a directory of blobs. All methods may be called on nil, which is a
+// cache that keeps nothing, and from many goroutines.
+type Cache struct {
+	root   *os.Root
+	limit  int64
+	unlock func() error
+	failed func(error)
+
+	mu      sync.Mutex
+	entries map[string]*list.Element // by name
+	used    list.List                // of *entry, the last used first
+	bytes   int64                    // of entries and of what is being written
+	pending int64                    // of what is being written
+	writing map[string]bool          // names that are being written
+}
+
+// entry is a blob that is on disk.
+type entry struct {
+	name    string
+	size    int64
+	checked stamp // of the file whose content was checked; zero: not yet
+	touched time.Time
+}
+
+// stamp tells whether a file is the one that was checked.
+type stamp struct {
+	inode             uint64
+	size              int64
+	modified, changed syscall.Timespec
+}
+
+// Open opens the cache in dir, which is made if it does not exist, for one
+// process. It removes what killed writes left and what exceeds limit. failed
+// gets faults that make a blob not be kept.
+func Open(dir string, limit int64, failed func(error)) (*Cache, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open blob cache: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open blob cache: %w", err)
+	}
+	if err := checkOwn(root); err != nil {
+		return nil, errors.Join(fmt.Errorf("open blob cache %s: %w", dir, err), root.Close())
+	}
+	unlock, err := filelock.Claim(dir + "/" + lockName)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open blob cache %s: %w", dir, err), root.Close())
+	}
+	c := &Cache{root: root, limit: limit, unlock: unlock, failed: failed, entries: map[string]*list.Element{}, writing: map[string]bool{}}
+	if err := c.scan(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open blob cache %s: %w", dir, err), c.Close())
+	}
+	return c, nil
+}
+
+// checkOwn refuses a directory in which others can put files.
+func checkOwn(root *os.Root) error {
+	info, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("other users can write to it (mode %#o); want a directory of this user alone, mode 0700", info.Mode().Perm())
+	}
+	return nil
+}
+
+// Close releases the cache to other processes. Blobs that are being read or
+// written must be closed before.
+func (c *Cache) Close() error {
+	if c == nil {
+		return nil
+	}
+	return errors.Join(c.unlock(), c.root.Close())
+}
+
+// nameOf returns the file of a blob of a repository: a directory for each
+// repository, whose name tells nothing that is not in a reference.
+func nameOf(repository string, digest contract.Digest) string {
+	sum := sha256.Sum256([]byte(repository))
+	return hex.EncodeToString(sum[:16]) + "/" + digest.Hex()
+}
+
+// isName reports whether a file's name is that of a blob.
+func isName(name string) bool {
+	dir, base, ok := strings.Cut(name, "/")
+	_, err := contract.ParseDigest("sha256:" + base)
+	return ok && len(dir) == 32 && strings.Trim(dir, "0123456789abcdef") == "" && err == nil
+}
+
+// scan reads what is on disk, the last used first.
+func (c *Cache) scan() error {
+	var found []*entry
+	err := fs.WalkDir(c.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || name == lockName {
+			return err
+		}
+		if !isName(name) || !d.Type().IsRegular() {
+			if strings.HasSuffix(name, partSuffix) {
+				return c.root.Remove(name)
+			}
+			return nil // not of the cache
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		found = append(found, &entry{name: name, size: info.Size(), touched: info.ModTime()})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(a, b *entry) int {
+		return cmp.Or(b.touched.Compare(a.touched), strings.Compare(a.name, b.name))
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range found {
+		c.entries[e.name] = c.used.PushBack(e)
+		c.bytes += e.size
+	}
+	c.evict(0)
+	return nil
+}
+
+// evict removes the blobs that were not used for longest until more bytes fit.
+// It reports whether they do. c.mu is held.
+func (c *Cache) evict(more int64) bool {
+	if c.pending+more > c.limit {
+		return false
+	}
+	for c.bytes+more > c.limit {
+		e, _ := c.used.Back().Value.(*entry)
+		c.drop(e)
+	}
+	return true
+}
+
+// drop removes one blob. Who reads it goes on reading. c.mu is held.
+func (c *Cache) drop(e *entry) {
+	if have := c.entries[e.name]; have == nil || have.Value != any(e) {
+		return // another request has dropped it
+	}
+	if err := c.root.Remove(e.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.failed(fmt.Errorf("blob cache: %w", err))
+	}
+	c.used.Remove(c.entries[e.name])
+	delete(c.entries, e.name)
+	c.bytes -= e.size
+}
+
+// Open returns the blob of a repository, or nil if it is not kept. size is what
+// its manifest says, or negative. The caller closes the file.
+func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.File {
+	if c == nil {
+		return nil
+	}
+	name := nameOf(repository, digest)
+	c.mu.Lock()
+	element := c.entries[name]
+	if element == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.used.MoveToFront(element)
+	e, _ := element.Value.(*entry)
+	checked, isOld := e.checked, time.Since(e.touched) > touchEvery
+	if isOld {
+		e.touched = time.Now()
+	}
+	c.mu.Unlock()
+	if isOld {
+		_ = c.root.Chtimes(name, time.Now(), time.Now()) // a hint for the order after a start
+	}
+	file, at, err := c.open(name, digest, size, checked)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) { // else Prune was faster
+			c.failed(fmt.Errorf("blob cache: %s is dropped: %w", name, err))
+		}
+		c.drop(e)
+		return nil
+	}
+	e.checked = at
+	return file
+}
+
+func (c *Cache) open(name string, digest contract.Digest, size int64, checked stamp) (_ *os.File, at stamp, err error) {
+	file, err := regular.OpenIn(c.root, name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, stamp{}, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	if at, err = stampOf(file); err != nil {
+		return nil, stamp{}, err
+	}
+	if size >= 0 && at.size != size {
+		return nil, stamp{}, fmt.Errorf("it has %d bytes, want %d", at.size, size)
+	}
+	if at == checked {
+		return file, at, nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return nil, stamp{}, err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != digest.Hex() {
+		return nil, stamp{}, fmt.Errorf("its SHA-256 is %s", got)
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return file, at, err
+}
+
+// hasRoom reports whether the file system keeps enough free for others when
+// another size bytes are written. One that does not say has.
+func (c *Cache) hasRoom(size int64) bool {
+	dir, err := c.root.Open(".")
+	if err != nil {
+		return true // Create meets the same error
+	}
+	defer func() { _ = dir.Close() }() // only looked at
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil || st.Bsize <= 0 || st.Blocks == 0 {
+		return true
+	}
+	free, whole := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	return free-size >= min(keepFree, whole/20)
+}
+
+func stampOf(file *os.File) (stamp, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return stamp{}, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}, errors.New("the system does not tell which file it is")
+	}
+	return stamp{inode: st.Ino, size: st.Size, modified: st.Mtim, changed: st.Ctim}, nil
+}
+
+// Writer takes one blob in. Its faults end it, and are not the caller's.
+type Writer struct {
+	cache    *Cache
+	name     string // of the blob
+	part     string // of the file that is written
+	digest   contract.Digest
+	reserved int64
+	file     *os.File
+	sum      hash.Hash
+	written  int64
+	err      error
+	isDone   bool
+}
+
+// Create returns a writer for a blob of size bytes, or nil if it cannot be kept:
+// it is too large, it is kept already, or another one is writing it. The caller
+// closes the writer.
+func (c *Cache) Create(repository string, digest contract.Digest, size int64) *Writer {
+	if c == nil || size < 0 || size > c.limit/largestPart {
+		return nil
+	}
+	name := nameOf(repository, digest)
+	c.mu.Lock()
+	if c.entries[name] != nil || c.writing[name] || !c.hasRoom(size) || !c.evict(size) {
+		c.mu.Unlock()
+		return nil
+	}
+	c.bytes += size
+	c.pending += size
+	c.writing[name] = true
+	c.mu.Unlock()
+	w := &Writer{cache: c, name: name, part: name + "." + rand.Text()[:8] + partSuffix, digest: digest, reserved: size, sum: sha256.New()}
+	dir, _, _ := strings.Cut(name, "/")
+	err := c.root.Mkdir(dir, 0o700)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		w.file, err = c.root.OpenFile(w.part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		c.failed(fmt.Errorf("blob cache: %w", err))
+		w.release(nil)
+		return nil
+	}
+	return w
+}
+
+// Write implements [io.Writer]. After an error nothing more is written.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.file.Write(p)
+	w.written += int64(n)
+	_, _ = w.sum.Write(p[:n]) // never fails
+	if err == nil && w.written > w.reserved {
+		err = errors.New("the blob is longer than announced")
+	}
+	if w.err = err; err != nil {
+		w.cache.failed(fmt.Errorf("blob cache: %s is not kept: %w", w.name, err))
+	}
+	return n, err
+}
+
+// Commit keeps the blob, if all of it was written and is what its digest says.
+func (w *Writer) Commit() {
+	if w.err != nil || w.isDone || w.written != w.reserved {
+		return
+	}
+	if got := hex.EncodeToString(w.sum.Sum(nil)); got != w.digest.Hex() {
+		w.cache.failed(fmt.Errorf("blob cache: %s is not kept: its SHA-256 is %s", w.name, got))
+		return
+	}
+	if err := w.cache.root.Rename(w.part, w.name); err != nil {
+		w.cache.failed(fmt.Errorf("blob cache: %s is not kept: %w", w.name, err))
+		return
+	}
+	e := &entry{name: w.name, size: w.written, touched: time.Now()}
+	if at, err := stampOf(w.file); err == nil {
+		e.checked = at // the name is another one, the file is the same
+	}
+	w.release(e)
+}
+
+// Close ends the writer. A blob that was not committed is removed.
+func (w *Writer) Close() {
+	if !w.isDone {
+		w.release(nil)
+	}
+}
+
+func (w *Writer) release(kept *entry) {
+	c := w.cache
+	w.isDone = true
+	if w.file != nil {
+		if err := w.file.Close(); err != nil && kept == nil {
+			c.failed(fmt.Errorf("blob cache: %w", err))
+		}
+	}
+	if kept == nil {
+		if err := c.root.Remove(w.part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.failed(fmt.Errorf("blob cache: %w", err))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.writing, w.name)
+	c.bytes -= w.reserved
+	c.pending -= w.reserved
+	if kept != nil {
+		c.entries[kept.name] = c.used.PushFront(kept)
+		c.bytes += kept.size
+	}
+}

@@ -1,0 +1,358 @@
+package registryproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Why a stream ended early.
+var (
+	errRevoked = errors.New("the guest's token is no longer valid")
+	errStalled = errors.New("no byte went through for too long")
+	errTooLong = errors.New("the transfer took too long")
+)
+
+const blobType = "application/octet-stream"
+
+// oneRange is the only form of a Range header that is looked at; others are
+// ignored, as HTTP allows.
+var oneRange = regexp.MustCompile(`^bytes=(\d{1,18}-\d{0,18}|-\d{1,18})$`)
+
+// serveBlob answers with a blob. An error means that nothing was sent.
+func (p *Proxy) serveBlob(ctx context.Context, w http.ResponseWriter, r *request) error {
+	size, err := p.allowedBlob(ctx, r.upstream, r.images, r.target)
+	if err != nil {
+		return err
+	}
+	wanted := r.header.Get("Range")
+	if !oneRange.MatchString(wanted) || len(r.header.Values("Range")) != 1 {
+		wanted = ""
+	}
+	s := &stream{proxy: p, request: r, w: w, control: http.NewResponseController(w)}
+	s.touch()
+	ctx, stop := s.watch(ctx)
+	defer stop()
+	if file := p.cache.Open(r.name(), r.digest, size); file != nil {
+		s.fromCache(file, wanted)
+		return nil
+	}
+	return s.fromUpstream(ctx, size, wanted)
+}
+
+// stream is one blob on its way to a guest.
+type stream struct {
+	proxy   *Proxy
+	request *request
+	w       http.ResponseWriter
+	control *http.ResponseController
+	touched atomic.Int64 // when the last byte went through
+	ctx     context.Context
+	sent    int64
+}
+
+func (s *stream) touch() { s.touched.Store(time.Now().UnixNano()) }
+
+// watch ends the stream when the token is no longer valid, when nothing moves,
+// and when it takes too long. The guest's side is ended by its deadline.
+func (s *stream) watch(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	s.ctx = ctx
+	limits := s.proxy.limits
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(limits.Check)
+		defer tick.Stop()
+		end := time.NewTimer(limits.Longest)
+		defer end.Stop()
+		for {
+			var why error
+			select {
+			case <-done:
+				return
+			case <-parent.Done():
+				return
+			case <-end.C:
+				why = errTooLong
+			case <-tick.C:
+				if !s.request.guest.IsValid() {
+					why = errRevoked
+				} else if time.Since(time.Unix(0, s.touched.Load())) > limits.Stall {
+					why = errStalled
+				}
+			}
+			if why != nil {
+				cancel(why)
+				// After cancel: a Write that begins now looks at ctx after it has set its own.
+				_ = s.control.SetWriteDeadline(time.Unix(1, 0)) // a recorder has none
+				return
+			}
+		}
+	})
+	return ctx, func() { close(done); running.Wait(); cancel(nil) }
+}
+
+// Write sends p to the guest, within a deadline of its own.
+func (s *stream) Write(p []byte) (int, error) {
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.proxy.limits.Stall)) // a recorder has none
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	n, err := s.w.Write(p)
+	s.sent += int64(n)
+	if err == nil && len(p) < copyBytes/2 { // a larger one is not held back
+		if flushErr := s.control.Flush(); !errors.Is(flushErr, http.ErrNotSupported) {
+			err = flushErr
+		}
+	}
+	s.touch()
+	return n, err
+}
+
+// Header implements [http.ResponseWriter].
+func (s *stream) Header() http.Header { return s.w.Header() }
+
+// WriteHeader implements [http.ResponseWriter].
+func (s *stream) WriteHeader(status int) { s.w.WriteHeader(status) }
+
+func (s *stream) audit(status int, isCached bool, err error) {
+	if !s.request.wantsBody() {
+		return
+	}
+	if err != nil && s.ctx.Err() != nil {
+		err = context.Cause(s.ctx)
+	}
+	s.proxy.audit(s.request, Pull{Digest: s.request.digest.String(), Bytes: s.sent, Status: status, IsCached: isCached, Err: err})
+}
+
+func (s *stream) headers() http.Header {
+	h := s.w.Header()
+	h.Set("Content-Type", blobType)
+	h.Set("Docker-Content-Digest", s.request.digest.String())
+	h.Set("Etag", `"`+s.request.digest.String()+`"`)
+	h.Set("Accept-Ranges", "bytes")
+	return h
+}
+
+// fromCache answers from a file whose content was checked.
+func (s *stream) fromCache(file *os.File, wanted string) {
+	defer func() { _ = file.Close() }() // only read
+	info, err := file.Stat()
+	if err != nil {
+		refuseInternal.write(s.w, s.request.wantsBody())
+		return
+	}
+	s.headers()
+	status, first, length := http.StatusOK, int64(0), info.Size()
+	if wanted != "" {
+		var ok bool
+		if first, length, ok = resolveRange(wanted, info.Size()); !ok {
+			refuseRange.write(s.w, s.request.wantsBody())
+			return
+		}
+		status = http.StatusPartialContent
+		s.w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+length-1, info.Size()))
+	}
+	s.w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
+	s.w.WriteHeader(status)
+	if !s.request.wantsBody() {
+		return
+	}
+	err = copyExactly(s, io.NewSectionReader(file, first, length), length)
+	s.audit(status, true, err)
+}
+
+// resolveRange returns the part of a blob that a Range header of oneRange's form
+// means.
+func resolveRange(wanted string, size int64) (first, length int64, ok bool) {
+	from, to, _ := strings.Cut(strings.TrimPrefix(wanted, "bytes="), "-")
+	if from == "" {
+		n, err := strconv.ParseInt(to, 10, 64)
+		if err != nil || n == 0 || size == 0 {
+			return 0, 0, false
+		}
+		n = min(n, size)
+		return size - n, n, true
+	}
+	first, err := strconv.ParseInt(from, 10, 64)
+	if err != nil || first >= size {
+		return 0, 0, false
+	}
+	last := size - 1
+	if to != "" {
+		n, err := strconv.ParseInt(to, 10, 64)
+		if err != nil || n < first {
+			return 0, 0, false
+		}
+		last = min(last, n)
+	}
+	return first, last - first + 1, true
+}
+
+// fromUpstream passes a blob on as it arrives. What fails before the first byte
+// is returned; after it, the length that was announced tells the guest.
+func (s *stream) fromUpstream(ctx context.Context, size int64, wanted string) error {
+	r, u := s.request, s.request.upstream
+	var header http.Header
+	if wanted != "" {
+		header = http.Header{"Range": {wanted}}
+	}
+	resp, err := u.get(ctx, r.method, r.repository, "/blobs/"+r.digest.String(), header)
+	if err != nil {
+		return s.explain(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read
+	length, err := s.lengthOf(resp, size, wanted)
+	if err != nil {
+		return u.fail(causeBad, "blob %s of %s: %w", r.digest, r.repository, err)
+	}
+	h := s.headers()
+	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	if resp.StatusCode == http.StatusPartialContent {
+		h.Set("Content-Range", resp.Header.Get("Content-Range")) // it was parsed
+	}
+	s.w.WriteHeader(resp.StatusCode)
+	if !r.wantsBody() {
+		return nil
+	}
+	var to io.Writer = s
+	if resp.StatusCode == http.StatusOK {
+		if copied := s.proxy.cache.Create(r.name(), r.digest, length); copied != nil {
+			defer copied.Close()
+			to = &tee{s, copied}
+		}
+	}
+	err = copyExactly(to, &arrivals{resp.Body, s}, length)
+	if t, ok := to.(*tee); ok && err == nil {
+		t.cache.Commit()
+	}
+	s.audit(resp.StatusCode, false, err)
+	return nil
+}
+
+// explain tells our own end of the stream from the registry's.
+func (s *stream) explain(err error) error {
+	switch {
+	case errors.Is(err, errStalled), errors.Is(err, errTooLong):
+		return s.request.upstream.fail(causeTimeout, "blob %s of %s: %w", s.request.digest, s.request.repository, err)
+	case errors.Is(err, errRevoked):
+		return errDenied
+	}
+	return err
+}
+
+// lengthOf checks an answer's shape, and returns the bytes that its body must have.
+func (s *stream) lengthOf(resp *http.Response, size int64, wanted string) (int64, error) {
+	if e := resp.Header.Get("Content-Encoding"); e != "" {
+		return 0, fmt.Errorf("it comes with encoding %q", clip(e))
+	}
+	length := resp.ContentLength
+	if resp.StatusCode == http.StatusPartialContent {
+		var first, last, total int64
+		text := resp.Header.Get("Content-Range")
+		if n, err := fmt.Sscanf(text, "bytes %d-%d/%d", &first, &last, &total); err != nil || n != 3 || text != fmt.Sprintf("bytes %d-%d/%d", first, last, total) {
+			return 0, errors.New("its Content-Range is not valid")
+		}
+		if size != unknownSize && total != size || wanted == "" {
+			return 0, errors.New("it is not the part that was asked for")
+		}
+		wantFirst, wantLength, ok := resolveRange(wanted, total)
+		if !ok || first != wantFirst || last-first+1 != wantLength {
+			return 0, errors.New("it is not the part that was asked for")
+		}
+		if length >= 0 && length != wantLength {
+			return 0, errors.New("its length is not that of its Content-Range")
+		}
+		return wantLength, nil
+	}
+	switch {
+	case size != unknownSize && length >= 0 && length != size:
+		return 0, fmt.Errorf("it has %d bytes, its manifest says %d", length, size)
+	case size != unknownSize:
+		return size, nil
+	case length < 0:
+		return 0, errors.New("it comes without a length")
+	case length > s.proxy.limits.MaxBlob:
+		return 0, fmt.Errorf("it has %d bytes, which exceeds the limit of %d", length, s.proxy.limits.MaxBlob)
+	}
+	return length, nil
+}
+
+// arrivals notes when bytes of the registry arrive.
+type arrivals struct {
+	io.Reader
+	stream *stream
+}
+
+// Read implements [io.Reader].
+func (a *arrivals) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if n > 0 {
+		a.stream.touch()
+	}
+	return n, err
+}
+
+// tee writes to the guest and into the cache, whose faults are its own.
+type tee struct {
+	*stream
+	cache interface {
+		io.Writer
+		Commit()
+		Close()
+	}
+}
+
+// Write implements [io.Writer].
+func (t *tee) Write(p []byte) (int, error) {
+	n, err := t.stream.Write(p)
+	if err == nil {
+		_, _ = t.cache.Write(p) // what it could not write it does not keep
+	}
+	return n, err
+}
+
+// errLength says that a body did not have the announced length.
+var errLength = errors.New("the registry sent another length than it announced")
+
+const copyBytes = 64 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, copyBytes); return &b }}
+
+// copyExactly copies length bytes; a body that is shorter or longer is an error,
+// and nothing beyond length is written.
+func copyExactly(to io.Writer, from io.Reader, length int64) error {
+	buf, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	left := length
+	for {
+		n, err := from.Read(*buf)
+		if int64(n) > left {
+			return errLength
+		}
+		if n > 0 {
+			if _, err := to.Write((*buf)[:n]); err != nil {
+				return err
+			}
+			left -= int64(n)
+		}
+		switch {
+		case errors.Is(err, io.EOF) && left == 0:
+			return nil
+		case errors.Is(err, io.EOF):
+			return errLength
+		case err != nil:
+			return err
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package registryproxy
+
+import "net/netip"
+
+// AllowAnyAddress lets p connect to where a registry redirects it, whatever the
+// address: a test's servers are at loopback. Call it before the first request.
+func (p *Proxy) AllowAnyAddress(roots *Registry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.upstreams {
+		u.foreign = newTransport(roots.Roots, nil)
+	}
+}
+
+// IsPublic is isPublic.
+func IsPublic(a netip.Addr) bool { return isPublic(a) }
+
+// ParsesAs reports what the grammar makes of a path.
+func ParsesAs(path string) (kindOf int, repository, reference string, ok bool) {
+	t, ok := parsePath(path)
+	reference = t.tag
+	if !t.digest.IsZero() {
+		reference = t.digest.String()
+	}
+	return int(t.kind), t.repository, reference, ok
+}

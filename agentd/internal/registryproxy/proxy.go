@@ -1,0 +1,360 @@
+// Package registryproxy gives guests read-only access to the images that they
+// are meant to run, without the registry's credential: call [New], then
+// [Proxy.Serve] for each request below [Prefix] whose token was found good.
+//
+// The guest's request is parsed and a request of the proxy's own is made from
+// it; of the registry's answer only what is on a list is passed on. A registry
+// is trusted with its own credential and with nothing else: it cannot choose
+// who else gets it, which addresses the host connects to, or how much memory
+// and time an answer takes.
+package registryproxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
+)
+
+// Guest is who asks.
+type Guest struct {
+	VMID int
+	// IsValid reports whether the token that the request came with is still
+	// valid. It is asked about once a second while a blob is under way.
+	IsValid func() bool
+}
+
+// Pull is an answer that was given to a guest, for the audit. It holds no
+// secret and nothing that an upstream wrote.
+type Pull struct {
+	VMID       int
+	Repository string // with the registry's host
+	Reference  string // tag or digest, as the guest asked
+	Digest     string // "" where it is not known
+	Bytes      int64  // of the body, as far as it was sent
+	Status     int
+	Duration   time.Duration
+	IsCached   bool  // no byte came from the registry
+	Err        error // why the answer ended early; nil: it did not
+}
+
+// Options of a [Proxy]. Images, Pulled, Failed and Now are required.
+type Options struct {
+	Registries []Registry
+	// Images returns what a guest may pull, its controller's image first.
+	Images func(ctx context.Context, vmid int) ([]Image, error)
+	Cache  *blobcache.Cache // nil: no cache
+	Pulled func(Pull)       // called from many goroutines
+	// Failed gets what the operator should know of: faults of registries and
+	// refusals. Each kind comes at most once in a minute for each registry or guest.
+	Failed func(vmid int, err error)
+	Now    func() time.Time
+	Limits Limits // zero values: the defaults
+}
+
+// Limits bound what guests and registries can cost the host.
+type Limits struct {
+	PerGuest int           // requests under way that a registry is asked for; default 6
+	Total    int           // of all guests; default 64
+	Wait     time.Duration // for one of them to end; default 30 s
+	Stall    time.Duration // without a byte, on either side; default 1 min
+	Longest  time.Duration // of one blob; default 2 h
+	MaxBlob  int64         // bytes of a blob of which no manifest was read; default 32 GiB
+	Check    time.Duration // between two looks at the token; default 1 s
+}
+
+func (l Limits) withDefaults() Limits {
+	def := Limits{PerGuest: 6, Total: 64, Wait: 30 * time.Second, Stall: time.Minute, Longest: 2 * time.Hour, MaxBlob: 32 << 30, Check: time.Second}
+	for _, d := range []struct{ value, otherwise *time.Duration }{{&l.Wait, &def.Wait}, {&l.Stall, &def.Stall}, {&l.Longest, &def.Longest}, {&l.Check, &def.Check}} {
+		if *d.value == 0 {
+			*d.value = *d.otherwise
+		}
+	}
+	if l.PerGuest == 0 {
+		l.PerGuest = def.PerGuest
+	}
+	if l.Total == 0 {
+		l.Total = def.Total
+	}
+	if l.MaxBlob == 0 {
+		l.MaxBlob = def.MaxBlob
+	}
+	return l
+}
+
+// Proxy answers guests. Its methods may be called from many goroutines.
+type Proxy struct {
+	images func(context.Context, int) ([]Image, error)
+	cache  *blobcache.Cache
+	pulled func(Pull)
+	failed func(int, error)
+	now    func() time.Time
+	limits Limits
+	check  control
+	tags   resolved
+	known  manifests
+	all    *semaphore.Weighted
+
+	mu        sync.Mutex
+	upstreams map[string]*upstream // by the registry's host
+	guests    map[int]*semaphore.Weighted
+	told      map[string]time.Time
+}
+
+// New returns a proxy. Close it when no request is under way any more.
+func New(o Options) *Proxy {
+	p := &Proxy{
+		images: o.Images, cache: o.Cache, pulled: o.Pulled, failed: o.Failed, now: o.Now, limits: o.Limits.withDefaults(), check: onlyPublic,
+		known: manifests{limit: manifestsMax}, upstreams: map[string]*upstream{}, guests: map[int]*semaphore.Weighted{}, told: map[string]time.Time{},
+	}
+	p.all = semaphore.NewWeighted(int64(p.limits.Total))
+	for _, r := range o.Registries {
+		p.upstreams[r.Host] = newUpstream(r, o.Now, p.check)
+	}
+	return p
+}
+
+// Close closes the connections to registries that are idle.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.upstreams {
+		u.close()
+	}
+}
+
+// upstream returns the registry of a host that a configured image names. One
+// that has no entry of its own is asked without a credential.
+func (p *Proxy) upstream(host string) *upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.upstreams[host]
+	if u == nil {
+		u = newUpstream(Registry{Host: host}, p.now, p.check)
+		p.upstreams[host] = u
+	}
+	return u
+}
+
+// request is one that passed the grammar and the repository's rule.
+type request struct {
+	target
+	guest    Guest
+	method   string
+	header   http.Header // of the guest; only Range is looked at
+	images   []Image     // of the repository, on one registry
+	upstream *upstream
+	began    time.Time
+}
+
+func (r *request) name() string { return r.upstream.registry.Host + "/" + r.repository }
+
+func (r *request) reference() string {
+	if r.tag != "" {
+		return r.tag
+	}
+	return r.digest.String()
+}
+
+func (r *request) wantsBody() bool { return r.method == http.MethodGet }
+
+// Serve answers one request of a guest whose token is valid.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		refuseMethod.write(w, true)
+		return
+	}
+	withBody := r.Method == http.MethodGet
+	t, ok := parsePath(r.URL.EscapedPath())
+	if !ok {
+		refusePath.write(w, withBody)
+		return
+	}
+	if t.kind == kindPing {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", "2")
+		if withBody {
+			_, _ = w.Write([]byte("{}")) // the guest may be gone
+		}
+		return
+	}
+	p.extend(w)
+	req := &request{target: t, guest: g, method: r.Method, header: r.Header, began: p.now()}
+	allowed, err := p.images(r.Context(), g.VMID)
+	if err != nil {
+		p.tell(g.VMID, "records", err)
+		refuseInternal.write(w, withBody)
+		return
+	}
+	req.images = imagesOf(allowed, t.repository, namespace(r.URL.RawQuery))
+	if len(req.images) == 0 {
+		p.refuse(w, req, t.repository, errDenied)
+		return
+	}
+	req.upstream = p.upstream(req.images[0].Host)
+	release, err := p.slot(r.Context(), g.VMID)
+	if err != nil {
+		refuseSlots.write(w, withBody)
+		return
+	}
+	defer release()
+	if t.kind == kindManifest {
+		err = p.serveManifest(r.Context(), w, req)
+	} else {
+		err = p.serveBlob(r.Context(), w, req)
+	}
+	if err != nil {
+		p.refuse(w, req, req.name(), err)
+	}
+}
+
+// extend replaces the deadlines of the server, which are for small answers. A
+// recorder has none.
+func (p *Proxy) extend(w http.ResponseWriter) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{}) // an end of the read side would end the request
+	_ = c.SetWriteDeadline(time.Now().Add(p.limits.Wait + manifestTimeout + tokenTimeout + p.limits.Stall))
+}
+
+// namespace returns the registry that an engine means. The rest of the query is
+// not looked at.
+func namespace(query string) string {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return ""
+	}
+	return values.Get("ns")
+}
+
+// imagesOf returns the images of a repository on one registry: the one that the
+// guest names, or the first that has it.
+func imagesOf(all []Image, repository, host string) []Image {
+	var out []Image
+	for _, i := range all {
+		if i.Repository != repository || host != "" && i.Host != host {
+			continue
+		}
+		if len(out) == 0 || out[0].Host == i.Host {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// slot waits until the guest may have another request under way.
+func (p *Proxy) slot(ctx context.Context, vmid int) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.limits.Wait)
+	defer cancel()
+	p.mu.Lock()
+	own := p.guests[vmid]
+	if own == nil {
+		own = semaphore.NewWeighted(int64(p.limits.PerGuest))
+		p.guests[vmid] = own
+	}
+	p.mu.Unlock()
+	if err := own.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	if err := p.all.Acquire(ctx, 1); err != nil {
+		own.Release(1)
+		return nil, err
+	}
+	return func() { p.all.Release(1); own.Release(1) }, nil
+}
+
+// refuse answers with what err means, if nothing was sent yet.
+func (p *Proxy) refuse(w http.ResponseWriter, r *request, name string, err error) {
+	answer := refuseInternal
+	upstreamErr, isUpstream := errors.AsType[*Error](err)
+	switch {
+	case errors.Is(err, errDenied):
+		answer = refuseAccess(name)
+		p.tell(r.guest.VMID, "denied "+strconv.Itoa(r.guest.VMID), &DeniedError{Repository: name, Reference: r.reference()})
+	case isUpstream:
+		answer = upstreamErr.answer(r.kind)
+		if upstreamErr.cause != causeMissing && upstreamErr.cause != causeRange {
+			p.tell(r.guest.VMID, upstreamErr.Registry+" "+string(upstreamErr.cause), err)
+		}
+	case errors.Is(err, context.Canceled): // the guest is gone
+	default:
+		p.tell(r.guest.VMID, "internal", err)
+	}
+	answer.write(w, r.wantsBody())
+}
+
+// DeniedError says that a guest asked for what it may not pull.
+type DeniedError struct{ Repository, Reference string }
+
+func (e *DeniedError) Error() string {
+	return "asked for " + e.Repository + " (" + e.Reference + "), which it may not pull"
+}
+
+const (
+	tellEvery = time.Minute
+	maxTold   = 1024
+)
+
+// tell passes a failure on, unless one of that kind was a short time ago.
+func (p *Proxy) tell(vmid int, kind string, err error) {
+	now := p.now()
+	p.mu.Lock()
+	last, known := p.told[kind]
+	isNew := !known || now.Sub(last) >= tellEvery
+	if isNew {
+		if len(p.told) >= maxTold {
+			clear(p.told)
+		}
+		p.told[kind] = now
+	}
+	p.mu.Unlock()
+	if isNew {
+		p.failed(vmid, err)
+	}
+}
+
+func (p *Proxy) serveManifest(ctx context.Context, w http.ResponseWriter, r *request) error {
+	m, err := p.allowedManifest(ctx, r.upstream, r.images, r.target)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", m.mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(m.body)))
+	h.Set("Docker-Content-Digest", m.digest.String())
+	h.Set("Etag", `"`+m.digest.String()+`"`)
+	w.WriteHeader(http.StatusOK)
+	if !r.wantsBody() {
+		return nil
+	}
+	n, err := w.Write(m.body)
+	p.audit(r, Pull{Digest: m.digest.String(), Bytes: int64(n), Status: http.StatusOK, Err: err})
+	return nil
+}
+
+// audit completes and passes on the line of one answer.
+func (p *Proxy) audit(r *request, line Pull) {
+	line.VMID, line.Repository, line.Reference = r.guest.VMID, r.name(), r.reference()
+	line.Duration = p.now().Sub(r.began)
+	p.pulled(line)
+}
+
+// Hosts returns the registries that are configured, sorted.
+func (p *Proxy) Hosts() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]string, 0, len(p.upstreams))
+	for host := range p.upstreams {
+		out = append(out, host)
+	}
+	slices.Sort(out)
+	return out
+}

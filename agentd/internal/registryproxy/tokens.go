@@ -1,0 +1,251 @@
+package registryproxy
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	maxTokenAnswer = 64 << 10
+	maxTokenBytes  = 16 << 10
+	tokenTimeout   = 30 * time.Second
+	// The specification gives a token a minute where the server says nothing.
+	minTokenLife = time.Minute
+	maxTokenLife = time.Hour
+	// tokenSlack is how long before its end a token is not used any more.
+	tokenSlack = 10 * time.Second
+	maxTokens  = 1024
+)
+
+// tokens is what is known of a registry's authentication: how it wants it, and
+// the tokens that are valid. The zero value knows nothing.
+type tokens struct {
+	mu      sync.Mutex
+	way     way
+	byScope map[string]bearer
+	flight  singleflight.Group
+}
+
+// way is how a registry wants to be authenticated, as its last challenge said.
+type way struct {
+	isBasic bool
+	realm   *url.URL // of a token server; nil and not isBasic: not known
+	service string
+}
+
+type bearer struct {
+	header string
+	until  time.Time
+}
+
+// cached returns the Authorization header for scope, "" where none is known.
+func (t *tokens) cached(u *upstream, scope string) (string, error) {
+	t.mu.Lock()
+	isBasic, have := t.way.isBasic, t.byScope[scope]
+	t.mu.Unlock()
+	switch {
+	case isBasic:
+		return u.basic()
+	case have.header != "" && u.now().Before(have.until):
+		return have.header, nil
+	}
+	return "", nil
+}
+
+func (t *tokens) drop(scope, auth string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byScope[scope].header == auth {
+		delete(t.byScope, scope)
+	}
+	t.way = way{}
+}
+
+// renew returns another Authorization header than the one that resp refuses.
+func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, resp *http.Response) (string, error) {
+	learned, err := u.learn(resp)
+	if err != nil {
+		return "", err
+	}
+	t.mu.Lock()
+	if learned == (way{}) { // a 403 without a challenge
+		learned = t.way
+	}
+	t.way = learned
+	have := t.byScope[scope]
+	if have.header == refused {
+		delete(t.byScope, scope)
+	}
+	t.mu.Unlock()
+	switch {
+	case have.header != "" && have.header != refused && u.now().Before(have.until):
+		return have.header, nil // another request has renewed it
+	case learned.isBasic:
+		auth, err := u.basic()
+		if err == nil && auth == refused {
+			err = u.fail(causeCredential, "answers %s; it refuses user name and password of the host", resp.Status)
+		}
+		return auth, err
+	case learned.realm == nil:
+		return "", u.fail(causeCredential, "answers %s and does not say how it wants to be authenticated", resp.Status)
+	}
+	// Not ctx: others wait for the same token.
+	detached := context.WithoutCancel(ctx)
+	done := t.flight.DoChan(scope, func() (any, error) {
+		ctx, cancel := context.WithTimeout(detached, tokenTimeout)
+		defer cancel()
+		got, err := u.fetchToken(ctx, learned, scope)
+		if err != nil {
+			return "", err
+		}
+		t.keep(scope, got, u.now())
+		return got.header, nil
+	})
+	select {
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case r := <-done:
+		if r.Err != nil {
+			return "", r.Err
+		}
+		header, _ := r.Val.(string)
+		return header, nil
+	}
+}
+
+func (t *tokens) keep(scope string, b bearer, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byScope == nil {
+		t.byScope = map[string]bearer{}
+	}
+	if len(t.byScope) >= maxTokens {
+		for s, have := range t.byScope {
+			if !now.Before(have.until) {
+				delete(t.byScope, s)
+			}
+		}
+	}
+	if len(t.byScope) < maxTokens {
+		t.byScope[scope] = b
+	}
+}
+
+// basic returns the header with the host's user name and password.
+func (u *upstream) basic() (string, error) {
+	if u.registry.Credential == nil {
+		return "", u.fail(causeCredential, "it wants a credential, and the host has none for it")
+	}
+	user, secret, err := u.registry.Credential()
+	if err != nil {
+		return "", u.fail(causeCredential, "read the credential: %w", err)
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+secret.Reveal())), nil
+}
+
+// learn reads a challenge. A token server gets the credential, so that the
+// registry cannot choose it: its host is the registry's or a configured one.
+func (u *upstream) learn(resp *http.Response) (way, error) {
+	var foreign string
+	basic := false
+	for _, c := range parseChallenges(resp.Header) {
+		switch c.scheme {
+		case "basic":
+			basic = true
+		case "bearer":
+			realm, err := url.Parse(c.params["realm"])
+			switch {
+			case err != nil || realm.Hostname() == "" || realm.Opaque != "" || realm.User != nil || realm.Fragment != "":
+				foreign = "a token server whose address is not a URL"
+			case realm.Scheme != "https":
+				foreign = "a token server without https"
+			case !u.isTokenHost(hostPort(realm.Host)):
+				foreign = "the token server " + clip(realm.Host) + ", which is not one of its token_hosts"
+			case len(c.params["service"]) > 256:
+				foreign = "a service whose name is too long"
+			default:
+				return way{realm: realm, service: c.params["service"]}, nil
+			}
+		}
+	}
+	switch {
+	case basic:
+		return way{isBasic: true}, nil
+	case foreign != "":
+		return way{}, u.fail(causeCredential, "it names %s; nothing was sent there", foreign)
+	}
+	return way{}, nil
+}
+
+// fetchToken asks the token server. No redirect is followed.
+func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer, error) {
+	at := *w.realm
+	query := at.Query()
+	query.Set("scope", scope)
+	if w.service != "" {
+		query.Set("service", w.service)
+	}
+	at.RawQuery = query.Encode()
+	auth := ""
+	if u.registry.Credential != nil {
+		var err error
+		if auth, err = u.basic(); err != nil {
+			return bearer{}, err
+		}
+	}
+	asked := u.now()
+	resp, err := u.send(ctx, http.MethodGet, &at, nil, auth)
+	if err != nil {
+		return bearer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }() // only read
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
+		_, err := u.judge(resp, http.MethodGet, &at)
+		return bearer{}, err
+	case code >= http.StatusInternalServerError || isRedirect(resp) || code == http.StatusNotFound:
+		return bearer{}, u.fail(causeBad, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
+	default:
+		return bearer{}, u.fail(causeCredential, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
+	}
+	// No error of the decoder is shown: it may quote the token.
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer+1))
+	if err != nil {
+		return bearer{}, u.unreached(ctx, at.Host, err)
+	}
+	var got struct {
+		Token       string  `json:"token"`
+		AccessToken string  `json:"access_token"`
+		ExpiresIn   float64 `json:"expires_in"`
+	}
+	if len(body) > maxTokenAnswer || json.Unmarshal(body, &got) != nil {
+		return bearer{}, u.fail(causeBad, "its token server %s answers with what is not a token", clip(at.Host))
+	}
+	token := got.Token
+	if token == "" {
+		token = got.AccessToken
+	}
+	if token == "" || len(token) > maxTokenBytes || !isVisible(token) {
+		return bearer{}, u.fail(causeBad, "its token server %s gives a token that is not valid", clip(at.Host))
+	}
+	life := time.Duration(min(max(got.ExpiresIn, minTokenLife.Seconds()), maxTokenLife.Seconds())) * time.Second
+	return bearer{header: "Bearer " + token, until: asked.Add(life - tokenSlack)}, nil
+}
+
+func isVisible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,339 @@
+package registryproxy
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// Registry is an upstream and how to reach it.
+type Registry struct {
+	// Host is the registry as it is written in references to images, host or
+	// host:port. It is reached over TLS, at any address.
+	Host string
+	// Credential returns what the registry wants. It is called for each use, so
+	// that a changed file is seen. nil: pull without one.
+	Credential func() (username string, secret contract.Secret, err error)
+	// TokenHosts are hosts, beside Host, that the registry may name as its token
+	// server; they get the credential.
+	TokenHosts []string
+	// BlobHosts are hosts that blobs may be redirected to although their
+	// addresses are not public. They get no credential.
+	BlobHosts []string
+	// Roots are the authorities of the hosts above; nil: the system's.
+	Roots *x509.CertPool
+}
+
+// upstream is a registry with its connections and what was learned of it.
+type upstream struct {
+	registry Registry
+	endpoint string                     // host:port
+	named    map[string]*http.Transport // the hosts that the configuration names, by host:port
+	foreign  *http.Transport            // for all others
+	tokens   tokens
+	now      func() time.Time
+}
+
+// dockerHub is the name of a registry whose host has another one.
+const dockerHub = "docker.io"
+
+func newUpstream(r Registry, now func() time.Time, check control) *upstream {
+	if r.Host == dockerHub {
+		r.TokenHosts = append(slices.Clone(r.TokenHosts), "auth.docker.io")
+	}
+	u := &upstream{registry: r, endpoint: hostPort(r.Host), foreign: newTransport(nil, check), named: map[string]*http.Transport{}, now: now}
+	if r.Host == dockerHub {
+		u.endpoint = "registry-1.docker.io:443"
+	}
+	transport := newTransport(r.Roots, nil)
+	u.named[u.endpoint] = transport
+	for _, h := range slices.Concat(r.TokenHosts, r.BlobHosts) {
+		u.named[hostPort(h)] = transport
+	}
+	return u
+}
+
+// hostPort returns host with the port of https where it has none, in lower case.
+func hostPort(host string) string {
+	host = strings.ToLower(host)
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
+}
+
+func (u *upstream) isTokenHost(endpoint string) bool {
+	return endpoint == u.endpoint || slices.ContainsFunc(u.registry.TokenHosts, func(h string) bool { return hostPort(h) == endpoint })
+}
+
+// cause is what went wrong with an upstream.
+type cause string
+
+// The causes. Each has one answer to the guest and one hint to the operator.
+const (
+	causeCredential  cause = "credential" // the host's is refused or cannot be read
+	causeMissing     cause = "missing"
+	causeRange       cause = "range"
+	causeLimited     cause = "limited"
+	causeBusy        cause = "busy"
+	causeUnreachable cause = "unreachable"
+	causeTimeout     cause = "timeout"
+	causeBad         cause = "bad-answer"
+)
+
+// Error is a failure of an upstream. Its text is for the log of the host; it
+// holds no secret and no body.
+type Error struct {
+	Registry   string // host
+	Err        error
+	cause      cause
+	retryAfter string
+}
+
+func (e *Error) Error() string { return "registry " + e.Registry + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// IsCredential reports whether the registry refused the host's credential.
+func (e *Error) IsCredential() bool { return e.cause == causeCredential }
+
+// IsTemporary reports whether a later try may succeed without anybody's help.
+func (e *Error) IsTemporary() bool {
+	return slices.Contains([]cause{causeLimited, causeBusy, causeUnreachable, causeTimeout}, e.cause)
+}
+
+func (u *upstream) fail(c cause, format string, args ...any) *Error {
+	return &Error{Registry: u.registry.Host, cause: c, Err: fmt.Errorf(format, args...)}
+}
+
+// answer returns what a guest is told. An upstream's 401 and 403 are not passed
+// on: the guest's own token is good, and engines would ask for another login.
+func (e *Error) answer(k kind) refusal {
+	bad := refusal{status: http.StatusBadGateway, code: "UNKNOWN", retryAfter: e.retryAfter}
+	switch e.cause {
+	case causeMissing:
+		if k == kindBlob {
+			return refuseBlob
+		}
+		return refuseManifest
+	case causeRange:
+		return refuseRange
+	case causeLimited:
+		return refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "registry " + e.Registry + " limits the rate of requests", retryAfter: e.retryAfter}
+	case causeBusy:
+		return refusal{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", message: "registry " + e.Registry + " is not available now", retryAfter: e.retryAfter}
+	case causeTimeout:
+		bad.status, bad.message = http.StatusGatewayTimeout, "registry "+e.Registry+" does not answer in time"
+	case causeUnreachable:
+		bad.message = "registry " + e.Registry + " cannot be reached from the host"
+	case causeCredential:
+		bad.message = "registry " + e.Registry + " refuses the host's credential; the operator of the host must renew it (felhom-agentd registry check)"
+	default:
+		bad.message = "registry " + e.Registry + " gave an answer that is not valid; the host's log says which"
+	}
+	return bad
+}
+
+// maxRedirects bounds the hosts that one blob may be moved over.
+const maxRedirects = 5
+
+// get asks for one path of a repository and follows redirects. The body of the
+// answer, which is a success, must be closed.
+func (u *upstream) get(ctx context.Context, method, repository, rest string, header http.Header) (*http.Response, error) {
+	scope := "repository:" + repository + ":pull"
+	at := &url.URL{Scheme: "https", Host: u.endpoint, Path: Prefix + repository + rest}
+	auth, err := u.tokens.cached(u, scope)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := u.send(ctx, method, at, header, auth)
+	if err != nil {
+		return nil, err
+	}
+	if isRefused(resp) {
+		discard(resp)
+		if auth, err = u.tokens.renew(ctx, u, scope, auth, resp); err != nil {
+			return nil, err
+		}
+		if resp, err = u.send(ctx, method, at, header, auth); err != nil {
+			return nil, err
+		}
+		if isRefused(resp) {
+			discard(resp)
+			u.tokens.drop(scope, auth)
+			return nil, u.fail(causeCredential, "%s %s answers %s, with the credential that the host has", method, at.Path, resp.Status)
+		}
+	}
+	for range maxRedirects {
+		if !isRedirect(resp) {
+			return u.judge(resp, method, at)
+		}
+		discard(resp)
+		if at, err = u.redirected(at, resp); err != nil {
+			return nil, err
+		}
+		if resp, err = u.send(ctx, method, at, header, ""); err != nil {
+			return nil, err
+		}
+		if isRefused(resp) {
+			discard(resp)
+			return nil, u.fail(causeBad, "%s, where it redirects to, answers %s", at.Host, resp.Status)
+		}
+	}
+	discard(resp)
+	return nil, u.fail(causeBad, "more than %d redirects", maxRedirects)
+}
+
+func isRefused(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
+}
+
+func isRedirect(resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// redirected returns where resp leads. What its name resolves to is checked when
+// it is connected to.
+func (u *upstream) redirected(from *url.URL, resp *http.Response) (*url.URL, error) {
+	to, err := from.Parse(resp.Header.Get("Location"))
+	// The location may be signed: neither it nor the parser's error is shown.
+	switch {
+	case err != nil || resp.Header.Get("Location") == "":
+		return nil, u.fail(causeBad, "redirects to a location that is not a URL")
+	case to.Scheme != "https":
+		return nil, u.fail(causeBad, "redirects to the scheme %q; only https is followed", clip(to.Scheme))
+	case to.User != nil:
+		return nil, u.fail(causeBad, "redirects to a URL with a user name")
+	case to.Hostname() == "" || to.Opaque != "":
+		return nil, u.fail(causeBad, "redirects to a URL without a host")
+	}
+	to.Fragment, to.RawFragment = "", ""
+	return to, nil
+}
+
+// send sends one request, with auth only to the registry itself.
+func (u *upstream) send(ctx context.Context, method string, at *url.URL, header http.Header, auth string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), http.NoBody)
+	if err != nil {
+		return nil, u.fail(causeBad, "the location is not a URL")
+	}
+	req.Header = header.Clone()
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	req.Header.Set("User-Agent", "felhom-agentd")
+	if auth != "" {
+		req.Header.Set("Authorization", auth)
+	}
+	transport, ok := u.named[hostPort(at.Host)]
+	if !ok {
+		transport = u.foreign
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, u.unreached(ctx, at.Host, err)
+	}
+	return resp, nil
+}
+
+// unreached gives an error of the transport its cause. The text of net/http may
+// hold what the peer sent, so it is clipped; it holds no header of ours.
+func (u *upstream) unreached(ctx context.Context, host string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c := causeUnreachable
+	var timeout net.Error
+	_, isNet := errors.AsType[*net.OpError](err)
+	isCut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	switch {
+	case errors.Is(err, errForbiddenAddress):
+		c = causeBad
+		err = fmt.Errorf("%w: name the host in blob_hosts if it is yours", err)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		c = causeTimeout
+	case !isNet && !isCut:
+		c = causeBad // a header that is too large, a certificate, a malformed answer
+	}
+	return u.fail(c, "%s: %s", clip(host), clip(err.Error()))
+}
+
+// clip bounds and cleans a text that the upstream may have made.
+func clip(s string) string {
+	const most = 300
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strings.Trim(strconv.QuoteToGraphic(s), `"`)
+}
+
+// judge returns resp where it is a success.
+func (u *upstream) judge(resp *http.Response, method string, at *url.URL) (*http.Response, error) {
+	what := method + " " + at.Path
+	if hostPort(at.Host) != u.endpoint {
+		what = at.Host // a signed path is nobody's business
+	}
+	err := u.fail(causeBad, "%s answers %s", clip(what), clip(resp.Status))
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK || code == http.StatusPartialContent:
+		return resp, nil
+	case code == http.StatusNotFound:
+		err.cause = causeMissing
+	case code == http.StatusRequestedRangeNotSatisfiable:
+		err.cause = causeRange
+	case code == http.StatusTooManyRequests:
+		err.cause, err.retryAfter = causeLimited, retryAfter(resp)
+	case code == http.StatusServiceUnavailable:
+		err.cause, err.retryAfter = causeBusy, retryAfter(resp)
+	}
+	discard(resp)
+	return nil, err
+}
+
+// maxRetryAfter bounds how long an upstream may keep a guest waiting.
+const maxRetryAfter = time.Hour
+
+// retryAfter returns the header in seconds, "" where it is not valid.
+func retryAfter(resp *http.Response) string {
+	text := resp.Header.Get("Retry-After")
+	seconds, err := strconv.Atoi(text)
+	if err != nil {
+		at, err := http.ParseTime(text)
+		if err != nil {
+			return ""
+		}
+		seconds = int(min(time.Until(at), maxRetryAfter) / time.Second)
+	}
+	return strconv.Itoa(min(max(seconds, 1), int(maxRetryAfter/time.Second)))
+}
+
+// discard closes an answer whose body nobody wants. A short rest is read, so
+// that the connection can be used again.
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // a longer one costs the connection
+	_ = resp.Body.Close()                         // nothing of it is used
+}
+
+func (u *upstream) close() {
+	for _, t := range u.named {
+		t.CloseIdleConnections()
+	}
+	u.foreign.CloseIdleConnections()
+}

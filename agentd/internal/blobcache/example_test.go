@@ -2,7 +2,6 @@ package blobcache_test
 
 import (
 	"fmt"
-	"log"
 	"os"
 
 	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
@@ -12,17 +11,20 @@ import (
 func Example() {
 	dir, err := os.MkdirTemp("", "blobs")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	cache, err := blobcache.Open(dir, 1<<30, func(err error) { log.Print(err) })
+	cache, err := blobcache.Open(dir, 1<<30, func(err error) { fmt.Println(err) })
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = cache.Close() }()
 	digest, err := contract.ParseDigest("sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	w := cache.Create("registry.example/team/app", digest, 5)
 	_, _ = w.Write([]byte("hello")) // a fault of the cache is not a fault of the pull

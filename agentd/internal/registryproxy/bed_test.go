@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +44,8 @@ type upstream struct {
 	types    map[string]string
 	requests []*http.Request
 	handle   func(w http.ResponseWriter, r *http.Request) (done bool)
+
+	connections atomic.Int32
 }
 
 func newUpstream(t *testing.T) *upstream {
@@ -49,6 +53,11 @@ func newUpstream(t *testing.T) *upstream {
 	u := &upstream{content: map[string][]byte{}, types: map[string]string{}}
 	u.Server = httptest.NewUnstartedServer(u)
 	u.Config.ErrorLog = log.New(io.Discard, "", 0)
+	u.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			u.connections.Add(1)
+		}
+	}
 	u.StartTLS()
 	t.Cleanup(func() { u.CloseClientConnections(); u.Close() })
 	u.host = strings.TrimPrefix(u.URL, "https://")

@@ -222,7 +222,7 @@ func TestAForeignRealmGetsNothing(t *testing.T) {
 	up := newUpstream(t)
 	up.push(t, repository, "v1", "one")
 	stranger := newUpstream(t)
-	up.roots.AddCert(stranger.Certificate()) // so that nothing but the rule keeps the proxy off
+	up.roots.AddCert(stranger.Certificate())
 	plain := httptest.NewServer(stranger)
 	t.Cleanup(plain.Close)
 	for name, url := range map[string]string{
@@ -243,7 +243,10 @@ func TestAForeignRealmGetsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			realm(up, url, func(string) bool { return false })
-			b := newBed(t, up)
+			// Nothing but the rule keeps the proxy off: certificate and address are
+			// good, and of the plain server the host is too.
+			b := newBed(t, up, withRegistry(func(r *registryproxy.Registry) { r.TokenHosts = []string{strings.TrimPrefix(plain.URL, "http://")} }))
+			b.AllowAnyAddress(&registryproxy.Registry{Roots: up.roots})
 			got := b.get(t, manifestPath("v1"))
 			if got.status != http.StatusBadGateway {
 				t.Errorf("%s", got.all())
@@ -271,6 +274,7 @@ func TestAForeignRealmGetsNothing(t *testing.T) {
 			return true
 		})
 		b := newBed(t, up)
+		b.AllowAnyAddress(&registryproxy.Registry{Roots: up.roots})
 		if got := b.get(t, manifestPath("v1")); got.status != http.StatusBadGateway || len(stranger.seen()) != 0 {
 			t.Errorf("%s; %d requests reached the stranger", got.all(), len(stranger.seen()))
 		}
@@ -381,7 +385,17 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%s; %s", got.all(), b.faults())
 		}
 	})
+	t.Run("to plain HTTP of a configured host", func(t *testing.T) {
+		store.forget()
+		redirect(plain.URL + "/v2/layer")
+		b := newBed(t, up, withRegistry(func(r *registryproxy.Registry) { r.BlobHosts = []string{strings.TrimPrefix(plain.URL, "http://")} }))
+		if got := b.get(t, blobPath(i.layerHash)); got.status != http.StatusBadGateway || len(store.seen()) != 0 {
+			t.Errorf("%d; %d requests went over plain HTTP", got.status, len(store.seen()))
+		}
+	})
+	store.CloseClientConnections()
 	store.forget()
+	connections := store.connections.Load()
 	for name, location := range map[string]string{
 		"loopback":        store.URL + "/v2/layer",
 		"a loopback name": "https://localhost:" + port + "/v2/layer",
@@ -408,8 +422,8 @@ func TestRedirects(t *testing.T) {
 				t.Errorf("%.300s; %s", got.all(), b.faults())
 			}
 			assertNothingLeaks(t, name, got)
-			if n := len(store.seen()); n != 0 {
-				t.Errorf("%d requests reached the address", n)
+			if n := store.connections.Load() - connections; n != 0 {
+				t.Errorf("%d connections reached the address", n)
 			}
 		})
 	}
@@ -499,9 +513,15 @@ func TestWrongManifests(t *testing.T) {
 			_, _ = w.Write(i.index)
 			return true
 		},
-		"a status of its own": func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(418); return true },
-		"500":                 func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true },
-		"part":                func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(206); return true },
+		"a status of its own": func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusTeapot); return true },
+		"500": func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		},
+		"part": func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusPartialContent)
+			return true
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			up.set(handle)

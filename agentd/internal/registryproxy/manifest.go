@@ -51,7 +51,9 @@ type descriptor struct {
 	arch   string // of a child
 }
 
-func (m *manifest) isIndex() bool { return m.mediaType == typeOCIIndex || m.mediaType == typeDockerList }
+func (m *manifest) isIndex() bool {
+	return m.mediaType == typeOCIIndex || m.mediaType == typeDockerList
+}
 
 func find(of []descriptor, digest contract.Digest) (descriptor, bool) {
 	i := slices.IndexFunc(of, func(d descriptor) bool { return d.digest == digest })

@@ -118,7 +118,7 @@ func TestOnlyAllowedImages(t *testing.T) {
 	elsewhere := registryproxy.Image{Host: "other.example", Repository: repository, Tag: "v1"}
 	type want map[string]int
 	ofOne := want{"v1": 200, "v2": 403, "index1": 200, "manifest1": 200, "config1": 200, "layer1": 200, "index2": 403, "manifest2": 403, "config2": 403, "layer2": 403}
-	with := func(base want, changes want) want {
+	with := func(base, changes want) want {
 		out := want{}
 		for _, m := range []want{base, changes} {
 			for k, v := range m {

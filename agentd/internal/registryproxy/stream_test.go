@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ func TestACutBlobIsResumed(t *testing.T) {
 			t.Fatalf("cut at %d: %d, %d bytes, %v", cut, first.status, len(first.body), first.err)
 		}
 		rest := b.get(t, blobPath(i.layerHash), "Range", "bytes="+strconv.Itoa(len(first.body))+"-")
-		if got := append(first.body, rest.body...); rest.status != 206 || !bytes.Equal(got, i.layer) {
+		if got := slices.Concat(first.body, rest.body); rest.status != 206 || !bytes.Equal(got, i.layer) {
 			t.Errorf("cut at %d: %d, then %d bytes", cut, rest.status, len(got))
 		}
 	}

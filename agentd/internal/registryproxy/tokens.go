@@ -210,8 +210,7 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
-		_, err := u.judge(resp, http.MethodGet, &at)
-		return bearer{}, err
+		return bearer{}, u.failed(resp, "its token server "+at.Host)
 	case code >= http.StatusInternalServerError || isRedirect(resp) || code == http.StatusNotFound:
 		return bearer{}, u.fail(causeBad, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
 	default:

@@ -290,21 +290,27 @@ func (u *upstream) judge(resp *http.Response, method string, at *url.URL) (*http
 	if hostPort(at.Host) != u.endpoint {
 		what = at.Host // a signed path is nobody's business
 	}
-	err := u.fail(causeBad, "%s answers %s", clip(what), clip(resp.Status))
-	switch code := resp.StatusCode; {
-	case code == http.StatusOK || code == http.StatusPartialContent:
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent {
 		return resp, nil
-	case code == http.StatusNotFound:
-		err.cause = causeMissing
-	case code == http.StatusRequestedRangeNotSatisfiable:
-		err.cause = causeRange
-	case code == http.StatusTooManyRequests:
-		err.cause, err.retryAfter = causeLimited, retryAfter(resp)
-	case code == http.StatusServiceUnavailable:
-		err.cause, err.retryAfter = causeBusy, retryAfter(resp)
 	}
 	discard(resp)
-	return nil, err
+	return nil, u.failed(resp, what)
+}
+
+// failed returns the fault that the status of an answer means.
+func (u *upstream) failed(resp *http.Response, what string) *Error {
+	err := u.fail(causeBad, "%s answers %s", clip(what), clip(resp.Status))
+	switch resp.StatusCode {
+	case http.StatusNotFound:
+		err.cause = causeMissing
+	case http.StatusRequestedRangeNotSatisfiable:
+		err.cause = causeRange
+	case http.StatusTooManyRequests:
+		err.cause, err.retryAfter = causeLimited, retryAfter(resp)
+	case http.StatusServiceUnavailable:
+		err.cause, err.retryAfter = causeBusy, retryAfter(resp)
+	}
+	return err
 }
 
 // maxRetryAfter bounds how long an upstream may keep a guest waiting.

@@ -11,9 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
@@ -22,6 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // host is what every command that speaks of certificates needs: where the local
@@ -113,25 +111,6 @@ func printJSON(w io.Writer, value any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(escapeJSON(data), '\n'))
+	_, err = w.Write(append(termtext.JSON(data), '\n'))
 	return err
-}
-
-// escapeJSON returns data, which encoding/json made, with each character that is
-// not printable in its escaped form. Outside of strings there is none but line
-// breaks.
-func escapeJSON(data []byte) []byte {
-	var out []byte
-	for _, r := range string(data) {
-		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			out = utf8.AppendRune(out, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
 }

@@ -14,13 +14,13 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 type listed struct {
@@ -178,26 +178,8 @@ func printTable(stdout io.Writer, rows []listed, now time.Time) error {
 // maxCell bounds how much of a guest's text one cell shows.
 const maxCell = 80
 
-// printable shows a guest's text without letting it act on the terminal:
-// control characters and those that turn the writing direction are escaped.
-func printable(s string) string {
-	if s == "" {
-		return "-"
-	}
-	var b strings.Builder
-	for i, r := range []rune(s) {
-		if i == maxCell {
-			b.WriteString("…")
-			break
-		}
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+// printable returns a guest's text as a cell of a table.
+func printable(s string) string { return cmp.Or(termtext.Line(s, maxCell), "-") }
 
 func ageOf(d time.Duration) string {
 	switch {

@@ -18,7 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // keepTrying runs until nothing is left that a later try, or the host, could
@@ -104,7 +104,7 @@ func owing(stderr io.Writer, end keep.End, limit time.Duration) {
 func ready(text string) {
 	state := daemon.SdNotifyReady
 	if text != "" {
-		state += "\nSTATUS=" + progress.Clean(text)
+		state += "\nSTATUS=" + termtext.Line(text, 0)
 	}
 	_, _ = daemon.SdNotify(false, state) // without systemd there is nobody to tell
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 type statusOptions struct {
@@ -102,7 +103,7 @@ func printTable(w io.Writer, r record.Result) error {
 	_, _ = fmt.Fprintln(table, "STEP\tRESULT\tTIME\tDETAIL") // tabwriter keeps the first error for Flush
 	for _, s := range r.Steps {
 		took := time.Duration(s.DurationMS * float64(time.Millisecond))
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Step, s.Result, progress.Duration(took), progress.Clean(s.Message))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Step, s.Result, progress.Duration(took), termtext.Line(s.Message, 0))
 	}
 	_, _ = fmt.Fprintf(table, "run\t%s\t%s\texit code %d (%s), ended %s\n", r.Result, progress.Duration(r.Finished.Sub(r.Started)),
 		r.ExitCode, r.Class, r.Finished.Format(time.RFC3339))

@@ -21,6 +21,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/progress"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // talk tells terminal or journal, systemd and host what a run does. It is the
@@ -240,7 +241,7 @@ func unreachable(r record.Result) bool {
 // notify sets systemd's status line. Without systemd it does nothing, and a
 // failure of it must not fail the run.
 func notify(text string) {
-	_, _ = daemon.SdNotify(false, "STATUS="+progress.Clean(text))
+	_, _ = daemon.SdNotify(false, "STATUS="+termtext.Line(text, 0))
 }
 
 // journalHook sends entries to the journal with their fields.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // What a finding shows of the document goes by allow-list: keys that are shaped
@@ -134,7 +136,7 @@ func (r *report) sourceLine(show []bool, line, column int) (text string, caret i
 			c = hidden
 		case c == '\t' || c == '\r':
 			c = ' '
-		case !unicode.IsPrint(c):
+		case !termtext.IsSafe(c):
 			c = utf8.RuneError // control characters and such that turn text around
 		}
 		if c == hidden {

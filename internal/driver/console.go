@@ -9,12 +9,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/regular"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Limits of what is shown of a guest's console.
@@ -30,7 +29,7 @@ var escapes = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1
 
 // ConsoleLines returns the last lines of what a guest wrote to its console,
 // oldest first and without empty ones. A guest may write anything: control
-// sequences are removed, other bytes that are not text become "?", and number
+// sequences are removed, other bytes that are not text are escaped, and number
 // and length of the lines are bounded.
 func ConsoleLines(data []byte) []string {
 	isCut := len(data) > maxConsoleBytes
@@ -45,31 +44,11 @@ func ConsoleLines(data []byte) []string {
 		// A progress display writes over its line: the last of it counts.
 		line = strings.TrimRight(line, "\r\n \t")
 		line = line[strings.LastIndexByte(line, '\r')+1:]
-		if line = plain(line); strings.TrimSpace(line) != "" {
+		if line = termtext.Line(line, maxConsoleRunes); line != "" {
 			lines = append(lines, line)
 		}
 	}
 	return lines[max(0, len(lines)-maxConsoleLines):]
-}
-
-// plain makes one line safe to print and bounds it.
-func plain(line string) string {
-	var b strings.Builder
-	n := 0
-	for _, r := range line {
-		if n++; n > maxConsoleRunes {
-			b.WriteString("…")
-			break
-		}
-		switch {
-		case r == '\t':
-			r = ' '
-		case r == utf8.RuneError || !unicode.IsPrint(r): // also what turns the direction of text
-			r = '?'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // ReadConsole returns [ConsoleLines] of a file, which may be of any size. No

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Code is a process exit status. The table is part of the contract with units
@@ -97,7 +98,7 @@ func Print(w io.Writer, program string, err error) Code {
 }
 
 func printLines(w io.Writer, prefix, text string) {
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.TrimRight(termtext.Lines(text), "\n"), "\n") {
 		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, line) // nowhere left to report to
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -76,4 +77,12 @@ func documented(t *testing.T) map[int]string {
 		t.Fatalf("%d exit codes in the table of docs/exit-codes.md, want 7", len(classes))
 	}
 	return classes
+}
+
+func TestPrintIsHarmless(t *testing.T) {
+	var out strings.Builder
+	exit.Print(&out, "p", fault.WrapHint(fault.Failed, errors.New("pull \x1b[2J\u202ex\r\n\ty\xff"), "ask \u009bz"))
+	if want := `p: pull \x1b[2J\u202ex` + "\np: \ty" + `\xff` + "\np: hint: ask " + `\u009bz` + "\n"; out.String() != want {
+		t.Errorf("want %q, got %q", want, out.String())
+	}
 }

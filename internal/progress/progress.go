@@ -10,7 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
+
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Options says how a Printer draws. The zero Options draw plain lines.
@@ -76,10 +77,10 @@ func (s *Stage) Note(text string) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	if s.p.opts.Terminal {
-		s.p.line("%-10s %s", s.name, Clean(text))
+		s.p.line("%-10s %s", s.name, termtext.Line(text, 0))
 		return
 	}
-	s.p.whole("%-10s %s", s.name, Clean(text))
+	s.p.whole("%-10s %s", s.name, termtext.Line(text, 0))
 }
 
 // Bytes tells how far the stage is: done of total bytes, total 0 where it is
@@ -113,7 +114,7 @@ func (s *Stage) Done(result, detail string) time.Duration {
 	defer s.p.mu.Unlock()
 	text := fmt.Sprintf("%-10s %-9s %8s", s.name, result, Duration(took))
 	if detail != "" {
-		text += "  " + Clean(detail)
+		text += "  " + termtext.Line(detail, 0)
 	}
 	s.p.whole("%s", text)
 	return took
@@ -123,7 +124,7 @@ func (s *Stage) Done(result, detail string) time.Duration {
 func (p *Printer) Line(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.whole("%s", Clean(text))
+	p.whole("%s", termtext.Line(text, 0))
 }
 
 func (p *Printer) whole(format string, args ...any) {
@@ -156,18 +157,4 @@ func bar(done, total int64, width int) string {
 	}
 	full := min(int(float64(width)*float64(done)/float64(total)), width)
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
-}
-
-// Clean replaces what could move the cursor or end the line: text from
-// registries, engines and containers goes through it before a terminal sees it.
-func Clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return ' '
-		}
-		if !unicode.IsPrint(r) && r != ' ' {
-			return '?'
-		}
-		return r
-	}, text)
 }

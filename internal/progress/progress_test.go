@@ -27,7 +27,7 @@ func TestPlainLinesAreWholeAndSparse(t *testing.T) {
 	want := `image      10.0 MiB of 30.0 MiB, 1.0 MiB/s, 20s left
 image      20.0 MiB of 30.0 MiB, 1.0 MiB/s, 10s left
 image      30.0 MiB of 30.0 MiB, 1.0 MiB/s
-image      changed        30s  pulled?[2J
+image      changed        30s  pulled\x1b[2J
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)

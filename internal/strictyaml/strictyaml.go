@@ -20,6 +20,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // maxNodes and maxDepth bound the values that are looked at in one document,
@@ -134,7 +136,7 @@ func (d *Document) syntax(err error) {
 	}
 	// What could be read of a broken document is not worth a finding.
 	d.root, d.failed[""] = nil, true
-	d.findings = append(d.findings, Finding{Error, "", line, 1, "not YAML: " + printable(strings.TrimSpace(text))})
+	d.findings = append(d.findings, Finding{Error, "", line, 1, "not YAML: " + termtext.Name(strings.TrimSpace(text))})
 }
 
 // Empty reports whether the document has no values at all.
@@ -173,7 +175,7 @@ func (d *Document) addAt(path string, s Severity, format string, args ...any) {
 }
 
 func (d *Document) add(n *yaml.Node, path string, s Severity, format string, args ...any) {
-	f := Finding{Severity: s, Path: printable(path), Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+	f := Finding{Severity: s, Path: termtext.Name(path), Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
 	if n != nil {
 		f.Line, f.Column = max(n.Line, 1), max(n.Column, 1)
 	}
@@ -201,12 +203,6 @@ func (d *Document) Err() error {
 		return nil
 	}
 	return d.Findings()
-}
-
-// printable keeps a hostile key from writing to the terminal.
-func printable(s string) string {
-	q := strconv.QuoteToGraphic(s)
-	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
 // Join returns the path of key in the mapping at path.

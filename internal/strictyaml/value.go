@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/felhom/felhom-golden/internal/termtext"
 	"github.com/felhom/felhom-golden/internal/typo"
 )
 
@@ -79,13 +80,13 @@ func (v Value) String() string {
 	case v.doc.opts.HideValues:
 		return "text"
 	case plain && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && len(n.Value) < 40:
-		return printable(n.Value)
+		return termtext.Name(n.Value)
 	}
 	const most = 60
 	if text := []rune(n.Value); len(text) > most {
-		return strconv.QuoteToGraphic(string(text[:most])) + " and more"
+		return strconv.Quote(string(text[:most])) + " and more"
 	}
-	return strconv.QuoteToGraphic(n.Value)
+	return strconv.Quote(n.Value)
 }
 
 // enter counts the value and remembers its place; false ends the work on it.

@@ -43,7 +43,7 @@ func holderOf(a netip.AddrPort) string {
 		if err != nil {
 			continue
 		}
-		return fmt.Sprintf("%s (pid %s)", strconv.QuoteToGraphic(strings.TrimSpace(string(name))), process)
+		return fmt.Sprintf("%s (pid %s)", strconv.Quote(strings.TrimSpace(string(name))), process)
 	}
 	return ""
 }

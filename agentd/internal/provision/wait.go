@@ -7,12 +7,12 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Wait waits until the guest reports that its bootstrap is done, in another run
@@ -159,7 +159,7 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 		case contract.StateFailed:
 			switch r.Class {
 			case fault.Invalid.Class(), fault.Mismatch.Class(), fault.Misuse.Class():
-				return "", false, fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), clean(r.Hint))
+				return "", false, fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), termtext.Lines(r.Hint))
 			}
 		}
 	}
@@ -191,9 +191,9 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 		return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: nothing was reported within %v", w.vmid, limit),
 			"does felhom-agentd serve, and does the guest reach its endpoint (address, bridge, firewall)? its console says how far it got"+console+"\n"+stays)
 	}
-	hint := clean(w.last.Report.Hint)
+	hint := termtext.Lines(w.last.Report.Hint)
 	if w.failure != nil {
-		hint = clean(w.failure.Report.Hint)
+		hint = termtext.Lines(w.failure.Report.Hint)
 	}
 	return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: its controller is not up after %v; %s", w.vmid, limit, w.word()),
 		strings.TrimLeft(hint+"\n"+stays+console, "\n"))
@@ -213,14 +213,4 @@ func tell(r contract.Report) string {
 
 // line is text without line breaks: one of a guest's could begin as our own
 // lines do.
-func line(text string) string { return strings.ReplaceAll(clean(text), "\n", " ") }
-
-// clean keeps what a guest wrote from writing to the terminal.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsGraphic(r) {
-			return r
-		}
-		return '?'
-	}, text)
-}
+func line(text string) string { return termtext.Line(text, 0) }

@@ -172,9 +172,9 @@ func TestWait(t *testing.T) {
 			texts:   []string{"its controller is not up after 1m0s; the last it reported: engine failed: no Docker"},
 		},
 		{
-			name: "hostile text", took: time.Second, code: fault.Failed, hint: "wipe?[2J it",
+			name: "hostile text", took: time.Second, code: fault.Failed, hint: "wipe\\x1b[2J it",
 			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "x\nfelhom-agentd: hint: rm\x1b[2J \u202egnp", "wipe\x1b[2J it")},
-			texts:   []string{"(refused): x felhom-agentd: hint: rm?[2J ?gnp"},
+			texts:   []string{"(refused): x felhom-agentd: hint: rm\\x1b[2J \\u202egnp"},
 		},
 	}
 	for _, c := range cases {

@@ -10,8 +10,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/regular"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Name is the unit that a guest's engine runs in.
@@ -61,7 +61,7 @@ func (u Unit) State(context.Context) (State, error) {
 func pick(log string) string {
 	last, note := "", ""
 	for line := range strings.Lines(log) {
-		line = docker.OneLine(line, maxLine)
+		line = termtext.Line(line, maxLine)
 		switch {
 		case line == "":
 		case strings.HasPrefix(line, "panic: "), strings.HasPrefix(line, "fatal error: "):

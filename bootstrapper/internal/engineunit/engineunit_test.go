@@ -16,7 +16,7 @@ func TestState(t *testing.T) {
 		"its words":              {"time=1 level=info msg=\"Starting up\"\n" + refusal + "\n", State{true, "docker.service has failed: " + refusal, true}},
 		"notes behind the words": {refusal + "\ntime=2 level=info msg=\"shutdown complete\"\n\n", State{true, "docker.service has failed: " + refusal, true}},
 		"notes alone":            {"time=2 level=info msg=late\n", State{true, "docker.service has failed: time=2 level=info msg=late", true}},
-		"crash":                  {"panic: \x1b[31mmoon\n\ngoroutine 1 [running]:\n\t/x.go:1\n", State{true, "docker.service has failed: panic: [31mmoon", true}},
+		"crash":                  {"panic: \x1b[31mmoon\n\ngoroutine 1 [running]:\n\t/x.go:1\n", State{true, "docker.service has failed: panic: \\x1b[31mmoon", true}},
 		"nothing":                {"", State{true, "docker.service has failed", false}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/pin"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // sender is what a Reporter sends through.
@@ -289,24 +290,11 @@ const maxEncoded = contract.MaxReportBytes * 7 / 16
 
 // cut shortens text to what a report may hold, also when it is encoded.
 func cut(text string) string {
-	text = shorten(text, contract.MaxMessageBytes)
+	text = termtext.Cut(text, contract.MaxMessageBytes)
 	for {
 		if raw, err := json.Marshal(text); err != nil || len(raw) <= maxEncoded {
 			return text // strings can always be encoded
 		}
-		text = shorten(text, len(text)*3/4)
+		text = termtext.Cut(text, len(text)*3/4)
 	}
-}
-
-// shorten cuts text to at most limit bytes, at a rune's border.
-func shorten(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	const mark = "…"
-	end := limit - len(mark)
-	for end > 0 && text[end]&0xc0 == 0x80 { // inside a rune
-		end--
-	}
-	return text[:end] + mark
 }

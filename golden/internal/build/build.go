@@ -27,6 +27,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/internal/regular"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Settings are what every command here needs beside the recipe.
@@ -196,7 +197,7 @@ func (l *lastWords) Write(b []byte) (int, error) {
 func (l *lastWords) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.TrimSpace(strings.ToValidUTF8(string(l.buf), "?"))
+	return strings.TrimSpace(termtext.Lines(string(l.buf)))
 }
 
 // manifest records what w is made of; the archive is filled in later.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/inspect"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/termtext"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -186,17 +187,17 @@ func (r Report) WriteText(w io.Writer) error {
 		list []Change
 	}{{"package", r.Packages}, {"unit", r.Units}, {"config", r.Config}, {"file", r.Files}} {
 		for _, c := range part.list {
-			name := inspect.Printable(c.Name)
+			name := termtext.Name(c.Name)
 			switch {
 			case c.A == nil:
-				fmt.Fprintf(&b, "+ %s %s: %s\n", part.kind, name, inspect.Printable(*c.B))
+				fmt.Fprintf(&b, "+ %s %s: %s\n", part.kind, name, termtext.Name(*c.B))
 			case c.B == nil:
-				fmt.Fprintf(&b, "- %s %s: %s\n", part.kind, name, inspect.Printable(*c.A))
+				fmt.Fprintf(&b, "- %s %s: %s\n", part.kind, name, termtext.Name(*c.A))
 			default:
 				if c.Field != "" {
 					name += " " + c.Field
 				}
-				fmt.Fprintf(&b, "~ %s %s: %s -> %s\n", part.kind, name, inspect.Printable(*c.A), inspect.Printable(*c.B))
+				fmt.Fprintf(&b, "~ %s %s: %s -> %s\n", part.kind, name, termtext.Name(*c.A), termtext.Name(*c.B))
 			}
 		}
 	}

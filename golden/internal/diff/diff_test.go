@@ -42,7 +42,7 @@ func TestCompare(t *testing.T) {
 		{"package gone", func(r *inspect.Report) { r.Packages = nil }, "- package base:all: 1\n"},
 		{"unit", func(r *inspect.Report) { r.Units[0].State = "masked" }, "~ unit a.service: enabled -> masked\n"},
 		{"file gone", func(r *inspect.Report) { r.Files = r.Files[:2] }, "- file /s: symlink\n"},
-		{"file added", func(r *inspect.Report) { r.Files = append(r.Files, inspect.File{Path: "x\n", Type: vzdump.Dir}) }, "+ file \"/x\\n\": directory\n"},
+		{"file added", func(r *inspect.Report) { r.Files = append(r.Files, inspect.File{Path: "x\n", Type: vzdump.Dir}) }, "+ file /x\\n: directory\n"},
 		{"mode", func(r *inspect.Report) { r.Files[1].Mode = 0o4755 }, "~ file /f mode: 0644 -> 4755\n"},
 		{"mode of the root", func(r *inspect.Report) { r.Files[0].Mode = 0o700 }, "~ file / mode: 0755 -> 0700\n"},
 		{"owner", func(r *inspect.Report) { r.Files[1].GID = 5 }, "~ file /f owner: 0:0 -> 0:5\n"},

@@ -117,9 +117,3 @@ func TestArchiveIsBounded(t *testing.T) {
 		t.Errorf("got %v, want canceled", err)
 	}
 }
-
-func TestPrintable(t *testing.T) {
-	if got := inspect.Printable("a\x1b[2J"); got != `"a\x1b[2J"` {
-		t.Errorf("got %s, want it quoted", got)
-	}
-}

@@ -6,8 +6,9 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // maxFolders is how many folders the text shows; the JSON has all.
@@ -23,45 +24,34 @@ func (r Report) WriteJSON(w io.Writer) error {
 // WriteText writes the report for people.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "archive   %s\nsystem    %s\n", Printable(r.Archive), Printable(r.OS.PrettyName))
+	fmt.Fprintf(&b, "archive   %s\nsystem    %s\n", termtext.Name(r.Archive), termtext.Name(r.OS.PrettyName))
 	fmt.Fprintf(&b, "size      %d bytes packed, %d bytes of content\nentries  ", r.Packed, r.Content)
 	for _, kind := range slices.Sorted(maps.Keys(r.Entries)) {
 		fmt.Fprintf(&b, " %s %d", kind, r.Entries[kind])
 	}
 	b.WriteString("\n\nconfiguration\n")
 	for _, key := range slices.Sorted(maps.Keys(r.Config)) {
-		fmt.Fprintf(&b, "  %s: %s\n", Printable(key), Printable(r.Config[key]))
+		fmt.Fprintf(&b, "  %s: %s\n", termtext.Name(key), termtext.Name(r.Config[key]))
 	}
 	fmt.Fprintf(&b, "\nimages (%d)\n", len(r.Images))
 	for _, i := range r.Images {
-		fmt.Fprintf(&b, "  %s %s\n", Printable(i.Reference), Printable(i.ConfigDigest))
+		fmt.Fprintf(&b, "  %s %s\n", termtext.Name(i.Reference), termtext.Name(i.ConfigDigest))
 	}
 	fmt.Fprintf(&b, "\nunits (%d)\n", len(r.Units))
 	for _, u := range r.Units {
-		fmt.Fprintf(&b, "  %-8s %s\n", u.State, Printable(u.Name))
+		fmt.Fprintf(&b, "  %-8s %s\n", u.State, termtext.Name(u.Name))
 	}
 	fmt.Fprintf(&b, "\npackages (%d)\n", len(r.Packages))
 	for _, p := range r.Packages {
-		fmt.Fprintf(&b, "  %s %s %s\n", Printable(p.Name), Printable(p.Version), Printable(p.Arch))
+		fmt.Fprintf(&b, "  %s %s %s\n", termtext.Name(p.Name), termtext.Name(p.Version), termtext.Name(p.Arch))
 	}
 	b.WriteString("\nfolders\n")
 	for _, f := range r.Folders[:min(maxFolders, len(r.Folders))] {
-		fmt.Fprintf(&b, "  %12d bytes %6d entries  %s\n", f.Bytes, f.Entries, Printable(f.Path))
+		fmt.Fprintf(&b, "  %12d bytes %6d entries  %s\n", f.Bytes, f.Entries, termtext.Name(f.Path))
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintf(&b, "problem: %s\n", Printable(p))
+		fmt.Fprintf(&b, "problem: %s\n", termtext.Name(p))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// Printable returns s, quoted where it could play tricks on a terminal: names
-// in an archive are whatever its maker liked.
-func Printable(s string) string {
-	for _, c := range s {
-		if !strconv.IsPrint(c) {
-			return strconv.Quote(s)
-		}
-	}
-	return s
 }

@@ -5,23 +5,21 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // WriteText prints the findings for people: one line each, the hint of each
 // rule once, and a line that sums up.
 func (r Report) WriteText(w io.Writer) error {
 	for i, f := range r.Findings {
-		// Names come from the archive: quoted, they cannot drive a terminal.
+		// Both may hold names of the archive.
 		where := ""
 		if f.Path != "" {
-			where = strings.Trim(strconv.Quote(f.Path), `"`) + ": "
+			where = termtext.Name(f.Path) + ": "
 		}
-		message := strings.ReplaceAll(strings.Trim(strconv.Quote(f.Message), `"`), `\"`, `"`)
-		if _, err := fmt.Fprintf(w, "%-7s  %s: %s%s\n", f.Severity, f.Rule, where, message); err != nil {
+		if _, err := fmt.Fprintf(w, "%-7s  %s: %s%s\n", f.Severity, f.Rule, where, termtext.Name(f.Message)); err != nil {
 			return err
 		}
 		if i+1 < len(r.Findings) && r.Findings[i+1].Rule == f.Rule {

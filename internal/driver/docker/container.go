@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-connections/nat"
+
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // Container is a container as the engine has it.
@@ -104,7 +106,7 @@ func lastWords(log []*container.HealthcheckResult) string {
 		return ""
 	}
 	last := log[len(log)-1]
-	words := OneLine(last.Output, maxHealthWords)
+	words := termtext.Line(last.Output, maxHealthWords)
 	if words == "" && last.ExitCode != 0 {
 		words = fmt.Sprintf("exit code %d", last.ExitCode)
 	}

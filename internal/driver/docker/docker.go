@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
+
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // ErrNotFound says that the engine has no such image or container. It is final
@@ -106,7 +108,7 @@ const maxText = 1000
 
 // text is the engine's message in one line, without the prefix every message has.
 func text(err error) string {
-	return OneLine(strings.TrimPrefix(err.Error(), "Error response from daemon: "), maxText)
+	return termtext.Line(strings.TrimPrefix(err.Error(), "Error response from daemon: "), maxText)
 }
 
 // textError shows another text than its cause, and unwraps to it.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // A rule knows one of PVE's texts. The first that matches counts, so that the
@@ -101,12 +102,12 @@ func lastWords(stdout, stderr string) string {
 			lines = append(lines, line)
 		}
 	}
-	words := strings.Join(lines, "; ")
+	words := termtext.Line(strings.Join(lines, "; "), 0)
 	switch {
 	case words == "":
 		return "it did not say why"
 	case len(words) > maxWords:
-		return "… " + strings.ToValidUTF8(words[len(words)-maxWords:], "")
+		return termtext.Tail(words, maxWords)
 	}
 	return words
 }

@@ -39,7 +39,8 @@ type bed struct {
 	tokens           []string
 }
 
-func startDaemon(t *testing.T, more ...string) *bed {
+// newBed writes a configuration. No daemon runs.
+func newBed(t testing.TB, more ...string) *bed {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "agentd") // a short name, for the socket
 	if err != nil {
@@ -60,6 +61,13 @@ func startDaemon(t *testing.T, more ...string) *bed {
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+func startDaemon(t *testing.T, more ...string) *bed {
+	t.Helper()
+	b := newBed(t, more...)
+	dir, addr := b.dir, strings.TrimPrefix(b.url, "https://")
 	notify := listenNotify(t, filepath.Join(dir, "notify"))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
@@ -88,7 +96,7 @@ func startDaemon(t *testing.T, more ...string) *bed {
 }
 
 // listenNotify stands for systemd's notify socket.
-func listenNotify(t *testing.T, name string) func() string {
+func listenNotify(t testing.TB, name string) func() string {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
+)
+
+// process is the program as a process of its own.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has ended
+}
+
+// startProcess starts the daemon on the bed and returns when it serves. before
+// is put before the program's own arguments: "env", for one.
+func (b *bed) startProcess(t testing.TB, before ...string) *process {
+	t.Helper()
+	name := filepath.Join(b.dir, "notify")
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	notify := listenNotify(t, name)
+	args := append(slices.Clone(before), program, "--config", b.config, "serve")
+	p := &process{cmd: exec.Command(args[0], args[1:]...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = b.logs, b.logs
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ends is judged by those who end it
+		close(p.ended)
+	}()
+	t.Cleanup(func() { p.end(t, os.Interrupt) })
+	if got := notify(); !strings.HasPrefix(got, "READY=1") {
+		t.Fatalf("systemd was told %q, want READY=1:\n%s", got, b.logs)
+	}
+	return p
+}
+
+// end sends the signal and waits. It is safe to repeat.
+func (p *process) end(t testing.TB, signal os.Signal) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(signal) // it may have ended
+	select {
+	case <-p.ended:
+	case <-time.After(time.Minute):
+		_ = p.cmd.Process.Kill()
+		t.Error("the daemon did not end within a minute of its signal")
+	}
+}
+
+func (p *process) assertAlive(t testing.TB, logs *output) {
+	t.Helper()
+	select {
+	case <-p.ended:
+		t.Fatalf("the daemon died: %v\n%.4000s", p.cmd.ProcessState, logs)
+	default:
+	}
+}
+
+// crowd is many guests, each with an address of its own.
+type crowd struct {
+	b      *bed
+	tokens []token.Token
+	client []*http.Client
+}
+
+func (b *bed) crowd(t testing.TB, n int) *crowd {
+	t.Helper()
+	store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	c := &crowd{b: b}
+	for i := range n {
+		minted, err := store.Mint(t.Context(), 8200+i, 100000, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/250), byte(i%250+1))}}
+		transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+		t.Cleanup(transport.CloseIdleConnections)
+		c.tokens = append(c.tokens, minted.Token)
+		c.client = append(c.client, &http.Client{Transport: transport, Timeout: 30 * time.Second})
+	}
+	return c
+}
+
+// ask makes one request of guest i.
+func (c *crowd) ask(ctx context.Context, i int, method, path string, body []byte) (status int, retryAfter string, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.b.url+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+c.tokens[i].Reveal())
+	r.Header.Set("Content-Type", "application/json")
+	res, err := c.client[i].Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return res.StatusCode, res.Header.Get("Retry-After"), errors.Join(err, res.Body.Close())
+}
+
+// askUntil asks until the answer is the wanted status and returns its Retry-After.
+// It asks again after the statuses of retries, and without an answer: a busy
+// machine can take too long for a handshake.
+func (c *crowd) askUntil(t testing.TB, i int, method, path string, body []byte, want int, retries ...int) (retryAfter string) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; <-time.After(300 * time.Millisecond) {
+		status, after, err := c.ask(t.Context(), i, method, path, body)
+		if err == nil && status == want {
+			return after
+		}
+		if err == nil && !slices.Contains(retries, status) || time.Now().After(deadline) {
+			t.Errorf("guest %d, %s %s: %d, %v, want %d", 8200+i, method, path, status, err, want)
+			return after
+		}
+	}
+}

@@ -118,7 +118,7 @@ func testKilled(t *testing.T, b bakery, archive string) {
 		{"while the plan is made", true, func(string) func(string) bool { return func(string) bool { return true } }},
 		{"while the base is packed", false, func(string) func(string) bool {
 			return func(string) bool {
-				return larger(filepath.Join(b.cache, "frames/.tmp-frame-*"), 8<<20)
+				return larger(filepath.Join(b.cache, "frames/.tmp-*.frame.zst"), 8<<20)
 			}
 		}},
 		{"while the base is spliced in", true, func(out string) func(string) bool {

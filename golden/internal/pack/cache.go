@@ -9,14 +9,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -74,23 +70,14 @@ func (j *job) frameKey() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-func (j *job) cachePaths() (frame, rec string, err error) {
-	key, err := j.frameKey()
-	if err != nil {
-		return "", "", err
-	}
-	frame = filepath.Join(j.out.CacheDir, key+frameSuffix)
-	return frame, filepath.Join(j.out.CacheDir, key+recordSuffix), nil
-}
-
 // lookup opens the cached frame, or returns nil when there is none. One that
 // is damaged counts as none: it is made again.
 func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
-	framePath, recPath, err := j.cachePaths()
+	key, err := j.frameKey()
 	if err != nil {
 		return nil, record{}, err
 	}
-	data, err := regular.Read(recPath, maxRecord)
+	data, err := regular.Read(j.cache.Path(key+recordSuffix), maxRecord)
 	if isNoFrame(err) {
 		return nil, record{}, nil
 	}
@@ -101,7 +88,7 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 	if err := json.Unmarshal(data, &rec); err != nil {
 		return nil, record{}, nil
 	}
-	f, err := regular.Open(framePath)
+	f, err := regular.Open(j.cache.Path(key + frameSuffix))
 	if isNoFrame(err) {
 		return nil, record{}, nil
 	}
@@ -124,10 +111,7 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, record{}, fmt.Errorf("read cache: %w", err)
 	}
-	now := time.Now()
-	for _, p := range []string{framePath, recPath} {
-		_ = os.Chtimes(p, now, now) // only tells the trimming that it was used
-	}
+	j.cache.Used(key + recordSuffix)
 	return f, rec, nil
 }
 
@@ -138,27 +122,24 @@ func isNoFrame(err error) bool {
 }
 
 // walkAndKeep writes the base frame to w and into the cache.
-func (j *job) walkAndKeep(ctx context.Context, w io.Writer, b *base) (err error) {
-	framePath, recPath, err := j.cachePaths()
+func (j *job) walkAndKeep(ctx context.Context, w io.Writer, b *base) error {
+	key, err := j.frameKey()
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(j.out.CacheDir, cachedir.Temporary+"frame-*")
-	if err != nil {
-		return fmt.Errorf("write cache: %w", err)
-	}
-	defer func() { err = errors.Join(err, ignoreNotExist(os.Remove(tmp.Name()))) }()
 	h := sha256.New()
-	members, err := j.walk(ctx, io.MultiWriter(w, tmp, h), b)
-	if err := errors.Join(err, tmp.Close()); err != nil {
+	var rec record
+	err = j.cache.WriteFile(key+frameSuffix, func(file io.Writer) (err error) {
+		size := &counter{}
+		rec.Members, err = j.walk(ctx, io.MultiWriter(w, file, h, size), b)
+		rec.Size = size.n
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	info, err := os.Stat(tmp.Name())
-	if err != nil {
-		return fmt.Errorf("write cache: %w", err)
-	}
-	rec := record{SHA256: hex.EncodeToString(h.Sum(nil)), Size: info.Size(), Members: members, Dropped: j.dropped}
-	for _, m := range members {
+	rec.SHA256, rec.Dropped = hex.EncodeToString(h.Sum(nil)), j.dropped
+	for _, m := range rec.Members {
 		rec.Content += m.Size
 	}
 	side := &job{epoch: j.epoch}
@@ -170,44 +151,23 @@ func (j *job) walkAndKeep(ctx context.Context, w io.Writer, b *base) (err error)
 	if err != nil {
 		return err
 	}
-	// No fsync: a frame that a crash damaged fails its digest and is made again.
-	if err := os.Rename(tmp.Name(), framePath); err != nil {
-		return fmt.Errorf("write cache: %w", err)
+	err = j.cache.WriteFile(key+recordSuffix, func(file io.Writer) error {
+		_, err := file.Write(data)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	if err := writeFile(recPath, data); err != nil {
-		return fmt.Errorf("write cache: %w", err)
-	}
-	return trim(j.out.CacheDir)
+	// Whoever reads a frame that is removed keeps reading it; whoever comes
+	// later makes it again.
+	return j.cache.Trim(framesKept, func(name string) error { return os.Remove(j.cache.Path(name)) })
 }
 
-// trim removes the frames that were used longest ago, and those without a
-// record. Somebody who reads one keeps reading it; somebody who comes to read
-// it makes it again.
-func trim(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("trim cache: %w", err)
-	}
-	used := map[string]time.Time{} // of the records
-	for _, e := range entries {
-		if key, ok := strings.CutSuffix(e.Name(), recordSuffix); ok {
-			if info, err := e.Info(); err == nil { // else somebody else trims
-				used[key] = info.ModTime()
-			}
-		}
-	}
-	newest := slices.SortedFunc(maps.Keys(used), func(a, b string) int { return used[b].Compare(used[a]) })
-	keep := newest[:min(len(newest), framesKept)]
-	for _, e := range entries {
-		key, _, _ := strings.Cut(e.Name(), ".")
-		if key == "" || slices.Contains(keep, key) { // temporary ones begin with a dot
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); ignoreNotExist(err) != nil {
-			return fmt.Errorf("trim cache: %w", err)
-		}
-	}
-	return nil
+type counter struct{ n int64 }
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n += int64(len(b))
+	return len(b), nil
 }
 
 // splice copies the cached frame.
@@ -257,17 +217,4 @@ func (m *ManifestEntry) entry() (vzdump.Entry, error) {
 		e.Xattrs[name] = string(value)
 	}
 	return e, nil
-}
-
-func writeFile(path string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), cachedir.Temporary+"record-*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ignoreNotExist(os.Remove(tmp.Name()))) }()
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

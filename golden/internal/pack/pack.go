@@ -97,11 +97,10 @@ func Pack(ctx context.Context, src Source, out Output, progress Progress) (_ Res
 	}
 	j := &job{src: src, out: out, progress: progress, epoch: out.Epoch.Truncate(time.Second), members: vzdump.NewMembers()}
 	if out.CacheDir != "" {
-		release, holdErr := cachedir.Hold(out.CacheDir)
-		if holdErr != nil {
-			return Result{}, fmt.Errorf("pack %s: %w", out.Path, holdErr)
+		if j.cache, err = cachedir.Open(out.CacheDir); err != nil {
+			return Result{}, fmt.Errorf("pack %s: %w", out.Path, err)
 		}
-		defer func() { err = errors.Join(err, release()) }()
+		defer func() { err = errors.Join(err, j.cache.Close()) }()
 	}
 	base, err := j.plan(ctx)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -21,6 +22,7 @@ import (
 type job struct {
 	src      Source
 	out      Output
+	cache    *cachedir.Dir // nil without one
 	epoch    time.Time
 	progress Progress
 	overlay  *overlay

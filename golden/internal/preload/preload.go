@@ -8,7 +8,6 @@ package preload
 import (
 	"archive/tar"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -87,22 +86,22 @@ func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
 	if err != nil {
 		return Image{}, fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", want.Reference, err))
 	}
-	release, err := cachedir.Hold(cache)
+	dir, err := cachedir.Open(cache)
 	if err != nil {
 		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
-	work, err := os.MkdirTemp(cache, cachedir.Temporary)
-	if err != nil {
-		return Image{}, errors.Join(fmt.Errorf("preload %s: %w", want.Reference, err), release())
-	}
-	image, err := fetch(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, cache, work)
-	if err := errors.Join(err, os.RemoveAll(work), release()); err != nil {
+	var image Image
+	err = dir.Scratch(func(work string) (err error) {
+		image, err = fetch(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, dir, work)
+		return err
+	})
+	if err := errors.Join(err, dir.Close()); err != nil {
 		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
 	return image, nil
 }
 
-func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, cache, work string) (Image, error) {
+func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, cache *cachedir.Dir, work string) (Image, error) {
 	source, err := open(ctx, want, ref, platform, work)
 	if err != nil {
 		return Image{}, err
@@ -132,15 +131,11 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 		return Image{}, err
 	}
 	out.File = key.Hex[:16] + ".tar"
-	out.Path = filepath.Join(cache, out.File)
+	out.Path = cache.Path(out.File)
 	if _, err := os.Stat(out.Path); err == nil {
 		return out, nil
 	}
-	tmp := filepath.Join(cache, cachedir.Temporary+rand.Text()[:8]+".tar")
-	if err := tarball.WriteToFile(tmp, ref, img); err != nil {
-		return Image{}, classify(errors.Join(err, os.Remove(tmp)))
-	}
-	return out, os.Rename(tmp, out.Path)
+	return out, cache.WriteFile(out.File, func(w io.Writer) error { return classify(tarball.Write(ref, img, w)) })
 }
 
 // source is where an image was found.

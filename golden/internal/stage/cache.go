@@ -2,17 +2,15 @@ package stage
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -21,9 +19,8 @@ import (
 // layersKept is how many finished bases stay in the cache. One is about 400 MB.
 const layersKept = 6
 
-// Cache keeps finished roots by their key. A root is built beside its place and
-// renamed into it, so that a killed build leaves nothing that looks finished,
-// and only one build makes a root at a time.
+// Cache keeps finished roots by their key. Only one build makes a root at a
+// time, and one that was killed leaves nothing that looks finished.
 type Cache struct {
 	Dir string
 }
@@ -101,78 +98,39 @@ func bootID() string {
 }
 
 func (c Cache) make(ctx context.Context, key string, build func(ctx context.Context, root string) error) (err error) {
-	layers := filepath.Join(c.Dir, "layers")
-	// What killed builds of this key left; the exclusive lock says nobody is at it.
-	left, err := filepath.Glob(filepath.Join(layers, ".tmp-"+key+"-*"))
+	layers, err := cachedir.Open(filepath.Join(c.Dir, "layers"))
 	if err != nil {
 		return err
 	}
-	for _, dir := range append(left, filepath.Join(layers, key)) {
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("clear cache: %w", err)
+	defer func() { err = errors.Join(err, layers.Close()) }()
+	return layers.MakeDir(key, func(dir string) error {
+		root := filepath.Join(dir, "root")
+		if err := os.Mkdir(root, 0o755); err != nil {
+			return fmt.Errorf("open cache: %w", err)
 		}
-	}
-	tmp := filepath.Join(layers, ".tmp-"+key+"-"+rand.Text()[:8])
-	root := filepath.Join(tmp, "root")
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("open cache: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(tmp))
+		if err := build(ctx, root); err != nil {
+			return err
 		}
-	}()
-	if err := build(ctx, root); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(tmp, "boot-id"), []byte(bootID()), 0o600); err != nil {
-		return fmt.Errorf("finish base: %w", err)
-	}
-	if err := os.Rename(tmp, filepath.Join(layers, key)); err != nil {
-		return fmt.Errorf("finish base: %w", err)
-	}
-	return nil
+		if err := os.WriteFile(filepath.Join(dir, "boot-id"), []byte(bootID()), 0o600); err != nil {
+			return fmt.Errorf("finish base: %w", err)
+		}
+		return nil
+	})
 }
 
-// Trim removes the bases that were used longest ago and nobody uses now, and
+// Trim removes the bases that were used longest ago and are not in use now, and
 // what killed builds left.
-func (c Cache) Trim() error {
-	entries, err := os.ReadDir(filepath.Join(c.Dir, "layers"))
+func (c Cache) Trim() (err error) {
+	layers, err := cachedir.Open(filepath.Join(c.Dir, "layers"))
 	if err != nil {
-		return fmt.Errorf("trim cache: %w", err)
+		return err
 	}
-	type aged struct {
-		name string
-		used time.Time
-	}
-	var list []aged
-	for _, e := range entries {
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("trim cache: %w", err)
-		}
-		list = append(list, aged{e.Name(), info.ModTime()})
-	}
-	slices.SortFunc(list, func(a, b aged) int { return b.used.Compare(a.used) })
-	var errs error
-	kept := 0
-	for _, l := range list {
-		key := l.name
-		if rest, ok := strings.CutPrefix(key, ".tmp-"); ok {
-			key, _, _ = strings.Cut(rest, "-")
-		} else if kept++; kept <= layersKept {
-			continue
-		}
-		errs = errors.Join(errs, c.remove(key, l.name))
-	}
-	return errs
+	defer func() { err = errors.Join(err, layers.Close()) }()
+	return layers.Trim(layersKept, func(key string) error { return c.remove(key, layers.Path(key)) })
 }
 
-// remove deletes one folder of layers unless the layer of key is in use.
-func (c Cache) remove(key, name string) (err error) {
+// remove removes the layer of key, which is at path, unless it is in use.
+func (c Cache) remove(key, path string) (err error) {
 	lock, err := os.OpenFile(filepath.Join(c.Dir, "locks", key), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("trim cache: %w", err)
@@ -181,7 +139,7 @@ func (c Cache) remove(key, name string) (err error) {
 	if filelock.Try(lock, filelock.Exclusive) != nil {
 		return nil // in use
 	}
-	return os.RemoveAll(filepath.Join(c.Dir, "layers", name))
+	return os.RemoveAll(path)
 }
 
 // take waits for the lock until ctx is done.

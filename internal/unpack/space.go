@@ -118,7 +118,7 @@ func CheckSpace(ctx context.Context, archive io.ReadSeeker, dir string, opts Opt
 
 // claimed returns what all members take that [Unpack] writes.
 func claimed(ctx context.Context, archive io.Reader, have free, limits vzdump.Limits) (need, error) {
-	ar, err := vzdump.NewReader(&contextReader{ctx: ctx, r: archive}, limits)
+	ar, err := vzdump.NewReader(vzdump.WithContext(ctx, archive), limits)
 	if err != nil {
 		return need{}, err
 	}

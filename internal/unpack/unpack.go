@@ -60,7 +60,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 		return Result{}, fmt.Errorf("unpack: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	ar, err := vzdump.NewReader(&contextReader{ctx: ctx, r: r}, opts.Limits)
+	ar, err := vzdump.NewReader(vzdump.WithContext(ctx, r), opts.Limits)
 	if err != nil {
 		return Result{}, fmt.Errorf("unpack: %w", err)
 	}
@@ -73,18 +73,6 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 		return u.result, fmt.Errorf("unpack: %w", err)
 	}
 	return u.result, nil
-}
-
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // io.Reader has no other way to be cancelled
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 type unpacker struct {

@@ -125,7 +125,7 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 // Config returns the guest's configuration as it stands in the archive, and
 // reads no further. So it does not notice what is wrong behind it.
 func Config(ctx context.Context, r io.Reader, name string) ([]byte, error) {
-	conf, err := vzdump.ReadConfig(contextReader{ctx, r})
+	conf, err := vzdump.ReadConfig(vzdump.WithContext(ctx, r))
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", path.Base(name), err)
 	}
@@ -141,7 +141,7 @@ func keep(e *vzdump.Entry, r io.Reader) ([]byte, error) {
 }
 
 func (s *scan) read(ctx context.Context, r io.Reader) error {
-	in, err := vzdump.NewReader(contextReader{ctx, r}, vzdump.Limits{})
+	in, err := vzdump.NewReader(vzdump.WithContext(ctx, r), vzdump.Limits{})
 	if err != nil {
 		return err
 	}
@@ -286,17 +286,4 @@ func (s *scan) charge(n int64) error {
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: names and settings take more than %d MiB", vzdump.ErrLimit, most>>20), "this archive cannot be read in bounded memory")
 	}
 	return nil
-}
-
-// contextReader ends a reading when its context ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // io.Reader has no other way to be told
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

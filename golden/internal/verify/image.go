@@ -90,7 +90,7 @@ func collect(ctx context.Context, r io.Reader, name string, opts Options) (*imag
 	sums := newSummer()
 	defer sums.close() // before anybody reads the sums, which is after this function
 	sum := sha256.New()
-	src := io.TeeReader(&contextReader{ctx: ctx, r: r}, sum)
+	src := io.TeeReader(vzdump.WithContext(ctx, r), sum)
 	zr, err := vzdump.NewReader(src, vzdump.Limits{Entries: maxIndexBytes / entryBytes})
 	if err != nil {
 		return nil, err
@@ -228,19 +228,6 @@ func wanted(name string, size int64) bool {
 		return strings.HasSuffix(name, ".md5sums")
 	}
 	return strings.Contains(name, "lib/systemd/system/") || strings.Contains(name, "lib/systemd/system-preset/")
-}
-
-// contextReader ends the stream when the context is done.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives for one call of collect, as the reader does
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // lookup finds what a path leads to, through links in any of its elements, as

@@ -3,7 +3,6 @@ package pct
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -73,7 +72,7 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 	if !info.Mode().IsRegular() {
 		return nil, 0, refuse(driver.ErrArchive, "", "%s is no file", archive)
 	}
-	conf, err = vzdump.ReadConfig(ctxReader{ctx, f})
+	conf, err = vzdump.ReadConfig(vzdump.WithContext(ctx, f))
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		return nil, 0, cause
@@ -81,17 +80,4 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 		return nil, 0, refuse(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", archive, err)
 	}
 	return conf, info.Size(), nil
-}
-
-// ctxReader ends a long read when its context is done.
-type ctxReader struct {
-	ctx context.Context // io.Reader has no place for one
-	r   io.Reader
-}
-
-func (c ctxReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

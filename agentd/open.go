@@ -66,7 +66,7 @@ func readConfig(file string) (_ []byte, err error) {
 // hypervisorOf returns the adapter of the configuration.
 func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	if cfg.Hypervisor == config.HypervisorLXC {
-		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest}), nil
+		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest, MountDir: cfg.MountsDir}), nil
 	}
 	return pct.New(pct.Options{MountDir: cfg.MountsDir})
 }

@@ -3,13 +3,7 @@
 // its sentinel errors. It reaches out to nothing itself.
 package driver
 
-import (
-	"context"
-	"errors"
-)
-
-// ErrNotFound says that the hypervisor knows no guest of that VMID.
-var ErrNotFound = errors.New("no such guest")
+import "context"
 
 // Usage is the size and use of one file system of a guest.
 type Usage struct {

@@ -2,30 +2,9 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/pctconf"
-)
-
-// The ways in which a hypervisor refuses. Adapters wrap them, with the
-// hypervisor's own words behind; callers compare with errors.Is. ErrNotFound is
-// the first of them.
-var (
-	ErrExists     = errors.New("there is a guest of that VMID already")                   // final
-	ErrRunning    = errors.New("the guest is running")                                    // final until it is stopped
-	ErrNotRunning = errors.New("the guest is not running")                                // final until it is started
-	ErrBusy       = errors.New("another task holds the guest")                            // may pass
-	ErrNotReady   = errors.New("the hypervisor is not ready")                             // may pass: quorum, service; a missing program is somebody's to install
-	ErrNoBridge   = errors.New("there is no such bridge")                                 // final until somebody makes it
-	ErrNoStorage  = errors.New("the storage cannot take guests")                          // final
-	ErrNoSpace    = errors.New("there is not enough space")                               // final until somebody makes some
-	ErrArchive    = errors.New("the archive cannot be restored")                          // final
-	ErrPending    = errors.New("the change waits for the guest's next start")             // final until a restart
-	ErrStart      = errors.New("the guest does not start")                                // perhaps
-	ErrProtected  = errors.New("the guest is protected or managed by something else")     // final: protection, HA, replication, template
-	ErrRefused    = errors.New("the hypervisor refuses the setting")                      // final
-	ErrHalf       = errors.New("the guest is what an interrupted restore has left of it") // final until Discard
 )
 
 // State is what a guest does now.
@@ -43,14 +22,6 @@ type IDs struct{ UID, GID int }
 // Net is a guest's first network interface, eth0. In a Spec it is what the
 // archive's is changed to, by its method With; Restore always draws a fresh MAC.
 type Net = pctconf.Net
-
-// Mount is a folder of the host in a guest.
-type Mount struct {
-	Source   string // absolute folder of the host, no symbolic link in its path
-	Target   string // absolute path in the guest
-	ReadOnly bool
-	Shared   bool // the source is the same on every node of a cluster
-}
 
 // Spec says what shall become of an archive. A zero field means: as the
 // archive's own configuration says.

@@ -43,9 +43,8 @@ func ReachingOut(c *Config) []Finding {
 	refuse := func(line int, key, format string, args ...any) {
 		list = append(list, Finding{Line: line, Key: key, Severity: Error, Message: fmt.Sprintf(format, args...)})
 	}
-	noMounts := func(string) string { return "a directory of the host" }
 	for _, s := range c.Settings {
-		if why := s.ReachesOut(noMounts); why != "" {
+		if why := s.ReachesOut(nil); why != "" {
 			refuse(s.Line, s.Key, "%q: %s", s.Value, why)
 		}
 	}
@@ -80,9 +79,9 @@ func LXCReachingOut(lxc []Setting) []Finding {
 }
 
 // ReachesOut returns how the setting reaches out of its guest, or keeps it from
-// being started or removed; "" if it does not. binds judges a directory of the
-// host that is mounted, in the same way.
-func (s Setting) ReachesOut(binds func(source string) string) string {
+// being started or removed; "" if it does not. own judges whose a mounted directory
+// or volume is; nil is for an archive, which may have volumes only.
+func (s Setting) ReachesOut(own func(m Mount) error) string {
 	switch family := s.Family(); family {
 	case "hookscript":
 		return "a program of the host would run with each start"
@@ -97,7 +96,7 @@ func (s Setting) ReachesOut(binds func(source string) string) string {
 	case "features":
 		return s.featuresReachOut()
 	case "rootfs", "mp":
-		return s.volumeReachesOut(family, binds)
+		return s.volumeReachesOut(family, own)
 	default:
 		if !slices.Contains(insideKeys, family) {
 			return "not a key that a guest may bring"
@@ -119,7 +118,7 @@ func (s Setting) featuresReachOut() string {
 	return ""
 }
 
-func (s Setting) volumeReachesOut(family string, binds func(string) string) string {
+func (s Setting) volumeReachesOut(family string, own func(Mount) error) string {
 	props, err := ParseProperties(s.Value, "volume")
 	volume := props["volume"]
 	storage, name, ok := strings.Cut(volume, ":")
@@ -130,8 +129,12 @@ func (s Setting) volumeReachesOut(family string, binds func(string) string) stri
 		return "its files would belong to ids of the host"
 	case strings.HasPrefix(volume, "/") && (family == "rootfs" || strings.HasPrefix(volume, "/dev/") || path.Clean(volume) != volume):
 		return "a directory or device of the host"
-	case strings.HasPrefix(volume, "/"):
-		return binds(volume)
+	case strings.HasPrefix(volume, "/") && own == nil:
+		return "a directory of the host"
+	case own != nil:
+		if err := own(Mount{Source: volume, Target: props["mp"]}); err != nil {
+			return err.Error()
+		}
 	case !ok || storage == "" || name == "" || strings.Contains(storage, "/"):
 		return "not a volume of a storage"
 	}

@@ -283,8 +283,8 @@ func (f *FakeHypervisor) Attach(ctx context.Context, vmid int, m driver.Mount) (
 	if err != nil {
 		return err
 	}
-	if err := checkMount(m); err != nil {
-		return fmt.Errorf("%w: %w", driver.ErrRefused, err)
+	if err := driver.CheckMount(m); err != nil {
+		return err
 	}
 	at := slices.IndexFunc(g.Mounts, func(o driver.Mount) bool { return o.Target == m.Target })
 	switch {
@@ -337,7 +337,7 @@ func (f *FakeHypervisor) start(ctx context.Context, vmid int) (started driver.Gu
 		return driver.Guest{}, driver.ErrRunning
 	}
 	for _, m := range g.Mounts {
-		if err := checkMount(m); err != nil {
+		if err := driver.CheckMount(m); err != nil {
 			return driver.Guest{}, fmt.Errorf("%w: %w", driver.ErrStart, err)
 		}
 	}

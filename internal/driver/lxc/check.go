@@ -42,12 +42,12 @@ func (d *Driver) checkHost(ctx context.Context) error {
 	var all []error
 	for _, program := range []string{"lxc-start", "lxc-stop", "lxc-info"} {
 		if _, err := run.Run(ctx, run.Cmd{Path: program, Args: []string{"--version"}, Env: environment()}); err != nil {
-			all = append(all, fault.WrapHint(fault.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
+			all = append(all, driver.Faultf(driver.ErrWrongHost, installHint, "%w", err))
 		}
 	}
 	for _, part := range []string{"common", "userns", "nesting"} {
 		if _, err := os.Stat(filepath.Join(d.o.ConfigDir, part+".conf")); err != nil {
-			all = append(all, fault.WrapHint(fault.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint))
+			all = append(all, driver.Faultf(driver.ErrWrongHost, installHint, "%w", err))
 		}
 	}
 	return errors.Join(all...)
@@ -103,8 +103,7 @@ func (d *Driver) checkVLAN(n driver.Net) error {
 	if err != nil || strings.TrimSpace(string(data)) == "1" {
 		return nil //nolint:nilerr // not a bridge of Linux; checkBridge says what is wrong
 	}
-	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: the guest is in VLAN %d, and the bridge %q does not know VLANs", driver.ErrRefused, n.VLAN, n.Bridge),
-		"ip link set "+n.Bridge+" type bridge vlan_filtering 1; or name the bridge of that VLAN")
+	return driver.Faultf(driver.ErrRefused, "ip link set "+n.Bridge+" type bridge vlan_filtering 1; or name the bridge of that VLAN", "the guest is in VLAN %d, and the bridge %q does not know VLANs", n.VLAN, n.Bridge)
 }
 
 func (d *Driver) checkSpace(archive string) error {
@@ -122,7 +121,7 @@ func (d *Driver) checkSpace(archive string) error {
 	}
 	free := int64(st.Bavail) * st.Frsize
 	if want := leastGrowth * info.Size(); free < want {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("%w: %s has %d MB free, the archive needs more than %d MB", driver.ErrNoSpace, dir, free/1e6, want/1e6), "free space there")
+		return driver.Faultf(driver.ErrNoSpace, "free space there", "%s has %d MB free, the archive needs more than %d MB", dir, free/1e6, want/1e6)
 	}
 	return nil
 }
@@ -184,9 +183,7 @@ func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
 		}
 		for _, r := range of.ranges {
 			if !allowed.covers(r) {
-				all = append(all, fault.WrapHint(fault.NotReady,
-					fmt.Errorf("%w: %s does not give root the ids %d to %d", driver.ErrNotReady, of.file, r.Host, r.Host+r.Count-1),
-					fmt.Sprintf("echo root:%d:%d >> %s", r.Host, r.Count, of.file)))
+				all = append(all, driver.Faultf(driver.ErrNotReady, fmt.Sprintf("echo root:%d:%d >> %s", r.Host, r.Count, of.file), "%s does not give root the ids %d to %d", of.file, r.Host, r.Host+r.Count-1))
 			}
 		}
 	}

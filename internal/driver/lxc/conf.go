@@ -57,7 +57,7 @@ type settings struct {
 
 func (s *settings) set(key, value string) {
 	if err := s.Set(key, value); err != nil && s.err == nil {
-		s.err = fault.Wrap(fault.Invalid, fmt.Errorf("%w: %w", driver.ErrRefused, err))
+		s.err = driver.Faultf(driver.ErrRefused, "", "%w", err)
 	}
 }
 
@@ -122,33 +122,17 @@ func netOf(c *pctconf.Config) (driver.Net, error) {
 	return n, err
 }
 
-// mounts returns the host folders that are mounted, by their keys.
-func mounts(c *pctconf.Config) (keys []string, list []driver.Mount, err error) {
-	for _, s := range c.Settings {
-		if !isNumbered(s.Key, "mp") {
-			continue
+// mounts returns the directories of the host that are mounted.
+func mounts(c *pctconf.Config) (list []pctconf.MountPoint, err error) {
+	for _, p := range c.Mounts() {
+		if p.Err != nil {
+			return nil, p.Err
 		}
-		p, err := pctconf.ParseProperties(s.Value, "volume")
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", s.Key, err)
-		}
-		if filepath.IsAbs(p["volume"]) {
-			keys = append(keys, s.Key)
-			list = append(list, driver.Mount{Source: p["volume"], Target: p["mp"], ReadOnly: p["ro"] == "1", Shared: p["shared"] == "1"})
+		if filepath.IsAbs(p.Source) {
+			list = append(list, p)
 		}
 	}
-	return keys, list, nil
-}
-
-func mountValue(m driver.Mount) string {
-	v := m.Source + ",mp=" + m.Target + ",replicate=0"
-	if m.ReadOnly {
-		v += ",ro=1"
-	}
-	if m.Shared {
-		v += ",shared=1"
-	}
-	return v
+	return list, nil
 }
 
 // guestOf is all that the configuration says; the state is the kernel's to say.
@@ -161,8 +145,12 @@ func guestOf(vmid int, c *pctconf.Config) (driver.Guest, error) {
 	if g.Net, err = netOf(c); err != nil {
 		return g, err
 	}
-	if _, g.Mounts, err = mounts(c); err != nil {
+	list, err := mounts(c)
+	if err != nil {
 		return g, err
+	}
+	for _, p := range list {
+		g.Mounts = append(g.Mounts, p.Mount)
 	}
 	ids, err := idMap(c)
 	if err != nil {

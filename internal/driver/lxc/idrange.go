@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/passage"
 	"github.com/felhom/felhom-golden/internal/pctconf"
@@ -133,9 +132,7 @@ func (d *Driver) freeRange() (int, error) {
 			first = max(next, end)
 		}
 	}
-	return 0, fault.WrapHint(fault.NotReady,
-		fmt.Errorf("%w: %s and %s give root no free range of %d ids for a guest of its own", driver.ErrNotReady, d.o.SubUIDFile, d.o.SubGIDFile, rangeSize),
-		fmt.Sprintf("give root more, in both files, such as root:1000000000:%d for 64 guests", 64*rangeSize))
+	return 0, driver.Faultf(driver.ErrNotReady, fmt.Sprintf("give root more, in both files, such as root:1000000000:%d for 64 guests", 64*rangeSize), "%s and %s give root no free range of %d ids for a guest of its own", d.o.SubUIDFile, d.o.SubGIDFile, rangeSize)
 }
 
 // endOf returns the end of the last range that has an id of these, 0 if none

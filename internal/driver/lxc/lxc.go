@@ -40,6 +40,10 @@ type Options struct {
 	SubGIDFile string         // /etc/subgid
 	// InotifyFile is fs.inotify.max_user_instances below /proc/sys.
 	InotifyFile string
+	// MountDir is the directory of all guests' mounts, which are named by their
+	// VMIDs. Attach and Start refuse a guest that mounts another directory of
+	// this host than its own one; "" allows all.
+	MountDir string
 	// PerGuest gives each guest that is restored an id range of its own, of
 	// those that both files give to root, whatever its archive says.
 	PerGuest bool
@@ -148,8 +152,7 @@ func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(d.dir(vmid)); err == nil {
-			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile),
-				"the folder is another container's: take another VMID")
+			return nil, driver.Fault(driver.ErrExists, "the folder is another container's: take another VMID", fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile))
 		}
 		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
 	}
@@ -198,8 +201,7 @@ func (d *Driver) info(ctx context.Context, vmid int) (state string, pid int, err
 		case <-ctx.Done():
 			return "", 0, fmt.Errorf("guest %d: %w", vmid, context.Cause(ctx))
 		case <-limit.C:
-			return "", 0, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout),
-				"try again when the guest has started or stopped")
+			return "", 0, driver.Fault(driver.ErrBusy, "try again when the guest has started or stopped", fmt.Errorf("guest %d: %w: lxc-info says %q", vmid, driver.ErrBusy, res.Stdout))
 		case <-time.After(infoPause):
 		}
 	}
@@ -236,7 +238,7 @@ func (d *Driver) run(ctx context.Context, program string, vmid int, args ...stri
 	all := append([]string{"--lxcpath", d.o.Path, "--name", strconv.Itoa(vmid)}, args...)
 	res, err := run.Run(ctx, run.Cmd{Path: program, Args: all, Env: environment()})
 	if run.IsNotFound(err) {
-		return res, fault.WrapHint(fault.NotReady, fmt.Errorf("%w: %w", driver.ErrNotReady, err), installHint)
+		return res, driver.Faultf(driver.ErrWrongHost, installHint, "%w", err)
 	}
 	return res, err
 }
@@ -251,7 +253,7 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 	}
 	release, err = filelock.Claim(filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock"))
 	if errors.Is(err, filelock.ErrHeld) {
-		err = fault.WrapHint(fault.Busy, fmt.Errorf("guest %d: %w: %w", vmid, driver.ErrBusy, err), "another command changes this guest now; try again when it has ended")
+		err = driver.Fault(driver.ErrBusy, "another command changes this guest now; try again when it has ended", fmt.Errorf("guest %d: %w: %w", vmid, driver.ErrBusy, err))
 	}
 	return release, err
 }

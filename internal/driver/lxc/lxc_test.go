@@ -63,7 +63,7 @@ func TestLXCConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := settings{Config: c}
-	s.set("mp0", mountValue(driver.Mount{Source: "/srv/a b#c", Target: "/etc/felhom-bootstrap", ReadOnly: true}))
+	s.set("mp0", driver.Mount{Source: "/srv/a b#c", Target: "/etc/felhom-bootstrap", ReadOnly: true}.String())
 	net, err := netOf(c)
 	if err := errors.Join(s.err, err); err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func TestInGuestOfThisHost(t *testing.T) {
 		t.Error("work ran in this host's mount namespace")
 		return nil
 	})
-	if !errors.Is(err, driver.ErrBusy) || fault.Of(err) != fault.NotReady {
+	if !errors.Is(err, driver.ErrBusy) || fault.Of(err) != fault.Busy {
 		t.Errorf("error %v, want ErrBusy", err)
 	}
 }
@@ -289,7 +289,7 @@ func TestClaimComesFirst(t *testing.T) {
 		{"detach", d.Detach(t.Context(), 8200, "/mnt")},
 		{"discard", d.Discard(t.Context(), 8200, "")},
 	} {
-		if !errors.Is(c.err, driver.ErrBusy) || fault.Of(c.err) != fault.NotReady {
+		if !errors.Is(c.err, driver.ErrBusy) || fault.Of(c.err) != fault.Busy {
 			t.Errorf("%s: error %v, want ErrBusy", c.what, c.err)
 		}
 	}

@@ -39,7 +39,7 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, mounted, err := mounts(c)
+	mounted, err := mounts(c)
 	if err != nil {
 		return "", err
 	}

@@ -9,39 +9,43 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
 // Attach implements [driver.Hypervisor].
 func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err error) {
-	if err := checkMount(m); err != nil {
-		return fmt.Errorf("mount into guest %d: %w", vmid, err)
+	err = driver.CheckMount(m)
+	if err == nil {
+		if err = driver.CheckOwner(d.o.MountDir, vmid, m); err != nil {
+			err = fmt.Errorf("%w: %s: %w", driver.ErrRefused, m.Source, err)
+		}
+	}
+	if err != nil {
+		return driver.Fault(driver.ErrRefused, "name a directory of this host that is the guest's own, and a plain path", fmt.Errorf("mount into guest %d: %w", vmid, err))
 	}
 	return d.change(ctx, vmid, func(g driver.Guest, pid int, conf *pctconf.Config) error {
+		if err := d.checkOwner(vmid, conf); err != nil {
+			return err
+		}
 		// A mount into a running guest is made by this host's root; at the next
 		// start the guest's root has to find the directory.
 		if err := reachable(filepath.Dir(m.Source), g.Root.UID); err != nil {
 			return fmt.Errorf("%w: %w", driver.ErrRefused, err)
 		}
-		keys, list, err := mounts(conf)
-		if err != nil {
-			return err
-		}
-		key, before := freeKey(conf), driver.Mount{}
-		for i, old := range list {
-			if old.Target == m.Target {
-				key, before = keys[i], old
+		before, there := conf.MountAt(m.Target)
+		key := before.Key
+		switch {
+		case there && pid != 0 && before.Mount != m:
+			return driver.Fault(driver.ErrPending, "stop the guest first, or detach that mount", fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending))
+		case !there:
+			if key, err = conf.FreeMount(nil); err != nil {
+				return driver.Faultf(driver.ErrRefused, "detach a mount that is not needed", "%w", err)
 			}
-		}
-		if pid != 0 && before != m && before != (driver.Mount{}) {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is mounted at %s now: %w", before.Source, m.Target, driver.ErrPending), "stop the guest first, or detach that mount")
 		}
 		if pid != 0 {
 			if err := d.plug(ctx, vmid, pid, m, g.Root); err != nil {
@@ -49,32 +53,22 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 			}
 		}
 		c := &settings{Config: conf}
-		c.set(key, mountValue(m))
+		c.set(key, m.String())
 		return c.err
 	})
 }
 
-func freeKey(conf *pctconf.Config) string {
-	for i := 0; ; i++ {
-		key := "mp" + strconv.Itoa(i)
-		if _, taken := conf.Get(key); !taken {
-			return key
-		}
-	}
-}
-
-func checkMount(m driver.Mount) error {
-	for _, p := range []struct{ name, path string }{{"source", m.Source}, {"target", m.Target}} {
-		if path := p.path; !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsAny(path, ",\n") {
-			return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %s %q: wanted a clean absolute path without commas", driver.ErrRefused, p.name, path))
-		}
-	}
-	f, err := openFolder(m.Source)
+// checkOwner refuses a guest whose configuration, which anyone may have edited,
+// mounts a directory of this host that is not its own.
+func (d *Driver) checkOwner(vmid int, conf *pctconf.Config) error {
+	list, err := mounts(conf)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %w", driver.ErrRefused, err))
-	}
-	if err := f.Close(); err != nil {
 		return err
+	}
+	for _, p := range list {
+		if err := driver.CheckOwner(d.o.MountDir, vmid, p.Mount); err != nil {
+			return driver.Faultf(driver.ErrRefused, "remove that line from "+filepath.Join(d.dir(vmid), confFile)+"; see docs/security.md", "%s mounts %s: %w", p.Key, p.Source, err)
+		}
 	}
 	return nil
 }
@@ -84,16 +78,16 @@ func checkMount(m driver.Mount) error {
 func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 	var pending error
 	err := d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
-		keys, list, err := mounts(conf)
+		list, err := mounts(conf)
 		if err != nil {
 			return err
 		}
-		for i, m := range list {
-			if m.Target != target {
+		for _, p := range list {
+			if p.Target != target {
 				continue
 			}
 			if pid != 0 {
-				err = d.unplug(ctx, vmid, pid, m)
+				err = d.unplug(ctx, vmid, pid, p.Mount)
 			}
 			switch {
 			case errors.Is(err, driver.ErrPending):
@@ -101,7 +95,7 @@ func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 			case err != nil:
 				return err
 			}
-			conf.Delete(keys[i])
+			conf.Delete(p.Key)
 		}
 		return nil
 	})
@@ -120,7 +114,7 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 		return err
 	}
 	if g.Half {
-		return fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+		return driver.Fault(driver.ErrHalf, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
 	}
 	conf, err := d.readConf(vmid)
 	if err != nil {
@@ -263,7 +257,7 @@ func notHidden(entries []mountEntry, source place, target string) error {
 }
 
 func hidden(target string) error {
-	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: something else is mounted over %s in the running guest", driver.ErrPending, target), "it ends with the guest's next stop")
+	return driver.Faultf(driver.ErrPending, "it ends with the guest's next stop", "something else is mounted over %s in the running guest", target)
 }
 
 func sameFolder(a, b *os.File) (bool, error) {

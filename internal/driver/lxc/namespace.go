@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // onThread runs work on a thread of its own that ends with it: what work does
@@ -125,5 +124,5 @@ func (d *Driver) checkNamespace(ctx context.Context, vmid, pid int, ns *os.File)
 
 // changing is the error of a guest that starts or ends while it is looked at.
 func changing(vmid int, found string) error {
-	return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w: %s", vmid, driver.ErrBusy, found), "try again when the guest has started or stopped")
+	return driver.Fault(driver.ErrBusy, "try again when the guest has started or stopped", fmt.Errorf("guest %d: %w: %s", vmid, driver.ErrBusy, found))
 }

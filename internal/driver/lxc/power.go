@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -34,7 +33,7 @@ func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("start: %w", err)
 	}
 	// liblxc only says that it could not start.
-	if err := d.checkMounts(conf); err != nil {
+	if err := d.checkMounts(vmid, conf); err != nil {
 		return fmt.Errorf("start guest %d: %w", vmid, err)
 	}
 	if err := d.renew(vmid, conf); err != nil {
@@ -55,16 +54,14 @@ func (d *Driver) Start(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("start guest %d: %w", vmid, cause)
 	}
 	if err != nil {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)),
-			"to look closer, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
+		return driver.Fault(driver.ErrStart, "to look closer, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid), fmt.Errorf("start guest %d: %w: %w%s", vmid, driver.ErrStart, err, d.complaints(vmid)))
 	}
 	pid, err := d.initPID(ctx, vmid)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	if pid == 0 {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.complaints(vmid)),
-			"to see what it says, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid))
+		return driver.Fault(driver.ErrStart, "to see what it says, restore it with --no-start and start it by hand: lxc-start --foreground --lxcpath "+d.o.Path+" --name "+strconv.Itoa(vmid), fmt.Errorf("start guest %d: %w: its init has ended already%s", vmid, driver.ErrStart, d.complaints(vmid)))
 	}
 	return nil
 }
@@ -76,18 +73,21 @@ func (d *Driver) whole(ctx context.Context, vmid int, state driver.State) (*pctc
 	case err != nil:
 		return nil, err
 	case g.Half:
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+		return nil, driver.Fault(driver.ErrHalf, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
 	case g.State == driver.Running && state == driver.Stopped:
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrRunning))
+		return nil, driver.Fault(driver.ErrRunning, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrRunning))
 	case g.State == driver.Stopped && state == driver.Running:
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotRunning))
+		return nil, driver.Fault(driver.ErrNotRunning, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrNotRunning))
 	}
 	return d.readConf(vmid)
 }
 
-// checkMounts says what liblxc does not: that a folder to mount is not there.
-func (d *Driver) checkMounts(conf *pctconf.Config) error {
-	_, list, err := mounts(conf)
+// checkMounts names what liblxc does not: a directory to mount that is missing.
+func (d *Driver) checkMounts(vmid int, conf *pctconf.Config) error {
+	if err := d.checkOwner(vmid, conf); err != nil {
+		return err
+	}
+	list, err := mounts(conf)
 	if err != nil {
 		return err
 	}
@@ -96,13 +96,12 @@ func (d *Driver) checkMounts(conf *pctconf.Config) error {
 		return err
 	}
 	uid, _ := ids.Root()
-	for _, m := range list {
-		f, err := openFolder(m.Source)
-		if err != nil {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err), "make that folder again, or detach the mount")
+	for _, p := range list {
+		if err := driver.CheckDirectory(p.Source); err != nil {
+			return driver.Faultf(driver.ErrStart, "make that directory, or detach the mount", "mount at %s: %w", p.Target, err)
 		}
-		if err := errors.Join(f.Close(), reachable(filepath.Dir(m.Source), uid)); err != nil {
-			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, m.Target, err)
+		if err := reachable(filepath.Dir(p.Source), uid); err != nil {
+			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, p.Target, err)
 		}
 	}
 	return nil
@@ -168,7 +167,7 @@ func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) (e
 		return errors.Join(stopErr, err)
 	}
 	if pid != 0 {
-		return fault.Wrap(fault.Failed, fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrRunning, errors.Join(stopErr, context.Cause(limited))))
+		return driver.Fault(driver.ErrStop, "", fmt.Errorf("shut down guest %d: %w: %w", vmid, driver.ErrStop, errors.Join(stopErr, context.Cause(limited))))
 	}
 	return nil
 }

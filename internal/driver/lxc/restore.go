@@ -38,7 +38,7 @@ func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, e
 func openArchive(archive string) (*os.File, error) {
 	f, err := os.Open(archive)
 	if err != nil {
-		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %w", driver.ErrArchive, err), "name the golden by its absolute path; felhom-golden build makes one")
+		return nil, driver.Faultf(driver.ErrArchive, "name the golden by its absolute path; felhom-golden build makes one", "%w", err)
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(refuseArchive(archive, errors.New("it is no regular file")), err, f.Close())
@@ -47,7 +47,7 @@ func openArchive(archive string) (*os.File, error) {
 }
 
 func refuseArchive(archive string, err error) error {
-	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: %w", driver.ErrArchive, archive, err), "felhom-golden verify "+archive+" says all that is wrong with it")
+	return driver.Faultf(driver.ErrArchive, "felhom-golden verify "+archive+" says all that is wrong with it", "%s: %w", archive, err)
 }
 
 // Restore implements [driver.Hypervisor]. The guest is made in a folder beside
@@ -63,7 +63,7 @@ func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.
 	defer func() { err = errors.Join(err, release()) }()
 	for _, dir := range []string{d.dir(vmid), d.halfDir(vmid)} {
 		if _, err := os.Lstat(dir); err == nil {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("restore guest %d: %w: %s", vmid, driver.ErrExists, dir), "take another VMID, or remove that guest first")
+			return driver.Fault(driver.ErrExists, "take another VMID, or remove that guest first", fmt.Errorf("restore guest %d: %w: %s", vmid, driver.ErrExists, dir))
 		}
 	}
 	half := d.halfDir(vmid)
@@ -166,7 +166,7 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 	case ctx.Err() != nil:
 		return err
 	case isNoSpace(err):
-		return fault.WrapHint(fault.Failed, fmt.Errorf("%w: %w", driver.ErrNoSpace, err), "free space below "+filepath.Dir(filepath.Dir(rootfs))+"; df and df -i show it")
+		return driver.Faultf(driver.ErrNoSpace, "free space below "+filepath.Dir(filepath.Dir(rootfs))+"; df and df -i show it", "%w", err)
 	}
 	if _, isIO := errors.AsType[*fs.PathError](err); isIO && fault.Of(err) != fault.Invalid {
 		return err
@@ -201,7 +201,7 @@ func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	if _, err := os.Lstat(d.dir(vmid)); err == nil {
-		return fault.Wrap(fault.Invalid, fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
+		return driver.Fault(driver.ErrExists, "", fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
 	}
 	return os.RemoveAll(d.halfDir(vmid))
 }
@@ -221,7 +221,7 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	case g.Half:
 		return fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrHalf)
 	case g.State == driver.Running:
-		return fault.Wrap(fault.Invalid, fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
+		return driver.Fault(driver.ErrRunning, "", fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
 	}
 	if err := d.sweepCgroups(ctx, vmid); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)

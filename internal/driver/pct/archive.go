@@ -23,21 +23,21 @@ func (d *Driver) path(ctx context.Context, archive string) (string, error) {
 	}
 	storage, volume, ok := strings.Cut(archive, ":")
 	if !ok || storage == "" || strings.HasPrefix(archive, "-") {
-		return "", refuse(driver.ErrArchive, "wanted an absolute path, or STORAGE:backup/FILE", "%q is neither a path nor a volume", archive)
+		return "", driver.Faultf(driver.ErrArchive, "wanted an absolute path, or STORAGE:backup/FILE", "%q is neither a path nor a volume", archive)
 	}
 	file, isBackup := strings.CutPrefix(volume, "backup/")
 	if !isBackup {
-		return "", refuse(driver.ErrArchive, "put it into the storage's dump directory; its volume is then STORAGE:backup/FILE", "%s is not a backup, and pct restores backups only", archive)
+		return "", driver.Faultf(driver.ErrArchive, "put it into the storage's dump directory; its volume is then STORAGE:backup/FILE", "%s is not a backup, and pct restores backups only", archive)
 	}
 	path, err := d.backup(ctx, storage, file)
 	switch {
 	case err != nil && isClass(err, driver.ErrNoStorage):
-		return "", refuse(driver.ErrArchive, "pvesm status lists the storages", "%s: this node has no storage %s", archive, storage)
+		return "", driver.Faultf(driver.ErrArchive, "pvesm status lists the storages", "%s: this node has no storage %s", archive, storage)
 	case err != nil:
 		return "", err
 	}
 	if !filepath.IsAbs(path) {
-		return "", refuse(driver.ErrArchive, "copy it to a storage of type dir or nfs", "pvesm path %s gave %q, which is not a file", archive, path)
+		return "", driver.Faultf(driver.ErrArchive, "copy it to a storage of type dir or nfs", "pvesm path %s gave %q, which is not a file", archive, path)
 	}
 	return path, nil
 }
@@ -58,11 +58,11 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 		return nil, 0, err
 	}
 	if !restorable.MatchString(path) {
-		return nil, 0, refuse(driver.ErrArchive, "rename it to what it is", "%s: pct knows a compression by the name's end only: .tar, .tar.zst, .tar.gz, .tar.lzo", archive)
+		return nil, 0, driver.Faultf(driver.ErrArchive, "rename it to what it is", "%s: pct knows a compression by the name's end only: .tar, .tar.zst, .tar.gz, .tar.lzo", archive)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, refuse(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", "%s: %s", archive, err)
+		return nil, 0, driver.Faultf(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", "%s: %s", archive, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
@@ -70,14 +70,14 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, refuse(driver.ErrArchive, "", "%s is no file", archive)
+		return nil, 0, driver.Faultf(driver.ErrArchive, "", "%s is no file", archive)
 	}
 	conf, err = vzdump.ReadConfig(vzdump.WithContext(ctx, f))
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		return nil, 0, cause
 	case err != nil:
-		return nil, 0, refuse(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", archive, err)
+		return nil, 0, driver.Faultf(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", archive, err)
 	}
 	return conf, info.Size(), nil
 }

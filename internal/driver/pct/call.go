@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 )
 
@@ -36,7 +37,7 @@ func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, a
 	case err == nil:
 		return res.Stdout, nil
 	case run.IsNotFound(err):
-		return nil, refuse(errWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "%s is not installed", name)
+		return nil, driver.Faultf(driver.ErrWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "%s is not installed", name)
 	case limited.Err() != nil:
 		return res.Stdout, fmt.Errorf("%s: %w", run.Quote(name, args...), context.Cause(limited))
 	case res.ExitCode < 0:

@@ -44,9 +44,9 @@ func (d *Driver) checkNode() error {
 	info, err := os.Stat(filepath.Join(d.o.PVEDir, "local"))
 	switch {
 	case err != nil:
-		return refuse(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
+		return driver.Faultf(driver.ErrNotReady, "is this a Proxmox VE node, and pve-cluster running?", "%s", err)
 	case info.Mode().Perm()&0o200 == 0:
-		return refuse(driver.ErrNotReady, "bring the cluster's nodes back, see pvecm status", "%s/local is read-only: no quorum", d.o.PVEDir)
+		return driver.Faultf(driver.ErrNotReady, "bring the cluster's nodes back, see pvecm status", "%s/local is read-only: no quorum", d.o.PVEDir)
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (d *Driver) checkPackages(ctx context.Context) error {
 		return err
 	}
 	old := func(name, found, wanted, why string) error {
-		return refuse(errWrongHost, "apt update && apt full-upgrade", "%s %s, wanted %s or later: %s", name, found, wanted, why)
+		return driver.Faultf(driver.ErrWrongHost, "apt update && apt full-upgrade", "%s %s, wanted %s or later: %s", name, found, wanted, why)
 	}
 	const debian = "older ones refuse Debian 13.1 and later at restore and at every start"
 	if !atLeast(container, "6") {
@@ -90,7 +90,7 @@ func (d *Driver) version(ctx context.Context, pkg string) (string, error) {
 	case err != nil && context.Cause(ctx) != nil:
 		return "", err
 	case err != nil || version == "":
-		return "", refuse(errWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "the package %s is not installed", pkg)
+		return "", driver.Faultf(driver.ErrWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "the package %s is not installed", pkg)
 	}
 	return version, nil
 }
@@ -117,7 +117,7 @@ func (d *Driver) checkBridge(name string) error {
 		return nil
 	}
 	if err := driver.FindBridge(d.o.NetDir, name); err != nil {
-		return withClass(driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists those of Linux", err)
+		return driver.Fault(driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists those of Linux", err)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (d *Driver) checkTaken(ctx context.Context, vmid int) error {
 		return nil
 	}
 	kind := map[string]string{"lxc": "a container", "qemu": "a VM"}[guest.Type]
-	return refuse(driver.ErrExists, otherVMID, "it is %s (%s) of node %s", cmp.Or(kind, "a guest"), guest.Type, guest.Node)
+	return driver.Faultf(driver.ErrExists, otherVMID, "it is %s (%s) of node %s", cmp.Or(kind, "a guest"), guest.Type, guest.Node)
 }
 
 // checkElsewhere is checkTaken without the guests of this node: a job for a

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
@@ -19,19 +18,10 @@ type rule struct {
 	hint string
 }
 
-// errWrongHost is ErrNotReady where no later try helps: somebody has to change
-// the host, or how the program is called.
-var errWrongHost = wrongHost{}
-
-type wrongHost struct{}
-
-func (wrongHost) Error() string { return driver.ErrNotReady.Error() }
-func (wrongHost) Unwrap() error { return driver.ErrNotReady }
-
 var rules = []rule{
 	{has(`no quorum\?`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
-	{has(`please run as root`), errWrongHost, "run it as root"},
-	{has(`hostname lookup '.*' failed`), errWrongHost, "name the node as pvecm and /etc/hosts know it"},
+	{has(`please run as root`), driver.ErrWrongHost, "run it as root"},
+	{has(`hostname lookup '.*' failed`), driver.ErrWrongHost, "name the node as pvecm and /etc/hosts know it"},
 	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, otherVMID},
 	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
 	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed: then pct unlock VMID, and pct destroy VMID"},
@@ -70,7 +60,7 @@ func classify(command, stdout, stderr string) error {
 				continue // tar failed because of the disk, not of the archive
 			}
 			if r.text.MatchString(text) {
-				return withClass(r.is, r.hint, fmt.Errorf("%w: %s: %s", r.is, command, words))
+				return driver.Fault(r.is, r.hint, fmt.Errorf("%w: %s: %s", r.is, command, words))
 			}
 		}
 	}
@@ -110,21 +100,4 @@ func lastWords(stdout, stderr string) string {
 		return termtext.Tail(words, maxWords)
 	}
 	return words
-}
-
-// refuse makes an error of a class, with what was wanted and found.
-func refuse(class error, hint, format string, args ...any) error {
-	return withClass(class, hint, fmt.Errorf("%w: %s", class, fmt.Sprintf(format, args...)))
-}
-
-func withClass(class error, hint string, err error) error {
-	code := fault.Failed
-	switch {
-	case isClass(class, driver.ErrArchive, driver.ErrRefused, driver.ErrExists, driver.ErrNoBridge, driver.ErrNoStorage):
-		code = fault.Invalid
-	case errors.Is(class, errWrongHost):
-	case isClass(class, driver.ErrBusy, driver.ErrNotReady):
-		code = fault.NotReady
-	}
-	return fault.WrapHint(code, err, hint)
 }

@@ -51,7 +51,7 @@ func (d *Driver) awaitIdle(ctx context.Context, vmid int, made bool) error {
 		return busy == "", err
 	})
 	if err == nil && !idle {
-		return refuse(driver.ErrBusy, "wait until that task has ended, then discard the guest", "after %s the task %s still works", d.o.Clean/2, busy)
+		return driver.Faultf(driver.ErrBusy, "wait until that task has ended, then discard the guest", "after %s the task %s still works", d.o.Clean/2, busy)
 	}
 	return err
 }
@@ -67,7 +67,7 @@ func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) e
 	case err != nil:
 		return err
 	case !made && !unfinished(config) && (p.options["description"] == "" || !p.described(config)):
-		return refuse(driver.ErrExists, "", "%d is not this restore's, left alone", vmid)
+		return driver.Faultf(driver.ErrExists, "", "%d is not this restore's, left alone", vmid)
 	}
 	return d.clear(ctx, vmid, p.storage)
 }
@@ -161,13 +161,13 @@ func (d *Driver) discard(ctx context.Context, vmid int, storage string) error {
 	case err != nil:
 		return err
 	case v.half && v.clone != "":
-		return refuse(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
+		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
 	case v.half:
 		return d.clear(ctx, vmid, storage)
 	case unfinished(v.config):
-		return refuse(driver.ErrBusy, "wait for that task", "a task still works on it")
+		return driver.Faultf(driver.ErrBusy, "wait for that task", "a task still works on it")
 	}
-	return refuse(driver.ErrExists, "", "it is whole, not left by an interrupted restore")
+	return driver.Faultf(driver.ErrExists, "", "it is whole, not left by an interrupted restore")
 }
 
 // discardAny removes guest vmid, locked or not, with the volumes that its

@@ -39,7 +39,7 @@ func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok b
 		if list, listErr := d.vmlistFile(); listErr != nil || list.has(vmid) {
 			return nil, "", false, nil
 		}
-		return nil, "", true, refuse(driver.ErrNotFound, "", "Configuration file 'nodes/%s/lxc/%d.conf' does not exist", d.o.Node, vmid)
+		return nil, "", true, driver.Faultf(driver.ErrNotFound, "", "Configuration file 'nodes/%s/lxc/%d.conf' does not exist", d.o.Node, vmid)
 	}
 	if err != nil {
 		return nil, "", true, err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
@@ -56,7 +57,7 @@ func provisioned(t *testing.T, d *pct.Driver, s driver.Spec, m driver.Mount) {
 
 // Each of PVE's programs takes a second of a processor to start.
 func TestFewPrograms(t *testing.T) {
-	for storage, pvesm := range map[string]int{"data": 0, "local-lvm": 2} {
+	for storage, pvesm := range map[string]int{"data": 0, "local-lvm": 1} {
 		t.Run(storage, func(t *testing.T) {
 			n, d := newDriver(t)
 			dirStorage(t, n)
@@ -72,7 +73,7 @@ func TestFewPrograms(t *testing.T) {
 			if err = errors.Join(err, d.Check(ctx, 8201, s)); err != nil {
 				t.Error(err)
 			}
-			wantCalls(t, n, "a look and a check", seen, 0, min(1, pvesm))
+			wantCalls(t, n, "a look and a check", seen, 0, 0)
 			other := driver.Mount{Source: realDir(t), Target: "/mnt"}
 			if err := d.Attach(ctx, vmid, other); err != nil {
 				t.Error(err)
@@ -128,6 +129,59 @@ func TestFilesThatAreMissing(t *testing.T) {
 		}
 		provisioned(t, open(t, o), spec(), driver.Mount{Source: realDir(t), Target: "/etc/felhom-bootstrap"})
 	})
+}
+
+// TestReportsThatAreMissing: pvesm is asked for what the node's report does not
+// tell, or told too long ago, and its word counts.
+func TestReportsThatAreMissing(t *testing.T) {
+	report := func(key string, age time.Duration, total, used int64) string {
+		return fmt.Sprintf("%s:%d:%d:%d\n", key, time.Now().Add(-age).Unix(), total, used)
+	}
+	const own = "pve-storage-9.0/pve/local-lvm"
+	cases := []struct {
+		name, text string
+		pvesm      int
+	}{
+		{"of PVE 8", report("pve2-storage/pve/local-lvm", 0, 1<<40, 0), 0},
+		{"beside others", report("pve2-storage/pve2/local-lvm", 0, 1, 1) + report("pve2-storage/pve/local", 0, 1, 1) + report(own, 0, 1<<40, 0), 0},
+		{"none", "", 1},
+		{"of another node", report("pve-storage-9.0/pve2/local-lvm", 0, 1<<40, 0), 1},
+		{"of another storage", report("pve-storage-9.0/pve/local-lvm2", 0, 1<<40, 0), 1},
+		{"of a guest", report("pve-vm-9.0/pve/local-lvm", 0, 1<<40, 0), 1},
+		{"old", report(own, 3*time.Minute, 1<<40, 0), 1},
+		{"of the future", report(own, -3*time.Minute, 1<<40, 0), 1},
+		{"nothing known", own + ":U:U:U\n", 1},
+		{"more used than there is", report(own, 0, 1<<40, 1<<41), 1},
+		{"no size", report(own, 0, 0, 0), 1},
+		{"cut", own + ":" + fmt.Sprint(time.Now().Unix()) + ":12", 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			n, d := newDriver(t)
+			n.Replace(pcttest.Reports, c.text)
+			if err := d.Check(t.Context(), vmid, spec()); err != nil {
+				t.Error(err)
+			}
+			wantCalls(t, n, "check", map[string]int{}, 0, c.pvesm)
+		})
+	}
+	for name, st := range map[string]pcttest.Storage{
+		"full": {Content: "rootdir", Avail: 1}, "disabled": {Content: "rootdir", Avail: 1 << 40, Disabled: true}, "inactive": {Content: "rootdir", Avail: 1 << 40, Inactive: true},
+		"no rootdir": {Content: "images", Avail: 1 << 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, d := newDriver(t)
+			n.SetStorage("local-lvm", st)
+			if name == "disabled" { // a report from before it was disabled
+				n.Replace(pcttest.Reports, report(own, 0, 1<<40, 0))
+			}
+			class := driver.ErrNoStorage
+			if name == "full" {
+				class = driver.ErrNoSpace
+			}
+			wantClass(t, d.Check(t.Context(), vmid, spec()), class)
+		})
+	}
 }
 
 // The kernel's list of sockets is the whole host's.

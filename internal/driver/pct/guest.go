@@ -116,9 +116,9 @@ func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
 	case err != nil:
 		return v, err
 	case v.half:
-		return v, refuse(driver.ErrHalf, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.lock)
+		return v, driver.Faultf(driver.ErrHalf, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.lock)
 	case v.lock != "":
-		return v, refuse(driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none", "CT is locked (%s)", v.lock)
+		return v, driver.Faultf(driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none", "CT is locked (%s)", v.lock)
 	}
 	return v, nil
 }
@@ -139,9 +139,9 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 	}
 	g.Hostname, _ = v.config.Get("hostname")
 	g.OnBoot, _ = v.config.Bool("onboot")
-	for _, s := range slots(v.config) {
-		if s.bind {
-			g.Mounts = append(g.Mounts, s.mount)
+	for _, p := range v.config.Mounts() {
+		if p.IsDirectory() {
+			g.Mounts = append(g.Mounts, p.Mount)
 		}
 	}
 	return g, nil

@@ -36,8 +36,9 @@ type Options struct {
 	LXCDir      string // where PVE's containers are for LXC; default /var/lib/lxc
 	LocalDir    string // of the storage "local", which PVE has nowhere else; default /var/lib/vz
 
-	// MountDir is the directory below which all mounts of guests are. Attach
-	// and Start refuse a guest that mounts another one of the node; "" allows all.
+	// MountDir is the directory of all guests' mounts, which are named by their
+	// VMIDs. Attach and Start refuse a guest that mounts another directory of the
+	// node than its own one; "" allows all.
 	MountDir string
 
 	// MountInfo lists this process's mounts; default /proc/self/mountinfo.
@@ -114,7 +115,7 @@ func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) 
 		return nil, wrap(vmid, "storage", err)
 	}
 	if st.State() != driver.Running {
-		return nil, wrap(vmid, "storage", refuse(driver.ErrNotRunning, "", "PVE measures running guests only"))
+		return nil, wrap(vmid, "storage", driver.Faultf(driver.ErrNotRunning, "", "PVE measures running guests only"))
 	}
 	size, used := int64(st.MaxDisk), int64(st.Disk)
 	return []driver.Usage{{Path: "/", Size: size, Used: min(used, size), Available: max(size-used, 0)}}, nil

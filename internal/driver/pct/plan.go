@@ -35,7 +35,7 @@ func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 	p := &plan{config: config, options: map[string]string{}}
 	var errs []error
 	archive := func(format string, args ...any) {
-		errs = append(errs, refuse(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", s.Archive, fmt.Sprintf(format, args...)))
+		errs = append(errs, driver.Faultf(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", s.Archive, fmt.Sprintf(format, args...)))
 	}
 	for _, f := range findings {
 		// PVE warns at most, and carries the wrong text into the new guest.
@@ -56,7 +56,7 @@ func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 		archive("pct.conf: %s %s", f.Key, f.Message)
 	}
 	if vmid < vzdump.MinVMID || vmid > vzdump.MaxVMID {
-		errs = append(errs, refuse(driver.ErrRefused, "", "VMID %d: wanted %d to %d", vmid, vzdump.MinVMID, vzdump.MaxVMID))
+		errs = append(errs, driver.Faultf(driver.ErrRefused, "", "VMID %d: wanted %d to %d", vmid, vzdump.MinVMID, vzdump.MaxVMID))
 	}
 	errs = append(errs, p.disk(s), p.setNet(s.Net), p.set(s))
 	return p, errors.Join(errs...)
@@ -83,14 +83,14 @@ func (p *plan) disk(s driver.Spec) error {
 	p.bytes = int64(s.RootfsGiB) << 30
 	if s.RootfsGiB == 0 {
 		if p.bytes, err = pctconf.ParseSize(props["size"]); err != nil {
-			return refuse(driver.ErrRefused, "name the size of the root file system", "the archive does not say it: %s", err)
+			return driver.Faultf(driver.ErrRefused, "name the size of the root file system", "the archive does not say it: %s", err)
 		}
 	}
 	switch {
 	case p.storage == "" || strings.HasPrefix(p.storage, "-") || strings.ContainsAny(p.storage, ":,/ \n"):
-		return refuse(driver.ErrRefused, "pvesm status lists the storages", "%q is not a valid name of a storage", p.storage)
+		return driver.Faultf(driver.ErrRefused, "pvesm status lists the storages", "%q is not a valid name of a storage", p.storage)
 	case p.bytes <= 0:
-		return refuse(driver.ErrRefused, "", "a root file system of %d GiB", s.RootfsGiB)
+		return driver.Faultf(driver.ErrRefused, "", "a root file system of %d GiB", s.RootfsGiB)
 	}
 	p.size = strconv.FormatFloat(float64(p.bytes)/(1<<30), 'f', -1, 64)
 	p.options["rootfs"] = p.storage + ":" + p.size
@@ -109,13 +109,13 @@ func (p *plan) setNet(o driver.Net) error {
 		p.bridge = archived.Bridge
 		p.options["unique"] = "1"
 		if o != (driver.Net{}) {
-			return refuse(driver.ErrRefused, "name the bridge too", "settings of the network without a bridge")
+			return driver.Faultf(driver.ErrRefused, "name the bridge too", "settings of the network without a bridge")
 		}
 		return nil
 	}
 	for i := 1; i <= 31; i++ {
 		if _, more := p.config.Get("net" + strconv.Itoa(i)); more {
-			return refuse(driver.ErrArchive, "bake it with net0 alone", "it has net%d, whose MAC the new guest would share", i)
+			return driver.Faultf(driver.ErrArchive, "bake it with net0 alone", "it has net%d, whose MAC the new guest would share", i)
 		}
 	}
 	p.bridge = o.Bridge
@@ -135,7 +135,7 @@ func (p *plan) set(s driver.Spec) error {
 	const maxDescription = 8192 // PVE's own limit
 	switch {
 	case len(s.Description) > maxDescription:
-		errs = append(errs, refuse(driver.ErrRefused, "", "a description of %d bytes, at most %d are taken", len(s.Description), maxDescription))
+		errs = append(errs, driver.Faultf(driver.ErrRefused, "", "a description of %d bytes, at most %d are taken", len(s.Description), maxDescription))
 	case s.Description != "":
 		p.options["description"] = s.Description
 	}
@@ -146,7 +146,7 @@ func (p *plan) set(s driver.Spec) error {
 func (p *plan) option(key, value string) error {
 	canonical, err := pctconf.Canonical(key, value)
 	if err != nil {
-		return refuse(driver.ErrRefused, "", "%s", err)
+		return driver.Faultf(driver.ErrRefused, "", "%s", err)
 	}
 	p.options[key] = canonical
 	return nil

@@ -22,17 +22,17 @@ func (d *Driver) start(ctx context.Context, vmid int) error {
 	case err != nil:
 		return err
 	case v.state == driver.Running:
-		return refuse(driver.ErrRunning, "", "its state is %s", v.state)
+		return driver.Faultf(driver.ErrRunning, "", "its state is %s", v.state)
 	}
-	if err := d.guard(v.config); err != nil {
+	if err := d.guard(vmid, v.config); err != nil {
 		return err
 	}
-	for _, s := range slots(v.config) {
-		if !s.bind {
+	for _, p := range v.config.Mounts() {
+		if !p.IsDirectory() {
 			continue
 		}
-		if err := checkSource(s.mount.Source); err != nil {
-			return refuse(driver.ErrStart, "make the folder, or take the mount away", "%s cannot be mounted: %s", s.key, err)
+		if err := driver.CheckDirectory(p.Source); err != nil {
+			return driver.Faultf(driver.ErrStart, "make that directory, or remove the mount", "%s cannot be mounted: %s", p.Key, err)
 		}
 	}
 	out, startErr := d.pct(ctx, "start", strconv.Itoa(vmid))
@@ -73,9 +73,9 @@ func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha tim
 	case cmdErr != nil && isClass(cmdErr, class, driver.ErrBusy, driver.ErrNotReady, driver.ErrNoBridge, driver.ErrProtected, driver.ErrNotFound):
 		return cmdErr
 	case cmdErr != nil:
-		return withClass(class, "", errors.Join(class, cmdErr))
+		return driver.Fault(class, "", errors.Join(class, cmdErr))
 	}
-	return refuse(class, "see the task's log on the node", "PVE reported success, and after %s it is %s", limit, now)
+	return driver.Faultf(class, "see the task's log on the node", "PVE reported success, and after %s it is %s", limit, now)
 }
 
 // stays looks again for a while whether a state is still there.
@@ -86,9 +86,6 @@ func (d *Driver) stays(ctx context.Context, look func() (bool, error)) (bool, er
 	})
 	return !ended && err == nil, err
 }
-
-// errStop is the class of a guest that does not end.
-var errStop = errors.New("the guest does not stop")
 
 // Shutdown implements [driver.Hypervisor]. PVE itself stops the guest hard
 // when grace is over.
@@ -102,7 +99,7 @@ func (d *Driver) shutdown(ctx context.Context, vmid int, grace time.Duration) er
 	case err != nil:
 		return err
 	case v.state != driver.Running:
-		return refuse(driver.ErrNotRunning, "", "its state is %s", v.state)
+		return driver.Faultf(driver.ErrNotRunning, "", "its state is %s", v.state)
 	}
 	id := strconv.Itoa(vmid)
 	args := []string{"stop", id}
@@ -111,7 +108,7 @@ func (d *Driver) shutdown(ctx context.Context, vmid int, grace time.Duration) er
 		args = []string{"shutdown", id, "--timeout", strconv.FormatInt(seconds, 10), "--forceStop", "1"}
 	}
 	out, err := d.call(ctx, changeTimeout+grace, d.o.Pct, args...)
-	return d.became(ctx, vmid, driver.Stopped, max(d.o.HA, grace+d.o.Settle), string(out), err, errStop)
+	return d.became(ctx, vmid, driver.Stopped, max(d.o.HA, grace+d.o.Settle), string(out), err, driver.ErrStop)
 }
 
 // Destroy implements [driver.Hypervisor]. What HA, a replication job or the
@@ -126,7 +123,7 @@ func (d *Driver) destroy(ctx context.Context, vmid int) error {
 	case err != nil:
 		return err
 	case v.state == driver.Running:
-		return refuse(driver.ErrRunning, "shut it down first", "its state is %s", v.state)
+		return driver.Faultf(driver.ErrRunning, "shut it down first", "its state is %s", v.state)
 	}
 	_, err = d.pct(ctx, "destroy", strconv.Itoa(vmid))
 	return d.gone(ctx, vmid, err)
@@ -146,5 +143,5 @@ func (d *Driver) gone(ctx context.Context, vmid int, cmdErr error) error {
 	case err != nil:
 		return err
 	}
-	return refuse(driver.ErrBusy, "see the task's log on the node", "PVE reported success, and its configuration is still there")
+	return driver.Faultf(driver.ErrBusy, "see the task's log on the node", "PVE reported success, and its configuration is still there")
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
@@ -13,10 +12,11 @@ import (
 // guard refuses a guest whose configuration in effect, or at its next start,
 // reaches out of it. Snapshots come into effect by a rollback alone, after
 // which this looks again. protection, template and lock are the operator's.
-func (d *Driver) guard(config *pctconf.Config) error {
-	errs := guarded(config, d.checkOwnMount)
+func (d *Driver) guard(vmid int, config *pctconf.Config) error {
+	own := func(m driver.Mount) error { return driver.CheckOwner(d.o.MountDir, vmid, m) }
+	errs := guarded(config, own)
 	if config.Pending != nil {
-		errs = append(errs, guarded(&pctconf.Config{Settings: config.Pending.Settings, LXC: config.Pending.LXC}, d.checkOwnMount)...)
+		errs = append(errs, guarded(&pctconf.Config{Settings: config.Pending.Settings, LXC: config.Pending.LXC}, own)...)
 	}
 	if on, _ := config.Bool("unprivileged"); !on {
 		errs = append(errs, errors.New("unprivileged is not 1: its root would be the node's"))
@@ -24,18 +24,18 @@ func (d *Driver) guard(config *pctconf.Config) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return refuse(driver.ErrRefused, "change it with pct set, or in the guest's configuration file; see docs/security.md", "its configuration reaches out of the guest: %s", errors.Join(errs...))
+	return driver.Faultf(driver.ErrRefused, "change it with pct set, or in the guest's configuration file; see docs/security.md", "its configuration reaches out of the guest: %s", errors.Join(errs...))
 }
 
 // operators are keys of an existing guest that only its operator sets.
 var operators = []string{"delete", "lock", "parent", "protection", "template", "entrypoint", "env"}
 
-func guarded(config *pctconf.Config, binds func(source string) string) (errs []error) {
+func guarded(config *pctconf.Config, own func(m driver.Mount) error) (errs []error) {
 	for _, s := range config.Settings {
 		if slices.Contains(operators, s.Key) {
 			continue
 		}
-		if why := s.ReachesOut(binds); why != "" {
+		if why := s.ReachesOut(own); why != "" {
 			errs = append(errs, fmt.Errorf("%s %q: %s", s.Key, s.Value, why))
 		}
 	}
@@ -45,12 +45,4 @@ func guarded(config *pctconf.Config, binds func(source string) string) (errs []e
 		}
 	}
 	return errs
-}
-
-// checkOwnMount refuses directories that are not below Options.MountDir.
-func (d *Driver) checkOwnMount(source string) string {
-	if d.o.MountDir == "" || strings.HasPrefix(source, strings.TrimSuffix(d.o.MountDir, "/")+"/") {
-		return ""
-	}
-	return "a directory of the node outside of " + d.o.MountDir
 }

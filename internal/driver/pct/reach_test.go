@@ -1,6 +1,9 @@
 package pct_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,19 +52,46 @@ func TestGuestReachesOut(t *testing.T) {
 	}
 }
 
-func TestMountOutsideOfMountDir(t *testing.T) {
+// TestMountsOfAnotherGuest: a guest's mount holds its token, so each guest may
+// have its own mount and its own volumes, and no others.
+func TestMountsOfAnotherGuest(t *testing.T) {
 	n, _ := newDriver(t)
 	o := options(n)
-	o.MountDir = n.Dir("net")
+	o.MountDir = n.Dir("mounts")
 	d := open(t, o)
-	for source, ok := range map[string]bool{n.Dir("net/vmbr0"): true, n.Dir("local"): false, n.Dir("net"): false, n.Dir("net") + "work": false} {
-		n.SetConfig(vmid, guestConfig+"mp0: "+source+",mp=/mnt\n")
-		err := d.Attach(t.Context(), vmid, driver.Mount{Source: n.Dir("net/vmbr0"), Target: "/etc/felhom-bootstrap"})
-		if ok && err != nil {
-			t.Errorf("%s: %v", source, err)
-		} else if !ok {
-			wantClass(t, err, driver.ErrRefused, "mp0")
+	mounts := n.Dir("mounts")
+	for _, dir := range []string{"8200/sub", "8201", "82000", "08200"} {
+		if err := os.MkdirAll(filepath.Join(mounts, dir), 0o755); err != nil {
+			t.Fatal(err)
 		}
+	}
+	own := driver.Mount{Source: filepath.Join(mounts, "8200"), Target: "/etc/felhom-bootstrap", ReadOnly: true}
+	for value, ok := range map[string]bool{
+		mounts + "/8200": true, mounts + "/8201": false, mounts + "/82000": false, mounts + "/08200": false, mounts + "/8200/sub": false,
+		mounts: false, mounts + "/": false, mounts + "/8201/../8200": false, mounts + "//8200": false, mounts + "/8200/": false, n.Dir("local"): false, mounts + "work/8200": false,
+		"local-lvm:vm-8200-disk-1": true, "local-lvm:subvol-8200-disk-1": true, "dir:8200/vm-8200-disk-1.raw": true, "zfs:base-9100-disk-0/vm-8200-disk-1": true,
+		"dir:9100/base-9100-disk-0.qcow2/8200/vm-8200-disk-1.qcow2": true, "iscsi:0.0.0.scsi-36001405": true,
+		"local-lvm:vm-8201-disk-0": false, "local-lvm:subvol-8201-disk-0": false, "dir:8201/vm-8201-disk-0.raw": false, "dir:8201/data.raw": false,
+		"zfs:base-8200-disk-0/vm-8201-disk-1": false, "dir:8200/base-8200-disk-0.qcow2/8201/vm-8201-disk-1.qcow2": false, "zfs:basevol-8201-disk-0": false,
+		"dir:8200/vm-8201-disk-0.raw": false, "dir:8201/vm-8200-disk-0.raw": false, "dir:8200/../8201/vm-8200-disk-0.raw": false,
+	} {
+		for _, line := range []string{"mp0: " + value + ",mp=/mnt", "mp0: mp=/mnt,volume=" + value, "[pve:pending]\nmp0: " + value + ",mp=/mnt"} {
+			text := guestConfig + line + "\n"
+			n.SetConfig(vmid, text)
+			if err := d.Attach(t.Context(), vmid, own); ok && errors.Is(err, driver.ErrRefused) {
+				t.Errorf("attach with %s: %v", line, err)
+			} else if !ok {
+				wantClass(t, err, driver.ErrRefused, "mp0")
+				wantClass(t, d.Start(t.Context(), vmid), driver.ErrRefused, "mp0")
+			}
+		}
+	}
+	n.SetConfig(vmid, guestConfig)
+	other := own
+	other.Source = filepath.Join(mounts, "8201")
+	wantClass(t, d.Attach(t.Context(), vmid, other), driver.ErrRefused, "8201")
+	if strings.Contains(n.Config(vmid), "8201") {
+		t.Errorf("the configuration is\n%s", n.Config(vmid))
 	}
 }
 

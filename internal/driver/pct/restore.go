@@ -27,9 +27,9 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	case err != nil:
 		return err
 	case v.half:
-		return refuse(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
+		return driver.Faultf(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
 	default:
-		return refuse(driver.ErrExists, otherVMID, "it is %s", v.state)
+		return driver.Faultf(driver.ErrExists, otherVMID, "it is %s", v.state)
 	}
 	if err := d.checkTaken(ctx, vmid); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 			restoreErr = errors.New("pct reported success, and there is no guest")
 		}
 		if now := d.firewall(vmid); now != "" && now != rules {
-			restoreErr = errors.Join(restoreErr, refuse(driver.ErrArchive, "empty ./etc/vzdump/pct.fw of the archive, and set the rules on the node",
+			restoreErr = errors.Join(restoreErr, driver.Faultf(driver.ErrArchive, "empty ./etc/vzdump/pct.fw of the archive, and set the rules on the node",
 				"%s: it brings firewall rules, which PVE made the guest's", s.Archive))
 		}
 	}

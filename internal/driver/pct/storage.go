@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,7 +35,7 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 		return nil // the archive could not be read, and nothing was asked for
 	}
 	if strings.HasPrefix(storage, "-") || strings.ContainsAny(storage, ":,/ \n") {
-		return refuse(driver.ErrNoStorage, storageHint, "%q is not a valid name of a storage", storage)
+		return driver.Faultf(driver.ErrNoStorage, storageHint, "%q is not a valid name of a storage", storage)
 	}
 	st, err := d.storage(ctx, storage)
 	if err != nil {
@@ -45,21 +46,21 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 	}
 	switch {
 	case st.Enabled == 0:
-		return refuse(driver.ErrNoStorage, "pvesm set "+storage+" --disable 0", "storage '%s' is disabled", storage)
+		return driver.Faultf(driver.ErrNoStorage, "pvesm set "+storage+" --disable 0", "storage '%s' is disabled", storage)
 	case st.Active == 0:
-		return refuse(driver.ErrNoStorage, "pvesm status says why", "storage '%s' is not active on node %s", storage, d.o.Node)
+		return driver.Faultf(driver.ErrNoStorage, "pvesm status says why", "storage '%s' is not active on node %s", storage, d.o.Node)
 	case !slices.Contains(strings.FieldsFunc(st.Content, isListSeparator), "rootdir"):
-		return refuse(driver.ErrNoStorage, storageHint, "storage '%s' has the content %q, wanted rootdir in it", storage, st.Content)
+		return driver.Faultf(driver.ErrNoStorage, storageHint, "storage '%s' has the content %q, wanted rootdir in it", storage, st.Content)
 	case int64(st.Avail) < need:
-		return refuse(driver.ErrNoSpace, "make space on the storage, or name another", "storage '%s' has %d MiB free, wanted %d", storage, int64(st.Avail)>>20, need>>20)
+		return driver.Faultf(driver.ErrNoSpace, "make space on the storage, or name another", "storage '%s' has %d MiB free, wanted %d", storage, int64(st.Avail)>>20, need>>20)
 	}
 	return nil
 }
 
 func isListSeparator(r rune) bool { return r == ',' || r == ';' || r == ' ' }
 
-// storage reads the facts of one storage from the node's files, else from one
-// pvesm, else from PVE's API.
+// storage reads the facts of one storage from the node's files, else asks pvesm,
+// else PVE's API.
 func (d *Driver) storage(ctx context.Context, name string) (st storageFacts, err error) {
 	config, known := d.storageConfig(name)
 	if path, ok := d.directory(name); ok && known {
@@ -67,6 +68,10 @@ func (d *Driver) storage(ctx context.Context, name string) (st storageFacts, err
 		if err := unix.Statfs(path, &fs); err == nil {
 			return storageFacts{Type: "dir", Content: config.options["content"], Enabled: 1, Active: 1, Avail: number(int64(fs.Bavail) * fs.Bsize)}, nil //nolint:gosec // blocks of a disk
 		}
+	}
+	_, disabled := config.options["disable"]
+	if avail, ok := d.reported(name); ok && known && !disabled && config.options["content"] != "" {
+		return storageFacts{Type: config.kind, Content: config.options["content"], Enabled: 1, Active: 1, Avail: number(avail)}, nil
 	}
 	if known && config.options["content"] != "" {
 		out, err := d.call(ctx, readTimeout, d.o.Pvesm, "status", "--storage", name)
@@ -80,6 +85,41 @@ func (d *Driver) storage(ctx context.Context, name string) (st storageFacts, err
 	}
 	err = d.get(ctx, &st, "/storage/"+name+"/status")
 	return st, err
+}
+
+// Each node's pvestatd reports its active storages to the cluster every ten
+// seconds; the cluster file system shows the last report of each.
+const (
+	reportFile    = ".rrd"
+	maxReportFile = 16 << 20
+	maxReportAge  = 2 * time.Minute
+)
+
+// reportLine is a report of a storage: node, name, time, total and used bytes.
+var reportLine = regexp.MustCompile(`^pve\d*-storage(?:-[0-9.]+)?/([^/:]+)/([^/:]+):(\d{1,12}):(\d{1,18}):(\d{1,18})$`)
+
+// reported returns how many bytes a storage has free as the node reported a
+// moment ago. It reports false if there is no such report.
+func (d *Driver) reported(name string) (avail int64, ok bool) {
+	data, err := readLimited(filepath.Join(d.o.PVEDir, reportFile), maxReportFile)
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(data)) {
+		m := reportLine.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil || m[1] != d.o.Node || m[2] != name {
+			continue
+		}
+		var values [3]int64
+		for i := range values {
+			if values[i], err = strconv.ParseInt(m[3+i], 10, 64); err != nil {
+				return 0, false
+			}
+		}
+		when, total, used := time.Unix(values[0], 0), values[1], values[2]
+		return total - used, time.Since(when).Abs() < maxReportAge && total > 0 && used <= total
+	}
+	return 0, false
 }
 
 // parseStatus reads the row of one storage of "pvesm status": name, type,
@@ -253,7 +293,7 @@ func (d *Driver) checkLeftovers(ctx context.Context, vmid int, storage string) e
 	if err != nil || len(volumes) == 0 {
 		return err
 	}
-	return refuse(driver.ErrExists, "take another VMID, or remove what is left with pvesm free "+strings.Join(volumes, "; pvesm free "),
+	return driver.Faultf(driver.ErrExists, "take another VMID, or remove what is left with pvesm free "+strings.Join(volumes, "; pvesm free "),
 		"of this VMID is the volume %s", strings.Join(volumes, ", "))
 }
 

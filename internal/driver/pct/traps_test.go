@@ -192,7 +192,7 @@ func TestAttachTraps(t *testing.T) {
 		n.SetConfig(vmid, guestConfig+"lock: snapshot\n")
 		err := d.Attach(t.Context(), vmid, m(t))
 		wantClass(t, err, driver.ErrBusy, "snapshot")
-		if fault.Of(err) != fault.NotReady || fault.HintOf(err) == "" {
+		if fault.Of(err) != fault.Busy || fault.HintOf(err) == "" {
 			t.Errorf("class %s, hint %q", fault.Of(err), fault.HintOf(err))
 		}
 	})

@@ -45,7 +45,7 @@ func (d *Driver) unmount(ctx context.Context, vmid int) error {
 		return false, nil
 	})
 	if err == nil && !done {
-		return refuse(driver.ErrBusy, "end what still works in it, see fuser -m "+root, "after %s %s is still in use", d.o.Settle, busy)
+		return driver.Faultf(driver.ErrBusy, "end what still works in it, see fuser -m "+root, "after %s %s is still in use", d.o.Settle, busy)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The files of the node that are made of its state, below its directory.
@@ -22,6 +23,7 @@ const (
 	TaskFile    = "var/log/pve/tasks/active"
 	UnixSockets = "proc/net/unix"
 	MountInfo   = "proc/self/mountinfo"
+	Reports     = "etc/pve/.rrd"
 )
 
 // Files are those that a driver can do without, by asking PVE.
@@ -35,7 +37,7 @@ func render(dir string, s *state) error {
 		return err
 	}
 	texts := map[string]string{
-		VMList: list, StorageFile: storageConfig(s), TaskFile: taskList(s), UnixSockets: sockets(dir), MountInfo: mounts(dir, s),
+		VMList: list, StorageFile: storageConfig(s), TaskFile: taskList(s), UnixSockets: sockets(dir), MountInfo: mounts(dir, s), Reports: reports(s),
 	}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		if text, replaced := s.Replaced[name]; replaced {
@@ -100,6 +102,22 @@ func storageConfig(s *state) string {
 	}
 	return b.String()
 }
+
+// reports are what pvestatd told of active storages a moment ago, among others.
+func reports(s *state) string {
+	var b strings.Builder
+	now := time.Now().Unix()
+	fmt.Fprintf(&b, "pve-node-9.0/%s:%d:0.05:8:0.01:0.001:16731869184:2043850752\n", NodeName, now)
+	for _, name := range slices.Sorted(maps.Keys(s.Storages)) {
+		if st := s.Storages[name]; !st.Disabled && !st.Inactive {
+			fmt.Fprintf(&b, "pve-storage-9.0/%s/%s:%d:%d:%d\n", NodeName, name, now, storageSize, storageSize-st.Avail)
+		}
+	}
+	return b.String()
+}
+
+// storageSize is the size of every storage.
+const storageSize = 1 << 41
 
 // UPID is the name that PVE gives to a task.
 func (t Task) UPID() string {

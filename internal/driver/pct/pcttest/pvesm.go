@@ -88,7 +88,7 @@ func (p *process) storageStatus() int {
 		if name != "" && id != name {
 			continue
 		}
-		word, total, used, avail := "active", int64(2<<30), int64(1<<20), st.Avail>>10
+		word, total, used, avail := "active", int64(storageSize>>10), (storageSize-st.Avail)>>10, st.Avail>>10
 		switch {
 		case st.Disabled:
 			word, total, used, avail = "disabled", 0, 0, 0

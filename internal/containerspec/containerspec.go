@@ -130,9 +130,9 @@ func IsZero(c *contract.Container) bool {
 		c.Environment == nil && c.Labels == nil && c.Memory == "" && c.Network == ""
 }
 
-// Pairs returns NAME=VALUE of each variable or label, sorted by name.
+// Pairs returns NAME=VALUE of each variable or label, sorted by name; nil for none.
 func Pairs(m map[string]string) []string {
-	out := make([]string, 0, len(m))
+	var out []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, name+"="+m[name])
 	}

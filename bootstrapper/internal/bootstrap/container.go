@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -41,22 +43,53 @@ const undoLimit = 30 * time.Second
 // containerStep makes, replaces, starts or restarts the controller's container.
 type containerStep struct {
 	engine   containers
-	spec     docker.Spec // complete but for image, labels and health
+	plan     plan
 	image    image
-	settings string // path of controller.yaml
+	settings string // path of controller.yaml; "": the container reads none
 }
 
 // running is what the step hands on.
 type running struct {
-	container docker.Container
-	started   bool // by this step: how it comes up is still to be seen
-	events    <-chan docker.Event
-	previous  string // ID of the container that was replaced; "" where none was
+	container   docker.Container
+	started     bool     // by this step: how it comes up is still to be seen
+	ports       []string // what is published, in Docker's short syntax
+	unpublished string   // why nothing is published; "" if something is
+	events      <-chan docker.Event
+	previous    string // ID of the container that was replaced; "" where none was
 }
 
 func (s containerStep) run(ctx context.Context, note func(string)) (running, outcome, error) {
-	name := s.spec.Name
-	want := hash(s.spec, s.image.ID)
+	spec, unpublished := s.complete()
+	out, result, err := s.converge(ctx, spec, note)
+	out.ports, out.unpublished = spec.Ports, unpublished
+	return out, result, err
+}
+
+// complete returns what the container is made of, but for image, health and the
+// bootstrapper's own labels, and why it publishes no port; "" if it publishes one.
+func (s containerStep) complete() (spec docker.Spec, unpublished string) {
+	spec = s.plan.spec
+	if s.plan.exposed {
+		spec.Ports, unpublished = publish(s.image.Ports)
+	}
+	switch {
+	case unpublished != "" || len(spec.Ports) > 0 && !containerspec.HidesPorts(spec.Network):
+	case spec.Network == "host":
+		// It is in the guest's own network, where everything that it opens is reached.
+	case containerspec.HidesPorts(spec.Network):
+		unpublished = "it is in the network " + spec.Network
+	case s.plan.exposed:
+		unpublished = "its image exposes none: set ports"
+	default:
+		unpublished = "ports is an empty list"
+	}
+	return spec, unpublished
+}
+
+// converge makes the container what spec says.
+func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func(string)) (running, outcome, error) {
+	name := spec.Name
+	want := hash(spec, s.image.ID)
 	previous, err := s.find(ctx, name+previousSuffix)
 	if err != nil {
 		return running{}, outcome{}, err
@@ -74,7 +107,7 @@ func (s containerStep) run(ctx context.Context, note func(string)) (running, out
 	}
 	if current == nil {
 		note("creating")
-		out, err := s.first(ctx, want)
+		out, err := s.first(ctx, spec, want)
 		return out, outcome{Outcome: Changed, Message: "created"}, err
 	}
 	out := running{container: *current}
@@ -90,7 +123,7 @@ func (s containerStep) run(ctx context.Context, note func(string)) (running, out
 			}
 		}
 		note("replacing")
-		out, err = s.replace(ctx, *current, want)
+		out, err = s.replace(ctx, *current, spec, want)
 		return out, outcome{Outcome: Changed, Message: back + "replaced"}, err
 	}
 	switch current.Status {
@@ -143,6 +176,9 @@ func (s containerStep) find(ctx context.Context, name string) (*docker.Container
 // settingsNewer tells whether the container was started before the settings
 // were written. The file's time survives a run that died between the two.
 func (s containerStep) settingsNewer(started time.Time) (bool, error) {
+	if s.settings == "" {
+		return false, nil
+	}
 	info, err := os.Stat(s.settings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -153,10 +189,11 @@ func (s containerStep) settingsNewer(started time.Time) (bool, error) {
 	return info.ModTime().After(started), nil
 }
 
-func (s containerStep) create(ctx context.Context, name, want string) (string, error) {
-	spec := s.spec
+func (s containerStep) create(ctx context.Context, spec docker.Spec, name, want string) (string, error) {
 	spec.Name, spec.Image = name, s.image.Ref
-	spec.Labels = map[string]string{LabelManaged: "controller", LabelSpec: want}
+	labels := map[string]string{LabelManaged: "controller", LabelSpec: want}
+	maps.Copy(labels, spec.Labels) // none of them is one of these: containerspec.Check
+	spec.Labels = labels
 	spec.Health = schedule(s.image.Health, s.engine.KnowsStartInterval())
 	id, err := s.engine.Create(ctx, spec)
 	return id, classed(err)
@@ -164,8 +201,8 @@ func (s containerStep) create(ctx context.Context, name, want string) (string, e
 
 // first makes the container where none was. A container that does not start is
 // removed again: engines leave it behind as Created.
-func (s containerStep) first(ctx context.Context, want string) (running, error) {
-	id, err := s.create(ctx, s.spec.Name, want)
+func (s containerStep) first(ctx context.Context, spec docker.Spec, want string) (running, error) {
+	id, err := s.create(ctx, spec, spec.Name, want)
 	if err != nil {
 		return running{}, err
 	}
@@ -175,14 +212,14 @@ func (s containerStep) first(ctx context.Context, want string) (running, error) 
 		defer cancel()
 		return running{}, classed(errors.Join(err, s.engine.Remove(undo, id)))
 	}
-	return running{container: docker.Container{ID: id, Name: s.spec.Name}, started: true, events: events}, nil
+	return running{container: docker.Container{ID: id, Name: spec.Name}, started: true, events: events}, nil
 }
 
 // replace makes the new container first, so that what the engine refuses at
 // once costs nothing, then exchanges the two. On an error the old one runs
 // again under its name.
-func (s containerStep) replace(ctx context.Context, old docker.Container, want string) (_ running, err error) {
-	name := s.spec.Name
+func (s containerStep) replace(ctx context.Context, old docker.Container, spec docker.Spec, want string) (_ running, err error) {
+	name := spec.Name
 	if leftover, err := s.find(ctx, name+nextSuffix); err != nil {
 		return running{}, err
 	} else if leftover != nil {
@@ -190,7 +227,7 @@ func (s containerStep) replace(ctx context.Context, old docker.Container, want s
 			return running{}, classed(err)
 		}
 	}
-	id, err := s.create(ctx, name+nextSuffix, want)
+	id, err := s.create(ctx, spec, name+nextSuffix, want)
 	if err != nil {
 		return running{}, err
 	}

@@ -42,6 +42,7 @@ type image struct {
 	ID     string
 	Ref    string // resolves to ID now; the ID itself where no name does
 	Health *docker.Health
+	Ports  []string // what it exposes
 }
 
 func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(done, total int64)) (image, outcome, error) {
@@ -153,7 +154,7 @@ func (s imageStep) take(found docker.Image, ref string) (image, error) {
 			fmt.Errorf("image %s is for %s/%s, this guest is linux/%s", s.ref, found.OS, found.Architecture, s.arch),
 			meaning(docker.WrongPlatform).hint)
 	}
-	return image{ID: found.ID, Ref: ref, Health: found.Health}, nil
+	return image{ID: found.ID, Ref: ref, Health: found.Health, Ports: found.Ports}, nil
 }
 
 // mismatch compares an image with the digests that are expected. The older

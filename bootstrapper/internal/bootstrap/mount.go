@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -148,24 +147,26 @@ func mappedRoot(uidMap string) uint32 {
 	return 0
 }
 
-// Check reads and parses the contract at path as the mount step does, with the
-// golden's container spec below o.Root, and returns the warnings of a valid one.
+// Check reads and checks the contract at path and the container's settings as a run
+// does, and returns the warnings of valid ones.
 func Check(o Options, path string) (contract.Bootstrap, []string, error) {
-	b, _, warnings, err := o.input(filepath.Dir(path), filepath.Base(path))
+	b, warnings, err := o.input(filepath.Dir(path), filepath.Base(path))
+	if err == nil {
+		_, err = withDefaults(o).plan(b)
+	}
 	return b, warnings, err
 }
 
-// input is all that is known before anybody is asked: the contract, and the
-// container's spec that follows from it, complete but for image, labels and
-// health. What the engine would refuse of it later is refused here.
-func (o Options) input(dir, file string) (contract.Bootstrap, docker.Spec, []string, error) {
+// input reads and parses the contract.
+func (o Options) input(dir, file string) (contract.Bootstrap, []string, error) {
 	uidMap, _ := os.ReadFile("/proc/self/uid_map") // unreadable: the hint names the usual id
-	b, warnings, err := mountStep{dir: dir, file: file, idBase: mappedRoot(string(uidMap))}.run()
-	if err != nil {
-		return contract.Bootstrap{}, docker.Spec{}, nil, err
-	}
-	spec, err := specBuilder{
-		name: ContainerName, root: o.at(""), file: o.at(SpecFile), socket: o.Socket, overrides: b.Container,
+	return mountStep{dir: dir, file: file, idBase: mappedRoot(string(uidMap))}.run()
+}
+
+// plan reads what the golden image says about the container, and merges it with
+// what the contract says. What the engine would refuse of it later is refused here.
+func (o Options) plan(b contract.Bootstrap) (plan, error) {
+	return specBuilder{
+		name: ContainerName, root: o.at(""), file: o.at(SpecFile), socket: o.Socket, profile: b.Profile, settings: b.Container,
 	}.build()
-	return b, spec, warnings, err
 }

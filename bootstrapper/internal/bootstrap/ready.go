@@ -55,10 +55,14 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 			return outcome{}, classed(err)
 		}
 	}
-	if waited {
-		return outcome{Outcome: Changed, Message: "ready"}, nil
+	text := "ready"
+	if s.now.unpublished != "" {
+		text += "; nothing outside of this guest reaches it, because it publishes no port: " + s.now.unpublished
 	}
-	return outcome{Outcome: Unchanged, Message: "ready"}, nil
+	if waited {
+		return outcome{Outcome: Changed, Message: text}, nil
+	}
+	return outcome{Outcome: Unchanged, Message: text}, nil
 }
 
 // deaths is what the events told about a container's ends.

@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
+	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -20,8 +21,8 @@ import (
 
 // Where things are in a guest. All are below Options.Root.
 const (
-	MountDir     = "/etc/felhom-bootstrap"
-	SettingsDir  = "/opt/docker/felhom-controller"
+	MountDir     = containerspec.MountDir
+	SettingsDir  = containerspec.SettingsDir
 	TemplateFile = "/etc/felhom/controller.yaml.tmpl"
 	SpecFile     = "/etc/felhom/controller-container.yaml"
 	CertsDir     = "/etc/docker/certs.d"
@@ -144,37 +145,58 @@ func (r *runner) clean(err error) error {
 
 func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	var b contract.Bootstrap
-	var spec docker.Spec
 	if err := r.step(contract.StepMount, func(note func(string)) (outcome, error) {
 		var warnings []string
 		var err error
-		if b, spec, warnings, err = o.input(o.MountPath(), ConfigFile); err != nil {
+		if b, warnings, err = o.input(o.MountPath(), ConfigFile); err != nil {
 			return outcome{}, err
 		}
 		for _, w := range warnings {
 			note("warning: " + w)
 		}
-		return outcome{Outcome: Unchanged, Message: "host " + b.HostID + ", " + b.ControllerImage.String()}, nil
+		return outcome{Outcome: Unchanged, Message: about(b)}, nil
 	}); err != nil {
 		return err
 	}
-	r.scrub = scrubber(b, spec.Environment)
+	// Read now, so that its values are hidden from the first message on, and told of
+	// when the host listens.
+	p, planErr := o.plan(b)
+	r.scrub = scrubber(b, append(containerspec.Pairs(environmentOf(b)), p.spec.Environment...))
 	host := &hostapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
 	defer host.Close()
 	if o.Connected != nil {
 		o.Connected(host)
 	}
-	put, err := r.meet(ctx, b, host, engine, o)
+	put, err := r.meet(ctx, b, host, engine, o, planErr)
 	if err != nil {
 		return err
 	}
-	return r.bring(ctx, b, spec, engine, o, put)
+	return r.bring(ctx, b, p, engine, o, put)
+}
+
+// about returns what a contract is for, in one line.
+func about(b contract.Bootstrap) string {
+	text := b.ControllerImage.String()
+	if b.HostID != "" {
+		text = "host " + b.HostID + ", " + text
+	}
+	if b.Profile == contract.ProfilePlain {
+		text += ", profile plain"
+	}
+	return text
+}
+
+func environmentOf(b contract.Bootstrap) map[string]string {
+	if b.Container == nil {
+		return nil
+	}
+	return b.Container.Environment
 }
 
 // meet waits for the engine and does meanwhile what needs none: it asks the host,
 // and prepares the settings. Neither side gets anything of the other's. The
 // function that it returns ends the settings step where that had to be put off.
-func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options) (put func() error, err error) {
+func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options, planErr error) (put func() error, err error) {
 	type answer struct {
 		begun time.Time
 		out   outcome
@@ -196,7 +218,11 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	begun := time.Now()
 	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait, stale: o.Stale, nics: own}.run(ctx,
 		func(text string) { r.obs.Note(contract.StepChannel, r.scrub(text)) })
-	if err = r.end(contract.StepChannel, begun, out, err); err == nil {
+	if err = r.end(contract.StepChannel, begun, out, err); err == nil && planErr != nil {
+		// Said as soon as the host can be told: nothing is pulled for a container that cannot be made.
+		err = r.step(contract.StepContainer, func(func(string)) (outcome, error) { return outcome{}, planErr })
+	}
+	if err == nil {
 		put, err = r.settings(b, o)
 	}
 	if err != nil {
@@ -211,8 +237,12 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 }
 
 // settings renders controller.yaml, and writes it at once where that takes nothing
-// from a controller that runs with the one before. Else put does it later.
+// from a controller that runs with the one before. Else put does it later. With the
+// profile plain there is no such file, and no step.
 func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, err error) {
+	if b.Profile == contract.ProfilePlain {
+		return func() error { return nil }, nil
+	}
 	begun := time.Now()
 	now, err := settingsStep{
 		templates: []string{filepath.Join(o.MountPath(), TemplateName), o.at(TemplateFile)},
@@ -232,7 +262,7 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 }
 
 // bring makes image, settings and container what they shall be.
-func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Spec, engine Engine, o Options, put func() error) error {
+func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine Engine, o Options, put func() error) error {
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
@@ -257,12 +287,15 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, spec docker.Sp
 	if err := put(); err != nil {
 		return err
 	}
-	settingsPath := filepath.Join(o.at(SettingsDir), SettingsFile)
+	settingsPath := ""
+	if b.Profile != contract.ProfilePlain {
+		settingsPath = filepath.Join(o.at(SettingsDir), SettingsFile)
+	}
 	var now running
 	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
 		var out outcome
 		var err error
-		now, out, err = containerStep{engine: engine, spec: spec, image: img, settings: settingsPath}.run(ctx, note)
+		now, out, err = containerStep{engine: engine, plan: p, image: img, settings: settingsPath}.run(ctx, note)
 		return out, err
 	}); err != nil {
 		return err

@@ -1,24 +1,16 @@
 package bootstrap
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"github.com/docker/go-units"
-	"github.com/hashicorp/go-multierror"
-	"go.yaml.in/yaml/v3"
-
-	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
+	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -26,155 +18,143 @@ import (
 
 // The container's labels.
 const (
-	LabelManaged = "org.felhom.bootstrap" // "controller": ours to replace
+	LabelManaged = "org.felhom.bootstrap" // "controller": made by the bootstrapper, which may replace it
 	LabelSpec    = "org.felhom.bootstrap.spec"
 )
 
-// specFile is /etc/felhom/controller-container.yaml: what a golden changes of
-// the container. A key that is present replaces the default as a whole.
-type specFile struct {
-	Ports       []string          `yaml:"ports"`
-	Volumes     []string          `yaml:"volumes"`
-	Environment map[string]string `yaml:"environment"`
-	ExtraHosts  []string          `yaml:"extra_hosts"`
-	Memory      string            `yaml:"memory"`
-	Network     string            `yaml:"network"`
-	Command     []string          `yaml:"command"`
+// plan is what the container is to be made of, as far as that is known without
+// the image.
+type plan struct {
+	spec docker.Spec // complete but for image, health and the two labels above
+	// exposed: the ports that the image exposes are published.
+	exposed bool
 }
 
-// specBuilder gives the container's spec: the defaults, changed by the golden's
-// file, changed by the contract's overrides.
+// specBuilder makes the plan from the defaults of the profile, the golden image's
+// file, and the contract's settings, in this order.
 type specBuilder struct {
-	name      string
-	root      string // folder that all host paths are under
-	file      string // path of the golden's file
-	socket    string // path of the engine's socket
-	overrides *contract.Container
+	name     string
+	root     string // directory that all paths of the guest are under
+	file     string // path of the golden image's file
+	socket   string // path of the engine's socket
+	profile  contract.Profile
+	settings *contract.Container
 }
 
-func defaultSpec() specFile {
-	return specFile{
-		Ports: []string{"8080:8080", "8081:8081"},
-		Volumes: []string{
-			"/var/run/docker.sock:/var/run/docker.sock",
-			SettingsDir + ":" + SettingsDir,
-			MountDir + ":" + MountDir + ":ro",
-		},
-	}
-}
-
-// build reads the file and parses all of it; nothing is asked of the engine.
-func (b specBuilder) build() (docker.Spec, error) {
-	file, err := b.load()
+// build reads the file and checks everything; it asks nothing of the engine.
+func (b specBuilder) build() (plan, error) {
+	var problems []string
+	golden, fromFile, err := b.load()
 	if err != nil {
-		return docker.Spec{}, fault.WrapHint(fault.Invalid, err, "correct the file; docs/bootstrapper.md lists its keys")
+		return plan{}, fault.WrapHint(fault.Invalid, err, "make it a readable file, or remove it")
 	}
-	if o := b.overrides; o != nil {
-		override(&file, o)
+	for _, p := range fromFile {
+		problems = append(problems, b.file+":"+p.String())
 	}
-	spec, err := b.parse(file)
-	if err != nil {
-		return docker.Spec{}, fault.WrapHint(fault.Invalid, err, "correct "+b.file+" or container in bootstrap.json; the syntax is that of docker run")
+	if b.settings != nil {
+		for _, p := range containerspec.Check(*b.settings) {
+			problems = append(problems, "bootstrap.json: container."+p.String())
+		}
 	}
-	return spec, nil
+	if len(problems) > 0 {
+		return plan{}, fault.WrapHint(fault.Invalid, errors.New(strings.Join(problems, "; ")), hintFor(len(fromFile) > 0, len(problems) > len(fromFile)))
+	}
+	defaults := containerspec.Defaults(b.profile)
+	return b.plan(containerspec.Merge(&defaults, &golden, b.settings))
 }
 
-func (b specBuilder) load() (specFile, error) {
-	file := defaultSpec()
+// hintFor names what the operator edits.
+func hintFor(inImage, inContract bool) string {
+	image := "correct controller.container in the recipe of the golden image (in this guest: " + SpecFile + ")"
+	host := "on the host, correct container in agentd.yaml, the spec or the flags, and run felhom-agentd provision again"
+	switch {
+	case inImage && inContract:
+		return image + "; " + host
+	case inImage:
+		return image
+	}
+	return host
+}
+
+func (b specBuilder) load() (contract.Container, containerspec.Problems, error) {
 	data, err := readSmall(b.file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return file, nil
+		return contract.Container{}, nil, nil
 	}
 	if err != nil {
-		return file, fmt.Errorf("read container spec: %w", err)
+		return contract.Container{}, nil, fmt.Errorf("read the container's settings: %w", err)
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return file, fmt.Errorf("%s: %s", b.file, settings.WithoutValues(err))
-	}
-	return file, nil
+	c, problems := containerspec.Parse(data)
+	return c, problems, nil
 }
 
-func override(file *specFile, o *contract.Container) {
-	if o.Ports != nil {
-		file.Ports = o.Ports
+// plan translates settings that were checked.
+func (b specBuilder) plan(c contract.Container) (plan, error) {
+	p := plan{
+		spec: docker.Spec{
+			Name: b.name, Ports: c.Ports, Environment: containerspec.Pairs(c.Environment), ExtraHosts: c.ExtraHosts,
+			Command: c.Command, Network: c.Network, Labels: c.Labels,
+		},
+		exposed: b.profile == contract.ProfilePlain && c.Ports == nil && !containerspec.HidesPorts(c.Network),
 	}
-	if o.Volumes != nil {
-		file.Volumes = o.Volumes
-	}
-	if o.Environment != nil {
-		file.Environment = o.Environment
-	}
-	if o.ExtraHosts != nil {
-		file.ExtraHosts = o.ExtraHosts
-	}
-	if o.Memory != "" {
-		file.Memory = o.Memory
-	}
-}
-
-func (b specBuilder) parse(file specFile) (docker.Spec, error) {
-	spec := docker.Spec{Name: b.name, Ports: file.Ports, ExtraHosts: file.ExtraHosts, Command: file.Command, Network: file.Network}
-	findings := &multierror.Error{ErrorFormat: oneLine}
-	if err := docker.CheckPorts(file.Ports); err != nil {
-		findings = multierror.Append(findings, err)
-	}
-	for _, text := range file.Volumes {
-		bind, err := docker.PrefixBind(text, b.source)
+	for _, text := range c.Volumes {
+		v, err := containerspec.ParseVolume(text)
 		if err != nil {
-			findings = multierror.Append(findings, err)
+			return plan{}, fault.Wrap(fault.Invalid, err)
 		}
-		spec.Binds = append(spec.Binds, bind)
+		if v.IsBind {
+			v.Source = b.source(v.Source)
+		}
+		p.spec.Binds = append(p.spec.Binds, v.String())
 	}
-	for _, key := range slices.Sorted(maps.Keys(file.Environment)) {
-		if key == "" || strings.ContainsAny(key, "=\x00") {
-			findings = multierror.Append(findings, fmt.Errorf("environment: %q is no name of a variable", key))
-		}
-		spec.Environment = append(spec.Environment, key+"="+file.Environment[key])
-	}
-	for _, text := range file.ExtraHosts {
-		if name, address, ok := strings.Cut(text, ":"); !ok || name == "" || address == "" {
-			findings = multierror.Append(findings, fmt.Errorf("extra host %q: wanted NAME:ADDRESS", text))
-		}
-	}
-	if file.Memory != "" {
-		memory, err := units.RAMInBytes(file.Memory)
-		if err == nil && memory < 6<<20 { // the engine's own minimum
-			err = errors.New("the least is 6m")
-		}
+	if c.Memory != "" {
+		memory, err := containerspec.Memory(c.Memory)
 		if err != nil {
-			findings = multierror.Append(findings, fmt.Errorf("memory %q: %w", file.Memory, err))
+			return plan{}, fault.Wrap(fault.Invalid, err)
 		}
-		spec.Memory = memory
+		p.spec.Memory = memory
 	}
-	return spec, findings.ErrorOrNil()
+	return p, nil
 }
 
-// oneLine words what is wrong with a spec: all of it, in one line.
-func oneLine(findings []error) string {
-	texts := make([]string, 0, len(findings))
-	for _, f := range findings {
-		texts = append(texts, f.Error())
-	}
-	return strings.Join(texts, "; ")
-}
-
-// source gives the host's path of a bind. The socket is wherever the engine is.
+// source gives the guest's path of a bind. The socket is wherever the engine is.
 func (b specBuilder) source(path string) string {
-	if path == "/var/run/docker.sock" || path == "/run/docker.sock" {
+	if path == containerspec.EngineSocket || path == EngineSocket {
 		return b.socket
 	}
 	return filepath.Join(b.root, path)
 }
 
+// maxExposed bounds the ports that are published because the image exposes them.
+const maxExposed = 64
+
+// publish returns the ports of an image as they are published, each under its own
+// number, and why none is: an image may say anything.
+func publish(exposed []string) (ports []string, why string) {
+	if len(exposed) > maxExposed {
+		return nil, fmt.Sprintf("its image exposes %d ports, more than the %d that are published by themselves: set ports", len(exposed), maxExposed)
+	}
+	for _, port := range exposed {
+		number, protocol, _ := strings.Cut(port, "/")
+		text := number + ":" + number
+		if protocol != "" && protocol != "tcp" {
+			text += "/" + protocol
+		}
+		if _, err := containerspec.Port(text); err != nil || strings.Contains(number, "-") {
+			return nil, fmt.Sprintf("its image exposes %s, which is not a port: set ports", docker.OneLine(port, 40))
+		}
+		ports = append(ports, text)
+	}
+	return ports, ""
+}
+
 // hash says what a container was made from. The schedule of the health test is
-// not part of it: it depends on the engine's version, and an engine's update
-// shall not replace the controller.
+// not part of it: it depends on the engine's version, and an update of the engine
+// must not replace the controller.
 func hash(spec docker.Spec, imageID string) string {
-	spec.Health, spec.Labels, spec.Image = nil, nil, imageID
+	spec.Health, spec.Image = nil, imageID
 	data, err := json.Marshal(spec)
-	if err != nil { // strings, numbers and slices of them always encode
+	if err != nil { // strings, numbers, slices and maps of them always encode
 		return ""
 	}
 	sum := sha256.Sum256(data)

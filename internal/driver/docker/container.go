@@ -48,12 +48,6 @@ type Spec struct {
 	Health      *Health  // when to run the image's own test; nil leaves all to the image
 }
 
-// CheckPorts parses ports in Docker's short syntax.
-func CheckPorts(ports []string) error {
-	_, _, err := parsePorts(ports)
-	return err
-}
-
 func parsePorts(ports []string) (nat.PortSet, nat.PortMap, error) {
 	exposed, bindings := nat.PortSet{}, nat.PortMap{}
 	for _, text := range ports {

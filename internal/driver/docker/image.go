@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -8,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
+	"github.com/docker/go-connections/nat"
 )
 
 // Image is an image in the engine's store.
@@ -24,6 +27,7 @@ type Image struct {
 	OS           string   // "linux"
 	Size         int64    // bytes, as the engine counts them
 	Health       *Health  // the image's own health test; nil where it has none
+	Ports        []string // what it exposes, "9001/tcp", sorted by number; text of the image
 }
 
 // Health is when a health test runs. Zero fields are the engine's defaults.
@@ -52,6 +56,14 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	}
 	if got.Descriptor != nil { // set by the containerd store only, API 1.48
 		img.Containerd = true
+	}
+	if got.Config != nil {
+		for port := range got.Config.ExposedPorts {
+			img.Ports = append(img.Ports, port)
+		}
+		slices.SortFunc(img.Ports, func(a, b string) int {
+			return cmp.Or(cmp.Compare(nat.Port(a).Int(), nat.Port(b).Int()), cmp.Compare(a, b))
+		})
 	}
 	if got.Config != nil && got.Config.Healthcheck != nil {
 		if h := got.Config.Healthcheck; len(h.Test) > 0 && h.Test[0] != "NONE" {

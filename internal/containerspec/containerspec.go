@@ -1,8 +1,8 @@
 // Package containerspec reads, merges and checks the settings of the
 // controller's container: one parser for the golden image's file, for
-// agentd.yaml, a spec, flags and bootstrap.json. Decode reads a YAML mapping,
-// Merge puts layers over each other, and Check returns everything that Docker
-// would refuse of the result. The texts are in Docker's own short syntax and are
+// agentd.yaml, a spec, flags and bootstrap.json. Decode reads a value of a YAML
+// document, Parse a document that has nothing else, Merge puts layers over each
+// other, and Check returns everything that Docker would refuse of one. The texts are in Docker's own short syntax and are
 // parsed by Docker's own libraries. It opens no file and asks no engine.
 //
 // The order of layers is: Defaults of the profile, golden image, agentd.yaml,
@@ -33,26 +33,26 @@ const ReservedLabels = "org.felhom."
 type Problem struct {
 	// Path names the setting: "ports[0]", "environment.TZ"; "" is all of them.
 	Path string
-	// Line and Column are the place in the YAML text, 1-based; 0 where it is not known.
-	Line, Column int
+	// Line is the line in a file of variables, 1-based; 0 for what is not from one.
+	Line int
 	// Message says what is wrong and what to write. It holds no value of a
 	// variable, a label or a command.
 	Message string
 }
 
-// String returns "line:column: path: message" without what is not known.
+// String returns "line: path: message" without what is not known.
 func (p Problem) String() string {
 	text := p.Message
 	if p.Path != "" {
 		text = p.Path + ": " + text
 	}
 	if p.Line > 0 {
-		text = fmt.Sprintf("%d:%d: %s", p.Line, p.Column, text)
+		text = fmt.Sprintf("%d: %s", p.Line, text)
 	}
 	return text
 }
 
-// Problems are all mistakes in the settings, in the order of their places.
+// Problems are all mistakes in the settings, in the order of the settings.
 type Problems []Problem
 
 // Err returns nil if there is no problem, and else an error with all of them in one line.

@@ -44,7 +44,7 @@ func ParseEnvFile(data []byte) (map[string]string, Problems) {
 			err = errors.New("the name of the variable has a blank; write NAME=VALUE")
 		}
 		if err != nil {
-			problems = append(problems, Problem{Line: number, Column: 1 + len(line) - len(text), Message: err.Error()})
+			problems = append(problems, Problem{Line: number, Message: err.Error()})
 			continue
 		}
 		env[name] = value

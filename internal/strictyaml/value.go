@@ -41,6 +41,21 @@ func (v Value) Line() int { return v.node.Line }
 // Add adds an error at the value.
 func (v Value) Add(format string, args ...any) { v.doc.add(v.node, v.Path, Error, format, args...) }
 
+// AddAt adds an error at the value of path below v, as in "ports[0]", or at its closest parent.
+func (v Value) AddAt(path, format string, args ...any) {
+	full := v.Path + path
+	if v.Path != "" && path != "" && path[0] != '[' {
+		full = Join(v.Path, path)
+	}
+	v.doc.Add(full, format, args...)
+}
+
+// IsList reports whether the value is a list.
+func (v Value) IsList() bool { return v.target().Kind == yaml.SequenceNode }
+
+// IsMapping reports whether the value has keys.
+func (v Value) IsMapping() bool { return v.target().Kind == yaml.MappingNode }
+
 // IsNull reports whether the key has no value.
 func (v Value) IsNull() bool { return v.target().Tag == "!!null" }
 
@@ -119,14 +134,19 @@ func (v Value) child(n *yaml.Node, path string) Value {
 type Field struct {
 	Required bool
 	Take     func(v Value)
+	// Meant is the key to suggest for one that is not read, such as the name that
+	// another tool has for the same setting; "" for a key that is read by Take.
+	Meant string
 }
 
 // Fields reads a mapping by the table of its keys. Keys that are not in the
 // table, keys given twice and required keys that are missing are findings.
 func (v Value) Fields(table map[string]Field) {
 	known := make([]string, 0, len(table))
-	for name := range table {
-		known = append(known, name)
+	for name, f := range table {
+		if f.Meant == "" {
+			known = append(known, name)
+		}
 	}
 	slices.Sort(known)
 	given := map[string]bool{}
@@ -134,6 +154,10 @@ func (v Value) Fields(table map[string]Field) {
 		f, ok := table[key.Value]
 		if !ok {
 			v.doc.add(key, val.Path, Error, "unknown key; %s", suggest(key.Value, known))
+			return
+		}
+		if f.Meant != "" {
+			v.doc.add(key, val.Path, Error, "unknown key; did you mean %q?", f.Meant)
 			return
 		}
 		given[key.Value] = true

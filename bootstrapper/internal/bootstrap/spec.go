@@ -48,16 +48,17 @@ func (b specBuilder) build() (plan, error) {
 	if err != nil {
 		return plan{}, fault.WrapHint(fault.Invalid, err, "make it a readable file, or remove it")
 	}
-	for _, p := range fromFile {
-		problems = append(problems, b.file+":"+p.String())
+	if fromFile != nil {
+		problems = strings.Split(fromFile.Error(), "\n")
 	}
+	inImage := len(problems)
 	if b.settings != nil {
 		for _, p := range containerspec.Check(*b.settings) {
 			problems = append(problems, "bootstrap.json: container."+p.String())
 		}
 	}
 	if len(problems) > 0 {
-		return plan{}, fault.WrapHint(fault.Invalid, errors.New(strings.Join(problems, "; ")), hintFor(len(fromFile) > 0, len(problems) > len(fromFile)))
+		return plan{}, fault.WrapHint(fault.Invalid, errors.New(strings.Join(problems, "; ")), hintFor(inImage > 0, len(problems) > inImage))
 	}
 	defaults := containerspec.Defaults(b.profile)
 	return b.plan(containerspec.Merge(&defaults, &golden, b.settings))
@@ -76,7 +77,8 @@ func hintFor(inImage, inContract bool) string {
 	return host
 }
 
-func (b specBuilder) load() (contract.Container, containerspec.Problems, error) {
+// load returns what the golden image sets, and what is wrong with it.
+func (b specBuilder) load() (_ contract.Container, findings, err error) {
 	data, err := readSmall(b.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return contract.Container{}, nil, nil
@@ -84,8 +86,8 @@ func (b specBuilder) load() (contract.Container, containerspec.Problems, error) 
 	if err != nil {
 		return contract.Container{}, nil, fmt.Errorf("read the container's settings: %w", err)
 	}
-	c, problems := containerspec.Parse(data)
-	return c, problems, nil
+	c, findings := containerspec.Parse(b.file, data)
+	return c, findings, nil
 }
 
 // plan translates settings that were checked.

@@ -37,7 +37,7 @@ func TestSpecNamesAllProblemsAtOnceInOneLine(t *testing.T) {
 	}
 	text := err.Error()
 	for _, want := range []string{
-		"spec.yaml:1:8: ports: want a list", `spec.yaml:2:1: unknown key "volums"; did you mean "volumes"?`, "spec.yaml:3:1: ",
+		"spec.yaml:1:8: error: ports: want a list", `spec.yaml:2:1: error: volums: unknown key; did you mean "volumes"?`, "spec.yaml:3:1: ",
 		"bootstrap.json: container.ports[0]: ", "container.volumes[0]: ", "container.environment: ", "container.extra_hosts[0]: ",
 		`container.memory: "1k" is below the minimum of 6m`, "container.labels.org.felhom.bootstrap: ",
 	} {

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
@@ -23,6 +24,9 @@ func parse(name string, data []byte, r Recipe) (Recipe, error) {
 		doc.Add("", "the document is empty: want at least \"version: 1\"")
 	} else {
 		doc.Root().Decode(&r)
+		if v, ok := doc.At("controller.container"); ok {
+			r.Controller.Settings = containerspec.Decode(v)
+		}
 		check(doc, &r)
 	}
 	if err := doc.Err(); err != nil {

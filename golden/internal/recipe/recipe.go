@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -114,6 +115,8 @@ type Controller struct {
 	Image     string         `yaml:"image"`     // preloaded when given
 	Archive   string         `yaml:"archive"`   // Docker or OCI archive to take Image from; "" is the registry
 	Container map[string]any `yaml:"container"` // /etc/felhom/controller-container.yaml; nil is the program's own default
+	// Settings is Container, checked.
+	Settings contract.Container `yaml:"-"`
 }
 
 // Preload is one image that the guest has without pulling.

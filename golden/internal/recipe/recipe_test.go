@@ -262,3 +262,27 @@ func TestDocsExamples(t *testing.T) {
 		}
 	}
 }
+
+// What the guest would refuse of the container is refused here, by the same code.
+func TestContainerIsChecked(t *testing.T) {
+	_, err := Parse("golden.yaml", []byte("version: 1\ncontroller:\n  container:\n    ports: 9001:9001\n    volums: [x]\n    env: 7\n    memory: 1m\n    environment: {A: [hunter2]}\n"))
+	if err == nil {
+		t.Fatal("a container that no guest could make is taken")
+	}
+	for _, want := range []string{
+		"golden.yaml:4:12: error: controller.container.ports: want a list", `golden.yaml:5:5: error: controller.container.volums: unknown key; did you mean "volumes"?`,
+		`golden.yaml:6:5: error: controller.container.env: unknown key; did you mean "environment"?`, "golden.yaml:7:13: error: controller.container.memory: ",
+		"golden.yaml:8:22: error: controller.container.environment.A: ",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error lacks %q:\n%v", want, err)
+		}
+	}
+	r, err := Parse("golden.yaml", []byte("version: 1\ncontroller: {container: {environment: {DAY: 2026-01-31, HEX: 0x10, ON: yes}}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env := r.Controller.Settings.Environment; env["DAY"] != "2026-01-31" || env["HEX"] != "0x10" || env["ON"] != "yes" {
+		t.Errorf("values changed: %v", env)
+	}
+}

@@ -120,5 +120,15 @@ func bootRules() []Rule {
 			Reason: "PVE writes /etc/network/interfaces only: without ifupdown and a DHCP client the guest restores cleanly and has no network",
 			Check:  "the packages against pct.conf's net0 and ostype",
 		},
+		{
+			ID: "container", Group: Boot, Severity: Error,
+			Reason: "each guest refuses settings of its container that Docker would refuse, and starts nothing",
+			Check:  "/etc/felhom/controller-container.yaml, by the code that the guest uses",
+		},
+		{
+			ID: "container-secrets", Group: Boot, Severity: Warning,
+			Reason: "everyone who can read a copy of the image can read a secret in it, and it is the same in all guests",
+			Check:  "variables, labels and arguments in /etc/felhom/controller-container.yaml: names and forms of passwords, tokens and keys",
+		},
 	}
 }

@@ -12,10 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -114,7 +113,8 @@ func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
 		list = append(list, File{Path: "etc/docker/daemon.json", Mode: 0o644, Data: append(data, '\n')})
 	}
 	if p.Recipe.Controller.Container != nil {
-		data, err := yaml.Marshal(p.Recipe.Controller.Container)
+		// Not Container: its values are of YAML's types, and a date or 0x10 would change.
+		data, err := containerspec.Encode(p.Recipe.Controller.Settings)
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("controller.container in the recipe: %w", err))
 		}

@@ -106,5 +106,7 @@ func checks() map[string]func(*check) {
 		"unit-order":           checkUnitOrder,
 		"docker":               checkDocker,
 		"network-tools":        checkNetworkTools,
+		"container":            checkContainer,
+		"container-secrets":    checkContainerSecrets,
 	}
 }

@@ -32,6 +32,13 @@ func file(path, text string) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) { s.put(path, 0o644, text) }
 }
 
+func containerFile(text string) func(*sample, *verify.Options) {
+	return func(s *sample, _ *verify.Options) {
+		s.dir("etc/felhom", 0o755)
+		s.put("etc/felhom/controller-container.yaml", 0o644, text)
+	}
+}
+
 func config(old, text string) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) { s.replace("etc/vzdump/pct.conf", old, text) }
 }
@@ -240,6 +247,9 @@ func brokenSamples() []broken {
 		{rule: "network-tools", what: "dhcpcd-base", spot: func(s *sample, _ *verify.Options) {
 			s.replace("var/lib/dpkg/status", "Package: dhcpcd-base\n", "Package: other\n")
 		}},
+		{rule: "container", what: "line:2:1: error: env: unknown key; did you mean \"environment\"?", spot: containerFile("ports: ['80:80']\nenv: 7\n")},
+		{rule: "container", what: "line:1:9: error: memory", spot: containerFile("memory: 1m\n")},
+		{rule: "container-secrets", what: "environment.DB_PASSWORD looks like a secret", spot: containerFile("environment: {DB_PASSWORD: hunter2}\n")},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // The container's labels.
@@ -143,7 +144,7 @@ func publish(exposed []string) (ports []string, why string) {
 			text += "/" + protocol
 		}
 		if _, err := containerspec.Port(text); err != nil || strings.Contains(number, "-") {
-			return nil, fmt.Sprintf("its image exposes %s, which is not a port: set ports", docker.OneLine(port, 40))
+			return nil, fmt.Sprintf("its image exposes %s, which is not a port: set ports", termtext.Line(port, 40))
 		}
 		ports = append(ports, text)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-const deb822 = `Types: deb deb-src
+const deb822Sources = `Types: deb deb-src
 # a comment inside
 URIs: http://mirror.example/debian
 Suites: bookworm bookworm-updates
@@ -37,7 +37,7 @@ Components: main
 func TestMachine(t *testing.T) {
 	fsys := fstest.MapFS{
 		"etc/apt/sources.list":                  {Data: []byte("# deb http://old.example/debian bookworm main\ndeb-src http://a.example/d bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://other.example/apt stable tools # x\n")},
-		"etc/apt/sources.list.d/debian.sources": {Data: []byte(deb822)},
+		"etc/apt/sources.list.d/debian.sources": {Data: []byte(deb822Sources)},
 		"etc/apt/sources.list.d/x.save":         {Data: []byte("deb http://save.example/ bookworm main\n")},
 	}
 	got, err := Machine(fsys)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/deb822"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -48,8 +49,8 @@ func (c Client) Release(ctx context.Context, uri, suite string) (Release, error)
 	sum := sha256.Sum256(data)
 	rel := Release{URI: uri, Suite: suite, SHA256: hex.EncodeToString(sum[:])}
 	if _, body, ok := strings.Cut(string(data), "\n\n"); ok { // after the armour's head
-		for _, p := range paragraphs(body)[:1] {
-			if t, err := time.Parse(time.RFC1123, p["date"]); err == nil {
+		for p := range deb822.Paragraphs(body) {
+			if t, err := time.Parse(time.RFC1123, p["date"]); err == nil && rel.Date.IsZero() {
 				rel.Date = t.UTC()
 			}
 		}

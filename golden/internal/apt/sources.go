@@ -13,6 +13,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/felhom/felhom-golden/golden/internal/deb822"
 )
 
 // Source is one archive with the suites and components taken from it.
@@ -88,7 +90,7 @@ func parseLines(text string) []Source {
 
 func parseDeb822(text string) []Source {
 	var list []Source
-	for _, para := range paragraphs(text) {
+	for para := range deb822.Paragraphs(text) {
 		if !slices.Contains(strings.Fields(para["types"]), "deb") || strings.EqualFold(para["enabled"], "no") {
 			continue
 		}
@@ -100,33 +102,6 @@ func parseDeb822(text string) []Source {
 			list = append(list, Source{
 				URI: uri, Suites: strings.Fields(para["suites"]), Components: strings.Fields(para["components"]), SignedBy: signedBy,
 			})
-		}
-	}
-	return list
-}
-
-// paragraphs splits deb822 text; keys are lower-case, comments dropped.
-func paragraphs(text string) []map[string]string {
-	var list []map[string]string
-	cur, last := map[string]string{}, ""
-	for line := range strings.Lines(text + "\n\n") {
-		line = strings.TrimRight(line, "\r\n")
-		switch {
-		case strings.HasPrefix(line, "#"):
-		case strings.TrimSpace(line) == "":
-			if len(cur) > 0 {
-				list = append(list, cur)
-				cur, last = map[string]string{}, ""
-			}
-		case line[0] == ' ' || line[0] == '\t':
-			if last != "" {
-				cur[last] += "\n" + strings.TrimSpace(line)
-			}
-		default:
-			if k, v, ok := strings.Cut(line, ":"); ok {
-				last = strings.ToLower(strings.TrimSpace(k))
-				cur[last] = strings.TrimSpace(v)
-			}
 		}
 	}
 	return list

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/preload"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
@@ -207,7 +208,7 @@ func (w *workshop) manifest(s Settings, compression string) (provenance.Manifest
 	if err != nil {
 		return provenance.Manifest{}, fmt.Errorf("record packages: %w", err)
 	}
-	packages, err := provenance.Packages(status)
+	packages, err := image.ReadPackages(status)
 	if err := errors.Join(err, status.Close()); err != nil {
 		return provenance.Manifest{}, err
 	}

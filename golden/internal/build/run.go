@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -100,7 +101,7 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	if err != nil {
 		return Result{}, fmt.Errorf("record packages: %w", err)
 	}
-	rec.Manifest.Packages, err = provenance.Packages(status)
+	rec.Manifest.Packages, err = image.ReadPackages(status)
 	if err := errors.Join(err, status.Close()); err != nil {
 		return Result{}, err
 	}

@@ -5,6 +5,7 @@
 package diff
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/inspect"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/termtext"
@@ -129,15 +131,15 @@ func files(a, b inspect.Report) []Change {
 	return list
 }
 
-func byPath(r inspect.Report) map[string]*inspect.File {
-	m := make(map[string]*inspect.File, len(r.Files))
-	for i := range r.Files {
-		m[r.Files[i].Path] = &r.Files[i]
+func byPath(r inspect.Report) map[string]*image.Entry {
+	m := make(map[string]*image.Entry, len(r.Files))
+	for _, e := range r.Files {
+		m[e.Path] = e
 	}
 	return m
 }
 
-func fields(name string, a, b *inspect.File) []Change {
+func fields(name string, a, b *image.Entry) []Change {
 	if a.Type != b.Type {
 		return []Change{{Name: name, Field: "type", A: new(a.Type.String()), B: new(b.Type.String())}}
 	}
@@ -145,10 +147,10 @@ func fields(name string, a, b *inspect.File) []Change {
 		{"mode", fmt.Sprintf("%04o", a.Mode), fmt.Sprintf("%04o", b.Mode)},
 		{"owner", fmt.Sprintf("%d:%d", a.UID, a.GID), fmt.Sprintf("%d:%d", b.UID, b.GID)},
 		{"size", fmt.Sprint(a.Size), fmt.Sprint(b.Size)},
-		{"sha256", a.SHA256, b.SHA256},
+		{"sha256", digest(a), digest(b)},
 		{"link", a.Link, b.Link},
-		{"device", a.Device, b.Device},
-		{"xattrs", attributes(a.Xattrs), attributes(b.Xattrs)},
+		{"device", a.Device(), b.Device()},
+		{"xattrs", attributes(a.Xattrs()), attributes(b.Xattrs())},
 	}
 	// The kernel ignores the mode of a symlink.
 	if a.Type == vzdump.Symlink {
@@ -161,6 +163,13 @@ func fields(name string, a, b *inspect.File) []Change {
 		}
 	}
 	return list
+}
+
+func digest(e *image.Entry) string {
+	if !e.Hashed {
+		return ""
+	}
+	return hex.EncodeToString(e.Digest[:])
 }
 
 func attributes(m map[string]string) string {

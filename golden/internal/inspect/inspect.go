@@ -1,43 +1,39 @@
-// Package inspect tells what is in an archive: system, packages, units,
-// images, configuration and sizes. It reads the archive once, as a stream,
-// and keeps only what the report needs. It judges nothing (that is verify's),
-// unpacks nothing and opens no file.
+// Package inspect reports what is in an archive: system, packages, units,
+// images, configuration and sizes. Call [Archive], or [Config] for the
+// configuration alone. It reads the archive once, as a stream, and keeps only
+// what the report needs. It judges nothing, unpacks nothing and opens no file.
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/preload"
-	"github.com/felhom/felhom-golden/golden/internal/provenance"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 const (
-	// maxKeptBytes bounds what is kept of one archive, index and contents
-	// together; a golden of 8,000 members needs a tenth of it.
-	maxKeptBytes = 32 << 20
+	// maxBytes bounds what is kept of one archive; a golden image of 8,000
+	// members needs a tenth of it.
+	maxBytes = 32 << 20
 	// maxFilesBytes is the same with [Options.Files]: two archives are compared.
 	maxFilesBytes = 18 << 20
-	// maxKeptFile is the largest file that is looked into; dpkg's status is
-	// larger than any other.
-	maxKeptFile = 8 << 20
-	// entryBytes is what one kept member costs besides its texts.
-	entryBytes = 288
-	// attributeBytes is what one attribute costs besides its texts.
-	attributeBytes = 96
-	// mapBytes is what the attributes of one member cost as a whole.
-	mapBytes = 320
-	// maxHoles bounds the sparse files whose digests are taken: each byte of
-	// a hole is one to digest.
+	// maxHoles bounds the sparse files whose digests are taken.
 	maxHoles = 4 << 30
+	// directoryBytes is what the sum of one directory costs besides its name.
+	directoryBytes = 288
+
+	preloadPath = contract.PreloadDir + "/" + contract.PreloadIndex
 )
 
 // Options choose what is kept. The zero value is enough for a report.
@@ -47,19 +43,19 @@ type Options struct {
 
 // Report is what an archive holds. What it does not have is empty.
 type Report struct {
-	Archive  string               `json:"archive"`
-	OS       OS                   `json:"os"`
-	Config   map[string]string    `json:"config"` // see [Settings]
-	Packages []provenance.Package `json:"packages"`
-	Units    []Unit               `json:"units"`    // sorted by name
-	Images   []preload.Image      `json:"images"`   // that were brought along
-	Folders  []Folder             `json:"folders"`  // two levels, the largest first
-	Entries  map[string]int       `json:"entries"`  // members by kind
-	Problems []string             `json:"problems"` // what could not be read, though restore would take it
-	Packed   int64                `json:"packed_bytes"`
-	Content  int64                `json:"content_bytes"`
+	Archive     string            `json:"archive"`
+	OS          OS                `json:"os"`
+	Config      map[string]string `json:"config"` // see [Settings]
+	Packages    []image.Package   `json:"packages"`
+	Units       []image.State     `json:"units"`    // sorted by name
+	Images      []preload.Image   `json:"images"`   // that were preloaded
+	Directories []Directory       `json:"folders"`  // two levels, the largest first
+	Entries     map[string]int    `json:"entries"`  // members by kind
+	Problems    []string          `json:"problems"` // what could not be read, though restore would take it
+	Packed      int64             `json:"packed_bytes"`
+	Content     int64             `json:"content_bytes"`
 
-	Files []File `json:"-"` // in the order of the archive, without the configuration
+	Files []*image.Entry `json:"-"` // in the order of the archive, without the configuration
 }
 
 // OS is what os-release(5) says.
@@ -70,60 +66,52 @@ type OS struct {
 	PrettyName string `json:"pretty_name"`
 }
 
-// Folder is the sum of all below a folder.
-type Folder struct {
+// Directory is the sum of everything below a directory.
+type Directory struct {
 	Path    string `json:"path"` // from "/"
 	Bytes   int64  `json:"bytes"`
 	Entries int    `json:"entries"`
 }
 
-// File is one member of any kind.
-type File struct {
-	Path   string
-	Type   vzdump.Type
-	Mode   uint32
-	UID    int
-	GID    int
-	Size   int64
-	SHA256 string // hex; "" unless a file
-	Link   string
-	Device string // major:minor; "" unless a device
-	// Xattrs has the attributes by name, in hexadecimal digits; of a long one
-	// its digest and length. Access control lists are among them, as text.
-	Xattrs map[string]string
-}
-
-// scan is one pass over an archive.
-type scan struct {
-	opts    Options
-	report  Report
-	kept    int64
-	holes   int64             // bytes of sparse files so far
-	content map[string]string // small files by path
-	links   map[string]string // symlinks that may concern units or os-release
-	folders map[string]*Folder
-}
-
-// Archive reads an archive to its end. name stands in the report and in
-// errors. An archive that cannot be read, is hostile or would need too much
-// memory has kind [fault.Invalid].
+// Archive reads an archive to its end. name is in the report and in errors. An
+// archive that cannot be read, is hostile or would need too much memory has
+// kind [fault.Invalid].
 func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Report, error) {
-	s := &scan{
-		opts: opts, content: map[string]string{}, links: map[string]string{}, folders: map[string]*Folder{},
-		report: Report{Archive: path.Base(name), Entries: map[string]int{}},
+	s := sums{entries: map[string]int{}, directories: map[string]*Directory{}}
+	o := image.Options{
+		MaxBytes: maxBytes, MaxHoles: maxHoles, Count: s.add,
+		Keep: func(name string, _ int64) bool { return name == preloadPath[1:] },
 	}
-	err := s.read(ctx, r)
+	if opts.Files {
+		o.MaxBytes, o.Hash, o.Attributes = maxFilesBytes, sha256.New(), true
+	} else {
+		o.Index = isLink
+	}
+	report := Report{Archive: path.Base(name)}
+	img, err := image.Read(ctx, r, o)
 	if err == nil {
-		err = s.finish()
+		err = report.fill(img, &s)
 	}
 	if err != nil {
-		return Report{}, fmt.Errorf("inspect %s: %w", s.report.Archive, err)
+		return Report{}, fmt.Errorf("inspect %s: %w", report.Archive, err)
 	}
-	return s.report, nil
+	if opts.Files {
+		report.Files = slices.DeleteFunc(img.Entries, func(e *image.Entry) bool {
+			return e.Path == vzdump.ConfigPath || e.Odd.Has(vzdump.Duplicate) // restore keeps the first of two
+		})
+	}
+	return report, nil
 }
 
-// Config returns the guest's configuration as it stands in the archive, and
-// reads no further. So it does not notice what is wrong behind it.
+// isLink reports whether a member is a link that says something about units or
+// os-release.
+func isLink(m *vzdump.Entry) bool {
+	return m.Type == vzdump.Symlink && image.IsUnit(path.Base(m.Path)) &&
+		slices.ContainsFunc(image.UnitDirs, func(dir string) bool { return image.IsBelow(dir, m.Path) })
+}
+
+// Config returns the guest's configuration as it is in the archive, and reads
+// no further. So it does not notice what is wrong after it.
 func Config(ctx context.Context, r io.Reader, name string) ([]byte, error) {
 	conf, err := vzdump.ReadConfig(vzdump.WithContext(ctx, r))
 	if err != nil {
@@ -132,125 +120,58 @@ func Config(ctx context.Context, r io.Reader, name string) ([]byte, error) {
 	return conf, nil
 }
 
-// keep reads a file that must not be large.
-func keep(e *vzdump.Entry, r io.Reader) ([]byte, error) {
-	if e.Size > maxKeptFile {
-		return nil, fault.Errorf(fault.Invalid, "%s: want at most %d bytes, found %d", e.RawName, maxKeptFile, e.Size)
-	}
-	return io.ReadAll(r)
-}
-
-func (s *scan) read(ctx context.Context, r io.Reader) error {
-	in, err := vzdump.NewReader(vzdump.WithContext(ctx, r), vzdump.Limits{})
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	for {
-		e, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			facts := in.Facts()
-			s.report.Packed, s.report.Content = facts.Packed, facts.Content
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		// Restore keeps the first of two members with one path.
-		if e.Odd.Has(vzdump.Duplicate) {
-			continue
-		}
-		if err := s.member(e, in); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *scan) member(e *vzdump.Entry, r io.Reader) error {
-	s.report.Entries[e.Type.String()]++
-	if err := s.sum(e); err != nil {
-		return err
-	}
-	if e.Type == vzdump.Symlink && wanted(e.Path) {
-		if err := s.charge(int64(len(e.Path) + len(e.Link) + entryBytes)); err != nil {
-			return err
-		}
-		s.links[e.Path] = e.Link
-	}
-	digest := sha256.New()
-	if e.Type == vzdump.File && wanted(e.Path) {
-		if err := s.charge(e.Size + int64(len(e.Path)+entryBytes)); err != nil {
-			return err
-		}
-		data, err := keep(e, r)
-		if err != nil {
-			return err
-		}
-		s.content[e.Path] = string(data)
-		digest.Write(data)
-	}
-	if !s.opts.Files || e.Path == vzdump.ConfigPath {
-		return nil
-	}
-	size := int64(len(e.Path) + len(e.Link) + entryBytes)
-	xattrs := attributes(e)
-	if xattrs != nil {
-		size += mapBytes
-	}
-	for k, v := range xattrs {
-		size += int64(len(k)+len(v)) + attributeBytes
-	}
-	if err := s.charge(size); err != nil {
-		return err
-	}
-	f := File{Path: e.Path, Type: e.Type, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link, Xattrs: xattrs}
-	switch e.Type {
-	case vzdump.File:
+// fill makes the report of what was kept.
+func (r *Report) fill(img *image.Image, s *sums) error {
+	if len(img.Skipped) > 0 {
+		e := img.Skipped[0]
 		if e.Odd.Has(vzdump.Sparse) {
-			if s.holes += e.Size; s.holes > maxHoles {
-				return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: sparse files of %d bytes so far exceed the limit of %d", vzdump.ErrLimit, e.RawName, s.holes, int64(maxHoles)),
-					"unpack both archives and compare the directories")
-			}
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: sparse files of more than %d bytes in all", vzdump.ErrLimit, e.Path, int64(maxHoles)),
+				"unpack both archives and compare the directories")
 		}
-		if _, err := io.Copy(digest, r); err != nil {
+		return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %s: its %d bytes are too many to be read", vzdump.ErrLimit, e.Path, e.Size))
+	}
+	r.Packed, r.Content, r.Entries, r.Directories = img.Facts.Packed, img.Facts.Content, s.entries, s.sorted()
+	r.Packages, r.Images, r.Problems = []image.Package{}, []preload.Image{}, []string{}
+	if img.ByPath[vzdump.ConfigPath] == nil {
+		r.Problems = append(r.Problems, fmt.Sprintf("want ./%s, got none", vzdump.ConfigPath))
+	}
+	config, findings := img.Config()
+	for _, f := range findings {
+		r.Problems = append(r.Problems, "pct.conf: "+f.String())
+	}
+	r.Config = Settings(config)
+	release := img.OSRelease()
+	r.OS = OS{ID: release["ID"], VersionID: release["VERSION_ID"], Codename: release["VERSION_CODENAME"], PrettyName: release["PRETTY_NAME"]}
+	if list, err := img.Packages(); err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	} else {
+		r.Packages = append(r.Packages, list...)
+	}
+	if index, ok := img.Content[preloadPath[1:]]; ok {
+		var file struct {
+			Images []preload.Image `json:"images"`
+		}
+		if _, err := contract.ParsePreload(index); err != nil {
+			r.Problems = append(r.Problems, fmt.Sprintf("%s: %v", preloadPath, err))
+		} else if err := json.Unmarshal(index, &file); err != nil {
 			return err
 		}
-		f.SHA256 = hex.EncodeToString(digest.Sum(nil))
-	case vzdump.Char, vzdump.Block:
-		f.Device = fmt.Sprintf("%d:%d", e.DevMajor, e.DevMinor)
+		r.Images = append(r.Images, file.Images...)
 	}
-	s.report.Files = append(s.report.Files, f)
+	r.Units = img.Units().States()
 	return nil
 }
 
-// attributes returns what [File.Xattrs] has of a member.
-func attributes(e *vzdump.Entry) map[string]string {
-	const longest = 64
-	var m map[string]string
-	set := func(name, value string) {
-		if m == nil {
-			m = map[string]string{}
-		}
-		m[name] = value
-	}
-	for name, value := range e.Xattrs {
-		if len(value) > longest {
-			set(name, fmt.Sprintf("sha256:%x of %d bytes", sha256.Sum256([]byte(value)), len(value)))
-			continue
-		}
-		set(name, hex.EncodeToString([]byte(value)))
-	}
-	if e.ACL != nil {
-		set("acl.access", e.ACL.String())
-	}
-	if e.DefaultACL != nil {
-		set("acl.default", e.DefaultACL.String())
-	}
-	return m
+// sums counts members while they pass.
+type sums struct {
+	entries     map[string]int
+	directories map[string]*Directory
 }
 
-// sum counts a member in its folders, two levels deep.
-func (s *scan) sum(e *vzdump.Entry) error {
+// add counts a member in its directories, two levels deep, and returns the
+// bytes that this takes.
+func (s *sums) add(e *vzdump.Entry) (cost int64) {
+	s.entries[e.Type.String()]++
 	parts := strings.SplitN(e.Path, "/", 4)
 	if e.Type != vzdump.Dir {
 		parts = parts[:len(parts)-1]
@@ -263,27 +184,26 @@ func (s *scan) sum(e *vzdump.Entry) error {
 			}
 			name = path.Join(name, parts[i-1])
 		}
-		f := s.folders[name]
-		if f == nil {
-			if err := s.charge(int64(len(name) + entryBytes)); err != nil {
-				return err
-			}
-			f = &Folder{Path: name}
-			s.folders[name] = f
+		d := s.directories[name]
+		if d == nil {
+			cost += int64(len(name) + directoryBytes)
+			d = &Directory{Path: name}
+			s.directories[name] = d
 		}
-		f.Bytes += e.Size
-		f.Entries++
+		d.Bytes += e.Size
+		d.Entries++
 	}
-	return nil
+	return cost
 }
 
-func (s *scan) charge(n int64) error {
-	most := int64(maxKeptBytes)
-	if s.opts.Files {
-		most = maxFilesBytes
+// sorted returns the directories, the largest first.
+func (s *sums) sorted() []Directory {
+	list := make([]Directory, 0, len(s.directories))
+	for _, d := range s.directories {
+		list = append(list, *d)
 	}
-	if s.kept += n; s.kept > most {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: names and settings take more than %d MiB", vzdump.ErrLimit, most>>20), "this archive cannot be read in bounded memory")
-	}
-	return nil
+	slices.SortFunc(list, func(a, b Directory) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Path, b.Path))
+	})
+	return list
 }

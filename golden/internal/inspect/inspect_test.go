@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/inspect"
-	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -78,11 +78,11 @@ func TestArchive(t *testing.T) {
 		{"name", got.Archive, archiveName},
 		{"os", got.OS, inspect.OS{ID: "debian", PrettyName: "Debian 13"}},
 		{"config", got.Config, map[string]string{"arch": "amd64", "hostname": "golden"}},
-		{"packages", got.Packages, []provenance.Package{{Name: "base", Version: "1", Arch: "all"}}},
-		{"units", got.Units, []inspect.Unit{{Name: "gone.service", State: "masked"}, {Name: "off.service", State: "disabled"}, {Name: "on.service", State: "enabled"}, {Name: "other.service", State: "alias"}, {Name: "still.service", State: "static"}}},
+		{"packages", got.Packages, []image.Package{{Name: "base", Version: "1", Arch: "all"}}},
+		{"units", got.Units, []image.State{{Name: "gone.service", State: "masked"}, {Name: "off.service", State: "disabled"}, {Name: "on.service", State: "enabled"}, {Name: "other.service", State: "alias"}, {Name: "still.service", State: "static"}}},
 		{"problems", got.Problems, []string{}},
 		{"files", len(got.Files), len(members) - 1},
-		{"all", got.Folders[0].Path, "/"},
+		{"all", got.Directories[0].Path, "/"},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", c.name, diff)

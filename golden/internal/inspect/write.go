@@ -11,8 +11,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// maxFolders is how many folders the text shows; the JSON has all.
-const maxFolders = 20
+// maxDirectories is how many directories the text shows; the JSON has all.
+const maxDirectories = 20
 
 // WriteJSON writes the report as one JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
@@ -45,9 +45,9 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, p := range r.Packages {
 		fmt.Fprintf(&b, "  %s %s %s\n", termtext.Name(p.Name), termtext.Name(p.Version), termtext.Name(p.Arch))
 	}
-	b.WriteString("\nfolders\n")
-	for _, f := range r.Folders[:min(maxFolders, len(r.Folders))] {
-		fmt.Fprintf(&b, "  %12d bytes %6d entries  %s\n", f.Bytes, f.Entries, termtext.Name(f.Path))
+	b.WriteString("\ndirectories\n")
+	for _, d := range r.Directories[:min(maxDirectories, len(r.Directories))] {
+		fmt.Fprintf(&b, "  %12d bytes %6d entries  %s\n", d.Bytes, d.Entries, termtext.Name(d.Path))
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "problem: %s\n", termtext.Name(p))

@@ -6,18 +6,17 @@
 package provenance
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -44,7 +43,7 @@ type Manifest struct {
 	Settings      map[string]string  `json:"settings"` // of packing and sealing
 	Releases      map[string]Release `json:"releases"` // by suite and URI
 	Tools         map[string]string  `json:"tools"`    // name to version
-	Packages      []Package          `json:"packages"` // sorted by name
+	Packages      []image.Package    `json:"packages"` // sorted by name
 	Inputs        map[string]string  `json:"inputs"`   // file or image to its digest
 	Archive       Archive            `json:"archive"`
 }
@@ -53,14 +52,6 @@ type Manifest struct {
 type Release struct {
 	SHA256 string    `json:"sha256"`
 	Date   time.Time `json:"date"`
-}
-
-// Package is one installed package.
-type Package struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	Arch    string `json:"arch"`
-	Source  string `json:"source,omitempty"` // source package where its name differs
 }
 
 // Archive is the result.
@@ -106,53 +97,6 @@ func Digest(v any) (string, error) {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:]), nil
-}
-
-// Packages reads the installed packages from a dpkg status file, sorted.
-func Packages(status io.Reader) ([]Package, error) {
-	var list []Package
-	var p Package
-	installed := false
-	flush := func() {
-		if installed && p.Name != "" {
-			list = append(list, p)
-		}
-		p, installed = Package{}, false
-	}
-	sc := bufio.NewScanner(status)
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		line := sc.Text()
-		if line == "" {
-			flush()
-			continue
-		}
-		key, value, ok := strings.Cut(line, ": ")
-		if !ok || line[0] == ' ' {
-			continue
-		}
-		switch key {
-		case "Package":
-			p.Name = value
-		case "Version":
-			p.Version = value
-		case "Architecture":
-			p.Arch = value
-		case "Source":
-			p.Source = value
-		case "Status":
-			installed = strings.HasSuffix(value, " installed")
-		}
-	}
-	flush()
-	if err := sc.Err(); err != nil {
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read dpkg status: %w", err))
-	}
-	if len(list) == 0 {
-		return nil, fault.Wrap(fault.Invalid, errors.New("read dpkg status: no installed package in it"))
-	}
-	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name+" "+a.Arch, b.Name+" "+b.Arch) })
-	return list, nil
 }
 
 // Difference is one input that two images do not share. A side that lacks the

@@ -11,52 +11,19 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-const status = `Package: zlib1g
-Status: install ok installed
-Architecture: amd64
-Source: zlib (1:1.3)
-Version: 1:1.3.dfsg+really1.3.1-1+b1
-Description: compression
- Package: not-this-one
-
-Package: gone
-Status: deinstall ok config-files
-Architecture: all
-Version: 1
-
-Package: docker.io
-Status: install ok installed
-Architecture: amd64
-Version: 26.1.5+dfsg1-9
-`
-
 func sample(t *testing.T) Manifest {
 	t.Helper()
-	list, err := Packages(strings.NewReader(status))
-	if err != nil {
-		t.Fatal(err)
-	}
 	return Manifest{
 		SchemaVersion: SchemaVersion, Name: "golden", Builder: "v1", Epoch: time.Unix(1760000000, 0).UTC(), Suite: "trixie", Arch: "amd64",
-		RecipeSHA256: "r", Packages: list, Tools: map[string]string{"apt-get": "2"}, Releases: map[string]Release{"trixie": {SHA256: "x"}},
+		RecipeSHA256: "r", Packages: []image.Package{
+			{Name: "docker.io", Version: "26.1.5+dfsg1-9", Arch: "amd64"},
+			{Name: "zlib1g", Version: "1:1.3.dfsg+really1.3.1-1+b1", Arch: "amd64", Source: "zlib (1:1.3)"},
+		}, Tools: map[string]string{"apt-get": "2"}, Releases: map[string]Release{"trixie": {SHA256: "x"}},
 		Inputs: map[string]string{"image a:1": "sha256:c", "script.sh": "s"}, Settings: map[string]string{"compression": "fast"}, Archive: Archive{SHA256: strings.Repeat("a", 64)},
-	}
-}
-
-func TestPackages(t *testing.T) {
-	got := sample(t).Packages
-	want := []Package{
-		{Name: "docker.io", Version: "26.1.5+dfsg1-9", Arch: "amd64"},
-		{Name: "zlib1g", Version: "1:1.3.dfsg+really1.3.1-1+b1", Arch: "amd64", Source: "zlib (1:1.3)"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if _, err := Packages(strings.NewReader("")); fault.Of(err) != fault.Invalid {
-		t.Errorf("empty status: want refused, found %v", err)
 	}
 }
 

@@ -17,14 +17,14 @@ func checkArchiveName(c *check) {
 }
 
 func checkFrames(c *check) {
-	if c.facts.Compression != vzdump.Zstd {
+	if c.Facts.Compression != vzdump.Zstd {
 		return // gzip and none have no frames; PVE reads them
 	}
-	if c.facts.NoChecksum > 0 {
-		c.fail("", "%d of %d zstd frames have no content checksum, want all", c.facts.NoChecksum, c.facts.FrameCount)
+	if c.Facts.NoChecksum > 0 {
+		c.fail("", "%d of %d zstd frames have no content checksum, want all", c.Facts.NoChecksum, c.Facts.FrameCount)
 	}
-	if c.facts.Skippable > 0 {
-		c.fail("", "%d skippable zstd frames, want none: no reader looks into them", c.facts.Skippable)
+	if c.Facts.Skippable > 0 {
+		c.fail("", "%d skippable zstd frames, want none: no reader looks into them", c.Facts.Skippable)
 	}
 }
 
@@ -35,25 +35,25 @@ func checkHash(c *check) {
 }
 
 func checkConfigFirst(c *check) {
-	config := c.byPath[vzdump.ConfigPath]
+	config := c.ByPath[vzdump.ConfigPath]
 	switch {
 	case config == nil:
 		c.fail("", "no ./%s, want it as the first member: restore refuses the archive", vzdump.ConfigPath)
-	case config.typ != vzdump.File:
-		c.fail(config.path, "is a %s, want a regular file", config.typ)
-	case c.entries[0] != config:
-		c.fail(config.path, "is not the first member (that is ./%s): restore unpacks up to it to read it", c.entries[0].path)
+	case config.Type != vzdump.File:
+		c.fail(config.Path, "is a %s, want a regular file", config.Type)
+	case c.Entries[0] != config:
+		c.fail(config.Path, "is not the first member (that is ./%s): restore unpacks up to it to read it", c.Entries[0].Path)
 	}
-	for _, e := range c.below("etc/vzdump") {
-		if e.path != vzdump.ConfigPath && e.path != vzdump.FirewallPath {
-			c.fail(e.path, "nothing but pct.conf and pct.fw belongs here")
+	for _, e := range c.Below("etc/vzdump") {
+		if e.Path != vzdump.ConfigPath && e.Path != vzdump.FirewallPath {
+			c.fail(e.Path, "nothing but pct.conf and pct.fw belongs here")
 		}
 	}
 }
 
 func checkFirewall(c *check) {
-	if e := c.byPath[vzdump.FirewallPath]; e != nil && (e.typ != vzdump.File || e.size > 0) {
-		c.fail(e.path, "%s of %d bytes, want absent or empty: restore makes it the guest's firewall configuration", e.typ, e.size)
+	if e := c.ByPath[vzdump.FirewallPath]; e != nil && (e.Type != vzdump.File || e.Size > 0) {
+		c.fail(e.Path, "%s of %d bytes, want absent or empty: restore makes it the guest's firewall configuration", e.Type, e.Size)
 	}
 }
 
@@ -62,9 +62,9 @@ func checkBudget(c *check) {
 		what      string
 		got, most int64
 	}{
-		{"bytes in the archive", c.facts.Packed, c.opts.MaxPacked},
-		{"bytes unpacked", c.facts.Content, c.opts.MaxUnpacked},
-		{"members", int64(c.facts.Entries), int64(c.opts.MaxEntries)},
+		{"bytes in the archive", c.Facts.Packed, c.opts.MaxPacked},
+		{"bytes unpacked", c.Facts.Content, c.opts.MaxUnpacked},
+		{"members", int64(c.Facts.Entries), int64(c.opts.MaxEntries)},
 	} {
 		if b.most > 0 && b.got > b.most {
 			c.fail("", "%d %s, want at most %d", b.got, b.what, b.most)
@@ -74,10 +74,10 @@ func checkBudget(c *check) {
 
 // eachOdd reports every member that has one of these oddities.
 func (c *check) eachOdd(what map[vzdump.Oddity]string) {
-	for _, e := range c.entries {
+	for _, e := range c.Entries {
 		for _, odd := range vzdump.Oddities() {
-			if text, ok := what[odd]; ok && e.odd.Has(odd) {
-				c.fail(e.path, "%s", text)
+			if text, ok := what[odd]; ok && e.Odd.Has(odd) {
+				c.fail(e.Path, "%s", text)
 			}
 		}
 	}
@@ -94,8 +94,8 @@ func checkOrder(c *check) {
 	c.eachOdd(map[vzdump.Oddity]string{
 		vzdump.OwnerNames: "has the name of an owner or group, want numbers only",
 	})
-	if c.facts.Runs > 2 {
-		c.fail("", "members come in %d sorted runs, want one for the overlay and one for the base", c.facts.Runs)
+	if c.Facts.Runs > 2 {
+		c.fail("", "members come in %d sorted runs, want one for the overlay and one for the base", c.Facts.Runs)
 	}
 }
 
@@ -105,10 +105,10 @@ func checkParents(c *check) {
 		vzdump.LateDir:  "comes after one of its children: restore does not apply its mode and owner",
 	})
 	for _, name := range []string{".", "etc"} {
-		if e := c.byPath[name]; e == nil || e.typ != vzdump.Dir || e.mode != 0o755 || e.uid != 0 || e.gid != 0 {
+		if e := c.ByPath[name]; e == nil || e.Type != vzdump.Dir || e.Mode != 0o755 || e.UID != 0 || e.GID != 0 {
 			found := "is missing"
 			if e != nil {
-				found = fmt.Sprintf("is a %s of mode %04o, owner %d:%d", e.typ, e.mode, e.uid, e.gid)
+				found = fmt.Sprintf("is a %s of mode %04o, owner %d:%d", e.Type, e.Mode, e.UID, e.GID)
 			}
 			c.fail(name, "%s, want a folder, 0755, 0:0: restore ignores what the member says", found)
 		}
@@ -137,27 +137,27 @@ func checkTimes(c *check) {
 			latest = at.Add(24 * time.Hour) // the name is in the local time of whoever made it
 		}
 	}
-	for _, e := range c.entries {
-		if at := time.Unix(e.mtime, 0); !latest.IsZero() && at.After(latest) {
-			c.fail(e.path, "its time is %s, want none after %s", at.UTC().Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
+	for _, e := range c.Entries {
+		if at := time.Unix(e.ModTime, 0); !latest.IsZero() && at.After(latest) {
+			c.fail(e.Path, "its time is %s, want none after %s", at.UTC().Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
 		}
 	}
 }
 
 func checkIDs(c *check) {
-	for _, e := range c.entries {
-		if e.uid < 0 || e.uid > vzdump.MaxID || e.gid < 0 || e.gid > vzdump.MaxID {
-			c.fail(e.path, "owner %d:%d, want ids from 0 to %d", e.uid, e.gid, vzdump.MaxID)
+	for _, e := range c.Entries {
+		if e.UID < 0 || e.UID > vzdump.MaxID || e.GID < 0 || e.GID > vzdump.MaxID {
+			c.fail(e.Path, "owner %d:%d, want ids from 0 to %d", e.UID, e.GID, vzdump.MaxID)
 		}
 	}
 }
 
 func checkXattrs(c *check) {
 	c.eachOdd(map[vzdump.Oddity]string{vzdump.ForeignXattr: "has an extended attribute outside user.* and security.capability: restore drops it"})
-	for _, e := range c.entries {
-		if e.hasCaps {
-			if cap, err := vzdump.ParseCapability(e.caps); err != nil || cap.RootID != 0 {
-				c.fail(e.path, "file capabilities %x, want revision 2: the kernel does not set others, or for another namespace", e.caps)
+	for _, e := range c.Entries {
+		if value, ok := e.Capability(); ok {
+			if parsed, err := vzdump.ParseCapability(value); err != nil || parsed.RootID != 0 {
+				c.fail(e.Path, "file capabilities %x, want revision 2: the kernel does not set others, or for another namespace", value)
 			}
 		}
 	}
@@ -168,12 +168,12 @@ func checkHardLinks(c *check) {
 }
 
 func checkDevices(c *check) {
-	for _, e := range c.entries {
-		switch device := e.typ == vzdump.Char || e.typ == vzdump.Block; {
-		case e.odd.Has(vzdump.UnderDev):
-			c.fail(e.path, "below /dev: restore leaves it out")
-		case device && (e.typ == vzdump.Block || !e.white): // 0:0 is an overlay whiteout
-			c.fail(e.path, "is a %s: mknod fails in an unprivileged guest, and restore with it", e.typ)
+	for _, e := range c.Entries {
+		switch {
+		case e.Odd.Has(vzdump.UnderDev):
+			c.fail(e.Path, "below /dev: restore leaves it out")
+		case e.IsDevice() && !e.IsWhiteout():
+			c.fail(e.Path, "is a %s: mknod fails in an unprivileged guest, and restore with it", e.Type)
 		}
 	}
 }
@@ -183,19 +183,18 @@ func checkDebianVersion(c *check) {
 	if ostype == "unmanaged" {
 		return
 	}
-	release, _ := c.text("etc/os-release")
-	id := regexp.MustCompile(`(?m)^ID="?([a-z-]+)"?$`).FindStringSubmatch(release)
+	id := c.OSRelease()["ID"]
 	switch {
-	case id == nil:
+	case id == "":
 		c.fail("etc/os-release", "no ID=, want one: PVE takes the guest for unmanaged and sets up no network")
 		return
-	case ostype != "" && id[1] != ostype:
-		c.fail("etc/os-release", "ID is %q, want the ostype of pct.conf, %q", id[1], ostype)
+	case ostype != "" && id != ostype:
+		c.fail("etc/os-release", "ID is %q, want the ostype of pct.conf, %q", id, ostype)
 	}
-	if id[1] != "debian" {
+	if id != "debian" {
 		return
 	}
-	text, _ := c.text("etc/debian_version")
+	text, _ := c.Text("etc/debian_version")
 	text = strings.TrimSpace(text)
 	m := regexp.MustCompile(`^(?:(\d+)(?:\.\d+)*|[a-z]+/sid)$`).FindStringSubmatch(text)
 	if m == nil {
@@ -208,15 +207,15 @@ func checkDebianVersion(c *check) {
 }
 
 func checkLayout(c *check) {
-	if len(c.entries) < 10 {
-		c.fail("", "%d members, want at least 10: this is no system", len(c.entries))
+	if len(c.Entries) < 10 {
+		c.fail("", "%d members, want at least 10: this is no system", len(c.Entries))
 	}
 	for _, name := range []string{"bin", "sbin", "lib", "usr", "lib64"} {
-		switch e, _ := c.lookup(name); {
-		case e == nil && (name != "lib64" || c.byPath[name] != nil):
+		switch e, _ := c.Lookup(name); {
+		case e == nil && (name != "lib64" || c.ByPath[name] != nil):
 			c.fail(name, "leads to nothing, want a folder")
-		case e != nil && e.typ != vzdump.Dir:
-			c.fail(name, "leads to a %s, want a folder", e.typ)
+		case e != nil && e.Type != vzdump.Dir:
+			c.fail(name, "leads to a %s, want a folder", e.Type)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -14,50 +15,50 @@ import (
 const bootstrapUnit = "felhom-controller-bootstrap.service"
 
 func checkInit(c *check) {
-	if e, at := c.lookup("sbin/init"); e == nil || e.mode&0o111 == 0 || path.Base(at) != "systemd" {
+	if e, at := c.Lookup("sbin/init"); e == nil || e.Mode&0o111 == 0 || path.Base(at) != "systemd" {
 		c.fail("sbin/init", "does not lead to systemd")
 	}
-	u := c.units()
+	u := c.Units()
 	target := "default.target"
-	if e, masked := u.find(target); e == nil || masked {
-		c.fail(vendorUnits+"/"+target, "is missing or masked, want the target that the guest boots to")
+	if e, masked := u.Find(target); e == nil || masked {
+		c.fail(image.VendorUnits+"/"+target, "is missing or masked, want the target that the guest boots to")
 	}
 }
 
 func checkFirstBootUnit(c *check) {
-	u := c.units()
-	e, masked := u.find(bootstrapUnit)
+	u := c.Units()
+	e, masked := u.Find(bootstrapUnit)
 	if e == nil {
-		c.fail(adminUnits+"/"+bootstrapUnit, "there is no such unit (masked: %v), want it enabled", masked)
+		c.fail(image.AdminUnits+"/"+bootstrapUnit, "there is no such unit (masked: %v), want it enabled", masked)
 		return
 	}
 	starter := strings.TrimSuffix(bootstrapUnit, ".service") + ".path"
-	if len(u.enabled[bootstrapUnit]) == 0 && len(u.enabled[starter]) == 0 {
-		c.fail(e.path, "nothing enables it, want a link in %s/*.wants", adminUnits)
+	if len(u.EnabledBy(bootstrapUnit)) == 0 && len(u.EnabledBy(starter)) == 0 {
+		c.fail(e.Path, "nothing enables it, want a link in %s/*.wants", image.AdminUnits)
 	}
-	words := u.load(bootstrapUnit).list("Service", "ExecStart")
+	words := u.Load(bootstrapUnit).List("Service", "ExecStart")
 	if len(words) == 0 {
-		c.fail(e.path, "no ExecStart=")
+		c.fail(e.Path, "no ExecStart=")
 		return
 	}
 	program := strings.TrimLeft(words[0], "@-:+!|")
-	bin, at := c.lookup(program)
-	if bin == nil || bin.typ != vzdump.File {
+	bin, at := c.Lookup(program)
+	if bin == nil || bin.Type != vzdump.File {
 		c.fail(program, "is missing; %s calls it", bootstrapUnit)
 		return
 	}
-	if bin.mode&0o111 == 0 {
-		c.fail(at, "mode %04o, want it executable", bin.mode)
+	if bin.Mode&0o111 == 0 {
+		c.fail(at, "mode %04o, want it executable", bin.Mode)
 	}
 	want, known := machine(c.setting("arch"))
-	i := slices.IndexFunc(c.elves, func(b binary) bool { return b.path == at })
+	i := slices.IndexFunc(c.binaries, func(b binary) bool { return b.path == at })
 	switch {
 	case i < 0:
 		c.fail(at, "is no ELF program, want a static one: a script depends on what the image has")
-	case known && c.elves[i].machine != want:
-		c.fail(at, "is for %s, want %s", c.elves[i].machine, want)
-	case c.elves[i].interp != "" || len(c.elves[i].needed) > 0:
-		c.fail(at, "is linked to %s, want it static", strings.Join(append(c.elves[i].needed, c.elves[i].interp), " "))
+	case known && c.binaries[i].machine != want:
+		c.fail(at, "is for %s, want %s", c.binaries[i].machine, want)
+	case c.binaries[i].interp != "" || len(c.binaries[i].needed) > 0:
+		c.fail(at, "is linked to %s, want it static", strings.Join(append(c.binaries[i].needed, c.binaries[i].interp), " "))
 	}
 }
 
@@ -67,45 +68,45 @@ func checkStamps(c *check) {
 }
 
 func checkFirstBootCondition(c *check) {
-	if id := c.byPath["etc/machine-id"]; id == nil || string(c.content[id.path]) == "uninitialized\n" {
+	if id := c.ByPath["etc/machine-id"]; id == nil || string(c.Content[id.Path]) == "uninitialized\n" {
 		return
 	}
-	u := c.units()
-	for _, name := range u.enabledNames() {
-		for _, v := range u.load(name).all("Unit", "ConditionFirstBoot") {
+	u := c.Units()
+	for _, name := range u.Enabled() {
+		for _, v := range u.Load(name).All("Unit", "ConditionFirstBoot") {
 			if v == "yes" || v == "true" || v == "1" || v == "on" {
-				c.fail(u.enabled[name][0], "has ConditionFirstBoot=yes and never runs: /etc/machine-id is not \"uninitialized\"; use ConditionPathExists=! of a stamp")
+				c.fail(u.EnabledBy(name)[0], "has ConditionFirstBoot=yes and never runs: /etc/machine-id is not \"uninitialized\"; use ConditionPathExists=! of a stamp")
 			}
 		}
 	}
 }
 
 func checkPresets(c *check) {
-	u := c.units()
-	all := u.presets()
-	expected, also, seen := map[string]preset{}, map[string]bool{}, map[string]bool{}
-	for _, dir := range unitDirs() {
-		for _, e := range c.entries {
-			name := path.Base(e.path)
-			if path.Dir(e.path) != dir || e.typ != vzdump.File || !isUnit(name) || seen[name] {
+	u := c.Units()
+	all := u.Presets()
+	expected, also, seen := map[string]image.Preset{}, map[string]bool{}, map[string]bool{}
+	for _, dir := range image.UnitDirs {
+		for _, e := range c.Entries {
+			name := path.Base(e.Path)
+			if path.Dir(e.Path) != dir || e.Type != vzdump.File || !image.IsUnit(name) || seen[name] {
 				continue
 			}
 			seen[name] = true
 			// PVE makes and removes the links of both gettys at every start.
-			if file, masked := u.find(name); masked || file == nil || strings.Contains(name, "getty@") {
+			if file, masked := u.Find(name); masked || file == nil || strings.Contains(name, "getty@") {
 				continue
 			}
-			f := u.load(name)
-			if len(f.list("Install", "WantedBy", "RequiredBy", "UpheldBy", "Alias", "Also")) == 0 {
+			f := u.Load(name)
+			if len(f.List("Install", "WantedBy", "RequiredBy", "UpheldBy", "Alias", "Also")) == 0 {
 				continue
 			}
-			if strings.Contains(name, "@.") && len(f.list("Install", "DefaultInstance")) == 0 {
+			if strings.Contains(name, "@.") && len(f.List("Install", "DefaultInstance")) == 0 {
 				continue // a template without a default has nothing to enable
 			}
-			p := wants(all, name)
+			p := image.PresetFor(all, name)
 			expected[name] = p
-			if p.enable {
-				for _, other := range f.list("Install", "Also") {
+			if p.Enable {
+				for _, other := range f.List("Install", "Also") {
 					also[other] = true
 				}
 			}
@@ -113,16 +114,16 @@ func checkPresets(c *check) {
 	}
 	for _, name := range sortedKeys(expected) {
 		p := expected[name]
-		on := len(u.enabled[name]) > 0
+		on := len(u.EnabledBy(name)) > 0
 		if strings.Contains(name, "@.") {
-			on = slices.ContainsFunc(u.enabledNames(), func(n string) bool { return strings.HasPrefix(n, strings.TrimSuffix(name, path.Ext(name))) })
+			on = slices.ContainsFunc(u.Enabled(), func(n string) bool { return strings.HasPrefix(n, strings.TrimSuffix(name, path.Ext(name))) })
 		}
-		unit, _ := u.find(name)
+		unit, _ := u.Find(name)
 		switch {
-		case p.enable && !on && len(u.load(name).list("Install", "WantedBy", "RequiredBy", "UpheldBy", "Alias")) > 0:
-			c.fail(unit.path, "is not enabled, and a first boot would enable it (%s: enable %s)", p.from, p.pattern)
-		case !p.enable && on && !also[name]:
-			c.fail(unit.path, "is enabled, and a first boot would disable it (%s: disable %s)", p.from, p.pattern)
+		case p.Enable && !on && len(u.Load(name).List("Install", "WantedBy", "RequiredBy", "UpheldBy", "Alias")) > 0:
+			c.fail(unit.Path, "is not enabled, and a first boot would enable it (%s: enable %s)", p.From, p.Pattern)
+		case !p.Enable && on && !also[name]:
+			c.fail(unit.Path, "is enabled, and a first boot would disable it (%s: disable %s)", p.From, p.Pattern)
 		}
 	}
 }
@@ -137,68 +138,68 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 func checkUnitLinks(c *check) {
-	for _, e := range c.entries {
-		if e.typ != vzdump.Symlink || !isUnit(path.Base(e.path)) {
+	for _, e := range c.Entries {
+		if e.Type != vzdump.Symlink || !image.IsUnit(path.Base(e.Path)) {
 			continue
 		}
-		dir := path.Dir(e.path)
-		here := slices.Contains(unitDirs(), dir) || isInstallFolder(dir) && slices.Contains(unitDirs(), path.Dir(dir))
-		if to, at := c.lookup(e.path); here && to == nil && at != "dev/null" && at != "dev" {
-			c.fail(e.path, "link to %q, and there is no /%s", e.link, at)
+		dir := path.Dir(e.Path)
+		here := slices.Contains(image.UnitDirs, dir) || image.IsInstallDir(dir) && slices.Contains(image.UnitDirs, path.Dir(dir))
+		if to, at := c.Lookup(e.Path); here && to == nil && at != "dev/null" && at != "dev" {
+			c.fail(e.Path, "link to %q, and there is no /%s", e.Link, at)
 		}
 	}
 }
 
 func checkNetworkOnline(c *check) {
-	u := c.units()
+	u := c.Units()
 	var waiters []string
-	for _, dir := range unitDirs() {
-		for _, e := range c.below(dir + "/network-online.target.wants") {
-			if _, masked := u.find(path.Base(e.path)); !masked && e.link != "/dev/null" {
-				waiters = append(waiters, path.Base(e.path))
+	for _, dir := range image.UnitDirs {
+		for _, e := range c.Below(dir + "/network-online.target.wants") {
+			if _, masked := u.Find(path.Base(e.Path)); !masked && e.Link != "/dev/null" {
+				waiters = append(waiters, path.Base(e.Path))
 			}
 		}
 	}
 	slices.Sort(waiters)
 	waiters = slices.Compact(waiters)
 	own := []string{"networking.service", "ifupdown-wait-online.service"}
-	if !c.packages()["ifupdown"] {
+	if !c.packages["ifupdown"] {
 		own = []string{"systemd-networkd-wait-online.service", "NetworkManager-wait-online.service"}
 	}
 	if len(waiters) != 1 || !slices.Contains(own, waiters[0]) {
-		c.fail(adminUnits+"/network-online.target.wants", "wanted by %q, want exactly one of %q", waiters, own)
+		c.fail(image.AdminUnits+"/network-online.target.wants", "wanted by %q, want exactly one of %q", waiters, own)
 	}
 }
 
 func checkMasks(c *check) {
-	u := c.units()
+	u := c.Units()
 	for _, name := range []string{"sys-kernel-config.mount", "sys-kernel-debug.mount", "systemd-journald-audit.socket", "systemd-modules-load.service"} {
-		if e, masked := u.find(name); e != nil && !masked {
-			c.fail(e.path, "fails in every unprivileged guest, want it masked (a link %s/%s to /dev/null)", adminUnits, name)
+		if e, masked := u.Find(name); e != nil && !masked {
+			c.fail(e.Path, "fails in every unprivileged guest, want it masked (a link %s/%s to /dev/null)", image.AdminUnits, name)
 		}
 	}
 }
 
 func checkConsole(c *check) {
-	u := c.units()
-	if e, masked := u.find("container-getty@.service"); e == nil || masked {
-		c.fail(vendorUnits+"/container-getty@.service", "is missing or masked, want it: PVE enables it on /dev/ttyN")
+	u := c.Units()
+	if e, masked := u.Find("container-getty@.service"); e == nil || masked {
+		c.fail(image.VendorUnits+"/container-getty@.service", "is missing or masked, want it: PVE enables it on /dev/ttyN")
 	}
-	if _, masked := u.find("getty.target"); masked {
-		c.fail(adminUnits+"/getty.target", "is masked, want it")
+	if _, masked := u.Find("getty.target"); masked {
+		c.fail(image.AdminUnits+"/getty.target", "is masked, want it")
 	}
 	for _, name := range []string{"sbin/agetty", "bin/login"} {
-		if e, _ := c.lookup(name); e == nil {
+		if e, _ := c.Lookup(name); e == nil {
 			c.fail(name, "is missing: nobody can log in on the console")
 		}
 	}
 }
 
 func checkUnitOrder(c *check) {
-	u := c.units()
+	u := c.Units()
 	// What is pulled in: enabled units and, through them, what they want.
 	after, seen := map[string][]string{}, map[string]bool{}
-	queue := u.enabledNames()
+	queue := u.Enabled()
 	for len(queue) > 0 {
 		name := queue[0]
 		queue = queue[1:]
@@ -206,25 +207,25 @@ func checkUnitOrder(c *check) {
 			continue
 		}
 		seen[name] = true
-		e, _ := u.find(name)
+		e, _ := u.Find(name)
 		if e == nil {
 			continue
 		}
-		f := u.load(name)
-		after[name] = append(after[name], f.list("Unit", "After")...)
-		for _, later := range f.list("Unit", "Before") {
+		f := u.Load(name)
+		after[name] = append(after[name], f.List("Unit", "After")...)
+		for _, later := range f.List("Unit", "Before") {
 			after[later] = append(after[later], name)
 		}
-		queue = append(queue, f.list("Unit", "Wants", "Requires", "BindsTo")...)
+		queue = append(queue, f.List("Unit", "Wants", "Requires", "BindsTo")...)
 	}
 	if cycle := findCycle(after); cycle != nil {
 		c.fail("", "order cycle: %s", strings.Join(cycle, " after "))
 	}
-	if e, _ := u.find(bootstrapUnit); e != nil {
+	if e, _ := u.Find(bootstrapUnit); e != nil {
 		// The socket is enough: what is asked of it waits for the engine.
-		after := u.load(bootstrapUnit).list("Unit", "After")
+		after := u.Load(bootstrapUnit).List("Unit", "After")
 		if !slices.Contains(after, "docker.service") && !slices.Contains(after, "docker.socket") {
-			c.fail(e.path, "no After=docker.socket nor After=docker.service: it may start before there is an engine to wait for")
+			c.fail(e.Path, "no After=docker.socket nor After=docker.service: it may start before there is an engine to wait for")
 		}
 	}
 }
@@ -271,16 +272,16 @@ func checkDocker(c *check) {
 		{"usr/bin/docker-init", "usr/bin/tini-static", "usr/bin/tini"},
 		{"usr/sbin/iptables", "usr/sbin/nft"},
 	} {
-		if !slices.ContainsFunc(names, func(n string) bool { e, _ := c.lookup(n); return e != nil && e.mode&0o111 != 0 }) {
+		if !slices.ContainsFunc(names, func(n string) bool { e, _ := c.Lookup(n); return e != nil && e.Mode&0o111 != 0 }) {
 			c.fail(names[0], "is missing or not executable")
 		}
 	}
-	u := c.units()
-	if len(u.enabled["docker.service"]) == 0 && len(u.enabled["docker.socket"]) == 0 {
-		c.fail(vendorUnits+"/docker.service", "neither docker.service nor docker.socket is enabled")
+	u := c.Units()
+	if len(u.EnabledBy("docker.service")) == 0 && len(u.EnabledBy("docker.socket")) == 0 {
+		c.fail(image.VendorUnits+"/docker.service", "neither docker.service nor docker.socket is enabled")
 	}
 	const name = "etc/docker/daemon.json"
-	text, ok := c.text(name)
+	text, ok := c.Text(name)
 	if !ok {
 		c.fail(name, "is missing, want one with a log limit: containers' logs fill the disk")
 		return
@@ -302,7 +303,7 @@ func checkNetworkTools(c *check) {
 	if c.setting("ostype") == "unmanaged" {
 		return
 	}
-	pkgs := c.packages()
+	pkgs := c.packages
 	if !pkgs["ifupdown"] && !pkgs["ifupdown2"] && !pkgs["ifupdown-ng"] {
 		c.fail("", "no ifupdown, want it: PVE writes /etc/network/interfaces and nothing else")
 	}

@@ -61,8 +61,8 @@ func checks() map[string]func(*check) {
 		"unstable-caches": func(c *check) {
 			c.absent("var/cache/ldconfig/aux-cache", "var/cache/debconf/*-old")
 			c.foldersOnly("var/cache/man")
-			if e := c.byPath["var/cache/debconf/passwords.dat"]; e != nil && e.size > 0 {
-				c.fail(e.path, "holds %d bytes, want none", e.size)
+			if e := c.ByPath["var/cache/debconf/passwords.dat"]; e != nil && e.Size > 0 {
+				c.fail(e.Path, "holds %d bytes, want none", e.Size)
 			}
 		},
 		"dpkg-backups": func(c *check) {

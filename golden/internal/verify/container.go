@@ -11,9 +11,9 @@ const containerFile = "etc/felhom/controller-container.yaml"
 
 // checkContainer refuses what the guest would refuse, by the guest's own code.
 func checkContainer(c *check) {
-	text, ok := c.text(containerFile)
+	text, ok := c.Text(containerFile)
 	if !ok {
-		if e, _ := c.lookup(containerFile); e != nil {
+		if e, _ := c.Lookup(containerFile); e != nil {
 			c.fail(containerFile, "is not a small regular file, want one that the guest can read")
 		}
 		return
@@ -27,7 +27,7 @@ func checkContainer(c *check) {
 
 // checkContainerSecrets warns of secrets that every copy of the image would have.
 func checkContainerSecrets(c *check) {
-	text, _ := c.text(containerFile)
+	text, _ := c.Text(containerFile)
 	settings, err := containerspec.Parse("", []byte(text))
 	if err != nil {
 		return // checkContainer says so

@@ -8,31 +8,33 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/deb822"
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 // absent reports members that match one of the patterns.
 func (c *check) absent(patterns ...string) {
-	for _, e := range c.entries {
-		if allowed(patterns, e.path) {
-			c.fail(e.path, "is there, want it gone")
+	for _, e := range c.Entries {
+		if allowed(patterns, e.Path) {
+			c.fail(e.Path, "is there, want it gone")
 		}
 	}
 }
 
 // noneBelow reports everything below folders. A folder may be a pattern.
-func (c *check) noneBelow(dirs ...string) { c.eachBelow(dirs, func(*entry) bool { return true }) }
+func (c *check) noneBelow(dirs ...string) { c.eachBelow(dirs, func(*image.Entry) bool { return true }) }
 
 // foldersOnly reports everything below folders that is not a folder itself.
 func (c *check) foldersOnly(dirs ...string) {
-	c.eachBelow(dirs, func(e *entry) bool { return e.typ != vzdump.Dir })
+	c.eachBelow(dirs, func(e *image.Entry) bool { return e.Type != vzdump.Dir })
 }
 
-func (c *check) eachBelow(dirs []string, bad func(*entry) bool) {
-	for _, e := range c.entries {
+func (c *check) eachBelow(dirs []string, bad func(*image.Entry) bool) {
+	for _, e := range c.Entries {
 		for _, dir := range dirs {
-			if inFolder(dir, e.path) && bad(e) {
-				c.fail(e.path, "%s below /%s, want nothing there", e.typ, dir)
+			if inFolder(dir, e.Path) && bad(e) {
+				c.fail(e.Path, "%s below /%s, want nothing there", e.Type, dir)
 			}
 		}
 	}
@@ -53,35 +55,35 @@ func inFolder(dir, name string) bool {
 }
 
 func checkMachineID(c *check) {
-	e := c.byPath["etc/machine-id"]
-	switch text := string(c.content["etc/machine-id"]); {
+	e := c.ByPath["etc/machine-id"]
+	switch text := string(c.Content["etc/machine-id"]); {
 	case e == nil:
 		c.fail("etc/machine-id", "is missing, want an empty file or \"uninitialized\": a missing one makes every start of a read-only guest a first boot")
-	case e.typ != vzdump.File:
-		c.fail(e.path, "is a %s, want a regular file", e.typ)
+	case e.Type != vzdump.File:
+		c.fail(e.Path, "is a %s, want a regular file", e.Type)
 	case regexp.MustCompile(`^[0-9a-f]{32}\s*$`).MatchString(text):
-		c.fail(e.path, "holds an id, want an empty file or \"uninitialized\": every guest would have this one")
+		c.fail(e.Path, "holds an id, want an empty file or \"uninitialized\": every guest would have this one")
 	case text != "" && text != "uninitialized\n":
-		c.fail(e.path, "holds %d bytes that are neither nothing nor \"uninitialized\\n\"", e.size)
-	case e.mode != 0o444 && e.mode != 0o644:
-		c.fail(e.path, "mode %04o, want 0444 or 0644", e.mode)
+		c.fail(e.Path, "holds %d bytes that are neither nothing nor \"uninitialized\\n\"", e.Size)
+	case e.Mode != 0o444 && e.Mode != 0o644:
+		c.fail(e.Path, "mode %04o, want 0444 or 0644", e.Mode)
 	}
 }
 
 func checkDBusMachineID(c *check) {
-	if e := c.byPath["var/lib/dbus/machine-id"]; e != nil && (e.typ != vzdump.Symlink || e.link != "/etc/machine-id") {
-		c.fail(e.path, "is a %s, want nothing or a link to /etc/machine-id", e.typ)
+	if e := c.ByPath["var/lib/dbus/machine-id"]; e != nil && (e.Type != vzdump.Symlink || e.Link != "/etc/machine-id") {
+		c.fail(e.Path, "is a %s, want nothing or a link to /etc/machine-id", e.Type)
 	}
 }
 
 func checkHostKeys(c *check) {
 	c.absent("etc/ssh/ssh_host_*")
-	if !c.packages()["openssh-server"] {
+	if !c.packages["openssh-server"] {
 		return
 	}
-	units := c.units()
-	for _, name := range units.enabledNames() {
-		if exec := strings.Join(units.load(name).all("Service", "ExecStart", "ExecStartPre"), "\n"); strings.Contains(exec, "ssh-keygen") {
+	units := c.Units()
+	for _, name := range units.Enabled() {
+		if exec := strings.Join(units.Load(name).All("Service", "ExecStart", "ExecStartPre"), "\n"); strings.Contains(exec, "ssh-keygen") {
 			return
 		}
 	}
@@ -92,7 +94,7 @@ func checkPasswords(c *check) {
 	locked := func(f string) bool {
 		return strings.HasPrefix(f, "*") || strings.HasPrefix(f, "!") && !strings.Contains(f, "$")
 	}
-	if _, ok := c.text("etc/shadow"); !ok {
+	if _, ok := c.Text("etc/shadow"); !ok {
 		c.fail("etc/shadow", "is missing or too large, want it with every account locked")
 	}
 	c.eachLine("etc/shadow", func(n int, f []string) {
@@ -122,7 +124,7 @@ func checkPasswords(c *check) {
 
 // eachLine calls visit with the number and colon-separated fields of each line.
 func (c *check) eachLine(name string, visit func(n int, fields []string)) {
-	text, _ := c.text(name)
+	text, _ := c.Text(name)
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -149,20 +151,20 @@ func checkSecrets(c *check) {
 }
 
 func checkBuildNames(c *check) {
-	for _, s := range c.named {
+	for _, s := range c.names {
 		c.fail(s.path, "line %d: the build machine's %q", s.line, s.what)
 	}
 }
 
 func checkHostName(c *check) {
-	text, _ := c.text("etc/hostname")
+	text, _ := c.Text("etc/hostname")
 	names := append([]string{"", "localhost", c.setting("hostname")}, c.opts.Hostnames...)
 	if got := strings.TrimSpace(text); !slices.Contains(names, got) {
 		c.fail("etc/hostname", "%q, want localhost or the hostname of pct.conf (%q)", got, names[2])
 	}
 	c.absent("etc/mailname")
 	own := []string{"localhost", "ip6-localhost", "ip6-loopback", "localhost4", "localhost6", names[2]}
-	hosts, _ := c.text("etc/hosts")
+	hosts, _ := c.Text("etc/hosts")
 	n := 0
 	for line := range strings.Lines(hosts) {
 		n++
@@ -186,19 +188,19 @@ func checkHostName(c *check) {
 }
 
 func checkResolvConf(c *check) {
-	e := c.byPath["etc/resolv.conf"]
+	e := c.ByPath["etc/resolv.conf"]
 	if e == nil {
 		return
 	}
-	if e.typ == vzdump.Symlink {
-		if _, at := c.lookup(e.path); !strings.HasPrefix(at, "run/") && at != "run" {
-			c.fail(e.path, "link to %s, want an empty file or a link into /run", e.link)
+	if e.Type == vzdump.Symlink {
+		if _, at := c.Lookup(e.Path); !strings.HasPrefix(at, "run/") && at != "run" {
+			c.fail(e.Path, "link to %s, want an empty file or a link into /run", e.Link)
 		}
 		return
 	}
-	for line := range strings.Lines(string(c.content[e.path])) {
+	for line := range strings.Lines(string(c.Content[e.Path])) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			c.fail(e.path, "names a resolver, want it empty: it is the workshop's")
+			c.fail(e.Path, "names a resolver, want it empty: it is the workshop's")
 			return
 		}
 	}
@@ -206,82 +208,51 @@ func checkResolvConf(c *check) {
 
 func checkCron(c *check) {
 	fixed := regexp.MustCompile(`^\s*[0-9]+\s+\S+\s+\S+\s+\S+\s+\S+\s+\S`)
-	for _, e := range c.entries {
-		if e.path != "etc/crontab" && !inFolder("etc/cron.d", e.path) {
+	for _, e := range c.Entries {
+		if e.Path != "etc/crontab" && !inFolder("etc/cron.d", e.Path) {
 			continue
 		}
 		n := 0
-		for line := range strings.Lines(string(c.content[e.path])) {
+		for line := range strings.Lines(string(c.Content[e.Path])) {
 			if n++; fixed.MatchString(line) {
-				c.fail(e.path, "line %d: a fixed minute, want */N, a random delay or a systemd timer with RandomizedDelaySec", n)
+				c.fail(e.Path, "line %d: a fixed minute, want */N, a random delay or a systemd timer with RandomizedDelaySec", n)
 			}
 		}
 	}
 }
 
 func checkLogs(c *check) {
-	c.eachBelow([]string{"var/log"}, func(e *entry) bool {
-		accounting := slices.Contains([]string{"var/log/wtmp", "var/log/btmp", "var/log/lastlog", "var/log/faillog"}, e.path)
-		return e.typ != vzdump.Dir && (!accounting || e.size > 0) || inFolder("var/log/journal", e.path)
+	c.eachBelow([]string{"var/log"}, func(e *image.Entry) bool {
+		accounting := slices.Contains([]string{"var/log/wtmp", "var/log/btmp", "var/log/lastlog", "var/log/faillog"}, e.Path)
+		return e.Type != vzdump.Dir && (!accounting || e.Size > 0) || inFolder("var/log/journal", e.Path)
 	})
 }
 
-// packages are the names that dpkg calls installed.
-func (c *check) packages() map[string]bool {
-	installed := map[string]bool{}
-	for _, p := range c.stanzas("var/lib/dpkg/status") {
-		if p["Status"] == "install ok installed" || p["Status"] == "hold ok installed" {
-			installed[p["Package"]] = true
-		}
-	}
-	return installed
-}
-
-// stanzas reads the first line of each field of a deb822 file.
-func (c *check) stanzas(name string) []map[string]string {
-	text, _ := c.text(name)
-	var all []map[string]string
-	cur := map[string]string{}
-	for line := range strings.Lines(text + "\n\n") {
-		line = strings.TrimRight(line, "\n")
-		if line == "" {
-			if len(cur) > 0 {
-				all = append(all, cur)
-				cur = map[string]string{}
-			}
-			continue
-		}
-		if key, value, ok := strings.Cut(line, ":"); ok && line[0] != ' ' && line[0] != '\t' && line[0] != '#' {
-			cur[key] = strings.TrimSpace(value)
-		}
-	}
-	return all
-}
-
 func checkPackages(c *check) {
-	const status = "var/lib/dpkg/status"
-	if _, ok := c.text(status); !ok {
+	const status = image.StatusPath
+	text, ok := c.Text(status)
+	if !ok {
 		c.fail(status, "is missing or too large, want dpkg's record of what is installed")
 		return
 	}
-	for _, p := range c.stanzas(status) {
-		switch s := p["Status"]; s {
+	for p := range deb822.Paragraphs(text) {
+		switch s := p["status"]; s {
 		case "install ok installed", "hold ok installed", "deinstall ok config-files", "deinstall ok not-installed", "purge ok not-installed":
 		default:
-			c.fail(status, "package %s is %q, want \"install ok installed\"", p["Package"], s)
+			c.fail(status, "package %s is %q, want \"install ok installed\"", p["package"], s)
 		}
-		if t := p["Triggers-Pending"] + p["Triggers-Awaited"]; t != "" {
-			c.fail(status, "package %s has triggers to run: %s", p["Package"], t)
+		if t := p["triggers-pending"] + p["triggers-awaited"]; t != "" {
+			c.fail(status, "package %s has triggers to run: %s", p["package"], t)
 		}
 	}
-	if text, _ := c.text("var/lib/dpkg/triggers/Unincorp"); strings.TrimSpace(text) != "" {
+	if text, _ := c.Text("var/lib/dpkg/triggers/Unincorp"); strings.TrimSpace(text) != "" {
 		c.fail("var/lib/dpkg/triggers/Unincorp", "triggers that nobody ran")
 	}
 }
 
 func checkGuards(c *check) {
 	c.absent("usr/sbin/policy-rc.d", "sbin/*.REAL", "usr/sbin/*.REAL")
-	text, _ := c.text("var/lib/dpkg/diversions")
+	text, _ := c.Text("var/lib/dpkg/diversions")
 	for line := range strings.Lines(text) {
 		switch path.Base(strings.TrimSpace(line)) {
 		case "start-stop-daemon", "init", "initctl", "invoke-rc.d":
@@ -291,7 +262,7 @@ func checkGuards(c *check) {
 }
 
 func checkScratch(c *check) {
-	c.eachBelow([]string{"tmp", "var/tmp", "run"}, func(e *entry) bool { return e.path != "run/lock" || e.typ != vzdump.Dir })
+	c.eachBelow([]string{"tmp", "var/tmp", "run"}, func(e *image.Entry) bool { return e.Path != "run/lock" || e.Type != vzdump.Dir })
 }
 
 func checkHomes(c *check) {
@@ -312,11 +283,11 @@ type aptSource struct {
 func (c *check) aptSources() []aptSource {
 	var all []aptSource
 	oneLine := regexp.MustCompile(`(?m)^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s+)?(\S+)`)
-	for _, e := range c.entries {
-		switch text := string(c.content[e.path]); {
-		case e.path == "etc/apt/sources.list", inFolder("etc/apt/sources.list.d", e.path) && strings.HasSuffix(e.path, ".list"):
+	for _, e := range c.Entries {
+		switch text := string(c.Content[e.Path]); {
+		case e.Path == "etc/apt/sources.list", inFolder("etc/apt/sources.list.d", e.Path) && strings.HasSuffix(e.Path, ".list"):
 			for _, m := range oneLine.FindAllStringSubmatch(text, -1) {
-				s := aptSource{path: e.path, uri: m[2]}
+				s := aptSource{path: e.Path, uri: m[2]}
 				for opt := range strings.FieldsSeq(m[1]) {
 					key, value, _ := strings.Cut(opt, "=")
 					switch key {
@@ -328,15 +299,11 @@ func (c *check) aptSources() []aptSource {
 				}
 				all = append(all, s)
 			}
-		case inFolder("etc/apt/sources.list.d", e.path) && strings.HasSuffix(e.path, ".sources"):
-			for _, p := range c.stanzas(e.path) {
-				signed := p["Signed-By"]
-				if _, there := p["Signed-By"]; there && signed == "" {
-					signed = "(in place)"
-				}
-				for uri := range strings.FieldsSeq(p["URIs"]) {
-					if p["Enabled"] != "no" {
-						all = append(all, aptSource{e.path, uri, signed, p["Trusted"] == "yes"})
+		case inFolder("etc/apt/sources.list.d", e.Path) && strings.HasSuffix(e.Path, ".sources"):
+			for p := range deb822.Paragraphs(text) {
+				for uri := range strings.FieldsSeq(p["uris"]) {
+					if p["enabled"] != "no" {
+						all = append(all, aptSource{e.Path, uri, p["signed-by"], p["trusted"] == "yes"})
 					}
 				}
 			}
@@ -347,7 +314,7 @@ func (c *check) aptSources() []aptSource {
 
 func checkAptSources(c *check) {
 	sources := c.aptSources()
-	if len(sources) == 0 && c.packages()["apt"] {
+	if len(sources) == 0 && c.packages["apt"] {
 		c.fail("etc/apt/sources.list", "apt has no source, want one: the guest gets no updates")
 	}
 	for _, s := range sources {
@@ -380,10 +347,10 @@ func checkEditors(c *check) {
 		"*~", "#*#", ".*.sw[op]", "*.orig", "core.[0-9]*", "*.dpkg-old", "*.dpkg-new", "*.dpkg-dist", "*.dpkg-tmp", "*.dpkg-bak",
 		"*.ucf-old", "*.ucf-new", "*.ucf-dist",
 	}
-	for _, e := range c.entries {
+	for _, e := range c.Entries {
 		for _, dir := range []string{"boot", "etc", "home", "opt", "root", "srv", "usr/local", "var"} {
-			if e.typ == vzdump.File && inFolder(dir, e.path) && allowed(patterns, path.Base(e.path)) {
-				c.fail(e.path, "an editor's or dpkg's leftover, or a core dump")
+			if e.Type == vzdump.File && inFolder(dir, e.Path) && allowed(patterns, path.Base(e.Path)) {
+				c.fail(e.Path, "an editor's or dpkg's leftover, or a core dump")
 			}
 		}
 	}

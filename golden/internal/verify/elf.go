@@ -6,10 +6,6 @@ import (
 	"strings"
 )
 
-// headBytes is how much of a file is held in memory while it passes. The
-// string table of a program's dynamic section lies in its first segment.
-const headBytes = 4 << 20
-
 // binary is what is known of one ELF file.
 type binary struct {
 	path    string

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/md5" //nolint:gosec // the length of dpkg's digests
 	"debug/elf"
 	"encoding/hex"
 	"path"
@@ -11,9 +12,9 @@ import (
 )
 
 func checkSockets(c *check) {
-	for _, e := range c.entries {
-		if e.typ == vzdump.Fifo {
-			c.fail(e.path, "is a fifo, want none")
+	for _, e := range c.Entries {
+		if e.Type == vzdump.Fifo {
+			c.fail(e.Path, "is a fifo, want none")
 		}
 	}
 }
@@ -47,17 +48,17 @@ func checkSetID(c *check) {
 		}
 	})
 	known := setID()
-	for _, e := range c.entries {
-		if e.typ != vzdump.File || e.mode&0o6000 == 0 || allowed(c.opts.Allow.SetID, e.path) {
+	for _, e := range c.Entries {
+		if e.Type != vzdump.File || e.Mode&0o6000 == 0 || allowed(c.opts.Allow.SetID, e.Path) {
 			continue
 		}
-		want, ok := known[merged(e.path)]
-		group := groups[strconv.Itoa(e.gid)]
+		want, ok := known[merged(e.Path)]
+		group := groups[strconv.Itoa(e.GID)]
 		switch {
 		case !ok:
-			c.fail(e.path, "set-id program (mode %04o, owner %d:%d) that is not on the list: remove it, or name it in allow.set_id of the recipe", e.mode, e.uid, e.gid)
-		case e.mode != want.mode || e.uid != 0 || group != want.group:
-			c.fail(e.path, "mode %04o, owner %d, group %q; want %04o, 0, %q", e.mode, e.uid, group, want.mode, want.group)
+			c.fail(e.Path, "set-id program (mode %04o, owner %d:%d) that is not on the list: remove it, or name it in allow.set_id of the recipe", e.Mode, e.UID, e.GID)
+		case e.Mode != want.mode || e.UID != 0 || group != want.group:
+			c.fail(e.Path, "mode %04o, owner %d, group %q; want %04o, 0, %q", e.Mode, e.UID, group, want.mode, want.group)
 		}
 	}
 }
@@ -73,33 +74,33 @@ func merged(name string) string {
 }
 
 func checkWorldWritable(c *check) {
-	for _, e := range c.entries {
-		if e.mode&0o002 == 0 || e.typ == vzdump.Symlink || e.typ == vzdump.Link || e.typ == vzdump.Char || allowed(c.opts.Allow.WorldWritable, e.path) {
+	for _, e := range c.Entries {
+		if e.Mode&0o002 == 0 || e.Type == vzdump.Symlink || e.Type == vzdump.Link || e.Type == vzdump.Char || allowed(c.opts.Allow.WorldWritable, e.Path) {
 			continue
 		}
-		scratch := e.path == "tmp" || e.path == "var/tmp" || e.path == "run/lock"
-		if !scratch || e.mode&0o1000 == 0 {
-			c.fail(e.path, "%s of mode %04o, want it closed to others", e.typ, e.mode)
+		scratch := e.Path == "tmp" || e.Path == "var/tmp" || e.Path == "run/lock"
+		if !scratch || e.Mode&0o1000 == 0 {
+			c.fail(e.Path, "%s of mode %04o, want it closed to others", e.Type, e.Mode)
 		}
 	}
 }
 
 func checkCapabilities(c *check) {
-	for _, e := range c.entries {
-		if caps := e.caps; e.hasCaps && merged(e.path) != "usr/bin/ping" && !allowed(c.opts.Allow.Capabilities, e.path) {
-			c.fail(e.path, "file capabilities %s, want none that are not on the list", hex.EncodeToString([]byte(caps)))
+	for _, e := range c.Entries {
+		if value, ok := e.Capability(); ok && merged(e.Path) != "usr/bin/ping" && !allowed(c.opts.Allow.Capabilities, e.Path) {
+			c.fail(e.Path, "file capabilities %s, want none that are not on the list", hex.EncodeToString([]byte(value)))
 		}
 	}
 }
 
 func checkSymlinks(c *check) {
-	for _, e := range c.entries {
-		if e.typ != vzdump.Symlink {
+	for _, e := range c.Entries {
+		if e.Type != vzdump.Symlink {
 			continue
 		}
-		depth := strings.Count(e.path, "/")
-		for elem := range strings.SplitSeq(e.link, "/") {
-			if strings.HasPrefix(e.link, "/") {
+		depth := strings.Count(e.Path, "/")
+		for elem := range strings.SplitSeq(e.Link, "/") {
+			if strings.HasPrefix(e.Link, "/") {
 				depth = 1 << 20
 			}
 			switch elem {
@@ -110,34 +111,34 @@ func checkSymlinks(c *check) {
 				depth++
 			}
 			if depth < 0 {
-				c.fail(e.path, "link to %q climbs out of the root", e.link)
+				c.fail(e.Path, "link to %q climbs out of the root", e.Link)
 				break
 			}
 		}
-		if to, at := c.lookup(e.path); to == nil && c.byPath[at] != nil && c.byPath[at].typ == vzdump.Symlink {
-			c.fail(e.path, "link to %q is a loop", e.link)
+		if to, at := c.Lookup(e.Path); to == nil && c.ByPath[at] != nil && c.ByPath[at].Type == vzdump.Symlink {
+			c.fail(e.Path, "link to %q is a loop", e.Link)
 		}
 	}
 }
 
 func checkDangling(c *check) {
-	for _, e := range c.entries {
+	for _, e := range c.Entries {
 		looked := false
 		for _, dir := range []string{"etc", "bin", "sbin", "usr/bin", "usr/sbin", "usr/lib", "usr/local"} {
-			looked = looked || inFolder(dir, e.path)
+			looked = looked || inFolder(dir, e.Path)
 		}
 		// Debian ships these three to nowhere: they wait for a package.
-		known := allowed([]string{"etc/vconsole.conf", "etc/modules-load.d/modules.conf", "etc/default/locale"}, e.path)
-		if e.typ != vzdump.Symlink || !looked || known || strings.Contains(e.path, "systemd/system/") || allowed(c.opts.Allow.Dangling, e.path) {
+		known := allowed([]string{"etc/vconsole.conf", "etc/modules-load.d/modules.conf", "etc/default/locale"}, e.Path)
+		if e.Type != vzdump.Symlink || !looked || known || strings.Contains(e.Path, "systemd/system/") || allowed(c.opts.Allow.Dangling, e.Path) {
 			continue
 		}
-		to, at := c.lookup(e.path)
+		to, at := c.Lookup(e.Path)
 		live := false
 		for _, dir := range []string{"run", "proc", "dev", "sys", "tmp"} {
 			live = live || at == dir || inFolder(dir, at)
 		}
-		if to == nil && !live && c.byPath[at] == nil {
-			c.fail(e.path, "link to %q, and there is no /%s", e.link, at)
+		if to == nil && !live && c.ByPath[at] == nil {
+			c.fail(e.Path, "link to %q, and there is no /%s", e.Link, at)
 		}
 	}
 }
@@ -154,11 +155,11 @@ func checkMountPoints(c *check) {
 		{"tmp", []uint32{0o1777}},
 		{"var/tmp", []uint32{0o1777}},
 	} {
-		switch e := c.byPath[want.name]; {
+		switch e := c.ByPath[want.name]; {
 		case e == nil:
 			c.fail(want.name, "is missing, want a folder of mode %04o", want.modes[0])
-		case e.typ != vzdump.Dir || e.uid != 0 || e.gid != 0 || e.mode != want.modes[0] && e.mode != want.modes[len(want.modes)-1]:
-			c.fail(want.name, "is a %s of mode %04o, owner %d:%d; want a folder, %04o, 0:0", e.typ, e.mode, e.uid, e.gid, want.modes[0])
+		case e.Type != vzdump.Dir || e.UID != 0 || e.GID != 0 || e.Mode != want.modes[0] && e.Mode != want.modes[len(want.modes)-1]:
+			c.fail(want.name, "is a %s of mode %04o, owner %d:%d; want a folder, %04o, 0:0", e.Type, e.Mode, e.UID, e.GID, want.modes[0])
 		}
 	}
 }
@@ -174,14 +175,14 @@ func machine(arch string) (elf.Machine, bool) {
 func checkBinaries(c *check) {
 	want, known := machine(c.setting("arch"))
 	libraries := map[string]bool{}
-	for _, e := range c.entries {
-		if strings.Contains(path.Base(e.path), ".so") {
-			if to, _ := c.lookup(e.path); to != nil {
-				libraries[path.Base(e.path)] = true
+	for _, e := range c.Entries {
+		if strings.Contains(path.Base(e.Path), ".so") {
+			if to, _ := c.Lookup(e.Path); to != nil {
+				libraries[path.Base(e.Path)] = true
 			}
 		}
 	}
-	for _, b := range c.elves {
+	for _, b := range c.binaries {
 		switch {
 		case b.bad != "":
 			c.fail(b.path, "starts like an ELF file and is none: %s", b.bad)
@@ -191,7 +192,7 @@ func checkBinaries(c *check) {
 			continue
 		}
 		if b.interp != "" {
-			if to, _ := c.lookup(b.interp); to == nil {
+			if to, _ := c.Lookup(b.interp); to == nil {
 				c.fail(b.path, "its loader %s is not in the archive", b.interp)
 			}
 		}
@@ -205,19 +206,19 @@ func checkBinaries(c *check) {
 
 func checkPackageFiles(c *check) {
 	owned := map[string]bool{}
-	for _, e := range c.entries {
-		if !inFolder("var/lib/dpkg/info", e.path) || !strings.HasSuffix(e.path, ".md5sums") {
+	for _, e := range c.Entries {
+		if !inFolder("var/lib/dpkg/info", e.Path) || !strings.HasSuffix(e.Path, ".md5sums") {
 			continue
 		}
-		pkg := strings.TrimSuffix(path.Base(e.path), ".md5sums")
-		for line := range strings.Lines(string(c.content[e.path])) {
+		pkg := strings.TrimSuffix(path.Base(e.Path), ".md5sums")
+		for line := range strings.Lines(string(c.Content[e.Path])) {
 			sum, name, ok := strings.Cut(strings.TrimRight(line, "\n"), "  ")
 			name = merged(name)
 			if !ok {
 				continue
 			}
 			owned[name] = true
-			if f := c.byPath[name]; f != nil && f.hashed && hex.EncodeToString(f.md5[:]) != sum {
+			if f := c.ByPath[name]; f != nil && f.Hashed && hex.EncodeToString(f.Digest[:md5.Size]) != sum {
 				c.fail(name, "is not what package %s brought", pkg)
 			}
 		}
@@ -225,11 +226,11 @@ func checkPackageFiles(c *check) {
 	if len(owned) == 0 {
 		return // no dpkg, or none that keeps sums: nothing to compare with
 	}
-	for _, e := range c.entries {
-		name := merged(e.path)
+	for _, e := range c.Entries {
+		name := merged(e.Path)
 		program := path.Dir(name) == "usr/bin" || path.Dir(name) == "usr/sbin"
-		if program && e.typ == vzdump.File && !owned[name] && !strings.HasPrefix(path.Base(name), "felhom-") && !allowed(c.opts.Allow.Programs, e.path) {
-			c.fail(e.path, "no package owns it")
+		if program && e.Type == vzdump.File && !owned[name] && !strings.HasPrefix(path.Base(name), "felhom-") && !allowed(c.opts.Allow.Programs, e.Path) {
+			c.fail(e.Path, "no package owns it")
 		}
 	}
 }

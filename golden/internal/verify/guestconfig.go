@@ -9,41 +9,32 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// guestConfig returns the archive's pct.conf as the drivers read it, and what
-// is wrong with its lines. Without a file it is empty.
-func (img *image) guestConfig() (*pctconf.Config, []pctconf.Finding) {
-	if img.config == nil {
-		img.config, img.configFindings = pctconf.Parse(img.content[vzdump.ConfigPath])
-	}
-	return img.config, img.configFindings
-}
-
 // setting returns the value of a key of pct.conf, "" if it is not there.
-func (img *image) setting(key string) string {
-	config, _ := img.guestConfig()
+func (s *subject) setting(key string) string {
+	config, _ := s.Config()
 	value, _ := config.Get(key)
 	return value
 }
 
 func checkGuestConfig(c *check) {
-	file := c.byPath[vzdump.ConfigPath]
+	file := c.ByPath[vzdump.ConfigPath]
 	if file == nil {
 		return // config-first reports it
 	}
-	if c.content[file.path] == nil && file.size > 0 {
-		c.fail(file.path, "has %d bytes, which exceeds the limit of %d", file.size, maxSettings)
+	if file.Size > vzdump.MaxConfig {
+		c.fail(file.Path, "has %d bytes, which exceeds the limit of %d", file.Size, vzdump.MaxConfig)
 		return
 	}
-	config, findings := c.guestConfig()
+	config, findings := c.Config()
 	for _, f := range findings {
 		if f.Severity == pctconf.Error {
-			c.fail(file.path, "%s", f)
+			c.fail(file.Path, "%s", f)
 		}
 	}
 	golden := c.opts.profile() == Golden
 	for _, key := range []string{"arch", "ostype", "rootfs", "unprivileged", "features", "hostname", "memory"} {
 		if _, ok := config.Get(key); !ok && (golden || key == "rootfs") {
-			c.fail(file.path, "no key %s", key)
+			c.fail(file.Path, "no key %s", key)
 		}
 	}
 	for _, s := range config.Settings {
@@ -63,7 +54,7 @@ func checkGuestConfig(c *check) {
 		for _, f := range pctconf.ReachingOut(config) {
 			line := fmt.Sprintf("line %d: ", f.Line)
 			if !slices.ContainsFunc(c.findings, func(known Finding) bool { return strings.HasPrefix(known.Message, line) }) {
-				c.fail(file.path, "%s", f)
+				c.fail(file.Path, "%s", f)
 			}
 		}
 	}
@@ -140,15 +131,15 @@ func rootfsBytes(value string) int64 {
 
 func checkRootfsSize(c *check) {
 	size := rootfsBytes(c.setting("rootfs"))
-	if need := c.facts.Content*12/10 + 512<<20; size > 0 && size < need {
-		c.fail(vzdump.ConfigPath, "rootfs size is %d MiB, want at least %d MiB: 1.2 times the %d MiB that are unpacked and 512 MiB", size>>20, need>>20+1, c.facts.Content>>20)
+	if need := c.Facts.Content*12/10 + 512<<20; size > 0 && size < need {
+		c.fail(vzdump.ConfigPath, "rootfs size is %d MiB, want at least %d MiB: 1.2 times the %d MiB that are unpacked and 512 MiB", size>>20, need>>20+1, c.Facts.Content>>20)
 	}
 }
 
 // asksForDHCP reports whether an interface of pct.conf has its address from a
 // DHCP server.
 func (c *check) asksForDHCP() bool {
-	config, _ := c.guestConfig()
+	config, _ := c.Config()
 	return slices.ContainsFunc(config.Settings, func(s pctconf.Setting) bool {
 		props, err := pctconf.ParseProperties(s.Value, "")
 		return strings.HasPrefix(s.Key, "net") && err == nil && (props["ip"] == "dhcp" || props["ip6"] == "dhcp")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 )
 
@@ -13,21 +14,24 @@ const unfitRemedy = "; name it in units.mask of the recipe, or leave its package
 // checkGuestUnits reports what starts at boot and cannot work in an unprivileged
 // guest: by name, by program, and by what the unit asks of systemd.
 func checkGuestUnits(c *check) {
-	u := c.units()
-	for _, name := range u.started() {
-		file, masked := u.find(name)
+	u := c.Units()
+	for _, name := range started(u) {
+		file, masked := u.Find(name)
 		if file == nil || masked {
 			continue
 		}
-		f := u.load(name)
-		if f.skippedInGuest() {
+		f := u.Load(name)
+		if f.Err != nil {
+			c.fail(file.Path, "%s cannot be read: %v", name, f.Err)
+		}
+		if skippedInGuest(f) {
 			continue
 		}
-		if why := u.unfit(name, f); why != "" {
-			c.fail(file.path, "%s cannot work in an unprivileged guest: it %s%s", name, why, unfitRemedy)
+		if why := c.unfit(name, f); why != "" {
+			c.fail(file.Path, "%s cannot work in an unprivileged guest: it %s%s", name, why, unfitRemedy)
 		}
 	}
-	text, _ := c.text("etc/fstab")
+	text, _ := c.Text("etc/fstab")
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -43,16 +47,16 @@ func checkGuestUnits(c *check) {
 
 // started lists what boot starts: enabled units, what they pull in, and what
 // their timers, sockets and paths start.
-func (u *units) started() []string {
-	queue, seen := u.enabledNames(), map[string]bool{}
+func started(u *image.Units) []string {
+	queue, seen := u.Enabled(), map[string]bool{}
 	for i := 0; i < len(queue); i++ {
 		name := queue[i]
 		if seen[name] {
 			continue
 		}
 		seen[name] = true
-		f := u.load(name)
-		queue = append(queue, f.list("Unit", "Wants", "Requires", "BindsTo", "Requisite")...)
+		f := u.Load(name)
+		queue = append(queue, f.List("Unit", "Wants", "Requires", "BindsTo", "Requisite")...)
 		section := map[string]string{".timer": "Timer", ".socket": "Socket", ".path": "Path"}[path.Ext(name)]
 		if section == "" {
 			continue
@@ -61,7 +65,7 @@ func (u *units) started() []string {
 		if section == "Socket" {
 			key = "Service"
 		}
-		if other := f.list(section, key); len(other) > 0 {
+		if other := f.List(section, key); len(other) > 0 {
 			queue = append(queue, other...)
 		} else {
 			queue = append(queue, strings.TrimSuffix(name, path.Ext(name))+".service")
@@ -72,7 +76,7 @@ func (u *units) started() []string {
 
 // skippedInGuest reports whether a condition keeps the unit from starting in a
 // guest.
-func (f unitFile) skippedInGuest() bool {
+func skippedInGuest(f image.UnitFile) bool {
 	isGuest := func(v string) bool {
 		return slices.Contains([]string{"yes", "true", "1", "on", "container", "lxc", "private-users"}, v)
 	}
@@ -83,7 +87,7 @@ func (f unitFile) skippedInGuest() bool {
 	}
 	one, hit := false, false // of the conditions of which one is enough
 	for key, holds := range map[string]func(string) bool{"ConditionVirtualization": isGuest, "ConditionPathExists": hasPath} {
-		for _, v := range f.all("Unit", key) {
+		for _, v := range f.All("Unit", key) {
 			v, enough := strings.CutPrefix(v, "|")
 			v, not := strings.CutPrefix(v, "!")
 			if key == "ConditionPathExists" && not {
@@ -96,18 +100,18 @@ func (f unitFile) skippedInGuest() bool {
 			one, hit = one || enough, hit || enough && good
 		}
 	}
-	return one && !hit && len(f.otherAlternatives()) == 0
+	return one && !hit && len(otherAlternatives(f)) == 0
 }
 
 // otherAlternatives returns the conditions of which one is enough and that only
 // a guest can judge.
-func (f unitFile) otherAlternatives() []string {
+func otherAlternatives(f image.UnitFile) []string {
 	var list []string
-	for at, values := range f {
-		if at[0] != "Unit" || !strings.HasPrefix(at[1], "Condition") || at[1] == "ConditionVirtualization" || at[1] == "ConditionPathExists" {
+	for _, key := range f.Keys("Unit") {
+		if !strings.HasPrefix(key, "Condition") || key == "ConditionVirtualization" || key == "ConditionPathExists" {
 			continue
 		}
-		for _, v := range values {
+		for _, v := range f.All("Unit", key) {
 			if strings.HasPrefix(v, "|") {
 				list = append(list, v)
 			}
@@ -117,8 +121,8 @@ func (f unitFile) otherAlternatives() []string {
 }
 
 // unfit returns what the unit does that it may not, or "".
-func (u *units) unfit(name string, f unitFile) string {
-	commands := u.commands(f)
+func (s *subject) unfit(name string, f image.UnitFile) string {
+	commands := s.commands(f)
 	if slices.ContainsFunc(commands, leavesClock) {
 		return ""
 	}
@@ -137,7 +141,7 @@ func (u *units) unfit(name string, f unitFile) string {
 		if key == "ConditionCapability" {
 			section = "Unit"
 		}
-		for _, v := range f.all(section, key) {
+		for _, v := range f.All(section, key) {
 			if strings.HasPrefix(v, "~") || strings.HasPrefix(v, "!") {
 				continue
 			}
@@ -148,16 +152,16 @@ func (u *units) unfit(name string, f unitFile) string {
 			}
 		}
 	}
-	if devices := slices.DeleteFunc(f.list("Unit", "Requires", "BindsTo", "Requisite"), func(n string) bool { return path.Ext(n) != ".device" }); len(devices) > 0 {
+	if devices := slices.DeleteFunc(f.List("Unit", "Requires", "BindsTo", "Requisite"), func(n string) bool { return path.Ext(n) != ".device" }); len(devices) > 0 {
 		return "waits for the device " + devices[0]
 	}
 	switch path.Ext(name) {
 	case ".swap":
 		return "makes swap space, which the host gives"
 	case ".mount":
-		return unfitMount(strings.Join(f.all("Mount", "What"), ""), strings.Join(f.all("Mount", "Type"), ""))
+		return unfitMount(strings.Join(f.All("Mount", "What"), ""), strings.Join(f.All("Mount", "Type"), ""))
 	case ".service":
-		return f.unfitService()
+		return unfitService(f)
 	}
 	return ""
 }
@@ -168,7 +172,7 @@ func leavesClock(words []string) bool {
 }
 
 // unfitService returns which setting makes systemd fail before the program runs.
-func (f unitFile) unfitService() string {
+func unfitService(f image.UnitFile) string {
 	for _, bad := range []struct {
 		key    string
 		values []string
@@ -176,12 +180,12 @@ func (f unitFile) unfitService() string {
 		{"CPUSchedulingPolicy", []string{"fifo", "rr"}},
 		{"IOSchedulingClass", []string{"1", "realtime"}},
 	} {
-		if list := f.all("Service", bad.key); len(list) > 0 && slices.Contains(bad.values, list[len(list)-1]) {
+		if list := f.All("Service", bad.key); len(list) > 0 && slices.Contains(bad.values, list[len(list)-1]) {
 			return "wants " + bad.key + "=" + list[len(list)-1] + ", which the kernel refuses there"
 		}
 	}
 	for _, key := range []string{"RootImage", "MountImages", "ExtensionImages"} {
-		if len(f.all("Service", key)) > 0 {
+		if len(f.All("Service", key)) > 0 {
 			return "wants " + key + "=, and there is no loop device"
 		}
 	}
@@ -205,10 +209,10 @@ func unfitMount(what, kind string) string {
 // commands returns the programs that the unit starts, with their arguments,
 // but not those whose failure it ignores. Variables are looked up in its
 // EnvironmentFile.
-func (u *units) commands(f unitFile) [][]string {
+func (s *subject) commands(f image.UnitFile) [][]string {
 	env := map[string]string{}
-	for _, name := range f.all("Service", "EnvironmentFile") {
-		text, _ := u.text(strings.TrimPrefix(name, "-"))
+	for _, name := range f.All("Service", "EnvironmentFile") {
+		text, _ := s.Text(strings.TrimPrefix(name, "-"))
 		for line := range strings.Lines(text) {
 			if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
 				env[k] = strings.Trim(v, `"'`)
@@ -216,7 +220,7 @@ func (u *units) commands(f unitFile) [][]string {
 		}
 	}
 	var list [][]string
-	for _, line := range f.all("Service", "ExecCondition", "ExecStartPre", "ExecStart") {
+	for _, line := range f.All("Service", "ExecCondition", "ExecStartPre", "ExecStart") {
 		line = strings.TrimLeft(line, "@:+!|")
 		if strings.HasPrefix(line, "-") {
 			continue

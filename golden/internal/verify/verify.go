@@ -114,18 +114,18 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 		return Report{}, err
 	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
-	img, err := collect(ctx, r, name, opts)
+	archive, err := scan(ctx, r, name, opts)
 	if err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", name, err)
 	}
 	report := Report{
-		Archive: name, Profile: opts.profile(), SHA256: img.sha256,
-		Packed: img.facts.Packed, Unpacked: img.facts.Content, Entries: img.facts.Entries,
+		Archive: name, Profile: opts.profile(), SHA256: archive.sha256,
+		Packed: archive.Facts.Packed, Unpacked: archive.Facts.Content, Entries: archive.Facts.Entries,
 		Findings: []Finding{}, More: map[string]int{},
 	}
 	all := checks()
 	for _, rule := range chosen {
-		c := &check{image: img, opts: opts, rule: rule}
+		c := &check{subject: archive, opts: opts, rule: rule}
 		all[rule.ID](c)
 		report.add(rule, c, opts.Strict)
 	}
@@ -174,9 +174,9 @@ func choose(opts Options) ([]rules.Rule, error) {
 	}), nil
 }
 
-// check is one rule at work on one image.
+// check is one rule at work on one archive.
 type check struct {
-	*image
+	*subject
 	opts     Options
 	rule     rules.Rule
 	findings []Finding // sorted and cut to maxFindings now and then

@@ -1,9 +1,9 @@
-package verify
+package image
 
-import "crypto/md5" //nolint:gosec // dpkg records MD5; it is compared with what dpkg wrote, not trusted
+import "hash"
 
-// summer takes the MD5 of one file after another in a goroutine of its own. MD5
-// costs about as much as unpacking, so that the two at the same time take
+// summer takes the digest of one file after another in a goroutine of its own.
+// That costs about as much as unpacking, so that the two at the same time take
 // little longer than one. It holds sumBlocks blocks, however large the files.
 type summer struct {
 	full  chan sumBlock
@@ -20,26 +20,25 @@ const (
 // sumBlock is a part of a file; the last one says whose it was.
 type sumBlock struct {
 	data []byte
-	last *entry // nil: more follows
+	last *Entry // nil: more follows
 }
 
-func newSummer() *summer {
+func newSummer(h hash.Hash) *summer {
 	s := &summer{full: make(chan sumBlock, sumBlocks), spare: make(chan []byte, sumBlocks), done: make(chan struct{})}
 	for range sumBlocks {
 		s.spare <- make([]byte, 0, sumBlockBytes)
 	}
-	go s.run()
+	go s.run(h)
 	return s
 }
 
-func (s *summer) run() {
+func (s *summer) run(h hash.Hash) {
 	defer close(s.done)
-	h := md5.New() //nolint:gosec // see the import
 	for b := range s.full {
 		h.Write(b.data)
 		if b.last != nil {
-			h.Sum(b.last.md5[:0])
-			b.last.hashed = true
+			h.Sum(b.last.Digest[:0])
+			b.last.Hashed = true
 			h.Reset()
 		}
 		s.spare <- b.data[:0]
@@ -63,15 +62,15 @@ func (s *summer) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// end says that what was written is the whole of e.
-func (s *summer) end(e *entry) {
+// end ends the content of e.
+func (s *summer) end(e *Entry) {
 	if s.buf == nil {
 		s.buf = <-s.spare
 	}
 	s.send(e)
 }
 
-func (s *summer) send(last *entry) {
+func (s *summer) send(last *Entry) {
 	s.full <- sumBlock{s.buf, last}
 	s.buf = nil
 }

@@ -1,0 +1,211 @@
+// Package image reads an archive once, as a stream, into what can be judged,
+// reported and compared: members, small files, units, packages and pct.conf.
+// Call [Read]; all questions to the [Image] are answered from memory. It opens
+// no file, judges nothing and takes bounded memory, whatever the archive holds.
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/vzdump"
+)
+
+const (
+	// entryBytes is what one member costs besides its texts: here, in the map of
+	// paths, and in the reader's own.
+	entryBytes = 320
+	// headBytes is how much of a file that is not kept is in memory at a time.
+	headBytes = 4 << 20
+	// maxKeptFile is the largest file that is kept; dpkg's status is larger than
+	// any other file that is looked into.
+	maxKeptFile = 8 << 20
+)
+
+// Options choose what is kept. The zero value keeps no more than units,
+// packages, os-release and pct.conf need, and all members.
+type Options struct {
+	// MaxBytes bounds what is kept, members and content together.
+	MaxBytes int64
+	// MaxHoles bounds the content of sparse files that is read: each byte of a
+	// hole costs as much time as any other.
+	MaxHoles int64
+	// Hash, if not nil, takes the digest of each file, of at most 32 bytes.
+	Hash hash.Hash
+	// Attributes keeps [Extra.Xattrs].
+	Attributes bool
+
+	// Index, if not nil, selects the members that are kept without content.
+	Index func(*vzdump.Entry) bool
+	// Keep, if not nil, selects more files whose content is kept.
+	Keep func(name string, size int64) bool
+	// Count, if not nil, is called with each member but duplicates. It returns
+	// the bytes that it keeps.
+	Count func(*vzdump.Entry) int64
+	// Visit, if not nil, is called with each file that is indexed: the whole of
+	// it or its first 4 MiB, and what comes after. head is overwritten later. It
+	// returns the bytes that it keeps.
+	Visit func(e *Entry, head []byte, rest io.Reader) (int64, error)
+}
+
+// Image is what one pass over an archive leaves in memory.
+type Image struct {
+	Facts   vzdump.Facts
+	Entries []*Entry          // in the order of the archive
+	ByPath  map[string]*Entry // the first of each path: the one that restore keeps
+	Content map[string][]byte // of the files that are kept
+	// Skipped are files that exceed a limit: too large to be kept, or sparse and
+	// not read.
+	Skipped []*Entry
+
+	config   *pctconf.Config
+	findings []pctconf.Finding
+	units    *Units
+}
+
+// Read reads the archive r to its end. An archive that is hostile, truncated
+// or exceeds a limit has kind [fault.Invalid].
+func Read(ctx context.Context, r io.Reader, opts Options) (_ *Image, err error) {
+	limits := vzdump.Limits{}
+	if opts.Index == nil {
+		limits.Entries = int(opts.MaxBytes / entryBytes)
+	}
+	in, err := vzdump.NewReader(vzdump.WithContext(ctx, r), limits)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	s := &scan{opts: opts, in: in, image: &Image{ByPath: map[string]*Entry{}, Content: map[string][]byte{}}}
+	if opts.Hash != nil {
+		s.sums = newSummer(opts.Hash)
+		defer s.sums.close() // the digests are read after this function alone
+	}
+	for {
+		e, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			s.image.Facts = in.Facts()
+			s.image.config, s.image.findings = pctconf.Parse(s.image.Content[vzdump.ConfigPath])
+			s.image.units = newUnits(s.image)
+			return s.image, nil
+		}
+		if err == nil {
+			err = s.member(e)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// scan is one pass over an archive.
+type scan struct {
+	opts  Options
+	in    *vzdump.Reader
+	image *Image
+	sums  *summer // or nil
+	kept  int64   // bytes
+	holes int64   // bytes of sparse files so far
+	head  []byte  // for all files: a buffer each would be most of the memory
+}
+
+func (s *scan) member(m *vzdump.Entry) error {
+	first := !m.Odd.Has(vzdump.Duplicate)
+	if s.opts.Count != nil && first {
+		if err := s.charge(s.opts.Count(m)); err != nil {
+			return err
+		}
+	}
+	keep := first && m.Type == vzdump.File && (isOwn(m.Path) || s.opts.Keep != nil && s.opts.Keep(m.Path, m.Size))
+	if s.opts.Index != nil && !keep && !s.opts.Index(m) {
+		return nil
+	}
+	e, cost := newEntry(m, s.opts.Attributes)
+	if err := s.charge(cost); err != nil {
+		return err
+	}
+	s.image.Entries = append(s.image.Entries, e)
+	if s.image.ByPath[e.Path] == nil {
+		s.image.ByPath[e.Path] = e
+	}
+	if e.Type != vzdump.File {
+		return nil
+	}
+	return s.content(e, keep)
+}
+
+// content reads what is needed of a file.
+func (s *scan) content(e *Entry, keep bool) error {
+	if keep && e.Size > maxKeptFile {
+		s.image.Skipped = append(s.image.Skipped, e)
+		keep = false
+	}
+	if !keep && s.sums == nil && s.opts.Visit == nil {
+		return nil
+	}
+	if e.Odd.Has(vzdump.Sparse) {
+		if s.holes += e.Size; s.holes > s.opts.MaxHoles {
+			s.image.Skipped = append(s.image.Skipped, e)
+			return nil
+		}
+	}
+	head, err := s.readHead(e, keep)
+	if err != nil {
+		return err
+	}
+	var rest io.Reader = s.in
+	if s.sums != nil {
+		_, _ = s.sums.Write(head) // never fails
+		rest = io.TeeReader(s.in, s.sums)
+	}
+	if s.opts.Visit != nil {
+		cost, err := s.opts.Visit(e, head, rest)
+		if err == nil {
+			err = s.charge(cost)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(io.Discard, rest); err != nil {
+		return err
+	}
+	if s.sums != nil {
+		s.sums.end(e)
+	}
+	return nil
+}
+
+// readHead reads the whole of a file that is kept, or the begin of another one.
+func (s *scan) readHead(e *Entry, keep bool) ([]byte, error) {
+	var head []byte
+	if keep {
+		if err := s.charge(e.Size); err != nil {
+			return nil, err
+		}
+		head = make([]byte, e.Size)
+		s.image.Content[e.Path] = head
+	} else {
+		if s.head == nil {
+			s.head = make([]byte, headBytes)
+		}
+		head = s.head[:min(headBytes, e.Size)]
+	}
+	if _, err := io.ReadFull(s.in, head); err != nil && e.Size > 0 {
+		return nil, err
+	}
+	return head, nil
+}
+
+// charge counts what is kept.
+func (s *scan) charge(n int64) error {
+	if s.kept += n; s.kept <= s.opts.MaxBytes {
+		return nil
+	}
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: names, settings and package data take more than %d MiB", vzdump.ErrLimit, s.opts.MaxBytes>>20),
+		"an image has some thousand members; this archive cannot be read in bounded memory")
+}

@@ -1,41 +1,65 @@
 package api
 
 import (
+	"net/http"
 	"net/netip"
 
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// The bodies of refusals. They are constant: nothing of the request, of another
-// guest, or of this program's version comes back.
+// refusal is an answer that is not a success.
+type refusal struct {
+	status int
+	contract.Problem
+}
+
+// A body that is constant holds nothing of the request, of another guest, or of
+// this program's version.
+func refuses(status int, name, message string) refusal {
+	return refusal{status, contract.Problem{Error: name, Message: message}}
+}
+
+// The refusals. docs/local-api.md and docs/openapi.yaml list them; tests compare
+// the lists.
 var (
-	problemHost         = contract.Problem{Error: "wrong-host", Message: "the Host header names none of this agent's addresses"}
-	problemRelayed      = contract.Problem{Error: "relayed", Message: "requests of browsers and proxies are not served"}
-	problemUnauthorized = contract.Problem{Error: "unauthorized", Message: "a guest's token is required, and this is none"}
-	problemForbidden    = contract.Problem{Error: "forbidden", Message: "a token reaches its own guest only"}
-	problemFailures     = contract.Problem{Error: "too-many-failures", Message: "too many wrong tokens from this address; wait a second"}
-	problemReports      = contract.Problem{Error: "too-many-reports", Message: "too many reports of this guest; wait"}
-	problemMalformed    = contract.Problem{Error: "bad-request", Message: "the request is not a valid HTTP/1.1 request"}
-	problemHeader       = contract.Problem{Error: "header-too-large", Message: "request line and header are larger than 8 KiB"}
-	problemExpectation  = contract.Problem{Error: "expectation-failed", Message: "an Expect header may say 100-continue only"}
-	problemEncoding     = contract.Problem{Error: "not-implemented", Message: "this transfer encoding is not served"}
-	problemVersion      = contract.Problem{Error: "http-version", Message: "only HTTP/1.1 is served"}
-	problemPlainHTTP    = contract.Problem{Error: "plain-http", Message: "this port serves HTTPS only"}
-	problemNotFound     = contract.Problem{Error: "not-found", Message: "there is no such path"}
-	problemMethod       = contract.Problem{Error: "method-not-allowed", Message: "the Allow header names the methods of this path"}
-	problemContentType  = contract.Problem{Error: "unsupported-media-type", Message: "the body must be application/json"}
-	problemTooLarge     = contract.Problem{Error: "too-large", Message: "the body is larger than this path takes"}
-	problemBody         = contract.Problem{Error: "incomplete-body", Message: "the body could not be read to its end"}
-	problemUnavailable  = contract.Problem{Error: "unavailable", Message: "the host cannot answer this now; try again"}
-	problemInternal     = contract.Problem{Error: "internal", Message: "the agent made a mistake; its log tells which"}
+	refusedMalformed   = refuses(http.StatusBadRequest, "bad-request", "the request is not a valid HTTP/1.1 request")
+	refusedPlainHTTP   = refuses(http.StatusBadRequest, "plain-http", "this port serves HTTPS only")
+	refusedRelayed     = refuses(http.StatusBadRequest, "relayed", "requests of browsers and proxies are not served")
+	refusedBody        = refuses(http.StatusBadRequest, "incomplete-body", "the body could not be read to its end")
+	refusedToken       = refuses(http.StatusUnauthorized, "unauthorized", "a guest's token is required, and this is not a valid one")
+	refusedOtherGuest  = refuses(http.StatusForbidden, "forbidden", "a token reaches its own guest only")
+	refusedPath        = refuses(http.StatusNotFound, "not-found", "there is no such path")
+	refusedMethod      = refuses(http.StatusMethodNotAllowed, "method-not-allowed", "the Allow header names the methods of this path")
+	refusedTooLarge    = refuses(http.StatusRequestEntityTooLarge, "too-large", "the body exceeds the limit of this path")
+	refusedContentType = refuses(http.StatusUnsupportedMediaType, "unsupported-media-type", "the body must be application/json")
+	refusedExpectation = refuses(http.StatusExpectationFailed, "expectation-failed", "an Expect header must be 100-continue")
+	refusedHost        = refuses(http.StatusMisdirectedRequest, "wrong-host", "the Host header names none of this agent's addresses")
+	refusedReport      = refuses(http.StatusUnprocessableEntity, "invalid-report", "") // its message is the finding
+	refusedFailures    = refuses(http.StatusTooManyRequests, "too-many-failures", "too many wrong tokens from this address; wait a second")
+	refusedReports     = refuses(http.StatusTooManyRequests, "too-many-reports", "too many reports of this guest; wait")
+	refusedHeader      = refuses(http.StatusRequestHeaderFieldsTooLarge, "header-too-large", "request line and header exceed 8 KiB")
+	refusedInternal    = refuses(http.StatusInternalServerError, "internal", "the agent made a mistake; its log has the details")
+	refusedEncoding    = refuses(http.StatusNotImplemented, "not-implemented", "this transfer encoding is not served")
+	refusedUnavailable = refuses(http.StatusServiceUnavailable, "unavailable", "the host cannot answer this now; try again")
+	refusedVersion     = refuses(http.StatusHTTPVersionNotSupported, "http-version", "only HTTP/1.1 is served")
 )
 
-// Event is something that changed or was refused. Reads that were served are
-// no event. It never holds a token or a header.
+// refusals are all of them.
+var refusals = []refusal{
+	refusedMalformed, refusedPlainHTTP, refusedRelayed, refusedBody, refusedToken, refusedOtherGuest, refusedPath, refusedMethod,
+	refusedTooLarge, refusedContentType, refusedExpectation, refusedHost, refusedReport, refusedFailures, refusedReports, refusedHeader,
+	refusedInternal, refusedEncoding, refusedUnavailable, refusedVersion,
+}
+
+// write sends the refusal.
+func (r refusal) write(w http.ResponseWriter) { write(w, r.status, r.Problem) }
+
+// Event is something that changed or was refused. A read that was served is not
+// an event. It never holds a token or a header.
 type Event struct {
 	Kind   Kind
 	VMID   int              // 0: not known to be a guest's
-	Source netip.Addr       // where it came from; an IPv6 one is its /64
+	Source netip.Addr       // where it came from; of an IPv6 address its /64
 	Digest string           // first 8 hex digits of the SHA-256 of the token in question
 	Report *contract.Report // of ReportReceived
 	Err    error
@@ -46,10 +70,10 @@ type Kind int
 
 // The kinds of events.
 const (
-	TokenFirstUsed   Kind = iota + 1 // the token before it, if any, is dead now
+	TokenFirstUsed   Kind = iota + 1 // the token before it, if any, is not valid any more
 	TokenRefused                     // at most ten, then one a second, of each source
 	OtherGuestDenied                 // a guest asked for another's data
 	ReportReceived
-	StoreFailed // records can not be read or written
+	StoreFailed // records cannot be read or written
 	HandlerFailed
 )

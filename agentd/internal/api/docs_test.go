@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -156,31 +155,5 @@ func TestAnswersAreOfTheirSchema(t *testing.T) {
 	for _, c := range []struct{ path, schema string }{{"/guest", "Guest"}, {"/storage", "Storage"}, {"/guests/8200/storage", "Storage"}, {"/guests/8201/storage", "Problem"}, {"/none", "Problem"}} {
 		got := b.ask(http.MethodGet, c.path, b.tokens[8200].Reveal(), "")
 		assertValid(t, schemaOf(t, doc, c.schema), got.body)
-	}
-}
-
-// Every refusal that the code can give stands in the page's table.
-func TestEveryRefusalIsDocumented(t *testing.T) {
-	code, err := os.Open("answers.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = code.Close() }()
-	text, err := io.ReadAll(code)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := os.ReadFile("../../../docs/local-api.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	words := regexp.MustCompile(`Error: "([a-z-]+)"`).FindAllSubmatch(text, -1)
-	if len(words) < 10 {
-		t.Fatalf("%d refusals found in answers.go", len(words))
-	}
-	for _, w := range words {
-		if word := string(w[1]); word != "internal" && !strings.Contains(string(page), "`"+word+"`") {
-			t.Errorf("local-api.md does not tell of %q", word)
-		}
 	}
 }

@@ -136,12 +136,12 @@ func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 func (s *Server) postReport(ctx context.Context, req request) (reply, error) {
 	if !s.reports.allow(req.vmid, s.now()) {
-		return reply{http.StatusTooManyRequests, problemReports}, nil
+		return reply{refusedReports.status, refusedReports.Problem}, nil
 	}
 	report, err := contract.ParseReport(req.body)
 	if err != nil {
-		// The text is of our own parser and speaks of the sender's own body.
-		return reply{http.StatusUnprocessableEntity, contract.Problem{Error: "invalid-report", Message: err.Error()}}, nil
+		// The text is this program's own and is about the sender's own body.
+		return reply{refusedReport.status, contract.Problem{Error: refusedReport.Error, Message: err.Error()}}, nil
 	}
 	isNews, err := s.guests.AddReport(ctx, req.vmid, report)
 	if err != nil {

@@ -103,7 +103,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if cause := recover(); cause != nil {
 			// Handled here because net/http would print it without a limit.
 			s.event(Event{Kind: HandlerFailed, Err: fmt.Errorf("panic: %v\n%s", cause, debug.Stack())})
-			write(w, http.StatusInternalServerError, problemInternal)
+			refusedInternal.write(w)
 		}
 	}()
 	h := w.Header()
@@ -111,8 +111,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	// A connection is kept for who shows a valid token, and for no other.
 	h.Set("Connection", "close")
-	if status, problem := s.gate(r); status != 0 {
-		write(w, status, problem)
+	if refused := s.gate(r); refused != nil {
+		refused.write(w)
 		return
 	}
 	tok, match, ok := s.authenticate(w, r)
@@ -131,7 +131,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if s.denials.allow(vmid, s.now()) {
 			s.event(Event{Kind: OtherGuestDenied, VMID: vmid, Source: sourceOf(r).Addr()})
 		}
-		write(w, http.StatusForbidden, problemForbidden)
+		refusedOtherGuest.write(w)
 		return
 	}
 	if match.FirstUse && route.TakesUp {
@@ -140,9 +140,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	body, status, problem := readBody(w, r, route.MaxBody)
-	if status != 0 {
-		write(w, status, problem)
+	body, refused := readBody(w, r, route.MaxBody)
+	if refused != nil {
+		refused.write(w)
 		return
 	}
 	out, err := route.handle(r.Context(), request{vmid: vmid, body: body})
@@ -159,20 +159,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // gate refuses what no guest of ours sends: a name that is not ours (DNS
 // rebinding), and anything that comes by a browser or a proxy.
-func (s *Server) gate(r *http.Request) (int, contract.Problem) {
+func (s *Server) gate(r *http.Request) *refusal {
 	if !s.hosts[strings.ToLower(r.Host)] {
-		return http.StatusMisdirectedRequest, problemHost
+		return &refusedHost
 	}
 	for name := range r.Header {
 		switch name {
 		case "Origin", "Referer", "Via", "Forwarded":
-			return http.StatusBadRequest, problemRelayed
+			return &refusedRelayed
 		}
 		if strings.HasPrefix(name, "X-Forwarded-") {
-			return http.StatusBadRequest, problemRelayed
+			return &refusedRelayed
 		}
 	}
-	return 0, contract.Problem{}
+	return nil
 }
 
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token.Token, m guests.Match, ok bool) {
@@ -196,7 +196,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 	// good one is never refused for somebody else's bad ones.
 	if !s.failures.allow(sourceOf(r), s.now()) {
 		w.Header().Set("Retry-After", "1")
-		write(w, http.StatusTooManyRequests, problemFailures)
+		refusedFailures.write(w)
 		return tok, m, false
 	}
 	e := Event{Kind: TokenRefused, Source: sourceOf(r).Addr()}
@@ -205,7 +205,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 	}
 	s.event(e)
 	w.Header().Set("WWW-Authenticate", `Bearer realm="felhom"`)
-	write(w, http.StatusUnauthorized, problemUnauthorized)
+	refusedToken.write(w)
 	return tok, m, false
 }
 
@@ -250,29 +250,29 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, vmid int) (row Ro
 	}
 	if allowed != nil {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		write(w, http.StatusMethodNotAllowed, problemMethod)
+		refusedMethod.write(w)
 		return Route{}, false, false
 	}
-	write(w, http.StatusNotFound, problemNotFound)
+	refusedPath.write(w)
 	return Route{}, false, false
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, int, contract.Problem) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *refusal) {
 	if limit == 0 {
-		return nil, 0, contract.Problem{}
+		return nil, nil
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return nil, http.StatusUnsupportedMediaType, problemContentType
+		return nil, &refusedContentType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, isLarge := errors.AsType[*http.MaxBytesError](err); isLarge {
-		return nil, http.StatusRequestEntityTooLarge, problemTooLarge
+		return nil, &refusedTooLarge
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, problemBody
+		return nil, &refusedBody
 	}
-	return body, 0, contract.Problem{}
+	return body, nil
 }
 
 // bearer returns the token of exactly one Authorization header, or "".
@@ -298,7 +298,7 @@ func sourceOf(r *http.Request) netip.Prefix {
 // unavailable is the answer that asks for a later try.
 func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", retryAfter)
-	write(w, http.StatusServiceUnavailable, problemUnavailable)
+	refusedUnavailable.write(w)
 }
 
 func write(w http.ResponseWriter, status int, value any) {

@@ -75,7 +75,7 @@ func (c *tlsConn) shake() {
 	}
 	c.complaints.Printf("TLS handshake error from %s: %v", c.RemoteAddr(), err)
 	if wrong, ok := errors.AsType[tls.RecordHeaderError](err); ok && wrong.Conn != nil && isHTTP(wrong.RecordHeader[:]) {
-		_, _ = wrong.Conn.Write(errorAnswer("400 Bad Request", problemPlainHTTP)) // the sender may be gone
+		_, _ = wrong.Conn.Write(errorAnswer("400 Bad Request", refusedPlainHTTP.Problem)) // the sender may be gone
 	}
 	// net/http answers no error of a net.OpError.
 	c.failed = &net.OpError{Op: "read", Net: "tcp", Err: err}
@@ -95,6 +95,9 @@ func isHTTP(head []byte) bool {
 // A handler's answer has others before them.
 const plainHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
+// refusedByHTTP are the refusals of net/http that are not a 400.
+var refusedByHTTP = []refusal{refusedExpectation, refusedHeader, refusedEncoding, refusedVersion}
+
 // Write implements [net.Conn]. An answer that net/http gives by itself is one
 // Write, which is replaced.
 func (c *tlsConn) Write(p []byte) (int, error) {
@@ -102,16 +105,11 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 	if !ok {
 		return c.Conn.Write(p)
 	}
-	problem := problemMalformed
-	switch status[:3] {
-	case "417":
-		problem = problemExpectation
-	case "431":
-		problem = problemHeader
-	case "501":
-		problem = problemEncoding
-	case "505":
-		problem = problemVersion
+	problem := refusedMalformed.Problem
+	for _, r := range refusedByHTTP {
+		if status[:3] == strconv.Itoa(r.status) {
+			problem = r.Problem
+		}
 	}
 	if _, err := c.Conn.Write(errorAnswer(status, problem)); err != nil {
 		return 0, err

@@ -157,6 +157,9 @@ type text struct{ state, at uint64 }
 
 func newText() *text { return &text{state: 1} }
 
+// It has nothing to share, and the race detector would make millions of its steps slow.
+//
+//go:norace
 func (g *text) Read(p []byte) (int, error) {
 	for i := range p {
 		g.state = g.state*6364136223846793005 + 1442695040888963407

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
@@ -63,9 +64,12 @@ func (g *guest) ports(hostPort string) {
 	g.write("etc/felhom/controller-container.yaml", fmt.Sprintf("ports: [%q]\n", hostPort+":8080"))
 }
 
+// stopSoon gives a container a second to end.
+var stopSoon = container.StopOptions{Timeout: new(1)}
+
 func inspect(t *testing.T, e *testbed.Engine, name string) testbed.Container {
 	t.Helper()
-	c, err := e.Inspect(t.Context(), name)
+	c, err := e.ContainerInspect(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +119,8 @@ func TestApplyTwiceChangesNothingTheSecondTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var raw json.RawMessage
-	if err := engine.Do(t.Context(), "GET", "/containers/"+first.ID+"/json", nil, nil, &raw); err != nil {
+	_, raw, err := engine.ContainerInspectWithRaw(t.Context(), first.ID, false)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, secret := range []string{token, guestToken} {
@@ -151,7 +155,7 @@ func TestApplyReplacesRestartsAndRepairs(t *testing.T) {
 	if second.ID == first.ID || !strings.HasSuffix(second.Config.Image, ":v2") {
 		t.Errorf("after the change it is %s of %s", second.ID, second.Config.Image)
 	}
-	if _, err := engine.Inspect(t.Context(), first.ID); err == nil {
+	if _, err := engine.ContainerInspect(t.Context(), first.ID); err == nil {
 		t.Error("the old container is still there")
 	}
 
@@ -162,7 +166,7 @@ func TestApplyReplacesRestartsAndRepairs(t *testing.T) {
 		t.Error("new settings must restart the same container")
 	}
 
-	if err := engine.Do(t.Context(), "POST", "/containers/"+third.ID+"/stop?t=1", nil, nil, nil); err != nil {
+	if err := engine.ContainerStop(t.Context(), third.ID, stopSoon); err != nil {
 		t.Fatal(err)
 	}
 	g.want(0, []string{"it was exited; started"})
@@ -254,7 +258,7 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 				t.Errorf("controller.yaml changed: %v", err)
 			}
 			for _, suffix := range []string{"-next", "-previous"} {
-				if _, err := engine.Inspect(t.Context(), controllerName+suffix); err == nil {
+				if _, err := engine.ContainerInspect(t.Context(), controllerName+suffix); err == nil {
 					t.Errorf("%s%s was left behind", controllerName, suffix)
 				}
 			}
@@ -265,11 +269,8 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 func TestForeignContainerIsRefusedAndLeftAlone(t *testing.T) {
 	g, bed, engine := realGuest(t)
 	pullV1(t, bed, engine)
-	id, err := engine.Create(t.Context(), controllerName, map[string]any{"Image": bed.Registry + "/felhom/controller:v1"})
+	id, err := engine.Run(t.Context(), controllerName, &container.Config{Image: bed.Registry + "/felhom/controller:v1"}, nil)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := engine.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	before := inspect(t, engine, id)
@@ -286,7 +287,7 @@ func TestFirstContainerOnATakenPortIsRemoved(t *testing.T) {
 	hold(t, bed, engine, taken)
 	g.ports(taken)
 	g.want(5, []string{"hint: find who holds the port"})
-	if _, err := engine.Inspect(t.Context(), controllerName); err == nil {
+	if _, err := engine.ContainerInspect(t.Context(), controllerName); err == nil {
 		t.Error("the container that could not start was left behind")
 	}
 }
@@ -295,7 +296,7 @@ func TestRegistryDownAndImagePresent(t *testing.T) {
 	g, bed, engine := realGuest(t)
 	pullV1(t, bed, engine)
 	down := freePort(t, bed.Address) + "/felhom/controller"
-	if err := engine.Do(t.Context(), "POST", "/images/"+bed.Registry+"/felhom/controller:v1/tag?tag=v1&repo="+down, nil, nil, nil); err != nil {
+	if err := engine.ImageTag(t.Context(), bed.Registry+"/felhom/controller:v1", down+":v1"); err != nil {
 		t.Fatal(err)
 	}
 	defer forget(t, engine, down+":v1")
@@ -338,10 +339,11 @@ func TestInterruptedReplacementHeals(t *testing.T) {
 	g, _, engine := realGuest(t)
 	g.want(0, nil)
 	before := inspect(t, engine, controllerName)
-	for _, path := range []string{"/stop?t=1", "/rename?name=" + controllerName + "-previous"} {
-		if err := engine.Do(t.Context(), "POST", "/containers/"+before.ID+path, nil, nil, nil); err != nil {
-			t.Fatal(err)
-		}
+	if err := engine.ContainerStop(t.Context(), before.ID, stopSoon); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.ContainerRename(t.Context(), before.ID, controllerName+"-previous"); err != nil {
+		t.Fatal(err)
 	}
 	g.want(0, []string{"put the previous container back"})
 	if after := inspect(t, engine, controllerName); after.ID != before.ID || !after.State.Running {
@@ -376,14 +378,10 @@ func hold(t *testing.T, bed testbed.Bed, e *testbed.Engine, hostPort string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := e.Create(t.Context(), bed.TestID(t), map[string]any{
-		"Image": bed.Registry + "/felhom/controller:v1", "ExposedPorts": map[string]any{"8080/tcp": map[string]any{}},
-		"HostConfig": map[string]any{"PortBindings": map[string]any{"8080/tcp": []map[string]string{{"HostIp": address, "HostPort": port}}}},
-	})
+	_, err = e.Run(t.Context(), bed.TestID(t),
+		&container.Config{Image: bed.Registry + "/felhom/controller:v1", ExposedPorts: nat.PortSet{"8080/tcp": {}}},
+		&container.HostConfig{PortBindings: nat.PortMap{"8080/tcp": {{HostIP: address, HostPort: port}}}})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 }

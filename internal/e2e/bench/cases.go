@@ -64,8 +64,12 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 	if err != nil {
 		return nil, err
 	}
+	engine, err := testbed.NewEngine(bed.DockerHost)
+	if err != nil {
+		return nil, err
+	}
 	f := &field{
-		engine: testbed.NewEngine(bed.DockerHost), image: image.Reference, guest: settings.GuestRoot(vmid),
+		engine: engine, image: image.Reference, guest: settings.GuestRoot(vmid),
 		scratch: settings.Dir, measure: filepath.Join(settings.Dir, "measure"), dist: o.dist, order: []string{cold, warm, noop},
 	}
 	floor := filepath.Join(settings.Dir, "floor")
@@ -193,7 +197,7 @@ func (f *field) ready(ctx context.Context, c string, one contestant) error {
 	}
 	// Our second run must meet our own container, not somebody else's.
 	if one.name != ours {
-		_, err := f.engine.Inspect(ctx, containerName)
+		_, err := f.engine.ContainerInspect(ctx, containerName)
 		if err == nil {
 			return nil
 		}

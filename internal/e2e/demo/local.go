@@ -46,9 +46,12 @@ func (d *demo) bootstrap(ctx context.Context, h *hostSide) error {
 
 // controller looks at the container with its own client, and at its page.
 func (d *demo) controller(ctx context.Context) (testbed.Container, error) {
-	engine := testbed.NewEngine(d.bed.DockerHost)
+	engine, err := testbed.NewEngine(d.bed.DockerHost)
+	if err != nil {
+		return testbed.Container{}, err
+	}
 	defer engine.Close()
-	c, err := engine.Inspect(ctx, controllerName)
+	c, err := engine.ContainerInspect(ctx, controllerName)
 	if err != nil {
 		return c, err
 	}
@@ -101,9 +104,12 @@ func (d *demo) again(ctx context.Context, h *hostSide, before testbed.Container)
 		return err
 	}
 	d.check(code == 0, "the second run is done: exit %d, want 0, in %v", code, time.Since(start).Round(time.Millisecond))
-	engine := testbed.NewEngine(d.bed.DockerHost)
+	engine, err := testbed.NewEngine(d.bed.DockerHost)
+	if err != nil {
+		return err
+	}
 	defer engine.Close()
-	after, err := engine.Inspect(ctx, controllerName)
+	after, err := engine.ContainerInspect(ctx, controllerName)
 	if err != nil {
 		return err
 	}
@@ -118,9 +124,12 @@ func (d *demo) again(ctx context.Context, h *hostSide, before testbed.Container)
 func (d *demo) removeController() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	engine := testbed.NewEngine(d.bed.DockerHost)
+	engine, err := testbed.NewEngine(d.bed.DockerHost)
+	if err != nil {
+		return err
+	}
 	defer engine.Close()
-	err := engine.Remove(ctx, controllerName)
+	err = engine.Remove(ctx, controllerName)
 	image, imageErr := d.bed.Image("v1")
 	if imageErr == nil {
 		imageErr = engine.RemoveImage(ctx, image.Reference)

@@ -456,8 +456,8 @@ func (s *stack) noSecret(t *testing.T) {
 			t.Errorf("journal of %d: %v", vmid, err)
 		}
 		search(fmt.Sprintf("journal of guest %d", vmid), []byte(text))
-		var inspect json.RawMessage
-		if err := engineOf(t, g).Do(t.Context(), http.MethodGet, "/containers/felhom-controller/json", nil, nil, &inspect); err != nil {
+		_, inspect, err := engineOf(t, g).ContainerInspectWithRaw(t.Context(), "felhom-controller", false)
+		if err != nil {
 			t.Error(err)
 		}
 		search(fmt.Sprintf("docker inspect in guest %d", vmid), inspect)

@@ -311,7 +311,10 @@ func engineOf(t *testing.T, g guest.Guest) *testbed.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := testbed.NewEngine("unix://" + socket)
+	e, err := testbed.NewEngine("unix://" + socket)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(e.Close)
 	return e
 }
@@ -319,7 +322,7 @@ func engineOf(t *testing.T, g guest.Guest) *testbed.Engine {
 // wantHealthy wants the controller up in the guest, from the image of tag.
 func (s *stack) wantHealthy(t *testing.T, g guest.Guest, tag string) testbed.Container {
 	t.Helper()
-	c, err := engineOf(t, g).Inspect(t.Context(), "felhom-controller")
+	c, err := engineOf(t, g).ContainerInspect(t.Context(), "felhom-controller")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, journal(g))
 	}

@@ -125,7 +125,10 @@ func (b Bed) Image(tag string) (Image, error) {
 // Engine returns a client of the bed's engine that is closed when t ends.
 func (b Bed) Engine(t testing.TB) *Engine {
 	t.Helper()
-	e := NewEngine(b.DockerHost)
+	e, err := NewEngine(b.DockerHost)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(e.Close)
 	return e
 }
@@ -141,7 +144,11 @@ func (b Bed) TestID(t testing.TB) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		e := NewEngine(b.DockerHost)
+		e, err := NewEngine(b.DockerHost)
+		if err != nil {
+			t.Error(err)
+			return
+		}
 		defer e.Close()
 		ids, err := e.Labelled(ctx, TestLabel+"="+id)
 		for _, c := range ids {
@@ -160,7 +167,11 @@ func (b Bed) RemoveAfter(t testing.TB, name string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		e := NewEngine(b.DockerHost)
+		e, err := NewEngine(b.DockerHost)
+		if err != nil {
+			t.Error(err)
+			return
+		}
 		defer e.Close()
 		if err := e.Remove(ctx, name); err != nil {
 			t.Errorf("clean up after the test: %v", err)

@@ -12,11 +12,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/e2e/engineapi"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // controllerName is the container that the bootstrapper makes. An engine that
-// has one is somebody's real guest, and nothing to test on.
+// has one is a real guest, and must not be tested on.
 const controllerName = "felhom-controller"
 
 const defaultSocket = "/var/run/docker.sock"
@@ -31,18 +32,21 @@ func runningEngine(ctx context.Context) (host, why string, err error) {
 		return "", "", fault.WrapHint(fault.Misuse, fmt.Errorf("DOCKER_HOST is %q, want unix://PATH or nothing", host),
 			"an engine on another machine cannot reach the test bed's bridge; unset DOCKER_HOST")
 	}
-	engine := NewEngine(host)
+	engine, err := NewEngine(host)
+	if err != nil {
+		return "", "", err
+	}
 	defer engine.Close()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if err := engine.Ping(ctx); err != nil {
+	if err := engine.Answers(ctx); err != nil {
 		return "", "no engine answers on " + host, nil //nolint:nilerr // then we start one
 	}
-	_, err = engine.Inspect(ctx, controllerName)
+	_, err = engine.ContainerInspect(ctx, controllerName)
 	if err == nil {
 		return "", "the engine on " + host + " runs a " + controllerName + " of its own, which stays untouched", nil
 	}
-	if !errors.Is(err, ErrNoSuchContainer) {
+	if !engineapi.IsNotFound(err) {
 		return "", "", err
 	}
 	return host, "", nil
@@ -87,13 +91,16 @@ func startEngine(ctx context.Context, b Bed, cgroup, config string) (*Daemon, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	engine := NewEngine(b.DockerHost)
+	engine, err := NewEngine(b.DockerHost)
+	if err != nil {
+		return nil, err
+	}
 	defer engine.Close()
 	err = d.Wait(ctx, func(ctx context.Context) error {
 		if _, err := os.Stat(socket); err != nil {
 			return err
 		}
-		return engine.Ping(ctx)
+		return engine.Answers(ctx)
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.StopAnyway())

@@ -4,7 +4,6 @@ package testbed_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
+
+	"github.com/felhom/felhom-golden/internal/e2e/engineapi"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
@@ -99,20 +102,15 @@ func TestSampleControllerInSetupMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, number, _ := strings.Cut(port, ":")
-	container, err := engine.Create(t.Context(), id, map[string]any{
-		"Image":      image.Reference,
-		"Labels":     map[string]string{testbed.TestLabel: id},
-		"HostConfig": map[string]any{"PortBindings": map[string]any{"8080/tcp": []any{map[string]string{"HostIp": bed.Address, "HostPort": number}}}},
-	})
+	running, err := engine.Run(t.Context(), id,
+		&container.Config{Image: image.Reference, Labels: map[string]string{testbed.TestLabel: id}},
+		&container.HostConfig{PortBindings: nat.PortMap{"8080/tcp": {{HostIP: bed.Address, HostPort: number}}}})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := engine.Start(t.Context(), container); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := engine.WaitHealth(ctx, container, "healthy"); err != nil {
+	if err := engine.WaitHealth(ctx, running, "healthy"); err != nil {
 		t.Fatal(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+port+"/", nil)
@@ -132,9 +130,9 @@ func TestSampleControllerInSetupMode(t *testing.T) {
 
 func TestInspectOfNothing(t *testing.T) {
 	bed := testbed.FromEnv(t)
-	_, err := bed.Engine(t).Inspect(t.Context(), "felhom-test-nothing")
-	if !errors.Is(err, testbed.ErrNoSuchContainer) {
-		t.Errorf("error %v, want %v", err, testbed.ErrNoSuchContainer)
+	_, err := bed.Engine(t).ContainerInspect(t.Context(), "felhom-test-nothing")
+	if !engineapi.IsNotFound(err) {
+		t.Errorf("want no such container, got %v", err)
 	}
 }
 

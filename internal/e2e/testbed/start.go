@@ -225,7 +225,10 @@ func (r *Running) engine(ctx context.Context, o Options, logf func(string, ...an
 			return err
 		}
 	}
-	e := NewEngine(r.DockerHost)
+	e, err := NewEngine(r.DockerHost)
+	if err != nil {
+		return err
+	}
 	defer e.Close()
 	version, api, err := e.Version(ctx)
 	if err != nil {

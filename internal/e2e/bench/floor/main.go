@@ -13,6 +13,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
+
 	"github.com/felhom/felhom-golden/internal/e2e/engineapi"
 )
 
@@ -41,11 +44,14 @@ func work(ctx context.Context, mode, dockerHost, file, settings, address string)
 	if err := json.Unmarshal(data, &boot); err != nil {
 		return err
 	}
-	engine := engineapi.New(dockerHost)
+	engine, err := engineapi.New(dockerHost)
+	if err != nil {
+		return err
+	}
 	defer engine.Close()
 	switch mode {
 	case "running":
-		_, err := engine.Inspect(ctx, containerName)
+		_, err := engine.ContainerInspect(ctx, containerName)
 		return err
 	case "pull":
 		err = engine.Pull(ctx, boot.Image, boot.Registry.Username, boot.Registry.Token)
@@ -57,24 +63,18 @@ func work(ctx context.Context, mode, dockerHost, file, settings, address string)
 	if err != nil {
 		return err
 	}
-	type binding struct{ HostIP, HostPort string }
-	id, err := engine.Create(ctx, containerName, map[string]any{
-		"Image":        boot.Image,
-		"ExposedPorts": map[string]any{"8080/tcp": struct{}{}, "8081/tcp": struct{}{}},
-		"HostConfig": map[string]any{
-			"Binds": []string{
+	_, err = engine.Run(ctx, containerName,
+		&container.Config{Image: boot.Image, ExposedPorts: nat.PortSet{"8080/tcp": {}, "8081/tcp": {}}},
+		&container.HostConfig{
+			Binds: []string{
 				"/var/run/docker.sock:/var/run/docker.sock",
 				settings + ":/opt/docker/felhom-controller",
 				filepath.Dir(file) + ":/etc/felhom-bootstrap:ro",
 			},
-			"RestartPolicy": map[string]string{"Name": "unless-stopped"},
-			"PortBindings": map[string][]binding{
-				"8080/tcp": {{address, "8080"}}, "8081/tcp": {{address, "8081"}},
+			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+			PortBindings: nat.PortMap{
+				"8080/tcp": {{HostIP: address, HostPort: "8080"}}, "8081/tcp": {{HostIP: address, HostPort: "8081"}},
 			},
-		},
-	})
-	if err != nil {
-		return err
-	}
-	return engine.Start(ctx, id)
+		})
+	return err
 }

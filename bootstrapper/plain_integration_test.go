@@ -40,8 +40,12 @@ type plainContainer struct {
 
 func plainOf(t *testing.T, e *testbed.Engine) plainContainer {
 	t.Helper()
+	_, raw, err := e.ContainerInspectWithRaw(t.Context(), controllerName, false)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var c plainContainer
-	if err := e.Do(t.Context(), http.MethodGet, "/containers/"+controllerName+"/json", nil, nil, &c); err != nil {
+	if err := json.Unmarshal(raw, &c); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -1,14 +1,15 @@
 package pct
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -49,6 +50,8 @@ func (d *Driver) ArchiveConfig(ctx context.Context, archive string) ([]byte, err
 	return conf, err
 }
 
+// archive reads the configuration and the size of an archive, and refuses one
+// that PVE would not restore or would take more from than the guest.
 func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size int64, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, 0, err
@@ -58,26 +61,27 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 		return nil, 0, err
 	}
 	if !restorable.MatchString(path) {
-		return nil, 0, driver.Faultf(driver.ErrArchive, "rename it to what it is", "%s: pct knows a compression by the name's end only: .tar, .tar.zst, .tar.gz, .tar.lzo", archive)
+		return nil, 0, driver.Faultf(driver.ErrArchive, "rename it to what it is", "%s: pct knows a compression only by the name's end: .tar, .tar.zst, .tar.gz, .tar.lzo", archive)
 	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
-		return nil, 0, driver.Faultf(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", "%s: %s", archive, err)
+		return nil, 0, driver.Faultf(driver.ErrArchive, "pvesm list STORAGE --content backup lists archives", "%s: %w", archive, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, driver.Faultf(driver.ErrArchive, "", "%s is no file", archive)
-	}
-	conf, err = vzdump.ReadConfig(vzdump.WithContext(ctx, f))
+	conf, rules, err := vzdump.ReadSettings(vzdump.WithContext(ctx, f))
 	switch cause := context.Cause(ctx); {
 	case cause != nil:
 		return nil, 0, cause
 	case err != nil:
-		return nil, 0, driver.Faultf(driver.ErrArchive, "felhom-golden verify says what is wrong with an archive", "%s: %s", archive, err)
+		return nil, 0, driver.Faultf(driver.ErrArchive, verifyHint, "%s: %w", archive, err)
+	case len(bytes.TrimSpace(rules)) > 0:
+		return nil, 0, bringsRules(archive)
 	}
 	return conf, info.Size(), nil
 }
+
+const verifyHint = "felhom-golden verify says what is wrong with an archive"

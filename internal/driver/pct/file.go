@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // maxGuestConfig is what the cluster file system takes of one file. A line of
@@ -31,7 +31,7 @@ const (
 // which takes no process. It reports false where PVE itself has to be asked.
 func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok bool, err error) {
 	dir := filepath.Join(d.o.PVEDir, "lxc")
-	data, err := readLimited(filepath.Join(dir, strconv.Itoa(vmid)+".conf"), maxGuestConfig)
+	data, err := regular.Read(filepath.Join(dir, strconv.Itoa(vmid)+".conf"), maxGuestConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(dir); statErr != nil {
 			return nil, "", false, nil
@@ -54,20 +54,6 @@ func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok b
 	return config, hex.EncodeToString(sum[:]), true, nil
 }
 
-// readLimited reads a file of at most limit bytes.
-func readLimited(path string, limit int64) (data []byte, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s exceeds the limit of %d bytes", path, limit)
-	}
-	return data, err
-}
-
 // vmlist are the VMIDs of the whole cluster.
 type vmlist struct {
 	IDs map[string]vmOf `json:"ids"`
@@ -84,7 +70,7 @@ func (l vmlist) has(vmid int) bool {
 const maxVMList = 1 << 20
 
 func (d *Driver) vmlistFile() (list vmlist, err error) {
-	data, err := readLimited(filepath.Join(d.o.PVEDir, ".vmlist"), maxVMList)
+	data, err := regular.Read(filepath.Join(d.o.PVEDir, ".vmlist"), maxVMList)
 	if err == nil {
 		err = json.Unmarshal(data, &list)
 	}

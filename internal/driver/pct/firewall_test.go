@@ -45,7 +45,8 @@ func withRules(t *testing.T, n *pcttest.Node, rules string, isLate bool) string 
 	return write(t, n, "vzdump-lxc-9100-rules.tar", out.Bytes())
 }
 
-// PVE makes a pct.fw of the archive the guest's firewall without a word.
+// PVE makes a pct.fw of the archive the guest's firewall without a word. Where
+// PVE's own archives have it, it is found before anything is restored.
 func TestArchiveBringsFirewallRules(t *testing.T) {
 	for name, c := range map[string]struct {
 		rules   string
@@ -59,28 +60,84 @@ func TestArchiveBringsFirewallRules(t *testing.T) {
 		"blank":             {" \n\n", false, false},
 		"larger than taken": {strings.Repeat("# x\n", 300<<10), false, true},
 	} {
+		for _, operators := range []string{"", "[OPTIONS]\nenable: 1\npolicy_in: DROP\n"} {
+			t.Run(name+"/"+operators, func(t *testing.T) {
+				n, d := newDriver(t)
+				dirStorage(t, n)
+				file := filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw")
+				if operators != "" {
+					if err := os.WriteFile(file, []byte(operators), 0o640); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s := spec()
+				s.Archive, s.Storage = withRules(t, n, c.rules, c.isLate), "data"
+				checkErr := d.Check(t.Context(), vmid, s)
+				if c.refused && !c.isLate {
+					wantClass(t, checkErr, driver.ErrArchive, "firewall rules")
+				} else if checkErr != nil {
+					t.Error(checkErr)
+				}
+				err := d.Restore(t.Context(), vmid, s, nil)
+				if !c.refused {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				wantClass(t, err, driver.ErrArchive, "firewall rules")
+				_, err = d.Guest(t.Context(), vmid)
+				wantClass(t, err, driver.ErrNotFound)
+				if left := n.Volumes("data"); len(left) > 0 {
+					t.Errorf("left %v", left)
+				}
+				wantRules(t, file, operators)
+				calls := strings.Join(n.Calls(), "\n")
+				if restored := strings.Contains(calls, "pct restore 8200") && strings.Contains(calls, "pct destroy 8200"); restored != c.isLate {
+					t.Errorf("calls\n%s", calls)
+				}
+			})
+		}
+	}
+}
+
+// wantRules compares a guest's firewall file; "" is none.
+func wantRules(t *testing.T, file, want string) {
+	t.Helper()
+	got, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) || string(got) != want || want == "" && err == nil {
+		t.Errorf("firewall file: %q, %v, want %q", got, err, want)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left beside it: %v, %v", left, err)
+	}
+}
+
+// PVE removes the firewall rules of a VMID with its guest: those that the operator
+// made before the restore are put back, whatever made the restore fail.
+func TestFailedRestoreKeepsTheOperatorsRules(t *testing.T) {
+	const operators = "[OPTIONS]\nenable: 1\n"
+	for name, faults := range map[string]pcttest.Faults{
+		"what was restored": {RestoreAdds: "hookscript: local:snippets/x.pl\n"},
+		"lost":              {LoseRestore: true},
+		"full":              {DiskFull: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			n, d := newDriver(t)
-			dirStorage(t, n)
-			s := spec()
-			s.Archive, s.Storage = withRules(t, n, c.rules, c.isLate), "data"
-			err := d.Restore(t.Context(), vmid, s, nil)
-			if !c.refused {
-				if err != nil {
-					t.Error(err)
-				}
-				return
+			file := filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw")
+			if err := os.WriteFile(file, []byte(operators), 0o640); err != nil {
+				t.Fatal(err)
 			}
-			wantClass(t, err, driver.ErrArchive, "firewall rules")
-			_, err = d.Guest(t.Context(), vmid)
-			wantClass(t, err, driver.ErrNotFound)
-			_, err = os.Stat(filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw"))
-			if left := n.Volumes("data"); !errors.Is(err, os.ErrNotExist) || len(left) > 0 {
-				t.Errorf("left %v, the firewall's file: %v", left, err)
+			n.SetFaults(faults)
+			if err := d.Restore(t.Context(), vmid, spec(), nil); err == nil {
+				t.Error("restored")
 			}
-			if calls := strings.Join(n.Calls(), "\n"); !strings.Contains(calls, "pct restore 8200") || !strings.Contains(calls, "pct destroy 8200") {
-				t.Errorf("calls\n%s", calls)
+			wantRules(t, file, operators)
+			n.SetFaults(pcttest.Faults{})
+			if err := d.Restore(t.Context(), vmid, spec(), nil); err != nil {
+				t.Error(err)
 			}
+			wantRules(t, file, operators)
 		})
 	}
 }

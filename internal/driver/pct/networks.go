@@ -3,13 +3,13 @@ package pct
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Warnings implements [driver.Hypervisor]. PVE sets the limits of the kernel
@@ -33,7 +33,7 @@ func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 			if err != nil {
 				continue
 			}
-			data, err := os.ReadFile(file)
+			data, err := regular.Read(file, maxGuestConfig)
 			if err != nil {
 				continue // it may have been removed meanwhile
 			}

@@ -1,12 +1,10 @@
 package pct
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -45,7 +43,10 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	if progress != nil {
 		progress(0, size)
 	}
-	rules := d.firewall(vmid)
+	rules, err := d.readRules(vmid)
+	if err != nil {
+		return fmt.Errorf("firewall rules of that VMID, which could not be put back: %w", err)
+	}
 	_, restoreErr := d.call(ctx, restoreTimeout, d.o.Pct, plan.args(vmid, s.Archive)...)
 	made := restoreErr == nil
 	if made {
@@ -53,27 +54,18 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 		if errors.Is(restoreErr, driver.ErrNotFound) {
 			restoreErr = errors.New("pct reported success, and there is no guest")
 		}
-		if now := d.firewall(vmid); now != "" && now != rules {
-			restoreErr = errors.Join(restoreErr, driver.Faultf(driver.ErrArchive, "empty ./etc/vzdump/pct.fw of the archive, and set the rules on the node",
-				"%s: it brings firewall rules, which PVE made the guest's", s.Archive))
+		if now, err := d.readRules(vmid); err != nil || len(bytes.TrimSpace(now)) > 0 && !bytes.Equal(now, rules) {
+			restoreErr = errors.Join(restoreErr, bringsRules(s.Archive))
 		}
 	}
 	if restoreErr != nil {
-		return d.undo(ctx, vmid, plan, made, restoreErr)
+		err := d.undo(ctx, vmid, plan, made, restoreErr)
+		return errors.Join(err, d.putBackRules(ctx, vmid, rules))
 	}
 	if progress != nil {
 		progress(size, size)
 	}
 	return nil
-}
-
-// firewall returns the guest's firewall rules, "" if it has none.
-func (d *Driver) firewall(vmid int) string {
-	data, err := readLimited(filepath.Join(d.o.PVEDir, "firewall", strconv.Itoa(vmid)+".fw"), maxGuestConfig)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err.Error() // too large, or not readable: not what was there
-	}
-	return strings.TrimSpace(string(data))
 }
 
 // described says whether a guest has the description that was asked for, if any.

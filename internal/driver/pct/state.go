@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Limits of the node's own files.
@@ -103,7 +104,7 @@ var taskLine = regexp.MustCompile(`^(UPID:[^:\s]+:[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9
 // taskFile reads the node's own list. It reports false where PVE has to be
 // asked: a task that is not seen would leave its guest without protection.
 func (d *Driver) taskFile() (tasks []task, ok bool) {
-	data, err := readLimited(d.o.TaskFile, maxTaskFile)
+	data, err := regular.Read(d.o.TaskFile, maxTaskFile)
 	if err != nil {
 		return nil, false
 	}

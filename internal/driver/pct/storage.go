@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 const storageHint = "pvesm status lists the storages; one that takes guests has the content rootdir"
@@ -101,7 +102,7 @@ var reportLine = regexp.MustCompile(`^pve\d*-storage(?:-[0-9.]+)?/([^/:]+)/([^/:
 // reported returns how many bytes a storage has free as the node reported a
 // moment ago. It reports false if there is no such report.
 func (d *Driver) reported(name string) (avail int64, ok bool) {
-	data, err := readLimited(filepath.Join(d.o.PVEDir, reportFile), maxReportFile)
+	data, err := regular.Read(filepath.Join(d.o.PVEDir, reportFile), maxReportFile)
 	if err != nil {
 		return 0, false
 	}
@@ -163,7 +164,7 @@ var (
 
 // storageConfig reads one section. It reports false where PVE has to be asked.
 func (d *Driver) storageConfig(name string) (c storageConfig, ok bool) {
-	data, err := readLimited(filepath.Join(d.o.PVEDir, "storage.cfg"), maxStorageFile)
+	data, err := regular.Read(filepath.Join(d.o.PVEDir, "storage.cfg"), maxStorageFile)
 	if err != nil {
 		return c, false
 	}

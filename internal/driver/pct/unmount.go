@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 const maxMountInfo = 16 << 20
@@ -53,7 +54,7 @@ func (d *Driver) unmount(ctx context.Context, vmid int) error {
 // mountsBelow lists what is mounted on a directory and below it, in the order
 // in which it was mounted.
 func (d *Driver) mountsBelow(root string) (paths []string, err error) {
-	data, err := readLimited(d.o.MountInfo, maxMountInfo)
+	data, err := regular.Read(d.o.MountInfo, maxMountInfo)
 	if err != nil {
 		return nil, err
 	}

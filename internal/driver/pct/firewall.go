@@ -1,0 +1,57 @@
+package pct
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// bringsRules refuses an archive with firewall rules: PVE makes them the guest's.
+func bringsRules(archive string) error {
+	return driver.Faultf(driver.ErrArchive, "empty ./etc/vzdump/pct.fw of the archive, and set the rules on the node",
+		"%s: it brings firewall rules, which PVE makes the guest's", archive)
+}
+
+func (d *Driver) firewallDir() string { return filepath.Join(d.o.PVEDir, "firewall") }
+
+func rulesFile(vmid int) string { return strconv.Itoa(vmid) + ".fw" }
+
+// readRules returns the firewall rules of a VMID, nil if there are none. An
+// operator may have made them before the guest.
+func (d *Driver) readRules(vmid int) ([]byte, error) {
+	data, err := regular.Read(filepath.Join(d.firewallDir(), rulesFile(vmid)), maxGuestConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// putBackRules restores the firewall rules of a VMID as they were before a
+// restore that failed, which has replaced them, or removed them with the guest.
+// The rules of a guest that exists are that guest's.
+func (d *Driver) putBackRules(ctx context.Context, vmid int, rules []byte) (err error) {
+	if _, _, err := d.config(context.WithoutCancel(ctx), vmid); !errors.Is(err, driver.ErrNotFound) {
+		return nil //nolint:nilerr // not known to be gone; undo has reported it
+	}
+	if now, err := d.readRules(vmid); err == nil && bytes.Equal(now, rules) && (now == nil) == (rules == nil) {
+		return nil
+	}
+	root, err := os.OpenRoot(d.firewallDir())
+	if err != nil {
+		return fmt.Errorf("put back firewall rules: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if rules == nil {
+		return root.Remove(rulesFile(vmid))
+	}
+	return atomicfile.Write(root, rulesFile(vmid), rules, atomicfile.Attr{Mode: 0o640})
+}

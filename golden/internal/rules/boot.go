@@ -2,49 +2,55 @@ package rules
 
 func fileRules() []Rule {
 	return []Rule{
-		{ // 29
+		{
 			ID: "sockets-and-fifos", Group: Files, Severity: Error,
 			Reason: "an endpoint without its program blocks or refuses whoever opens it",
 			Seal:   "removes sockets and fifos",
 			Check:  "no such members",
 		},
-		{ // 30
+		{
 			ID: "set-id", Group: Files, Severity: Error,
 			Reason: "every set-id program is a way to root",
 			Check:  "set-id files against the list of Debian's own and those allowed by path; mode and owner as listed",
 		},
-		{ // 31
+		{
 			ID: "world-writable", Group: Files, Severity: Error,
 			Reason: "any process in the guest can change such a file or plant one in such a folder",
 			Check:  "only /tmp, /var/tmp and /run/lock, with the sticky bit, and what was allowed by path",
 		},
-		{ // 32
+		{
 			ID: "capabilities", Group: Files, Severity: Error,
 			Reason: "a file capability is a part of root for whoever runs the file",
 			Check:  "security.capability against what was allowed by path (Debian's ping is on the list)",
 		},
-		{ // 35
+		{
 			ID: "symlinks", Group: Files, Severity: Error,
 			Reason: "a relative link that climbs out of the root points into the host while it is handled there",
 			Check:  "no relative target climbs above the root; no loops",
 		},
-		{ // 35
+		{
 			ID: "dangling-links", Group: Files, Severity: Warning,
 			Reason: "a link to nothing is a part that was pruned or forgotten",
 			Check:  "links below /etc, /usr/bin, /usr/sbin and the library folders lead to a member, or into /run, /proc, /dev or /sys, or are allowed",
 		},
-		{ // 40
+		{
 			ID: "mount-points", Group: Files, Severity: Error,
 			Reason: "without these folders, in these modes, nothing can be mounted and nothing starts",
-			Seal:   "makes /dev, /proc, /run, /sys, /tmp and /var/tmp with their modes",
-			Check:  "they are folders of root; 0755 (0555 for proc and sys), 1777 for the two tmp",
+			Dirs: []Dir{
+				{"dev", 0o755, 0o755},
+				{"proc", 0o555, 0o755},
+				{"run", 0o755, 0o755},
+				{"sys", 0o555, 0o755},
+				{"tmp", 0o1777, 0o1777},
+				{"var/tmp", 0o1777, 0o1777},
+			},
 		},
-		{ // 42
+		{
 			ID: "binaries", Group: Files, Severity: Warning,
 			Reason: "a program of another architecture, or without its loader or libraries, is found out at the first call",
 			Check:  "every ELF file: machine as in pct.conf, interpreter and needed libraries in the archive",
 		},
-		{ // 43
+		{
 			ID: "package-files", Group: Files, Severity: Warning,
 			Reason: "a packaged file that was changed after its installation is overwritten by the next upgrade, and nobody knows why it was",
 			Check:  "files against /var/lib/dpkg/info/*.md5sums (missing ones are pruning, not change); files in /usr/bin and /usr/sbin that no package owns and nobody allowed",
@@ -59,38 +65,38 @@ func bootRules() []Rule {
 			Reason: "without systemd as init the guest does not start",
 			Check:  "/sbin/init leads to systemd, and the target it boots to exists",
 		},
-		{ // 44
+		{
 			ID: "first-boot-unit", Group: Boot, Severity: Error,
 			Reason: "the golden's purpose: without the bootstrap a guest comes up and stays empty",
 			Check:  "felhom-controller-bootstrap.service is there and enabled; its program is an executable, static and for the architecture of pct.conf",
 		},
-		{ // 45
+		{
 			ID: "first-boot-stamp", Group: Boot, Severity: Error,
 			Reason: "a bootstrap that thinks it has run does nothing, or shows another guest's result",
-			Seal:   "empties /var/lib/felhom and /etc/felhom-bootstrap, removes /opt/docker/felhom-controller/controller.yaml",
-			Check:  "nothing there",
+			Empty:  []string{"var/lib/felhom", "etc/felhom-bootstrap"},
+			Absent: []string{"opt/docker/felhom-controller/controller.yaml"},
 		},
-		{ // 46
+		{
 			ID: "first-boot-condition", Group: Boot, Severity: Error,
 			Reason: "units with ConditionFirstBoot never run when the machine id is an empty file",
 			Check:  "no enabled unit has ConditionFirstBoot=yes unless /etc/machine-id says \"uninitialized\" or is missing",
 		},
-		{ // 47
+		{
 			ID: "preset-closure", Group: Boot, Severity: Error,
 			Reason: "a first boot applies the presets: Debian's own enable 20 more units and cost 120 s of waiting for a network tool that is not in use",
 			Check:  "all preset files and PVE's own, over all units with [Install]: what they would enable is exactly what is enabled",
 		},
-		{ // 48
+		{
 			ID: "unit-links", Group: Boot, Severity: Error,
 			Reason: "a link to a unit that is gone loses it without a word",
 			Check:  "every .wants, .requires and alias link leads to a member",
 		},
-		{ // 49
+		{
 			ID: "network-online", Group: Boot, Severity: Error,
 			Reason: "a waiter of a network tool that is not in use holds up the boot for 120 s; none at all starts Docker before the address is there",
 			Check:  "network-online.target is wanted by exactly one waiter, that of the tool in use",
 		},
-		{ // 50
+		{
 			ID: "masked-units", Group: Boot, Severity: Warning,
 			Reason: "units that always fail in an unprivileged guest make \"degraded\" the normal state, which hides real failures",
 			Check:  "sys-kernel-config.mount, sys-kernel-debug.mount, systemd-journald-audit.socket and systemd-modules-load.service are masked where they are there",
@@ -100,22 +106,22 @@ func bootRules() []Rule {
 			Reason: "what only the host may do (set the clock, audit, make swap, mount devices, load modules) fails at every boot of every guest, and \"degraded\" hides real failures",
 			Check:  "all that boot starts, by the names of units, their programs, and the capabilities, devices, scheduling and mounts that they ask for; conditions that skip a unit in containers count; lines of /etc/fstab",
 		},
-		{ // 51
+		{
 			ID: "console", Group: Boot, Severity: Error,
 			Reason: "pct console talks to a getty on the container's terminal",
 			Check:  "container-getty@.service is there, getty.target is not masked, /usr/sbin/agetty and /bin/login are there",
 		},
-		{ // 52
+		{
 			ID: "unit-order", Group: Boot, Severity: Warning,
 			Reason: "a cycle in the order makes systemd drop a unit of its choice",
 			Check:  "After= and Before= of all enabled units: no cycle; the bootstrap comes after docker.socket or docker.service",
 		},
-		{ // 53
+		{
 			ID: "docker", Group: Boot, Severity: Error,
 			Reason: "the workload is a container",
 			Check:  "dockerd, containerd, the v2 shim, runc, an init for containers and iptables are there, docker is enabled; daemon.json is JSON with a log limit",
 		},
-		{ // 54
+		{
 			ID: "network-tools", Group: Boot, Severity: Error,
 			Reason: "PVE writes /etc/network/interfaces only: without ifupdown and a DHCP client the guest restores cleanly and has no network",
 			Check:  "the packages against pct.conf's net0 and ostype",

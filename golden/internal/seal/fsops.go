@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
 
-// remove takes away each name that exists, folders with their content.
+// remove removes each name that exists, directories with their content.
 func (w *work) remove(names ...string) error {
 	for _, name := range names {
 		st, err := w.lstat(name)
@@ -32,29 +32,14 @@ func (w *work) remove(names ...string) error {
 	return nil
 }
 
-// removeMatching takes away the entries of each folder that match one of the
-// patterns of path.Match. A folder may be one pattern element deep: "home/*".
-func (w *work) removeMatching(folders []string, patterns ...string) error {
-	for _, folder := range folders {
-		dirs, err := w.expand(folder)
-		if err != nil {
-			return err
-		}
-		for _, dir := range dirs {
-			names, err := w.names(dir)
-			if err != nil {
-				return err
-			}
-			for _, name := range names {
-				if matches(name, patterns) {
-					if err := w.remove(path.Join(dir, name)); err != nil {
-						return err
-					}
-				}
-			}
-		}
+// removeAll removes what matches a path whose elements may be patterns of
+// path.Match.
+func (w *work) removeAll(pattern string) error {
+	names, err := w.expand(pattern)
+	if err != nil {
+		return err
 	}
-	return nil
+	return w.remove(names...)
 }
 
 func matches(name string, patterns []string) bool {
@@ -64,11 +49,11 @@ func matches(name string, patterns []string) bool {
 	})
 }
 
-// expand resolves a folder name whose elements may be patterns. What is not
-// there, or not a folder, is left out.
-func (w *work) expand(folder string) ([]string, error) {
+// expand resolves a path whose elements may be patterns. Names that a pattern
+// gives exist.
+func (w *work) expand(pattern string) ([]string, error) {
 	dirs := []string{"."}
-	for elem := range strings.SplitSeq(folder, "/") {
+	for elem := range strings.SplitSeq(pattern, "/") {
 		var next []string
 		for _, dir := range dirs {
 			if !strings.ContainsAny(elem, "*?[") {
@@ -90,7 +75,7 @@ func (w *work) expand(folder string) ([]string, error) {
 	return dirs, nil
 }
 
-// names lists a folder in order; a name that is no folder has none.
+// names lists a directory in order; a name that is not a directory has none.
 func (w *work) names(dir string) (names []string, err error) {
 	st, err := w.lstat(dir)
 	if err != nil || st == nil || !st.IsDir() {
@@ -104,35 +89,6 @@ func (w *work) names(dir string) (names []string, err error) {
 	names, err = f.Readdirnames(-1)
 	slices.Sort(names)
 	return names, err
-}
-
-// empty takes away everything in the folders, which stay.
-func (w *work) empty(folders ...string) error {
-	return w.removeMatching(folders, "*")
-}
-
-// keepFolders takes away everything below a folder but folders.
-func (w *work) keepFolders(dir string) error {
-	names, err := w.names(dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		name = path.Join(dir, name)
-		st, err := w.lstat(name)
-		if err != nil {
-			return err
-		}
-		if st != nil && st.IsDir() {
-			err = w.keepFolders(name)
-		} else {
-			err = w.remove(name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // truncate cuts an existing regular file to nothing and keeps its owner.
@@ -194,9 +150,9 @@ func ownedByRoot(st fs.FileInfo) bool {
 	return os.Geteuid() != 0 || ok && sys.Uid == 0 && sys.Gid == 0
 }
 
-// folder makes name a folder of root with that mode, and repairs one that is
-// there. A link in its place stays: /bin leads to /usr/bin.
-func (w *work) folder(name string, mode fs.FileMode) error {
+// makeDir makes name a directory of root with that mode, and repairs one that
+// exists. A link in its place stays: /bin leads to /usr/bin.
+func (w *work) makeDir(name string, mode fs.FileMode) error {
 	st, err := w.lstat(name)
 	if err != nil {
 		return err
@@ -213,7 +169,7 @@ func (w *work) folder(name string, mode fs.FileMode) error {
 	case st.IsDir() && st.Mode()&bits == mode && ownedByRoot(st):
 		return nil
 	case !st.IsDir():
-		return fmt.Errorf("%s: want a folder, found a %s", name, st.Mode().Type())
+		return fmt.Errorf("%s: want a directory, got a %s", name, st.Mode().Type())
 	}
 	if os.Geteuid() == 0 {
 		if err := w.root.Chown(name, 0, 0); err != nil {
@@ -223,7 +179,7 @@ func (w *work) folder(name string, mode fs.FileMode) error {
 	if err := w.root.Chmod(name, mode); err != nil {
 		return err
 	}
-	w.changed(name, fmt.Sprintf("made a folder of mode %04o", mode.Perm()))
+	w.changed(name, fmt.Sprintf("made a directory of mode %04o", mode.Perm()))
 	return nil
 }
 

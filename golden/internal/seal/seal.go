@@ -97,7 +97,11 @@ func Apply(ctx context.Context, root string, opts Options) (report Report, err e
 		}
 		w.rule = rule.ID
 		from := len(report.Changes)
-		if err := all[rule.ID](w); err != nil {
+		err := sealPaths(w, rule)
+		if more := all[rule.ID]; err == nil && more != nil {
+			err = more(w)
+		}
+		if err != nil {
 			return report, fmt.Errorf("seal %s: rule %s: %w", root, rule.ID, err)
 		}
 		slices.SortFunc(report.Changes[from:], func(a, b Change) int { return strings.Compare(a.Path, b.Path) })

@@ -62,11 +62,6 @@ func checkFirstBootUnit(c *check) {
 	}
 }
 
-func checkStamps(c *check) {
-	c.noneBelow("var/lib/felhom", "etc/felhom-bootstrap")
-	c.absent("opt/docker/felhom-controller/controller.yaml")
-}
-
 func checkFirstBootCondition(c *check) {
 	if id := c.ByPath["etc/machine-id"]; id == nil || string(c.Content[id.Path]) == "uninitialized\n" {
 		return

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -125,7 +126,7 @@ func checkDangling(c *check) {
 	for _, e := range c.Entries {
 		looked := false
 		for _, dir := range []string{"etc", "bin", "sbin", "usr/bin", "usr/sbin", "usr/lib", "usr/local"} {
-			looked = looked || inFolder(dir, e.Path)
+			looked = looked || image.IsBelow(dir, e.Path)
 		}
 		// Debian ships these three to nowhere: they wait for a package.
 		known := allowed([]string{"etc/vconsole.conf", "etc/modules-load.d/modules.conf", "etc/default/locale"}, e.Path)
@@ -135,31 +136,10 @@ func checkDangling(c *check) {
 		to, at := c.Lookup(e.Path)
 		live := false
 		for _, dir := range []string{"run", "proc", "dev", "sys", "tmp"} {
-			live = live || at == dir || inFolder(dir, at)
+			live = live || at == dir || image.IsBelow(dir, at)
 		}
 		if to == nil && !live && c.ByPath[at] == nil {
 			c.fail(e.Path, "link to %q, and there is no /%s", e.Link, at)
-		}
-	}
-}
-
-func checkMountPoints(c *check) {
-	for _, want := range []struct {
-		name  string
-		modes []uint32
-	}{
-		{"dev", []uint32{0o755}},
-		{"proc", []uint32{0o555, 0o755}},
-		{"run", []uint32{0o755}},
-		{"sys", []uint32{0o555, 0o755}},
-		{"tmp", []uint32{0o1777}},
-		{"var/tmp", []uint32{0o1777}},
-	} {
-		switch e := c.ByPath[want.name]; {
-		case e == nil:
-			c.fail(want.name, "is missing, want a folder of mode %04o", want.modes[0])
-		case e.Type != vzdump.Dir || e.UID != 0 || e.GID != 0 || e.Mode != want.modes[0] && e.Mode != want.modes[len(want.modes)-1]:
-			c.fail(want.name, "is a %s of mode %04o, owner %d:%d; want a folder, %04o, 0:0", e.Type, e.Mode, e.UID, e.GID, want.modes[0])
 		}
 	}
 }
@@ -207,7 +187,7 @@ func checkBinaries(c *check) {
 func checkPackageFiles(c *check) {
 	owned := map[string]bool{}
 	for _, e := range c.Entries {
-		if !inFolder("var/lib/dpkg/info", e.Path) || !strings.HasSuffix(e.Path, ".md5sums") {
+		if !image.IsBelow("var/lib/dpkg/info", e.Path) || !strings.HasSuffix(e.Path, ".md5sums") {
 			continue
 		}
 		pkg := strings.TrimSuffix(path.Base(e.Path), ".md5sums")

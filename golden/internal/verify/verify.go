@@ -126,7 +126,10 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 	all := checks()
 	for _, rule := range chosen {
 		c := &check{subject: archive, opts: opts, rule: rule}
-		all[rule.ID](c)
+		c.checkPaths()
+		if more := all[rule.ID]; more != nil {
+			more(c)
+		}
 		report.add(rule, c, opts.Strict)
 	}
 	return report, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -50,7 +51,22 @@ func loadConfig(file string) (config.Config, error) {
 		return config.Config{}, fault.Wrap(fault.Invalid, err)
 	}
 	cfg, err := config.Parse(file, data)
+	if err == nil && cfg.HostID == "" {
+		cfg.HostID, err = hostID()
+	}
 	return cfg, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
+}
+
+// hostID returns the host's name, which is what host_id is by default.
+func hostID() (string, error) {
+	name, err := os.Hostname()
+	if err == nil {
+		err = config.CheckHostID(name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("host_id: this host's name is not usable; set host_id: %w", err)
+	}
+	return name, nil
 }
 
 // readConfig reads one byte more than Parse accepts, so that Parse says so.

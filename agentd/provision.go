@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,11 +20,15 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// guestFlags are the keys of a guest that are flags too, with their help.
+// guestFlags are the keys of a guest that are flags too, with their help. A "-"
+// in a flag is a "_" in its key.
 var guestFlags = []struct{ name, usage string }{
 	{"vmid", "`NUMBER` of the guest, 100 to 999999999"},
 	{"golden", "archive to restore: an absolute `PATH`, or a volume of PVE"},
 	{"image", "the controller's image, in place of the configuration's: a full `REFERENCE`"},
+	{"profile", "felhom or plain: what the container gets unasked"},
+	{"ready-wait", "`DURATION` that the controller may take to become ready"},
+	{"env-file", "`FILE` with secret variables of the container, mode 0600"},
 	{"hostname", "`NAME` of the guest"},
 	{"storage", "PVE: `STORAGE` of the root file system"},
 	{"rootfs", "size of the root file system in `GIB`"},
@@ -32,14 +39,26 @@ var guestFlags = []struct{ name, usage string }{
 	{"ip6", "auto, dhcp, manual, or an IPv6 `ADDRESS` with its network's length"},
 	{"gateway6", "IPv6 `ADDRESS` of the gateway, such as fe80::1, for an address as --ip6"},
 	{"nameserver", "`ADDRESS` of the guest's name server; up to three with blanks between"},
-	{"memory", "`MIB` of memory"},
+	{"memory", "`MIB` of memory of the guest; with a unit, such as 512m, the container's limit"},
 	{"swap", "`MIB` of swap"},
 	{"cores", "`NUMBER` of processors"},
 	{"onboot", "true or false: start it with the host"},
 }
 
+// containerFlags are the flags of the guest's container.
+func containerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "env", Usage: "set a variable of the container, `NAME=VALUE`; may be repeated"},
+		&cli.StringSliceFlag{Name: "label", Usage: "set a label of the container, `NAME=VALUE`; may be repeated"},
+		&cli.StringSliceFlag{Name: "publish", Usage: "publish a port, `HOSTPORT:PORT`; may be repeated, and replaces the list"},
+		&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume, `SOURCE:TARGET`; may be repeated, and replaces the list"},
+		&cli.StringFlag{Name: "command", Usage: "run `WORDS` in place of the image's own command"},
+	}
+}
+
 type provisionArgs struct {
 	guests []config.Guest // as asked for, without defaults
+	isSpec bool           // they are a specification's
 	wait   *time.Duration // nil: the configuration's
 	asJSON bool
 }
@@ -54,6 +73,7 @@ func provisionCommand(stdout, stderr io.Writer) *cli.Command {
 	for _, f := range guestFlags {
 		flags = append(flags, &cli.StringFlag{Name: f.name, Usage: f.usage})
 	}
+	flags = append(flags, containerFlags()...)
 	return &cli.Command{
 		Name: "provision", Usage: "make a guest from a golden and see its controller come up",
 		Description: `Mints a token, writes the config mount, restores the golden, attaches the mount, starts the guest and waits for its
@@ -100,10 +120,21 @@ func provisionFlags(c *cli.Context) (provisionArgs, error) {
 			continue
 		}
 		isSet = true
-		if err := g.Set(f.name, c.String(f.name)); err != nil {
+		if err := setGuest(&g, f.name, c.String(f.name)); err != nil {
 			all = append(all, fmt.Errorf("--%s: %w", f.name, err))
 		}
 	}
+	for _, f := range containerFlags() {
+		isSet = isSet || c.IsSet(f.Names()[0])
+	}
+	container, err := config.ContainerFlags{
+		Env: c.StringSlice("env"), Labels: c.StringSlice("label"), Publish: c.StringSlice("publish"), Volumes: c.StringSlice("volume"),
+		Command: c.String("command"), Memory: containerMemory(c),
+	}.Container()
+	if err != nil {
+		all = append(all, err)
+	}
+	g.Container = container
 	switch {
 	case len(all) > 0:
 		return o, misuse(c, errors.Join(all...))
@@ -114,6 +145,7 @@ func provisionFlags(c *cli.Context) (provisionArgs, error) {
 		if err != nil {
 			return o, fault.WrapHint(fault.Invalid, err, "name the file of the guests")
 		}
+		o.isSpec = true
 		o.guests, err = config.ParseGuests(c.String("spec"), data)
 		return o, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
 	case g.VMID == 0:
@@ -123,27 +155,93 @@ func provisionFlags(c *cli.Context) (provisionArgs, error) {
 	return o, nil
 }
 
+// setGuest sets the key of one flag.
+func setGuest(g *config.Guest, name, value string) error {
+	switch {
+	case name == "memory" && hasUnit(value):
+		return nil // the container's
+	case name == "env-file" && value != "":
+		// A path on the command line is relative to the working directory.
+		full, err := filepath.Abs(value)
+		if err != nil {
+			return err
+		}
+		value = full
+	}
+	return g.Set(strings.ReplaceAll(name, "-", "_"), value)
+}
+
+// containerMemory returns the value of --memory if it is the container's limit.
+func containerMemory(c *cli.Context) string {
+	if value := c.String("memory"); hasUnit(value) {
+		return value
+	}
+	return ""
+}
+
+// hasUnit reports whether value is a number with a unit, such as 512m.
+func hasUnit(value string) bool {
+	number := strings.TrimRight(value, "bBkKmMgGtTiI")
+	_, err := strconv.ParseFloat(number, 64)
+	return err == nil && number != value
+}
+
 // jobOf turns a guest as it is asked for into a job.
-func jobOf(g config.Guest) (provision.Job, error) {
+func jobOf(g config.Guest, isSpec bool) (provision.Job, error) {
 	if err := g.Check(); err != nil {
 		return provision.Job{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
-	return provision.Job{
-		VMID: g.VMID, Asked: provision.Asked{Image: g.Image}, Start: g.Start == nil || *g.Start,
+	job := provision.Job{
+		VMID: g.VMID, Start: g.Start == nil || *g.Start, IsWhole: isSpec,
+		Asked: provision.Asked{Image: g.Image, Profile: g.Profile, ReadyWait: g.ReadyWait, Container: g.Container},
 		Spec: driver.Spec{
 			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
 			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
 			Nameserver: g.Nameserver, Net: g.Net(),
 		},
-	}, nil
+	}
+	if g.EnvFile == "" {
+		return job, nil
+	}
+	var err error
+	if job.Secrets, err = provision.ReadEnvFile(g.EnvFile); err != nil {
+		return job, fmt.Errorf("guest %d: env_file: %w", g.VMID, err)
+	}
+	return job, nil
 }
 
 // provisionedGuest is what is printed of one.
 type provisionedGuest struct {
-	Guest   int     `json:"guest"`
-	Outcome string  `json:"outcome"` // provisioned, finished, unchanged, started, updated
-	Report  string  `json:"report"`  // done, or not-waited
-	Seconds float64 `json:"seconds"`
+	Guest    int      `json:"guest"`
+	Hostname string   `json:"hostname,omitempty"`
+	Outcome  string   `json:"outcome"` // provisioned, finished, unchanged, started, updated
+	Report   string   `json:"report"`  // done, or not-waited
+	Seconds  float64  `json:"seconds"`
+	URLs     []string `json:"urls,omitempty"`
+	Note     string   `json:"note,omitempty"`
+}
+
+// line returns what a person reads of the guest.
+func (g provisionedGuest) line() string {
+	text := fmt.Sprintf("guest %d", g.Guest)
+	if g.Hostname != "" {
+		text += " (" + g.Hostname + ")"
+	}
+	switch {
+	case g.Report != "done":
+		return text + ": " + g.Outcome + ", not waited for"
+	case g.Outcome == string(provision.Unchanged):
+		text += ": up, unchanged"
+	default:
+		text += fmt.Sprintf(": up in %.1fs", g.Seconds)
+	}
+	if len(g.URLs) > 0 {
+		text += ": " + strings.Join(g.URLs, " ")
+	}
+	if g.Note != "" {
+		text += " (" + g.Note + ")"
+	}
+	return text
 }
 
 // provisionGuests takes the guests one after the other to their start, and then
@@ -161,7 +259,7 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, st
 	var asked []config.Guest
 	for _, g := range o.guests {
 		g = g.With(cfg.Provision.Guest)
-		job, err := jobOf(g)
+		job, err := jobOf(g, o.isSpec)
 		asked, jobs, all = append(asked, g), append(jobs, job), append(all, err)
 	}
 	all = append(all, fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
@@ -179,25 +277,34 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, st
 		}
 	}
 	summaries, err := p.All(ctx, jobs, wait)
-	if err != nil {
-		return err
-	}
-	out := make([]provisionedGuest, len(summaries))
-	for i, s := range summaries {
-		out[i] = provisionedGuest{Guest: s.VMID, Outcome: string(s.Outcome), Report: "not-waited", Seconds: float64(s.Took.Milliseconds()) / 1000}
+	out := make([]provisionedGuest, 0, len(summaries))
+	for _, s := range summaries {
+		if s.Outcome == "" || s.Failed {
+			continue
+		}
+		g := provisionedGuest{
+			Guest: s.VMID, Hostname: s.Hostname, Outcome: string(s.Outcome), Report: "not-waited",
+			Seconds: float64(s.Took.Milliseconds()) / 1000, URLs: s.URLs, Note: s.Note,
+		}
 		if s.IsUp {
-			out[i].Report = "done"
+			g.Report = "done"
 		}
+		out = append(out, g)
 	}
-	if o.asJSON {
-		return printJSON(stdout, out)
+	return errors.Join(err, printProvisioned(stdout, out, o.asJSON))
+}
+
+// printProvisioned prints the guests that are as asked for, also beside others
+// that are not.
+func printProvisioned(stdout io.Writer, guests []provisionedGuest, asJSON bool) error {
+	switch {
+	case len(guests) == 0:
+		return nil
+	case asJSON:
+		return printJSON(stdout, guests)
 	}
-	for _, g := range out {
-		text := "its controller is up"
-		if g.Report != "done" {
-			text = "not waited for"
-		}
-		if _, err := fmt.Fprintf(stdout, "guest %d %s, %s (%.1f s)\n", g.Guest, g.Outcome, text, g.Seconds); err != nil {
+	for _, g := range guests {
+		if _, err := fmt.Fprintln(stdout, g.line()); err != nil {
 			return err
 		}
 	}

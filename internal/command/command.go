@@ -62,8 +62,9 @@ func (a App) run(ctx context.Context, args []string) error {
 		Name: a.Name, HideHelp: true, HideVersion: true, HideHelpCommand: true,
 		Reader: a.Stdin, Writer: a.Stdout, ErrWriter: a.Stderr,
 		Flags: a.Flags, Commands: root.Subcommands,
-		ExitErrHandler: func(*cli.Context, error) {}, // the library's own exits the process
-		OnUsageError:   usageError,
+		ExitErrHandler:            func(*cli.Context, error) {}, // the library's own exits the process
+		DisableSliceFlagSeparator: true,                         // a value may have commas; flags are repeated instead
+		OnUsageError:              usageError,
 	}
 	prepare(root.Subcommands)
 	return app.RunContext(ctx, line.words(a.Name))

@@ -7,6 +7,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
 )
 
 // MaxBytes is the largest configuration that Parse reads.
@@ -17,8 +19,8 @@ const DefaultPort = 8443
 
 // Config is a valid configuration.
 type Config struct {
-	HostID          string
-	HubURL          string
+	HostID          string           // "" where absent
+	HubURL          string           // "" where absent
 	Listen          []netip.AddrPort // empty: every address of Bridge
 	Bridge          string
 	StateDir        string // keys, certificates, reports, locks
@@ -31,12 +33,15 @@ type Config struct {
 	Registry        *Registry
 	RegistryMirror  string        // "" where absent
 	ReadyWait       time.Duration // 0 where absent
-	IDMapBase       int           // host id of an unprivileged guest's root
-	IDMap           string        // IDMapShared or IDMapPerGuest
-	StorageFolder   string        // storage.folder, "" where absent
-	MountOwner      string        // MountOwnerHost or MountOwnerGuest
-	Hypervisor      string        // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
-	LXCPath         string        // lxc.path
+	Profile         contract.Profile
+	Container       *contract.Container // of all guests; nil where absent
+	EnvFile         string              // variables of all guests; "" where absent
+	IDMapBase       int                 // host id of an unprivileged guest's root
+	IDMap           string              // IDMapShared or IDMapPerGuest
+	StorageFolder   string              // storage.folder, "" where absent
+	MountOwner      string              // MountOwnerHost or MountOwnerGuest
+	Hypervisor      string              // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
+	LXCPath         string              // lxc.path
 	Provision       Defaults
 	Limits          Limits
 }
@@ -86,6 +91,7 @@ type Limits struct {
 func defaults() Config {
 	return Config{
 		Bridge:       "vmbr0",
+		Profile:      contract.ProfileFelhom,
 		StateDir:     "/var/lib/felhom-agentd",
 		MountsDir:    "/var/lib/felhom/mounts",
 		HealthSocket: "/run/felhom-agentd/health.sock",

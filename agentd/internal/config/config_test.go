@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
@@ -29,9 +30,63 @@ func wantMinimal() config.Config {
 		ControllerImage: "gitea.dooplex.hu/admin/felhom-controller:v0.34.0",
 		Bridge:          "vmbr0", StateDir: "/var/lib/felhom-agentd", StoreDir: "/var/lib/felhom-agentd/guests",
 		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000,
-		MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests",
+		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests",
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
+	}
+}
+
+// Three lines are enough for other images than felhom's.
+func TestParsePlain(t *testing.T) {
+	got, err := config.Parse("agentd.yaml", []byte("controller_image: registry.example/app:1\nprofile: plain\nhypervisor: lxc\n"))
+	if err != nil || got.Profile != contract.ProfilePlain || got.HostID != "" || got.HubURL != "" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// Mistakes in the container's settings are found with the others, by place.
+func TestContainerFindings(t *testing.T) {
+	text := "profile: simple\nready_wait: soon\nenv_file: x\ncontainer:\n  ports: 9001:9001\n  volums: [x]\n  memory: lots\n  environment: {A: [hunter2]}\n"
+	_, err := config.Parse("f", []byte(minimal+text))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, want := range []string{
+		"f:4:10: error: profile: ", "f:5:13: error: ready_wait: ", "f:6:11: error: env_file: ", "f:8:10: error: container.ports: ",
+		"f:9:3: error: container", "f:10:11: error: container.memory: ", "f:11:20: error: container.environment.A: ",
+	} {
+		if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
+			t.Errorf("finding %d of\n%v\ndoes not begin with %q", i, err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), `did you mean "volumes"?`) {
+		t.Errorf("findings:\n%v", err)
+	}
+}
+
+func TestContainerFlags(t *testing.T) {
+	got, err := config.ContainerFlags{
+		Env: []string{"A=1", "B=x,y=z", "A=2"}, Labels: []string{"com.example.a=b"}, Publish: []string{"9001:9001"}, Volumes: []string{"data:/data"},
+		Memory: "256m", Command: `serve --title 'two words' ""`,
+	}.Container()
+	want := &contract.Container{
+		Ports: []string{"9001:9001"}, Volumes: []string{"data:/data"}, Environment: map[string]string{"A": "2", "B": "x,y=z"}, Memory: "256m",
+		Labels: map[string]string{"com.example.a": "b"}, Command: []string{"serve", "--title", "two words", ""},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, want -, got +:\n%s", err, diff)
+	}
+	if got, err := (config.ContainerFlags{}).Container(); got != nil || err != nil {
+		t.Errorf("without flags: %v, %v", got, err)
+	}
+	_, err = config.ContainerFlags{
+		Env: []string{"hunter2"}, Labels: []string{"org.felhom.x=hunter2"}, Publish: []string{"x"}, Volumes: []string{"./d:/d"}, Memory: "1", Command: "'hunter2",
+	}.Container()
+	for _, flag := range []string{"--env: ", "--label: ", "--publish: ", "--volume: ", "--memory: ", "--command: "} {
+		if err == nil || !strings.Contains(err.Error(), flag) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("error %v, want %s in it and no value", err, flag)
+		}
 	}
 }
 
@@ -68,6 +123,10 @@ func TestDocumentedExample(t *testing.T) {
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)
 	want.Hypervisor = "pct"
+	want.Container = &contract.Container{
+		Ports: []string{"8080:8080", "8081:8081"}, Environment: map[string]string{"TZ": "Europe/Budapest"}, Memory: "512m",
+	}
+	want.EnvFile = "/etc/felhom/guests.env"
 	swap, yes := 512, true
 	want.Provision.Guest = config.Guest{
 		Golden: "local:backup/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst", Storage: "local-lvm", Rootfs: 16, Bridge: "vmbr0", VLAN: 20,
@@ -79,14 +138,12 @@ func TestDocumentedExample(t *testing.T) {
 }
 
 // topKeys are the keys of agentd.yaml, as a finding lists them.
-const topKeys = "bridge, controller_image, controller_image_config_digest, controller_image_manifest_digest, health_socket, host_id, hub_url, " +
-	"hypervisor, id_map, id_map_base, limits, listen, lxc, mount_owner, mounts_dir, provision, ready_wait, registry, registry_mirror, state_dir, storage, store_dir"
+const topKeys = "bridge, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, health_socket, host_id, hub_url, " +
+	"hypervisor, id_map, id_map_base, limits, listen, lxc, mount_owner, mounts_dir, profile, provision, ready_wait, registry, registry_mirror, state_dir, storage, store_dir"
 
 func TestParseFindings(t *testing.T) {
 	cases := []struct{ name, input, want string }{
-		{"empty", "", `1:1: error: controller_image: is missing
-1:1: error: host_id: is missing
-1:1: error: hub_url: is missing`},
+		{"empty", "", `1:1: error: controller_image: is missing`},
 		{"not a mapping", "- a\n", `1:1: error: want keys with values, got a list`},
 		{"not YAML", "host_id: a\nhub_url: [\n", `2:1: error: not YAML: did not find expected node content`},
 		{"typo", minimal + "listne: []\n", `4:1: error: listne: unknown key; did you mean "listen"?`},

@@ -18,7 +18,6 @@ import (
 type Guest struct {
 	VMID     int
 	Golden   string // absolute path of an archive, or a volume ID of PVE
-	Image    string // of the controller
 	Hostname string
 	Storage  string // PVE: where the root file system goes
 	Rootfs   int    // GiB
@@ -35,6 +34,8 @@ type Guest struct {
 	Swap       *int
 	OnBoot     *bool
 	Start      *bool // nil: yes
+
+	Asked
 }
 
 // With returns g with what it does not say itself from d.
@@ -98,6 +99,10 @@ func guestFields(g *Guest) map[string]field {
 		"vmid":       {Take: parsed(func(s string) (err error) { g.VMID, err = token.ParseVMID(s); return err })},
 		"golden":     {Take: text(&g.Golden, checkGolden)},
 		"image":      {Take: text(&g.Image, checkImage)},
+		"profile":    {Take: profile(&g.Profile)},
+		"ready_wait": {Take: readyWait(&g.ReadyWait)},
+		"container":  {Take: container(&g.Container)},
+		"env_file":   {Take: text(&g.EnvFile, checkPath)},
 		"hostname":   {Take: text(&g.Hostname, conforms("hostname"))},
 		"storage":    {Take: text(&g.Storage, checkStorage)},
 		"rootfs":     {Take: number(&g.Rootfs, 1, 1<<20)},

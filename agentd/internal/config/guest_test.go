@@ -29,7 +29,7 @@ guests:
 	swap, no := 0, false
 	want := []config.Guest{
 		{VMID: 8200, Hostname: "one", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"), Swap: &swap, OnBoot: &no},
-		{VMID: 8201, Golden: "/srv/g.tar.zst", Image: "registry.example/a:1", IP: pctconf.IP{Word: pctconf.DHCP}, Start: &no},
+		{VMID: 8201, Golden: "/srv/g.tar.zst", Asked: config.Asked{Image: "registry.example/a:1"}, IP: pctconf.IP{Word: pctconf.DHCP}, Start: &no},
 	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -56,7 +56,7 @@ func TestDocumentedSpecification(t *testing.T) {
 		{
 			VMID: 8200, Hostname: "web", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"),
 			IP6: pctconf.Fixed(netip.MustParsePrefix("2001:db8::7/64")), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53 2001:db8::53",
-			Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", Memory: 4096,
+			Asked: config.Asked{Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0"}, Memory: 4096,
 		},
 		{VMID: 8201, Hostname: "mail", Golden: "/srv/golden/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst", Start: &no},
 	}

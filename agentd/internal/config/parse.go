@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
@@ -42,8 +41,8 @@ type field = strictyaml.Field
 
 func (c *Config) fields() map[string]field {
 	return map[string]field{
-		"host_id":                          {Required: true, Take: text(&c.HostID, checkHostID)},
-		"hub_url":                          {Required: true, Take: text(&c.HubURL, checkHubURL)},
+		"host_id":                          {Take: text(&c.HostID, CheckHostID)},
+		"hub_url":                          {Take: text(&c.HubURL, checkHubURL)},
 		"controller_image":                 {Required: true, Take: text(&c.ControllerImage, checkImage)},
 		"controller_image_manifest_digest": {Take: text(&c.ManifestDigest, checkDigest)},
 		"controller_image_config_digest":   {Take: text(&c.ConfigDigest, checkDigest)},
@@ -53,7 +52,10 @@ func (c *Config) fields() map[string]field {
 		"store_dir":                        {Take: text(&c.StoreDir, checkPath)},
 		"mounts_dir":                       {Take: text(&c.MountsDir, checkPath)},
 		"health_socket":                    {Take: text(&c.HealthSocket, checkSocket)},
-		"ready_wait":                       {Take: parsed(func(s string) (err error) { c.ReadyWait, err = contract.ParseReadyWait(s); return err })},
+		"ready_wait":                       {Take: readyWait(&c.ReadyWait)},
+		"profile":                          {Take: profile(&c.Profile)},
+		"container":                        {Take: container(&c.Container)},
+		"env_file":                         {Take: text(&c.EnvFile, checkPath)},
 		"registry_mirror":                  {Take: text(&c.RegistryMirror, checkRegistryHost)},
 		"id_map_base":                      {Take: number(&c.IDMapBase, 0, math.MaxUint32-1)},
 		"registry": {Take: func(v strictyaml.Value) {
@@ -76,8 +78,8 @@ func (c *Config) fields() map[string]field {
 		}},
 		"provision": {Take: func(v strictyaml.Value) {
 			fields := guestFields(&c.Provision.Guest)
-			// What is one guest's own has no default.
-			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image"} {
+			// What is one guest's own has no default, or it is a key of the top level.
+			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image", "profile", "ready_wait", "container", "env_file"} {
 				delete(fields, own)
 			}
 			fields["wait"] = field{Take: duration(&c.Provision.Wait, 0, 24*time.Hour)}

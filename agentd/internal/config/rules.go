@@ -18,7 +18,8 @@ var (
 	hostForm      = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
 )
 
-func checkHostID(s string) error {
+// CheckHostID reports what is wrong with the name of a host towards the hub.
+func CheckHostID(s string) error {
 	if !hostIDForm.MatchString(s) {
 		return fmt.Errorf("want 1 to 63 letters, digits, dots, hyphens or underscores, got %q", s)
 	}

@@ -1,7 +1,7 @@
 // Package configmount owns the folder that a guest sees read-only at
-// /etc/felhom-bootstrap: who owns it and how a file in it is replaced. It never
-// reads anything back from there, because a guest's root can remount the bind
-// read-write, and never removes what others put there (controller.yaml.tmpl)
+// /etc/felhom-bootstrap: who owns it and how a file in it is replaced. What it
+// reads back is for comparing alone, because a guest's root can remount the bind
+// read-write, and it never removes what others put there (controller.yaml.tmpl)
 // while the guest is known.
 //
 // The directory is root:<mapped root> 0750 with an ACL that lets the guest's root
@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/passage"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // BootstrapFile is the name of the contract's file in the mount.
@@ -91,6 +92,29 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
 	return nil
+}
+
+// Read returns file name in the mount of guest vmid, at most limit bytes of it,
+// or an error that is fs.ErrNotExist. What it returns may be the work of the
+// guest's root: it is for comparing alone.
+func (d Dir) Read(vmid int, name string, limit int64) (data []byte, err error) {
+	isThere := false
+	err = d.inMount(vmid, func(mount *os.Root) error {
+		isThere = true
+		info, err := mount.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			return &fs.PathError{Op: "read", Path: name, Err: regular.ErrNotRegular}
+		}
+		data, err = regular.ReadIn(mount, name, limit)
+		return err
+	})
+	if err == nil && !isThere {
+		err = fmt.Errorf("config mount of guest %d: %w", vmid, fs.ErrNotExist)
+	}
+	return data, err
 }
 
 // Sweep removes what killed writes left in the mount of guest vmid. The caller

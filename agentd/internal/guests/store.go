@@ -34,8 +34,9 @@ import (
 const (
 	recordVersion = 1
 
-	// maxRecordBytes is the limit for a record; those of this package have 0.5 KiB.
-	maxRecordBytes = 64 << 10
+	// maxRecordBytes is the limit for a record. Most have 0.5 KiB; the settings of
+	// a container, which bootstrap.json bounds, can have many times that.
+	maxRecordBytes = 1 << 20
 
 	// maxAge is for how long what was read is used if the kernel reports no
 	// change.
@@ -70,6 +71,7 @@ type Record struct {
 	Pending []Stored `json:"pending,omitempty"`
 
 	ControllerImage string       `json:"controller_image,omitempty"` // if it is not the configuration's
+	Asked           *Asked       `json:"asked,omitempty"`            // nil: nothing but the image
 	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: felhom-agentd did not create the guest
 }
 
@@ -276,6 +278,9 @@ func (s *Store) write(vmid int, r Record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode record of guest %d: %w", vmid, err)
+	}
+	if len(data) >= maxRecordBytes { // it could not be read again, and the guest's token is in it
+		return fmt.Errorf("record of guest %d: %d bytes exceed the limit of %d", vmid, len(data), maxRecordBytes)
 	}
 	// No Chown: pmxcfs refuses it, and elsewhere the file is root's already.
 	if err := atomicfile.Write(s.records, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {

@@ -9,10 +9,14 @@ import (
 
 // Summary is what became of one job of All.
 type Summary struct {
-	VMID    int
-	Outcome Outcome // "": it failed
-	IsUp    bool    // it reported that its controller is up; false: it was not waited for, or failed
-	Took    time.Duration
+	VMID     int
+	Hostname string
+	Outcome  Outcome // "": it failed before it was started
+	IsUp     bool    // it reported that its controller is up; false: it was not waited for, or failed
+	Failed   bool    // it was waited for, and did not come up
+	Took     time.Duration
+	URLs     []string // where its container answers, as far as it is known
+	Note     string   // why there are none
 }
 
 // All takes the guests of jobs one after the other to their start, and then
@@ -35,18 +39,19 @@ func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) (
 			continue
 		}
 		results[i] = r
-		out[i].Outcome, out[i].Took = r.Outcome, p.options.Now().Sub(start)
+		out[i].Outcome, out[i].Took, out[i].Hostname = r.Outcome, p.options.Now().Sub(start), r.Guest.Hostname
 	}
 	deadline := p.options.Now().Add(wait)
 	for i, job := range jobs {
 		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
 			continue
 		}
-		if err := p.Wait(ctx, job.VMID, results[i].After, deadline.Sub(p.options.Now())); err != nil {
-			all = append(all, err)
+		if err := p.Wait(ctx, job.VMID, results[i], deadline.Sub(p.options.Now())); err != nil {
+			all, out[i].Failed = append(all, err), true
 			continue
 		}
 		out[i].IsUp, out[i].Took = true, p.options.Now().Sub(start)
+		out[i].URLs, out[i].Note = p.urls(results[i])
 	}
 	return out, errors.Join(all...)
 }

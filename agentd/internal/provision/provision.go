@@ -18,6 +18,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 )
@@ -62,6 +63,10 @@ type Store interface {
 	Mint(ctx context.Context, vmid, idMapBase int, overlap time.Duration) (guests.Minted, error)
 	Update(ctx context.Context, vmid int, change func(*guests.Record) error) error
 	Replace(ctx context.Context, vmid int, old *guests.Record) error
+	Authenticate(tok token.Token) (guests.Match, error)
+	PutSecrets(vmid int, variables map[string]string) (name string, err error)
+	Secrets(name string) (map[string]string, error)
+	SweepSecrets(vmid int) error
 	RemoveReports(vmid int) error
 	Progress(vmid int) (guests.Progress, error)
 }
@@ -94,6 +99,7 @@ type Options struct {
 type Mounts interface {
 	Path(vmid int) string
 	Exists(vmid int) bool
+	Read(vmid int, name string, limit int64) ([]byte, error)
 	Put(vmid int, root driver.IDs, name string, data []byte) error
 	Remove(vmid int) error
 	RemoveFile(vmid int, name string) error
@@ -111,9 +117,16 @@ func New(o Options) *Provisioner {
 	return &Provisioner{options: o, journals: journalsIn(o.StateDir)}
 }
 
-// Asked is what is asked for one guest in place of the configuration's.
+// Asked is what is asked for one guest in place of the configuration's. Zero
+// values are not asked for.
 type Asked struct {
-	Image string // of the controller; "": the configuration's
+	Image     string // of the controller
+	Profile   contract.Profile
+	ReadyWait time.Duration
+	Container *contract.Container
+	// Secrets are variables of the container that are kept in a file of their own
+	// and never shown. Those of Container win.
+	Secrets map[string]string
 }
 
 // Job is one guest to make.
@@ -121,7 +134,11 @@ type Job struct {
 	VMID int
 	Spec driver.Spec
 	Asked
-	Start bool
+	// IsWhole reports whether the container's settings replace those that were
+	// asked for before, as those of a specification do; false: they are put over
+	// them, as flags are.
+	IsWhole bool
+	Start   bool
 }
 
 // Outcome is what became of a job.

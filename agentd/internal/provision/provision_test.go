@@ -108,7 +108,7 @@ func (r *rig) Remove(ctx context.Context, vmid int, force bool) (provision.Remov
 }
 
 func (r *rig) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
-	return provision.New(r.Options).Wait(ctx, vmid, after, limit)
+	return provision.New(r.Options).Wait(ctx, vmid, provision.Result{After: after}, limit)
 }
 
 func newRig(t *testing.T) *rig {
@@ -309,13 +309,8 @@ func TestFailureLeavesNothing(t *testing.T) {
 		{"archive's configuration", hv("ArchiveConfig"), false},
 		{"record unreadable", store("Get", 0), false},
 		{"mint", store("Mint", 0), true},
-		{"mount", func(r *rig) {
-			r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
-				boot, err := bootstrap(vmid, asked)
-				boot.ControllerImage = contract.ImageRef{} // Encode refuses it
-				return boot, err
-			}
-		}, true},
+		{"bootstrap.json that is not valid", func(r *rig) { r.Bootstrap = withoutImage }, false},
+		{"mount", func(r *rig) { r.Mounts = full{r.Mounts} }, true},
 		{"image into the record", store("Update", 0), true},
 		{"restore", hv("Restore"), true},
 		{"attach", hv("Attach"), true},
@@ -344,7 +339,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 				}
 				c.spoil(r)
 				_, err := r.Apply(t.Context(), job())
-				if !errors.Is(err, errBroken) && c.name != "mount" || err == nil {
+				if !errors.Is(err, errBroken) && c.name != "bootstrap.json that is not valid" || err == nil {
 					t.Fatalf("error %v, want the cause in it", err)
 				}
 				if d := cmp.Diff(want, r.left(t)); d != "" {
@@ -365,6 +360,17 @@ func TestFailureLeavesNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// full is mounts that take no file.
+type full struct{ provision.Mounts }
+
+func (full) Put(int, driver.IDs, string, []byte) error { return errBroken }
+
+func withoutImage(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
+	boot, err := bootstrap(vmid, asked)
+	boot.ControllerImage = contract.ImageRef{} // Encode refuses it
+	return boot, err
 }
 
 // once fails one Update.
@@ -402,11 +408,7 @@ func (r *rig) add(t *testing.T) token.Token {
 func TestFailureRestoresTheRecord(t *testing.T) {
 	for name, spoil := range map[string]func(*rig){
 		"mount not reached": func(r *rig) {
-			r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
-				boot, err := bootstrap(vmid, asked)
-				boot.ControllerImage = contract.ImageRef{}
-				return boot, err
-			}
+			r.Mounts = full{r.Mounts}
 		},
 		"no mount before": func(r *rig) {
 			r.hv.Fail("Start", errBroken)

@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
@@ -41,9 +42,16 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 		return Registered{}, err
 	}
 	// Everything that can be wrong is found before the first byte is written.
-	boot, err := p.options.Bootstrap(vmid, Asked{Image: record.ControllerImage})
+	asked, err := p.askedBefore(record)
 	if err != nil {
 		return Registered{}, err
+	}
+	boot, err := p.options.Bootstrap(vmid, asked)
+	if err != nil {
+		return Registered{}, err
+	}
+	if _, err := encoded(boot); err != nil {
+		return Registered{}, fault.Wrap(fault.Invalid, err)
 	}
 	root, err := p.mappedRoot(ctx, vmid)
 	if err != nil {
@@ -61,7 +69,7 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 		return Registered{}, err // both tokens are accepted until the next run
 	}
 	return Registered{
-		IsNew: minted.Before == nil, Mount: p.options.Mounts.Path(vmid), Endpoint: boot.LocalAPIEndpoint.String(), Overlap: minted.Overlap,
+		IsNew: minted.Before == nil, Mount: p.options.Mounts.Path(vmid), Endpoint: boot.LocalAPIEndpoint.URL(), Overlap: minted.Overlap,
 	}, nil
 }
 

@@ -62,7 +62,7 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 			return Removed{}, err
 		}
 	}
-	err = errors.Join(p.options.Mounts.Remove(vmid), p.options.Store.RemoveReports(vmid), p.options.Store.Replace(ctx, vmid, nil))
+	err = errors.Join(p.options.Mounts.Remove(vmid), p.options.Store.RemoveReports(vmid), p.options.Store.Replace(ctx, vmid, nil), p.options.Store.SweepSecrets(vmid))
 	if err != nil {
 		return removed, err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
@@ -19,6 +20,12 @@ type Result struct {
 	// After is the run that the guest had reported before anything was done:
 	// what the guest does now has another ID. "" if any run will do.
 	After string
+	// Last is what an unchanged guest had reported before; nil: nothing.
+	Last *guests.Progress
+	// Guest is the guest as it was seen last, and Bootstrap what it was told,
+	// without its token.
+	Guest     driver.Guest
+	Bootstrap contract.Bootstrap
 }
 
 // Provision makes the guest of the job, finishes what an interrupted run
@@ -29,7 +36,7 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() { err = errors.Join(err, p.sweep(job.VMID), unlock()) }()
 	j, err := p.journals.read(job.VMID)
 	if err != nil {
 		return Result{}, err
@@ -57,7 +64,20 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 	if err := r.steps(ctx); err != nil {
 		return Result{}, errors.Join(err, r.undo(ctx))
 	}
-	return Result{Outcome: r.outcome, After: r.journal.After}, p.journals.remove(job.VMID)
+	return r.result(r.journal.After), p.journals.remove(job.VMID)
+}
+
+func (r *run) result(after string) Result {
+	return Result{Outcome: r.outcome, After: after, Guest: r.guest, Bootstrap: r.boot}
+}
+
+// sweep removes secrets that no record names, unless an interrupted run may
+// still need them.
+func (p *Provisioner) sweep(vmid int) error {
+	if j, err := p.journals.read(vmid); j != nil || err != nil {
+		return nil // a journal that cannot be read was reported where it matters
+	}
+	return p.options.Store.SweepSecrets(vmid)
 }
 
 // run is one run of a job.
@@ -71,6 +91,8 @@ type run struct {
 	root    driver.IDs
 	text    string // description from the archive
 	storage string // of the root file system, where there are storages
+	before  Asked  // what was asked for before
+	asked   Asked  // what is asked for now
 	boot    contract.Bootstrap
 	minted  guests.Minted
 	isPut   bool // the minted token is in the mount
@@ -80,6 +102,7 @@ type run struct {
 	isUpdate  bool
 	isStale   bool // bootstrap.json is not what it must be
 	isRemoved bool // the mount's directory was removed
+	last      *guests.Progress
 }
 
 // allSteps are the steps of every run in their order. An update leaves out what
@@ -89,7 +112,7 @@ var allSteps = []struct {
 	isNeeded func(*run) bool
 	work     func(*run, context.Context) (StepResult, error)
 }{
-	{StepCheck, (*run).needsCheck, (*run).check},
+	{StepCheck, (*run).needsCheck, (*run).check}, // of each run, and alone of Check
 	{StepToken, (*run).needsBootstrap, (*run).token},
 	{StepMount, (*run).needsBootstrap, (*run).mount},
 	{StepRestore, (*run).needsRestore, (*run).restore},
@@ -129,26 +152,48 @@ func (r *run) update(ctx context.Context) (Result, error) {
 	if err := compare(r.job.Spec, r.guest); err != nil {
 		return Result{}, err
 	}
-	after, err := r.p.lastRun(vmid)
+	last, err := r.p.progress(vmid)
 	if err != nil {
 		return Result{}, err
 	}
-	r.isUpdate, r.outcome = true, Unchanged
+	r.isUpdate, r.outcome, r.last = true, Unchanged, last
 	r.isRemoved = !r.p.options.Mounts.Exists(vmid)
-	r.isStale = r.isRemoved || r.job.Image != "" && r.job.Image != record.ControllerImage
-	if r.job.Image == "" {
-		r.job.Image = record.ControllerImage
-	}
 	if err := r.steps(ctx); err != nil {
 		if r.minted.Before != nil && !r.isPut {
 			err = errors.Join(err, r.p.dropToken(ctx, vmid, r.minted))
 		}
 		return Result{}, err
 	}
-	if r.outcome == Unchanged {
-		after = ""
+	if !r.isStale && !reflect.DeepEqual(r.before, r.asked) {
+		if err := r.remember(ctx); err != nil {
+			return Result{}, err
+		}
 	}
-	return Result{Outcome: r.outcome, After: after}, nil
+	if r.outcome == Unchanged {
+		result := r.result("")
+		result.Last = last
+		return result, nil
+	}
+	after := ""
+	if last != nil {
+		after = last.Run
+	}
+	return r.result(after), nil
+}
+
+// remember keeps what is asked for now in the guest's record.
+func (r *run) remember(ctx context.Context) error {
+	kept, err := r.p.keep(r.job.VMID, r.asked)
+	if err != nil {
+		return err
+	}
+	return r.p.options.Store.Update(ctx, r.job.VMID, func(g *guests.Record) error {
+		if r.isPut {
+			g.Confirm(r.minted, r.p.options.Now())
+		}
+		g.ControllerImage, g.Asked = r.asked.Image, kept
+		return nil
+	})
 }
 
 // repair makes what an interrupted run left into something to continue from.
@@ -230,9 +275,21 @@ func (r *run) begin() error {
 
 // lastRun returns the run that the guest reported of last, "" if there is none.
 func (p *Provisioner) lastRun(vmid int) (string, error) {
+	last, err := p.progress(vmid)
+	if last == nil {
+		return "", err
+	}
+	return last.Run, err
+}
+
+// progress returns what the guest reported, nil if nothing.
+func (p *Provisioner) progress(vmid int) (*guests.Progress, error) {
 	progress, err := p.options.Store.Progress(vmid)
 	if errors.Is(err, guests.ErrNotFound) {
-		return "", nil
+		return nil, nil
 	}
-	return progress.Run, err
+	if err != nil {
+		return nil, err
+	}
+	return &progress, nil
 }

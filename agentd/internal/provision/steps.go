@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,15 +16,17 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
-func (r *run) needsCheck() bool { return !r.isUpdate || r.isStale }
+func (r *run) needsCheck() bool { return true }
 
 // check finds everything that can be wrong before the first byte is written.
 func (r *run) check(ctx context.Context) (StepResult, error) {
-	var err error
-	r.boot, err = r.p.options.Bootstrap(r.job.VMID, r.job.Asked)
+	err := r.ask()
 	if r.exists {
 		r.root = r.guest.Root
-		return StepResult{}, err
+		if err != nil || !r.isUpdate {
+			return StepResult{}, err
+		}
+		return r.checkStale()
 	}
 	all := []error{err, r.p.options.Hypervisor.Check(ctx, r.job.VMID, r.job.Spec)}
 	data, err := r.p.options.Hypervisor.ArchiveConfig(ctx, r.job.Spec.Archive)
@@ -40,6 +43,41 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 	r.root.UID, r.root.GID, err = pctconf.RootIDs(conf)
 	if err != nil {
 		return StepResult{}, fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", r.job.Spec.Archive, err))
+	}
+	return StepResult{}, nil
+}
+
+// ask finds what the guest's bootstrap.json must be.
+func (r *run) ask() error {
+	record, err := r.p.options.Store.Get(r.job.VMID)
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return err
+	}
+	if r.before, err = r.p.askedBefore(record); err != nil {
+		return err
+	}
+	r.asked = r.job.over(r.before)
+	if r.boot, err = r.p.options.Bootstrap(r.job.VMID, r.asked); err != nil {
+		return err
+	}
+	_, err = encoded(r.boot)
+	return fault.Wrap(fault.Invalid, err)
+}
+
+// checkStale finds whether bootstrap.json must be written again: because it
+// would be different now, or because the guest has given up on the one it has.
+func (r *run) checkStale() (StepResult, error) {
+	keys, err := r.p.stale(r.job.VMID, r.boot)
+	if err != nil {
+		return StepResult{}, err
+	}
+	r.isStale = len(keys) > 0
+	switch {
+	case r.isStale:
+		return StepResult{Detail: "new in bootstrap.json: " + strings.Join(keys, ", ")}, nil
+	case r.last != nil && failedForGood(*r.last):
+		r.isStale = true
+		return StepResult{Detail: "the guest's bootstrap had failed for good; it tries again"}, nil
 	}
 	return StepResult{}, nil
 }
@@ -73,11 +111,7 @@ func (r *run) mount(ctx context.Context) (StepResult, error) {
 	}
 	// The record names an image only once the mount does: a run that ends
 	// between the two is then repeated by the next.
-	return StepResult{Detail: r.p.options.Mounts.Path(r.job.VMID)}, r.p.options.Store.Update(ctx, r.job.VMID, func(g *guests.Record) error {
-		g.Confirm(r.minted, r.p.options.Now())
-		g.ControllerImage = r.job.Image
-		return nil
-	})
+	return StepResult{Detail: r.p.options.Mounts.Path(r.job.VMID)}, r.remember(ctx)
 }
 
 func (r *run) needsRestore() bool { return !r.isUpdate }

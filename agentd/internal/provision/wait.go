@@ -15,12 +15,21 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// Wait waits until the guest reports that its bootstrap is done, in another run
-// than after. Failures that the guest tries again are told; one that it does not
-// ends the wait, and so does a guest that stops. The guest stays as it is.
-func (p *Provisioner) Wait(ctx context.Context, vmid int, after string, limit time.Duration) error {
+// Wait waits until the guest of r reports that its bootstrap is done. Reports
+// from before r do not count; a guest that was left unchanged and had reported so
+// is up. Failures that the guest tries again are told; one that it does not ends
+// the wait, and so does a guest that stops. The guest stays as it is.
+func (p *Provisioner) Wait(ctx context.Context, vmid int, r Result, limit time.Duration) error {
+	if r.Last != nil {
+		if done, ok := isUp(*r.Last); ok {
+			return p.step(vmid, StepReport, func() (StepResult, error) {
+				age := p.options.Now().Sub(done.Received).Round(time.Second)
+				return StepResult{Word: "unchanged", Detail: fmt.Sprintf("reported %v ago: %s", age, tell(done.Report))}, nil
+			})
+		}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errWaited)
-	w := waiter{p: p, vmid: vmid, after: after, told: map[string]told{}, ended: make(chan error, 1)}
+	w := waiter{p: p, vmid: vmid, after: r.After, before: r.Last, told: map[string]told{}, ended: make(chan error, 1)}
 	var watching sync.WaitGroup
 	watching.Go(func() { w.watch(ctx) })
 	defer watching.Wait()
@@ -68,12 +77,13 @@ type told struct {
 }
 
 type waiter struct {
-	p     *Provisioner
-	vmid  int
-	after string
-	told  map[string]told // by run, step and state of reports
-	last  *guests.Received
-	ended chan error // holds an error when the guest has stopped
+	p      *Provisioner
+	vmid   int
+	after  string
+	before *guests.Progress // its reports are not told; nil: there are none
+	told   map[string]told  // by run, step and state of reports
+	last   *guests.Received
+	ended  chan error // holds an error when the guest has stopped
 
 	failure *guests.Received // the last that was not followed by a success
 }
@@ -138,10 +148,13 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 	if w.after != "" && p.Run == w.after {
 		return "", false, nil
 	}
-	if w.failure = p.Failure; w.failure != nil && w.after != "" && w.failure.Report.Run == w.after {
+	if w.failure = p.Failure; w.failure != nil && (w.after != "" && w.failure.Report.Run == w.after || w.isOld(*w.failure)) {
 		w.failure = nil
 	}
 	for _, s := range p.Steps {
+		if w.isOld(s) {
+			continue
+		}
 		w.last = &s
 		r := s.Report
 		key := fmt.Sprint(r.Run, " ", r.Step, " ", r.State)
@@ -157,13 +170,47 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 		case contract.StateDone, contract.StateDegraded:
 			return tell(r), true, nil
 		case contract.StateFailed:
-			switch r.Class {
-			case fault.Invalid.Class(), fault.Mismatch.Class(), fault.Misuse.Class():
+			if isFinal(r.Class) {
 				return "", false, fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), termtext.Lines(r.Hint))
 			}
 		}
 	}
 	return "", false, nil
+}
+
+// isOld reports whether the report had arrived before the command.
+func (w *waiter) isOld(s guests.Received) bool {
+	return w.before != nil && w.before.Run == s.Report.Run && s.Report.Sequence <= w.before.Sequence
+}
+
+// isUp returns the report of the last run that its bootstrap was done, if it is.
+func isUp(p guests.Progress) (guests.Received, bool) {
+	for _, s := range p.Steps {
+		if s.Report.Step == contract.StepRun && (s.Report.State == contract.StateDone || s.Report.State == contract.StateDegraded) {
+			return s, true
+		}
+	}
+	return guests.Received{}, false
+}
+
+// failedForGood reports whether the last run ended with a failure that the guest
+// does not try again.
+func failedForGood(p guests.Progress) bool {
+	for _, s := range p.Steps {
+		if s.Report.Step == contract.StepRun && s.Report.State == contract.StateFailed && isFinal(s.Report.Class) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFinal reports whether a guest does not try again after a failure of that class.
+func isFinal(class string) bool {
+	switch class {
+	case fault.Invalid.Class(), fault.Mismatch.Class(), fault.Misuse.Class():
+		return true
+	}
+	return false
 }
 
 // word is the last that the guest reported: its failure rather than what it

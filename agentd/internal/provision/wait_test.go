@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,8 +184,10 @@ func TestWait(t *testing.T) {
 				r := newRig(t)
 				r.running()
 				ctx, cancel := context.WithCancel(t.Context())
+				var reporting sync.WaitGroup
+				defer reporting.Wait()
 				defer cancel()
-				go func() {
+				reporting.Go(func() {
 					for _, rep := range c.reports {
 						select {
 						case <-time.After(time.Second):
@@ -193,7 +196,7 @@ func TestWait(t *testing.T) {
 							return
 						}
 					}
-				}()
+				})
 				begun := time.Now()
 				err := r.Wait(t.Context(), vmid, c.after, time.Minute)
 				if c.code == fault.None {

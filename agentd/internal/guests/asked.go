@@ -1,0 +1,111 @@
+package guests
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
+// Asked is what a spec or flags asked for one guest in place of the
+// configuration's. It stays until it is asked for again.
+type Asked struct {
+	Profile   contract.Profile `json:"profile,omitempty"`
+	ReadyWait time.Duration    `json:"ready_wait,omitempty"` // nanoseconds
+	Container *Container       `json:"container,omitempty"`
+	// Secrets names the file with the variables of env_file, and Variables
+	// their names; both are empty if there are none.
+	Secrets   string   `json:"secrets,omitempty"`
+	Variables []string `json:"secret_variables,omitempty"`
+}
+
+// Container is a [contract.Container] as a record keeps it.
+type Container struct {
+	Ports       []string          `json:"ports,omitzero"`
+	Volumes     []string          `json:"volumes,omitzero"`
+	Environment map[string]string `json:"environment,omitzero"`
+	ExtraHosts  []string          `json:"extra_hosts,omitzero"`
+	Memory      string            `json:"memory,omitempty"`
+	Labels      map[string]string `json:"labels,omitzero"`
+	Command     []string          `json:"command,omitzero"`
+	Network     string            `json:"network,omitempty"`
+}
+
+const (
+	secretsSuffix   = ".secrets"
+	maxSecretsBytes = 1 << 20
+)
+
+// PutSecrets writes variables of guest vmid to a new file of mode 0600 and
+// returns its name, for [Asked.Secrets]. The file is removed by
+// [Store.SweepSecrets] unless a record names it.
+func (s *Store) PutSecrets(vmid int, variables map[string]string) (name string, err error) {
+	data, err := json.Marshal(variables)
+	if err != nil {
+		return "", fmt.Errorf("secrets of guest %d: %w", vmid, err)
+	}
+	name = secretsPrefix(vmid) + rand.Text()[:12] + secretsSuffix
+	if err := atomicfile.Write(s.records, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+		return "", fmt.Errorf("secrets of guest %d: %w", vmid, err)
+	}
+	return name, nil
+}
+
+// Secrets returns the variables in the file of that name; nil if name is "".
+func (s *Store) Secrets(name string) (map[string]string, error) {
+	if name == "" {
+		return nil, nil
+	}
+	if !fs.ValidPath(name) || strings.Contains(name, "/") || !strings.HasSuffix(name, secretsSuffix) {
+		return nil, fmt.Errorf("guest store: %q is not the name of a file with secrets", name)
+	}
+	data, err := readBounded(s.records, name, maxSecretsBytes)
+	if err != nil {
+		return nil, fmt.Errorf("guest store: secrets: %w", err)
+	}
+	variables := map[string]string{}
+	if err := json.Unmarshal(data, &variables); err != nil {
+		return nil, fmt.Errorf("guest store: %s is not a file with secrets", name) // the cause could quote one
+	}
+	return variables, nil
+}
+
+// SweepSecrets removes the files with secrets of guest vmid that its record does
+// not name. The caller must keep other changes of that guest off meanwhile.
+func (s *Store) SweepSecrets(vmid int) error {
+	keep := ""
+	switch r, err := s.Get(vmid); {
+	case errors.Is(err, ErrNotFound):
+	case err != nil:
+		return err
+	case r.Asked != nil:
+		keep = r.Asked.Secrets
+	}
+	dir, err := s.records.Open(".")
+	if err != nil {
+		return fmt.Errorf("guest store: %w", err)
+	}
+	names, err := dir.Readdirnames(-1)
+	if err := errors.Join(err, dir.Close()); err != nil {
+		return fmt.Errorf("guest store: %w", err)
+	}
+	var all []error
+	for _, name := range names {
+		if name == keep || !strings.HasPrefix(name, secretsPrefix(vmid)) || !strings.HasSuffix(name, secretsSuffix) {
+			continue
+		}
+		if err := s.records.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			all = append(all, fmt.Errorf("guest store: %w", err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func secretsPrefix(vmid int) string { return strconv.Itoa(vmid) + "-" }

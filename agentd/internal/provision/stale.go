@@ -1,0 +1,99 @@
+package provision
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// placeholder stands for the token wherever two files are compared without it.
+var placeholder = func() contract.Secret {
+	s, err := contract.ParseSecret("placeholder")
+	if err != nil {
+		panic(err) // a constant
+	}
+	return s
+}()
+
+// encoded returns bootstrap.json of boot with a placeholder for the token, or
+// what is wrong with it.
+func encoded(boot contract.Bootstrap) ([]byte, error) {
+	boot.LocalAPIToken = placeholder
+	return boot.Encode()
+}
+
+// stale returns the keys in which the guest's bootstrap.json differs from
+// boot, sorted: none if it is what would be written now. A file that is missing
+// or cannot be read differs as a whole. What the guest's root may have written
+// there can only make the file be written again.
+func (p *Provisioner) stale(vmid int, boot contract.Bootstrap) ([]string, error) {
+	want, err := encoded(boot)
+	if err != nil {
+		return nil, err
+	}
+	whole := []string{configmount.BootstrapFile}
+	data, err := p.options.Mounts.Read(vmid, configmount.BootstrapFile, contract.MaxBootstrapBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
+		return whole, nil
+	case err != nil:
+		return nil, err
+	}
+	has, findings := contract.Parse(data)
+	if findings.Err() != nil {
+		return whole, nil
+	}
+	got, err := encoded(has)
+	if err != nil {
+		return whole, nil
+	}
+	keys, err := changedKeys(want, got)
+	if err != nil {
+		return nil, err
+	}
+	isValid, err := p.isValid(vmid, has.LocalAPIToken)
+	if err == nil && !isValid {
+		keys = append(keys, "local_api_token")
+	}
+	return keys, err
+}
+
+// isValid reports whether the text is a token that guest vmid may use.
+func (p *Provisioner) isValid(vmid int, text contract.Secret) (bool, error) {
+	tok, err := token.Parse(text.Reveal())
+	if err != nil || tok.VMID() != vmid {
+		return false, nil
+	}
+	_, err = p.options.Store.Authenticate(tok)
+	if errors.Is(err, guests.ErrUnknownToken) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// changedKeys returns the keys at the top of two JSON objects whose values differ.
+func changedKeys(a, b []byte) ([]string, error) {
+	var before, after map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(a, &before), json.Unmarshal(b, &after)); err != nil {
+		return nil, fmt.Errorf("compare bootstrap.json: %w", err)
+	}
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !bytes.Equal(before[key], after[key]) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}

@@ -31,7 +31,7 @@ demo: build
 	go build -o .cache/demo ./internal/e2e/demo
 	.cache/demo
 
-# The same without a guest: the bootstrapper in a folder, on an engine of this machine.
+# The same without a guest: the bootstrapper in a directory, on an engine of this machine.
 demo-local: build
 	go build -o .cache/demo ./internal/e2e/demo
 	.cache/demo --local
@@ -76,7 +76,7 @@ bench-guest: build
 bench-golden: build
 	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only golden
 
-# Two builds from two folders must be the same bytes.
+# Two builds in two directories must give the same bytes.
 repro:
 	a=$$(mktemp -d) b=$$(mktemp -d); trap 'rm -rf "$$a" "$$b"' EXIT; \
 	git clone -q . "$$a/one"; git clone -q . "$$b/another-name"; \

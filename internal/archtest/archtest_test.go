@@ -29,7 +29,7 @@ type pkg struct {
 }
 
 // load lists our packages and, transitively, all they are built from.
-func load(t *testing.T) (ours []pkg, all map[string]pkg) {
+func load(t *testing.T) (own []pkg, all map[string]pkg) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "integration", "-json=ImportPath,Name,Doc,Dir,Standard,GoFiles,Imports,Deps", "./...")
 	cmd.Dir = "../.."
@@ -48,13 +48,13 @@ func load(t *testing.T) (ours []pkg, all map[string]pkg) {
 		}
 		all[p.ImportPath] = p
 		if strings.HasPrefix(p.ImportPath, module) {
-			ours = append(ours, p)
+			own = append(own, p)
 		}
 	}
-	return ours, all
+	return own, all
 }
 
-// match says whether path is pattern, or lies below it where pattern ends in "/...".
+// match reports whether path is pattern, or is below it where pattern ends in "/...".
 func match(pattern, path string) bool {
 	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
 		return path == prefix || strings.HasPrefix(path, prefix+"/")
@@ -104,8 +104,8 @@ var rules = []struct {
 		reason: "programs translate; a driver outlives a format",
 	},
 	{
-		name: "host and workshop have no Docker client", of: []string{module + "agentd/...", module + "golden/..."}, ban: []string{"github.com/docker/docker/client"},
-		reason: "the host never acts inside a guest, and the workshop needs no engine",
+		name: "host and build machine have no Docker client", of: []string{module + "agentd/...", module + "golden/..."}, ban: []string{"github.com/docker/docker/client"},
+		reason: "the host never acts inside a guest, and the build machine needs no engine",
 	},
 	{
 		name: "guest stays lean", of: []string{module + "bootstrapper/..."},
@@ -113,19 +113,19 @@ var rules = []struct {
 		reason: "each dependency of the bootstrapper is bytes in each guest, and it starts no program",
 	},
 	{
-		name: "bootstrapper stands alone", of: []string{module + "bootstrapper/..."}, ban: []string{module + "agentd/...", module + "golden/..."},
+		name: "bootstrapper imports no other program", of: []string{module + "bootstrapper/..."}, ban: []string{module + "agentd/...", module + "golden/..."},
 		reason: "programs meet in the contract only",
 	},
 	{
-		name: "agentd stands alone", of: []string{module + "agentd/..."}, ban: []string{module + "bootstrapper/...", module + "golden/..."},
+		name: "agentd imports no other program", of: []string{module + "agentd/..."}, ban: []string{module + "bootstrapper/...", module + "golden/..."},
 		reason: "programs meet in the contract only",
 	},
 	{
-		name: "golden stands alone", of: []string{module + "golden/..."}, ban: []string{module + "bootstrapper/...", module + "agentd/..."},
+		name: "golden imports no other program", of: []string{module + "golden/..."}, ban: []string{module + "bootstrapper/...", module + "agentd/..."},
 		reason: "programs meet in the contract only",
 	},
 	{
-		name: "verify trusts nobody", of: []string{module + "golden/internal/verify"},
+		name: "verify shares nothing with the maker", of: []string{module + "golden/internal/verify"},
 		ban:    []string{module + "golden/internal/stage", module + "golden/internal/seal", module + "golden/internal/pack"},
 		reason: "a check that shares code with what it checks shares its mistakes",
 	},
@@ -141,11 +141,11 @@ var rules = []struct {
 }
 
 func TestImportRules(t *testing.T) {
-	ours, all := load(t)
+	own, all := load(t)
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
 			checked := 0
-			for _, p := range ours {
+			for _, p := range own {
 				if !matchAny(rule.of, p.ImportPath) || matchAny(rule.except, p.ImportPath) {
 					continue
 				}
@@ -171,7 +171,7 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
-// A ban of something that nobody uses any more is a rule that cannot fail.
+// A ban of a package that no longer exists is a rule that cannot fail.
 func TestBannedPackagesExist(t *testing.T) {
 	_, all := load(t)
 	for _, rule := range rules {
@@ -189,8 +189,8 @@ func TestBannedPackagesExist(t *testing.T) {
 }
 
 func TestPackagesSayWhatTheyAreFor(t *testing.T) {
-	ours, _ := load(t)
-	for _, p := range ours {
+	own, _ := load(t)
+	for _, p := range own {
 		prefix := "Package " + p.Name + " "
 		if p.Name == "main" {
 			prefix = "Command "
@@ -203,8 +203,8 @@ func TestPackagesSayWhatTheyAreFor(t *testing.T) {
 
 func TestFilesStayShort(t *testing.T) {
 	const most = 400 // lines; a longer file holds two concepts
-	ours, _ := load(t)
-	for _, p := range ours {
+	own, _ := load(t)
+	for _, p := range own {
 		for _, name := range p.GoFiles {
 			data, err := os.ReadFile(filepath.Join(p.Dir, name))
 			if err != nil {

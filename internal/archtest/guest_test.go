@@ -21,11 +21,11 @@ var entering = map[string]string{
 var programs = []string{"lxc-attach", "nsenter", "lxc-console", "lxc-execute", "pct exec", "pct push", "pct enter"}
 
 // The host never executes anything inside a guest: this is the rule that the
-// whole design stands on, so that the words for it do not occur.
+// whole design rests on, so that the words for it do not occur.
 func TestNothingEntersAGuest(t *testing.T) {
-	ours, _ := load(t)
+	own, _ := load(t)
 	checked := 0
-	for _, p := range ours {
+	for _, p := range own {
 		if match(module+"internal/e2e/...", p.ImportPath) {
 			continue // looks into guests to judge them
 		}
@@ -59,7 +59,7 @@ func TestNothingEntersAGuest(t *testing.T) {
 	}
 }
 
-// entersGuest says why a string may not stand in the product, or "". The short
+// entersGuest returns why the product must not have a string, or "". The short
 // words are banned where hypervisors are driven; elsewhere they are commands
 // and image verbs.
 func entersGuest(text string, drives bool) string {

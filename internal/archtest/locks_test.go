@@ -14,9 +14,9 @@ func TestOnlyOnePackageLocksFiles(t *testing.T) {
 	const owner = module + "internal/filelock"
 	// It locks for a moment a descriptor that its caller keeps, and unlocks it itself.
 	const exception = module + "internal/passage"
-	ours, _ := load(t)
+	own, _ := load(t)
 	seen := false
-	for _, p := range ours {
+	for _, p := range own {
 		for _, name := range p.GoFiles {
 			data, err := os.ReadFile(filepath.Join(p.Dir, name))
 			if err != nil {

@@ -1,7 +1,7 @@
 // Package atomicfile replaces files so that a reader, or a machine that lost
 // power, sees the old content or the new one and nothing between: temporary
 // file beside the target, owner and mode set by descriptor, fsync, rename,
-// fsync of the folder. It never follows a symbolic link at the target's place.
+// fsync of the directory. It never follows a symbolic link in place of the target.
 package atomicfile
 
 import (
@@ -22,16 +22,16 @@ const randomLength = 8
 
 // ErrInPlace is in the chain of an error that came after the rename: readers see
 // the new file, and a loss of power may bring the old one back.
-var ErrInPlace = errors.New("the new file is in place, but may not survive a loss of power")
+var ErrInPlace = errors.New("the new file is in place, but might not survive a loss of power")
 
-// Attr is what the new file shall be. UID and GID are set only when Chown is.
+// Attr holds the mode and owner of the new file. UID and GID are set only when Chown is.
 type Attr struct {
 	Mode     fs.FileMode // permission bits, exact: the umask does not apply
 	Chown    bool
 	UID, GID int
 }
 
-// Write replaces name below root by data. The folder of name must exist.
+// Write replaces name below root by data. The directory of name must exist.
 // On an error the old file is untouched, unless the error is an [ErrInPlace]. No
 // temporary file stays behind.
 func Write(root *os.Root, name string, data []byte, attr Attr) error {
@@ -100,7 +100,7 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 	return syncDir(root, dir)
 }
 
-// WriteIfChanged writes only when the content, mode or owner differs, and says
+// WriteIfChanged writes only when the content, mode or owner differs, and reports
 // whether it did. A target that is not a regular file counts as different.
 func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed bool, err error) {
 	same, err := isSame(root, name, data, attr)

@@ -36,7 +36,7 @@ func assertOnly(t *testing.T, dir string, want ...string) {
 		got = append(got, e.Name())
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("folder holds %v, want %v", got, want)
+		t.Errorf("want %v in the directory, got %v", want, got)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestWriteFromKeepsTheOldFileOnError(t *testing.T) {
 	if err := atomicfile.Write(root, "f", []byte("old"), atomicfile.Attr{Mode: 0o600}); err != nil {
 		t.Fatal(err)
 	}
-	broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(syscall.ENOSPC))
+	broken := io.MultiReader(strings.NewReader("part"), iotest.ErrReader(syscall.ENOSPC))
 	err := atomicfile.WriteFrom(root, "f", broken, atomicfile.Attr{Mode: 0o600})
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("error %v, want ENOSPC", err)
@@ -96,18 +96,18 @@ func TestWriteFromKeepsTheOldFileOnError(t *testing.T) {
 	assertOnly(t, dir, "f")
 }
 
-func TestWriteOntoAFolderLeavesNothingBehind(t *testing.T) {
+func TestWriteOntoADirectoryLeavesNothingBehind(t *testing.T) {
 	root, dir := openRoot(t)
 	if err := os.MkdirAll(filepath.Join(dir, "d/kept"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := atomicfile.Write(root, "d", []byte("x"), atomicfile.Attr{Mode: 0o600}); err == nil {
-		t.Error("a folder was replaced by a file")
+		t.Error("a directory was replaced by a file")
 	}
 	assertOnly(t, dir, "d")
 }
 
-func TestWriteIntoAMissingFolder(t *testing.T) {
+func TestWriteIntoAMissingDirectory(t *testing.T) {
 	root, _ := openRoot(t)
 	err := atomicfile.Write(root, "none/f", nil, atomicfile.Attr{Mode: 0o600})
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "none/f") {

@@ -16,7 +16,7 @@ import (
 // directory that may be written and not read lets the rename succeed and the
 // sync fail.
 func TestFailureAfterTheRename(t *testing.T) {
-	const nobody = 65534
+	const unprivileged = 65534
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "f"), []byte("old"), 0o600)); err != nil {
 		t.Fatal(err)
@@ -26,13 +26,13 @@ func TestFailureAfterTheRename(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = root.Close() }() // nothing is written by it
-	if err := errors.Join(os.Chown(dir, nobody, nobody), os.Chmod(dir, 0o300)); err != nil {
+	if err := errors.Join(os.Chown(dir, unprivileged, unprivileged), os.Chmod(dir, 0o300)); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its ids
-		if err := unix.Setfsuid(nobody); err != nil {
+		if err := unix.Setfsuid(unprivileged); err != nil {
 			done <- err
 			return
 		}

@@ -175,7 +175,7 @@ func lowerFirst(s string) string { return mapFirst(s, strings.ToLower) }
 
 func upperFirst(s string) string { return mapFirst(s, strings.ToUpper) }
 
-// mapFirst changes the first letter of s, unless the word it begins goes on in
+// mapFirst changes the first letter of s, unless the word continues in
 // capitals, as an abbreviation or the name of a value does.
 func mapFirst(s string, change func(string) string) string {
 	if s == "" || len(s) > 1 && s[1] >= 'A' && s[1] <= 'Z' {

@@ -32,7 +32,7 @@ func (l line) words(program string) []string {
 }
 
 // parse splits words into a line. The first mistake, in the order of the words,
-// is the error; the line is returned with it, because help is wanted all the
+// is the error; the line is returned with it, because help is needed all the
 // more then.
 func parse(global []cli.Flag, root *cli.Command, words []string) (line, error) {
 	p := parser{global: global, line: line{path: []*cli.Command{root}}, words: words}
@@ -138,8 +138,8 @@ func (p *parser) flag(word string) {
 	if isBool && !hasValue {
 		value = "true"
 	}
-	if want := mismatch(found, value); want != "" {
-		p.fail(fmt.Sprintf("option %s: %q is not %s", dashed, value, want), "")
+	if allowed := mismatch(found, value); allowed != "" {
+		p.fail(fmt.Sprintf("option %s: %q is not %s", dashed, value, allowed), "")
 		return
 	}
 	*to = append(*to, "--"+name+"="+value)

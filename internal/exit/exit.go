@@ -63,7 +63,7 @@ func WithCode(code Code, err error) error {
 }
 
 // Of returns the exit code for err: the one of [WithCode] if it has one, else
-// the one of its kind; OK for nil.
+// the code for its kind; OK for nil.
 func Of(err error) Code {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		return e.code

@@ -28,7 +28,7 @@ func TestClaim(t *testing.T) {
 	}
 	unlock, err = filelock.Claim(name)
 	if err != nil {
-		t.Fatalf("after it was given back: %v", err)
+		t.Fatalf("after its release: %v", err)
 	}
 	_ = unlock()
 }
@@ -56,6 +56,6 @@ func TestWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-got; err != nil {
-		t.Errorf("waiting for a lock that is given back: %v", err)
+		t.Errorf("waiting for a lock that is released: %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 type Meter struct {
 	Now func() time.Time // time.Now where nil
 
-	begun, last time.Time
+	started, last time.Time
 	bytes       int64
 	rate        float64
 }
@@ -27,19 +27,19 @@ type Estimate struct {
 const smoothing = 5 * time.Second
 
 // Update takes the bytes done so far and the total, 0 where it is not known.
-// A count that went back, as after a retry, starts the rate anew.
+// A count that went back, as after a retry, starts the rate again.
 func (m *Meter) Update(done, total int64) Estimate {
 	now := time.Now()
 	if m.Now != nil {
 		now = m.Now()
 	}
 	switch {
-	case m.begun.IsZero() || done < m.bytes:
-		m.begun, m.last, m.bytes, m.rate = now, now, done, 0
+	case m.started.IsZero() || done < m.bytes:
+		m.started, m.last, m.bytes, m.rate = now, now, done, 0
 	case now.Sub(m.last) >= 100*time.Millisecond:
 		span := now.Sub(m.last).Seconds()
 		current := float64(done-m.bytes) / span
-		weight := min(1, max(span/smoothing.Seconds(), span/now.Sub(m.begun).Seconds()))
+		weight := min(1, max(span/smoothing.Seconds(), span/now.Sub(m.started).Seconds()))
 		m.rate += (current - m.rate) * weight
 		m.last, m.bytes = now, done
 	}

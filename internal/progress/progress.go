@@ -53,7 +53,7 @@ func New(w io.Writer, opts Options) *Printer {
 type Stage struct {
 	p     *Printer
 	name  string
-	begun time.Time
+	started time.Time
 	drawn time.Time
 	meter Meter
 }
@@ -62,7 +62,7 @@ type Stage struct {
 // is quick prints only its last line.
 func (p *Printer) Start(name string) *Stage {
 	now := p.opts.Now()
-	s := &Stage{p: p, name: name, begun: now, drawn: now}
+	s := &Stage{p: p, name: name, started: now, drawn: now}
 	s.meter.Now = p.opts.Now
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +72,7 @@ func (p *Printer) Start(name string) *Stage {
 	return s
 }
 
-// Note tells what the stage does now, such as "pulling gitea.example/a:1".
+// Note shows what the stage does now, such as "pulling gitea.example/a:1".
 func (s *Stage) Note(text string) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
@@ -83,7 +83,7 @@ func (s *Stage) Note(text string) {
 	s.p.whole("%-10s %s", s.name, termtext.Line(text, 0))
 }
 
-// Bytes tells how far the stage is: done of total bytes, total 0 where it is
+// Bytes shows how far the stage is: done of total bytes, total 0 where it is
 // not known. It returns the estimate that it drew from.
 func (s *Stage) Bytes(done, total int64) Estimate {
 	s.p.mu.Lock()
@@ -109,7 +109,7 @@ func (s *Stage) Bytes(done, total int64) Estimate {
 // Done ends the stage with its result, such as "unchanged", and a detail that
 // may be empty. It returns how long the stage took.
 func (s *Stage) Done(result, detail string) time.Duration {
-	took := s.p.opts.Now().Sub(s.begun)
+	took := s.p.opts.Now().Sub(s.started)
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	text := fmt.Sprintf("%-10s %-9s %8s", s.name, result, Duration(took))

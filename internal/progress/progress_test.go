@@ -56,7 +56,7 @@ func TestTerminalRedrawsOneLineNoWiderThanItIs(t *testing.T) {
 	}
 }
 
-func TestMeterStartsAnewWhenTheCountGoesBack(t *testing.T) {
+func TestMeterStartsAgainWhenTheCountGoesBack(t *testing.T) {
 	c := &clock{t: time.Unix(1000, 0)}
 	m := Meter{Now: c.now}
 	m.Update(0, 100)

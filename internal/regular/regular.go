@@ -46,7 +46,7 @@ func OpenIn(root *os.Root, name string, flags int, mode fs.FileMode) (*os.File, 
 		look = root.Lstat
 	}
 	// A device is refused before it is opened: some act when they are. A failed
-	// look is no answer, the open itself gives it.
+	// look gives no answer, the open itself does.
 	if info, err := look(name); err == nil {
 		if err := check(name, info); err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ const mark = "…"
 func IsSafe(r rune) bool { return unicode.IsPrint(r) }
 
 // Line returns the text as one line of at most limit characters, a mark at its end if it was cut. It replaces each run of white space,
-// line breaks too, by one space, and removes it at both ends. A limit of 0 is none.
+// line breaks too, by one space, and removes it at both ends. A limit of 0 means no limit.
 func Line(text string, limit int) string {
 	w := writer{limit: limit}
 	space := false
@@ -127,7 +127,7 @@ func escape(r rune, raw string) string {
 // writer takes pieces up to a number of characters. It never divides a piece, so that no escape is shown in part.
 type writer struct {
 	text         strings.Builder
-	limit, runes int // a limit of 0 is none
+	limit, runes int // 0 means no limit
 	room         int // bytes of the text up to the last piece that leaves room for the mark
 	full         bool
 }

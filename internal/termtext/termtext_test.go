@@ -20,7 +20,7 @@ func TestText(t *testing.T) {
 		{"escape sequence", "a\x1b[2Jb", `a\x1b[2Jb`, `a\x1b[2Jb`, `a\x1b[2Jb`},
 		{"controls", "a\x00\x07\x08\x7fb", `a\x00\a\b\x7fb`, `a\x00\a\b\x7fb`, `a\x00\a\b\x7fb`},
 		{"C1 controls", "a\u009b31mb", `a\u009b31mb`, `a\u009b31mb`, `a\u009b31mb`},
-		{"a byte that is no UTF-8", "a\x9b31m\xff", `a\x9b31m\xff`, `a\x9b31m\xff`, `a\x9b31m\xff`},
+		{"a byte that is not UTF-8", "a\x9b31m\xff", `a\x9b31m\xff`, `a\x9b31m\xff`, `a\x9b31m\xff`},
 		{"a surrogate and an overlong form", "\xed\xa0\x80\xc0\x80", `\xed\xa0\x80\xc0\x80`, `\xed\xa0\x80\xc0\x80`, `\xed\xa0\x80\xc0\x80`},
 		{"a cut character", "a\xe6\x9d", `a\xe6\x9d`, `a\xe6\x9d`, `a\xe6\x9d`},
 		{"the replacement character itself", "a\ufffdb", "a\ufffdb", "a\ufffdb", "a\ufffdb"},

@@ -1,4 +1,4 @@
-// Package typo finds the name that somebody most likely meant. It knows no
+// Package typo finds the name that was most likely meant. It knows no
 // names itself and words no message.
 package typo
 

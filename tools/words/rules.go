@@ -36,7 +36,7 @@ var table = []struct {
 		phrases: "is|are|was|were|be no", except: "there is|are|was|were|be no, * no longer|more|other|later|earlier|larger|smaller|less|fewer|better|worse",
 		write: "is not a valid X, is not X",
 	},
-	{phrases: "is|are|was|were|be none", write: "is not X, if none exists"},
+	{phrases: "is|are|was|were|be none", except: "there is|are|was|were|be none", write: "is not X, if none exists"},
 	{phrases: "somebody|nobody|anybody|everybody|someone", write: "another process, no other X, not created by X"},
 	{phrases: "ours|theirs", write: "created by X, not created by X"},
 	{phrases: "take|takes|took|taken|taking back", write: "roll back, remove, undo"},

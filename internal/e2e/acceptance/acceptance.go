@@ -28,7 +28,7 @@ type Answer struct {
 	Status int // of HTTP; 0: no answer
 }
 
-// String is "200", or "curl 90" where there is no answer.
+// String is "200", or "curl 90" if there is no answer.
 func (a Answer) String() string {
 	if a.Exit != 0 {
 		return "curl " + strconv.Itoa(a.Exit)
@@ -54,7 +54,7 @@ func Cases(vmid int, pin, own, others string) []Case {
 
 // Ask asks the host at endpoint. within changes the command line, such as to
 // run it in a guest's network; nil leaves it. The token goes to curl on its
-// standard input: arguments are for everybody to read.
+// standard input: every user can read arguments.
 func (c Case) Ask(ctx context.Context, endpoint string, within func(argv ...string) ([]string, error)) (got Answer, body string, err error) {
 	config := ""
 	if c.token != "" {

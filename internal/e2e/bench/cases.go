@@ -28,7 +28,7 @@ const (
 	floorKnown = "floor: create, start"
 	floorLook  = "floor: one inspect"
 	spike      = "shell spike"
-	ours       = "felhom-controller-bootstrap"
+	felhom     = "felhom-controller-bootstrap"
 )
 
 // What is measured.
@@ -50,7 +50,7 @@ type contestant struct {
 type field struct {
 	engine  *testbed.Engine
 	image   string
-	guest   string // root folder of the guest
+	guest   string // root directory of the guest
 	scratch string
 	measure string // binary
 	dist    string
@@ -102,7 +102,7 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 	floorOf := func(name, mode string) contestant {
 		return contestant{name: name, argv: []string{floor, mode, bed.DockerHost, bootstrap, filepath.Join(settings.Dir, "floor-settings"), bed.Address}}
 	}
-	own := contestant{name: ours, argv: []string{
+	own := contestant{name: felhom, argv: []string{
 		filepath.Join(o.dist, "felhom-controller-bootstrap"), "--root", f.guest, "--docker-host", bed.DockerHost, "apply",
 	}}
 	fails := spiked
@@ -195,8 +195,8 @@ func (f *field) ready(ctx context.Context, c string, one contestant) error {
 	case warm:
 		return f.clear(ctx, false)
 	}
-	// Our second run must meet our own container, not somebody else's.
-	if one.name != ours {
+	// The second run must meet the bootstrapper's own container, not that of another contestant.
+	if one.name != felhom {
 		_, err := f.engine.ContainerInspect(ctx, containerName)
 		if err == nil {
 			return nil
@@ -228,7 +228,7 @@ func (f *field) take(ctx context.Context, c contestant) (sample, error) {
 		return s, fmt.Errorf("exit status %d, want %d\n%s", s.ExitCode, c.want, said)
 	}
 	s.Started = s.Wall
-	if c.name == ours {
+	if c.name == felhom {
 		waited, err := readyStep(filepath.Join(f.guest, "var/lib/felhom/bootstrap-result.json"))
 		if err != nil {
 			return s, err

@@ -25,13 +25,13 @@ const goldenRecipe = "version: 1\napt: {security: false}\n"
 // goldenPackages are the built-in recipe's.
 const goldenPackages = "ca-certificates,dbus,dhcpcd-base,docker.io,ifupdown,iproute2,iptables,systemd,systemd-sysv"
 
-// alone has a builder's mounts and processes end with it: its folder is removed
+// alone has a builder's mounts and processes end with it: its directory is removed
 // afterwards, and nothing may be mounted in it then.
 var alone = []string{"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"}
 
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// goldenField is what goldens are measured on.
+// goldenField is what golden images are measured on.
 type goldenField struct {
 	dir     string // of everything here
 	golden  string // felhom-golden
@@ -127,7 +127,7 @@ func (f *goldenField) prepare(ctx context.Context, o options) error {
 		f.suite, f.mirror, _ = strings.Cut(from, " ")
 	}
 	if len(m.Releases) != 1 {
-		return fmt.Errorf("want packages of one suite, found %d", len(m.Releases))
+		return fmt.Errorf("want packages of one suite, got %d", len(m.Releases))
 	}
 	source := fmt.Sprintf("deb [signed-by=%s] %s %s main\n", debianKeyring, f.mirror, f.suite)
 	if err := os.WriteFile(f.path("sources.list"), []byte(source), 0o600); err != nil {
@@ -136,13 +136,13 @@ func (f *goldenField) prepare(ctx context.Context, o options) error {
 	if err := f.plainSet(ctx, len(m.Packages)); err != nil {
 		return err
 	}
-	// What the other packers pack is what ours packs: its own archive, unpacked.
+	// The other packers pack what felhom-golden packs: its own archive, unpacked.
 	_, _, err = f.take(ctx, f.golden, "unpack", f.archive("fast"), f.path("tree"))
 	return err
 }
 
 // plainSet makes the tar of the packages as they are, and checks that they are
-// the golden's.
+// the golden image's.
 func (f *goldenField) plainSet(ctx context.Context, packages int) error {
 	if _, _, err := f.mmdebstrap(ctx); err != nil {
 		return err
@@ -152,7 +152,7 @@ func (f *goldenField) plainSet(ctx context.Context, packages int) error {
 		return fmt.Errorf("read the plain set's packages: %w", err)
 	}
 	if n := bytes.Count(status, []byte("\nStatus: install ok installed\n")); n != packages {
-		return fmt.Errorf("the plain set has %d packages, the golden %d: want the same", n, packages)
+		return fmt.Errorf("the plain set has %d packages, the golden image %d: want the same", n, packages)
 	}
 	if err := f.shell(ctx, "", "", `zstd -q -f -3 -T0 -o "$1" "$2"`, f.path("plain.tar.zst"), f.path("plain.tar")); err != nil {
 		return err
@@ -201,7 +201,7 @@ func (f *goldenField) builds(ctx context.Context, round int) error {
 			if err := os.RemoveAll(f.path("cache")); err != nil {
 				return err
 			}
-			return f.count(caseBuild, oursBuild)(f.build(ctx, "fast", 0))
+			return f.count(caseBuild, felhomBuild)(f.build(ctx, "fast", 0))
 		})
 }
 
@@ -224,7 +224,7 @@ func (f *goldenField) packs(ctx context.Context, setting string, round int) erro
 			if err == nil {
 				s.Started, err = stepOf(said, "pack", "done")
 			}
-			f.samples.add(c, oursPack, s)
+			f.samples.add(c, felhomPack, s)
 			return err
 		})
 	if err != nil {
@@ -237,7 +237,7 @@ func (f *goldenField) packs(ctx context.Context, setting string, round int) erro
 	if err != nil {
 		return err
 	}
-	f.sizes[oursPack+" "+setting] = info.Size()
+	f.sizes[felhomPack+" "+setting] = info.Size()
 	return nil
 }
 
@@ -246,7 +246,7 @@ func (f *goldenField) quick(ctx context.Context, round int) error {
 	if err := f.packs(ctx, "fast", round); err != nil {
 		return err
 	}
-	if err := f.count(caseRebuild, oursBuild)(f.build(ctx, "fast", round+1)); err != nil {
+	if err := f.count(caseRebuild, felhomBuild)(f.build(ctx, "fast", round+1)); err != nil {
 		return err
 	}
 	for _, setting := range []string{"fast", "release"} {
@@ -255,15 +255,15 @@ func (f *goldenField) quick(ctx context.Context, round int) error {
 			func() error {
 				return f.shell(ctx, c, zstdTar, `zstd -dc "$1" | tar -t > /dev/null`, f.archive(setting))
 			},
-			func() error { return f.count(c, oursVerify)(f.take(ctx, f.golden, "verify", f.archive(setting))) },
+			func() error { return f.count(c, felhomVerify)(f.take(ctx, f.golden, "verify", f.archive(setting))) },
 			func() error {
-				return f.count(c, oursInspect)(f.take(ctx, f.golden, "inspect", "--json", f.archive(setting)))
+				return f.count(c, felhomInspect)(f.take(ctx, f.golden, "inspect", "--json", f.archive(setting)))
 			},
 			func() error {
 				if err := os.RemoveAll(f.path("unpacked")); err != nil {
 					return err
 				}
-				return f.count(c, oursUnpack)(f.take(ctx, f.golden, "unpack", f.archive(setting), f.path("unpacked")))
+				return f.count(c, felhomUnpack)(f.take(ctx, f.golden, "unpack", f.archive(setting), f.path("unpacked")))
 			})
 		if err != nil {
 			return err
@@ -328,5 +328,5 @@ func stepOf(said []byte, step, result string) (time.Duration, error) {
 			return time.ParseDuration(words[2])
 		}
 	}
-	return 0, fmt.Errorf("want a line %q with its time, found:\n%s", step+" "+result, said)
+	return 0, fmt.Errorf("want a line %q with its time, got:\n%s", step+" "+result, said)
 }

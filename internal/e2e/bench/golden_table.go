@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// What is measured of goldens.
+// What is measured of golden images.
 const (
 	caseBuild   = "build from nothing"
 	caseFast    = "pack, fast"
 	caseRelease = "pack, release"
-	caseRebuild = "rebuild with another program of ours"
+	caseRebuild = "rebuild with another bootstrapper"
 	caseVerify  = "read an archive:"
 )
 
@@ -20,14 +20,14 @@ const (
 const (
 	bareMmdebstrap = "mmdebstrap to a tar, nothing else"
 	debootstrapTar = "debootstrap, then tar and zstd -3 -T0"
-	oursBuild      = "felhom-golden build"
+	felhomBuild    = "felhom-golden build"
 	zstdFast       = "tar and zstd -3 -T0"
 	zstdRelease    = "tar and zstd -9 --long=27 -T0"
-	oursPack       = "felhom-golden, step pack"
+	felhomPack     = "felhom-golden, step pack"
 	zstdTar        = "zstd -d and tar -t"
-	oursVerify     = "felhom-golden verify"
-	oursInspect    = "felhom-golden inspect"
-	oursUnpack     = "felhom-golden unpack"
+	felhomVerify   = "felhom-golden verify"
+	felhomInspect  = "felhom-golden inspect"
+	felhomUnpack   = "felhom-golden unpack"
 	plainSet       = "plain package set, zstd -3"
 )
 
@@ -39,12 +39,12 @@ func (f *goldenField) print(w io.Writer, o options) error {
 		title string
 		names []string
 	}{
-		{caseBuild, []string{bareMmdebstrap, debootstrapTar, oursBuild}},
-		{caseFast, []string{zstdFast, oursPack}},
-		{caseRelease, []string{zstdRelease, oursPack}},
-		{caseVerify + " fast", []string{zstdTar, oursVerify, oursInspect, oursUnpack}},
-		{caseVerify + " release", []string{zstdTar, oursVerify, oursInspect, oursUnpack}},
-		{caseRebuild, []string{oursBuild}},
+		{caseBuild, []string{bareMmdebstrap, debootstrapTar, felhomBuild}},
+		{caseFast, []string{zstdFast, felhomPack}},
+		{caseRelease, []string{zstdRelease, felhomPack}},
+		{caseVerify + " fast", []string{zstdTar, felhomVerify, felhomInspect, felhomUnpack}},
+		{caseVerify + " release", []string{zstdTar, felhomVerify, felhomInspect, felhomUnpack}},
+		{caseRebuild, []string{felhomBuild}},
 	} {
 		p.line("**%s**\n", t.title)
 		p.line("| | time | to the first | CPU | peak RSS |")
@@ -58,40 +58,40 @@ func (f *goldenField) print(w io.Writer, o options) error {
 		p.line("")
 	}
 	p.line("**size**\n\n| | MB |\n|---|---|")
-	for _, name := range []string{plainSet, zstdFast, oursPack + " fast", zstdRelease, oursPack + " release"} {
+	for _, name := range []string{plainSet, zstdFast, felhomPack + " fast", zstdRelease, felhomPack + " release"} {
 		p.line("| %s | %.1f |", name, float64(f.sizes[name])/1e6)
 	}
-	p.line("\n**wanted**\n\n| | wanted | median | lowest | |\n|---|---|---|---|---|")
+	p.line("\n**targets**\n\n| | target | median | lowest | |\n|---|---|---|---|---|")
 	for _, want := range f.figures() {
 		p.line("| %s | ≤ %g %s | %.2f %s | %.2f %s | %s |", want.text, want.limit, want.unit, want.median, want.unit, want.lowest, want.unit, verdict(want))
 	}
 	return p.err
 }
 
-func (f *goldenField) figures() []wanted {
-	times := func(text string, limit float64, c, ours, peer string) wanted {
-		o, p := f.samples[c][ours], f.samples[c][peer]
-		return wanted{text, limit, "x", ratio(median(o, started), median(p, started)), ratio(lowest(o, started), lowest(p, started))}
+func (f *goldenField) figures() []target {
+	times := func(text string, limit float64, c, own, peer string) target {
+		o, p := f.samples[c][own], f.samples[c][peer]
+		return target{text, limit, "x", ratio(median(o, started), median(p, started)), ratio(lowest(o, started), lowest(p, started))}
 	}
-	still := func(text string, limit float64, unit string, value float64) wanted {
-		return wanted{text, limit, unit, value, value}
+	still := func(text string, limit float64, unit string, value float64) target {
+		return target{text, limit, unit, value, value}
 	}
 	size := func(of string) float64 { return float64(f.sizes[of]) / 1e6 }
-	rebuilt := f.samples[caseRebuild][oursBuild]
-	return []wanted{
-		times("build from nothing, to bare mmdebstrap", 1.2, caseBuild, oursBuild, bareMmdebstrap),
-		times("build from nothing, to debootstrap, tar and zstd", 1, caseBuild, oursBuild, debootstrapTar),
-		times("pack fast, to tar and zstd -3 -T0", 1.7, caseFast, oursPack, zstdFast),
-		still("its size, to that", 1, "x", size(oursPack+" fast")/size(zstdFast)),
-		still("size of release, to tar and zstd -9 --long=27", 1, "x", size(oursPack+" release")/size(zstdRelease)),
-		{"rebuild with another program of ours", 2, "s", median(rebuilt, wall).Seconds(), lowest(rebuilt, wall).Seconds()},
-		times("verify (fast), to zstd -d and tar -t", 2, caseVerify+" fast", oursVerify, zstdTar),
-		times("verify (release), to zstd -d and tar -t", 2, caseVerify+" release", oursVerify, zstdTar),
-		still("size of the default golden (release)", 90, "MB", size(oursPack+" release")),
+	rebuilt := f.samples[caseRebuild][felhomBuild]
+	return []target{
+		times("build from nothing, to bare mmdebstrap", 1.2, caseBuild, felhomBuild, bareMmdebstrap),
+		times("build from nothing, to debootstrap, tar and zstd", 1, caseBuild, felhomBuild, debootstrapTar),
+		times("pack fast, to tar and zstd -3 -T0", 1.7, caseFast, felhomPack, zstdFast),
+		still("its size, to that", 1, "x", size(felhomPack+" fast")/size(zstdFast)),
+		still("size of release, to tar and zstd -9 --long=27", 1, "x", size(felhomPack+" release")/size(zstdRelease)),
+		{"rebuild with another bootstrapper", 2, "s", median(rebuilt, wall).Seconds(), lowest(rebuilt, wall).Seconds()},
+		times("verify (fast), to zstd -d and tar -t", 2, caseVerify+" fast", felhomVerify, zstdTar),
+		times("verify (release), to zstd -d and tar -t", 2, caseVerify+" release", felhomVerify, zstdTar),
+		still("size of the default golden image (release)", 90, "MB", size(felhomPack+" release")),
 	}
 }
 
-func verdict(w wanted) string {
+func verdict(w target) string {
 	if w.median > w.limit {
 		return "**no**"
 	}

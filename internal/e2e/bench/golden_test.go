@@ -20,7 +20,7 @@ func TestStepOf(t *testing.T) {
 	} {
 		t.Run(tt.result, func(t *testing.T) {
 			if got, err := stepOf([]byte(said), "pack", tt.result); got != tt.want || (err == nil) != tt.ok {
-				t.Errorf("want %v, found %v %v", tt.want, got, err)
+				t.Errorf("want %v, got %v %v", tt.want, got, err)
 			}
 		})
 	}
@@ -29,21 +29,21 @@ func TestStepOf(t *testing.T) {
 // TestGoldenTable: a row for each, and what misses says so.
 func TestGoldenTable(t *testing.T) {
 	f := &goldenField{suite: "trixie", samples: samples{}, sizes: map[string]int64{
-		plainSet: 134e6, zstdFast: 100e6, oursPack + " fast": 101e6, zstdRelease: 86e6, oursPack + " release": 83e6,
+		plainSet: 134e6, zstdFast: 100e6, felhomPack + " fast": 101e6, zstdRelease: 86e6, felhomPack + " release": 83e6,
 	}}
 	took := func(c, name string, d time.Duration) {
 		f.samples.add(c, name, sample{Wall: d, Started: d, CPU: d, RSS: 1000})
 	}
 	took(caseBuild, bareMmdebstrap, 50*time.Second)
 	took(caseBuild, debootstrapTar, 90*time.Second)
-	took(caseBuild, oursBuild, 55*time.Second)
+	took(caseBuild, felhomBuild, 55*time.Second)
 	took(caseFast, zstdFast, time.Second)
-	took(caseFast, oursPack, 2*time.Second)
+	took(caseFast, felhomPack, 2*time.Second)
 	took(caseRelease, zstdRelease, 4*time.Second)
-	took(caseRelease, oursPack, 40*time.Second)
-	took(caseRebuild, oursBuild, 1500*time.Millisecond)
+	took(caseRelease, felhomPack, 40*time.Second)
+	took(caseRebuild, felhomBuild, 1500*time.Millisecond)
 	for _, setting := range []string{" fast", " release"} {
-		for _, name := range []string{zstdTar, oursVerify, oursInspect, oursUnpack} {
+		for _, name := range []string{zstdTar, felhomVerify, felhomInspect, felhomUnpack} {
 			took(caseVerify+setting, name, time.Second)
 		}
 	}
@@ -56,8 +56,8 @@ func TestGoldenTable(t *testing.T) {
 		"| build from nothing, to bare mmdebstrap | ≤ 1.2 x | 1.10 x | 1.10 x | yes |",
 		"| pack fast, to tar and zstd -3 -T0 | ≤ 1.7 x | 2.00 x | 2.00 x | **no** |",
 		"| its size, to that | ≤ 1 x | 1.01 x | 1.01 x | **no** |",
-		"| rebuild with another program of ours | ≤ 2 s | 1.50 s | 1.50 s | yes |",
-		"| size of the default golden (release) | ≤ 90 MB | 83.00 MB | 83.00 MB | yes |",
+		"| rebuild with another bootstrapper | ≤ 2 s | 1.50 s | 1.50 s | yes |",
+		"| size of the default golden image (release) | ≤ 90 MB | 83.00 MB | 83.00 MB | yes |",
 	} {
 		if !strings.Contains(out.String(), want+"\n") {
 			t.Errorf("no line %s in\n%s", want, out.String())

@@ -30,9 +30,9 @@ import (
 
 // What is measured of guests.
 const (
-	caseProvision = "provision to running"
-	bareRestore   = "tar -x through the id map, then lxc-start"
-	oursProvision = "felhom-agentd provision --wait 0s"
+	caseProvision   = "provision to running"
+	bareRestore     = "tar -x through the id map, then lxc-start"
+	felhomProvision = "felhom-agentd provision --wait 0s"
 
 	caseBoot  = "boot"
 	bootStep  = "guest's init to the bootstrap's first step"
@@ -104,7 +104,7 @@ func benchGuest(ctx context.Context, o options, stdout, stderr io.Writer) (err e
 	return f.print(stdout, o)
 }
 
-// round provisions one guest each way, in turns, and plugs the mount into ours.
+// round provisions one guest each way, in turns, and plugs the mount into the one of felhom-agentd.
 func (f *guestField) round(ctx context.Context, round int, counted samples) (err error) {
 	const vmid = 8400
 	parts := []func() error{
@@ -124,11 +124,11 @@ func (f *guestField) round(ctx context.Context, round int, counted samples) (err
 
 func (f *guestField) provision(ctx context.Context, vmid int, counted samples) (err error) {
 	number := strconv.Itoa(vmid)
-	begun := time.Now()
+	start := time.Now()
 	if err := f.agentd(ctx, "provision", "--vmid", number, "--golden", f.archive, "--ip", f.address(vmid).String(), "--wait", "0s"); err != nil {
 		return err
 	}
-	counted.add(caseProvision, oursProvision, sample{Wall: time.Since(begun)})
+	counted.add(caseProvision, felhomProvision, sample{Wall: time.Since(start)})
 	defer func() {
 		err = errors.Join(err, f.agentd(context.WithoutCancel(ctx), "guest", "remove", "--force", number))
 	}()
@@ -245,7 +245,7 @@ func (f *guestField) ended(ctx context.Context, g guest.Guest, unit string) erro
 }
 
 // bare restores and starts by hand; liblxc's configuration is made beforehand,
-// from that of a guest of ours.
+// from that of a guest of felhom-agentd.
 func (f *guestField) bare(ctx context.Context, vmid int, counted samples) (err error) {
 	number := strconv.Itoa(vmid)
 	if err := f.driver.Restore(ctx, vmid, driver.Spec{Archive: f.archive, Net: driver.Net{Bridge: f.bed.Bridge, IP: pctconf.Fixed(f.address(vmid))}}, nil); err != nil {
@@ -261,11 +261,11 @@ func (f *guestField) bare(ctx context.Context, vmid int, counted samples) (err e
 		return err
 	}
 	argv := testbed.WithSubIDs("sh", "-c", bareScript, "sh", f.archive, dir)
-	begun := time.Now()
+	start := time.Now()
 	if _, err := run.Run(ctx, run.Cmd{Path: argv[0], Args: argv[1:]}); err != nil {
 		return err
 	}
-	counted.add(caseProvision, bareRestore, sample{Wall: time.Since(begun)})
+	counted.add(caseProvision, bareRestore, sample{Wall: time.Since(start)})
 	return nil
 }
 
@@ -288,14 +288,14 @@ func (f *guestField) print(w io.Writer, o options) error {
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), o.builds, plugs)
 	p.line("| | time |\n|---|---|")
 	for _, row := range [][2]string{
-		{caseProvision, bareRestore}, {caseProvision, oursProvision}, {caseBoot, bootStep}, {caseBoot, bootReady}, {caseBoot, runReady}, {casePlug, plugService},
+		{caseProvision, bareRestore}, {caseProvision, felhomProvision}, {caseBoot, bootStep}, {caseBoot, bootReady}, {caseBoot, runReady}, {casePlug, plugService},
 	} {
 		p.line("| %s: %s | %s |", row[0], row[1], spread(f.samples[row[0]][row[1]], wall))
 	}
-	p.line("\n| | wanted | median | lowest | |\n|---|---|---|---|---|")
-	ours, bare := f.samples[caseProvision][oursProvision], f.samples[caseProvision][bareRestore]
-	for _, v := range []wanted{
-		{"provision, to tar and lxc-start", 1.15, "x", ratio(median(ours, wall), median(bare, wall)), ratio(lowest(ours, wall), lowest(bare, wall))},
+	p.line("\n| | target | median | lowest | |\n|---|---|---|---|---|")
+	own, bare := f.samples[caseProvision][felhomProvision], f.samples[caseProvision][bareRestore]
+	for _, v := range []target{
+		{"provision, to tar and lxc-start", 1.15, "x", ratio(median(own, wall), median(bare, wall)), ratio(lowest(own, wall), lowest(bare, wall))},
 		{"hotplug to service start, 95th percentile", 50, " ms", ms(percentile(f.samples[casePlug][plugService], 95)), ms(lowest(f.samples[casePlug][plugService], wall))},
 	} {
 		p.line("| %s | ≤ %.4g%s | %.3g%s | %.3g%s | %s |", v.text, v.limit, v.unit, v.median, v.unit, v.lowest, v.unit, verdict(v))

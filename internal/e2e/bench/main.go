@@ -6,7 +6,7 @@
 // such run. It judges nothing: times depend on the machine, so it exits 0
 // whatever they are.
 //
-// It runs on a test bed, goldens alone without:
+// It runs on a test bed, golden images alone without:
 //
 //	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench
 //	go run ./internal/e2e/bench -only golden
@@ -49,10 +49,10 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
-	flags.StringVar(&o.dist, "dist", "dist", "`folder` of the binaries (make build)")
+	flags.StringVar(&o.dist, "dist", "dist", "`directory` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
 	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden or guest; golden needs no test bed")
-	flags.IntVar(&o.builds, "builds", 3, "how often goldens are built from nothing and packed as a release, which take minutes")
+	flags.IntVar(&o.builds, "builds", 3, "how often golden images are built from nothing and packed as a release, which take minutes")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return int(exit.OK)

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// wanted are the figures that were asked for, beside what was measured.
-type wanted struct {
+// target is a limit, beside what was measured.
+type target struct {
 	text   string
 	limit  float64
 	unit   string
@@ -57,8 +57,8 @@ func (f *field) print(ctx context.Context, w io.Writer, s samples, o options) er
 	for _, one := range sizes {
 		p.line("| %s | %.2f |", one.name, float64(one.bytes)/1e6)
 	}
-	p.line("\n**wanted**\n")
-	p.line("| | wanted | median | lowest | |")
+	p.line("\n**targets**\n")
+	p.line("| | target | median | lowest | |")
 	p.line("|---|---|---|---|---|")
 	for _, want := range figures(s, float64(sizes[0].bytes)/1e6) {
 		verdict := "yes"
@@ -70,21 +70,21 @@ func (f *field) print(ctx context.Context, w io.Writer, s samples, o options) er
 	return p.err
 }
 
-func figures(s samples, size float64) []wanted {
-	warmOurs := s[warm][ours]
-	timed := func(text string, limit float64, all []sample, of func(sample) time.Duration) wanted {
-		return wanted{text, limit, "ms", ms(median(all, of)), ms(lowest(all, of))}
+func figures(s samples, size float64) []target {
+	warmRuns := s[warm][felhom]
+	timed := func(text string, limit float64, all []sample, of func(sample) time.Duration) target {
+		return target{text, limit, "ms", ms(median(all, of)), ms(lowest(all, of))}
 	}
-	over := func(text string, floor []sample) wanted {
-		return wanted{text, 10, "ms", ms(above(warmOurs, floor)), ms(lowest(warmOurs, started) - lowest(floor, started))}
+	over := func(text string, floor []sample) target {
+		return target{text, 10, "ms", ms(above(warmRuns, floor)), ms(lowest(warmRuns, started) - lowest(floor, started))}
 	}
-	everywhere := slices.Concat(warmOurs, s[cold][ours], s[noop][ours])
-	return []wanted{
+	everywhere := slices.Concat(warmRuns, s[cold][felhom], s[noop][felhom])
+	return []target{
 		over("warm, above pull + create + start", s[warm][floorPull]),
 		over("warm, above create + start alone", s[warm][floorKnown]),
-		timed("CPU, warm", 12, warmOurs, cpu),
-		{"peak RSS", 12, "MB", mb(max(medianRSS(warmOurs), medianRSS(s[cold][ours]), medianRSS(s[noop][ours]))), mb(lowest(everywhere, rss))},
-		timed("run again, nothing to do", 30, s[noop][ours], wall),
+		timed("CPU, warm", 12, warmRuns, cpu),
+		{"peak RSS", 12, "MB", mb(max(medianRSS(warmRuns), medianRSS(s[cold][felhom]), medianRSS(s[noop][felhom]))), mb(lowest(everywhere, rss))},
+		timed("run again, nothing to do", 30, s[noop][felhom], wall),
 		{"binary", 9, "MB", size, size},
 	}
 }
@@ -99,10 +99,10 @@ func medianRSS(all []sample) int64                                     { return 
 
 // above is the median of the differences within a round: what the machine did
 // meanwhile falls out of it, which it does not of a difference of medians.
-func above(ours, floor []sample) time.Duration {
+func above(own, floor []sample) time.Duration {
 	var differences []sample
-	for i := range min(len(ours), len(floor)) {
-		differences = append(differences, sample{Wall: ours[i].Started - floor[i].Started})
+	for i := range min(len(own), len(floor)) {
+		differences = append(differences, sample{Wall: own[i].Started - floor[i].Started})
 	}
 	return median(differences, wall)
 }
@@ -127,11 +127,11 @@ func middle[T ~int64](all []sample, of func(sample) T) T {
 		values[i] = of(s)
 	}
 	slices.Sort(values)
-	half := len(values) / 2
+	mid := len(values) / 2
 	if len(values)%2 == 1 {
-		return values[half]
+		return values[mid]
 	}
-	return (values[half-1] + values[half]) / 2
+	return (values[mid-1] + values[mid]) / 2
 }
 
 func spread(all []sample, of func(sample) time.Duration) string {

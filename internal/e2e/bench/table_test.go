@@ -47,9 +47,9 @@ func TestUncountedRoundIsDropped(t *testing.T) {
 }
 
 func TestAboveComparesWithinARound(t *testing.T) {
-	ours := []sample{{Started: 105}, {Started: 1004}, {Started: 203}}
+	own := []sample{{Started: 105}, {Started: 1004}, {Started: 203}}
 	floor := []sample{{Started: 100}, {Started: 1000}, {Started: 200}}
-	if got := above(ours, floor); got != 4 {
+	if got := above(own, floor); got != 4 {
 		t.Errorf("%d, want 4: the difference of the medians would be 3", got)
 	}
 }

@@ -23,7 +23,7 @@ func (d *demo) showGuest(ctx context.Context) error {
 }
 
 func (d *demo) guest(ctx context.Context) (err error) {
-	d.head("The workshop: felhom-golden bakes the image")
+	d.head("The build machine: felhom-golden bakes the image")
 	d.say("$ felhom-golden build --recipe $DEMO/golden.yaml --compression fast --out $DEMO     (the base is cached for the next time)\n")
 	archive, err := guest.Bake(ctx, d.binary("felhom-golden"), d.bed.Bed, d.dir, d.stderr)
 	if err != nil {
@@ -77,7 +77,7 @@ func (d *demo) guest(ctx context.Context) (err error) {
 		return err
 	}
 	d.head("Taking the guest back")
-	return d.takeBack(ctx, host, g)
+	return d.undo(ctx, host, g)
 }
 
 func guestAddress(bridge string) string {
@@ -107,7 +107,7 @@ func (d *demo) provision(ctx context.Context, h *hostSide, archive, address stri
 		return err
 	}
 	d.say("What the guest found in its mount:\n\n%s\n", indent(redact(text)))
-	code, err = d.agentd(ctx, h, "guest", "add", other) // somebody whose token must not do
+	code, err = d.agentd(ctx, h, "guest", "add", other) // its token must be refused
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (d *demo) record(ctx context.Context, g guest.Guest) error {
 	return nil
 }
 
-func (d *demo) takeBack(ctx context.Context, h *hostSide, g guest.Guest) error {
+func (d *demo) undo(ctx context.Context, h *hostSide, g guest.Guest) error {
 	code, err := d.agentd(ctx, h, "guest", "remove", "--force", vmid)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 type hostSide struct {
 	*host.Host
 	pin     string            // curl-ready, of the certificate in use
-	guest   string            // the guest's root folder
+	guest   string            // the guest's root directory
 	secrets map[string]string // guest, or "registry", to its token
 }
 
@@ -66,7 +66,7 @@ func (d *demo) startHost(ctx context.Context, realGuests bool) (_ *hostSide, err
 	return h, nil
 }
 
-// addGuests makes two guests known and mounts the first one's folder where PVE
+// addGuests makes two guests known and mounts the first one's directory where PVE
 // would: read-only, at /etc/felhom-bootstrap in the guest.
 func (d *demo) addGuests(ctx context.Context, h *hostSide) error {
 	for _, guest := range []string{vmid, other} {
@@ -97,7 +97,7 @@ func (d *demo) addGuests(ctx context.Context, h *hostSide) error {
 	if err := unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		return fmt.Errorf("mount %s read-only: %w", target, err)
 	}
-	d.say("\nIt is mounted read-only into the guest's root folder, %s.", d.short(h.guest))
+	d.say("\nIt is mounted read-only into the guest's root directory, %s.", d.short(h.guest))
 	return nil
 }
 

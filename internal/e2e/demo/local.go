@@ -120,7 +120,7 @@ func (d *demo) again(ctx context.Context, h *hostSide, before testbed.Container)
 	return nil
 }
 
-// removeController takes the container away also when the engine is not ours.
+// removeController removes the container, also from an engine that the demo did not start.
 func (d *demo) removeController() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

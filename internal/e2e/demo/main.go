@@ -1,12 +1,12 @@
-// Command demo shows the whole on real parts, on one machine, for somebody who
+// Command demo shows the whole on real parts, on one machine, for a reader who
 // has never seen it: a registry that wants a password, the host's daemon, a
 // guest's bootstrapper, and the controller that comes of it. It says what it
 // does, runs the product's own binaries as an operator would, checks what comes
 // out, and takes everything down. It exits 0 only when every check held.
 //
-// The guest is a real one: an unprivileged LXC container, restored from a golden
+// The guest is a real one: an unprivileged LXC container, restored from a golden image
 // that is baked before your eyes, or from the cache of the last time. With
-// --local it is a folder, and its Docker Engine the test bed's: quicker, and
+// --local it is a directory, and its Docker Engine the test bed's: quicker, and
 // for machines where no container can run.
 package main
 
@@ -39,9 +39,9 @@ func main() {
 func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	local := flags.Bool("local", false, "without a guest: the bootstrapper in a folder, on an engine of this machine")
+	local := flags.Bool("local", false, "without a guest: the bootstrapper in a directory, on an engine of this machine")
 	keep := flags.Bool("keep", false, "leave everything up until Enter or Ctrl-C")
-	dist := flags.String("dist", "dist", "`folder` of the binaries (make build)")
+	dist := flags.String("dist", "dist", "`directory` of the binaries (make build)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return int(exit.OK)
@@ -73,7 +73,7 @@ type demo struct {
 	keep           io.Reader // nil: do not wait at the end
 
 	bed     *testbed.Running
-	dir     string // everything of the demo lies here
+	dir     string // everything of the demo is in it
 	heading int
 	checks  int
 	failed  []string
@@ -81,7 +81,7 @@ type demo struct {
 
 const (
 	vmid  = "8200"
-	other = "8201" // a second guest: somebody whose token must not do
+	other = "8201" // a second guest, whose token must be refused
 )
 
 // onBed runs the parts of a showing on a test bed and takes everything down,
@@ -117,7 +117,7 @@ func (d *demo) onBed(ctx context.Context, o testbed.Options, require []string, p
 		}
 	}()
 	d.dir = filepath.Join(d.bed.Dir, "demo")
-	if err := os.Mkdir(d.dir, 0o711); err != nil { // a guest's root, who is nobody here, goes through it
+	if err := os.Mkdir(d.dir, 0o711); err != nil { // a guest's root, an ordinary user here, passes through it
 		return err
 	}
 	return parts(ctx)

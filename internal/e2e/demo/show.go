@@ -63,11 +63,11 @@ func (d *demo) run(ctx context.Context, typed string, argv []string) (int, error
 
 func (d *demo) binary(name string) string { return d.dist + "/" + name }
 
-// short writes the demo's long folder as $DEMO.
+// short writes the demo's long directory as $DEMO.
 func (d *demo) short(text string) string { return strings.ReplaceAll(text, d.dir, "$DEMO") }
 
 // shown are the keys of bootstrap.json whose values may be printed. Everything
-// else is hidden: a key that is added later is a secret until somebody says no.
+// else is hidden: a key that is added later is a secret until this list has it.
 var shown = []string{
 	"schema_version", "hub_url", "host_id", "guest_id", "local_api_endpoint",
 	"local_api_pin_spki_sha256", "local_api_pin_spki_sha256_next", "local_api_pin_leaf_sha256", "local_api_pin_leaf_sha256_next",

@@ -92,7 +92,7 @@ func (e *Engine) WaitHealth(ctx context.Context, id, status string) error {
 	}
 }
 
-// Remove removes a container, running or not, with its anonymous volumes. It is no error if there is none.
+// Remove removes a container, running or not, with its anonymous volumes. A missing one is not an error.
 func (e *Engine) Remove(ctx context.Context, id string) error {
 	err := e.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if IsNotFound(err) {
@@ -101,7 +101,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	return err
 }
 
-// RemoveImage removes an image by its reference. It is no error if there is none.
+// RemoveImage removes an image by its reference. A missing one is not an error.
 func (e *Engine) RemoveImage(ctx context.Context, reference string) error {
 	_, err := e.ImageRemove(ctx, reference, image.RemoveOptions{Force: true})
 	if IsNotFound(err) {

@@ -24,10 +24,10 @@ type Guest struct {
 	Path string // the lxcpath
 }
 
-// Dir is the guest's folder.
+// Dir is the guest's directory.
 func (g Guest) Dir() string { return filepath.Join(g.Path, strconv.Itoa(g.VMID)) }
 
-// Rootfs is the guest's root folder.
+// Rootfs is the guest's root directory.
 func (g Guest) Rootfs() string { return filepath.Join(g.Dir(), "rootfs") }
 
 // Init returns the process of the guest's init, 0 where it does not run.

@@ -27,7 +27,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
 )
 
-// identity is what no two guests of one golden may share.
+// identity is what no two guests of one golden image may share.
 type identity map[string]string
 
 var identityFiles = map[string]*regexp.Regexp{
@@ -38,7 +38,7 @@ var identityFiles = map[string]*regexp.Regexp{
 	"var/lib/docker/engine-id":         regexp.MustCompile(`^[0-9a-f-]{36}$`),
 }
 
-// TestGuests takes guests the whole way, from a golden that felhom-golden
+// TestGuests takes guests the whole way, from a golden image that felhom-golden
 // bakes to a healthy controller, with the product's own commands, and meets
 // there what has gone wrong before. The parts share guests: a boot costs
 // seconds.
@@ -94,13 +94,13 @@ guests:
 	})
 	for file := range identityFiles {
 		if found[s.vmid[0]][file] == found[s.vmid[1]][file] {
-			t.Errorf("two guests of one golden have the same %s: %q", file, found[s.vmid[0]][file])
+			t.Errorf("two guests of one golden image have the same %s: %q", file, found[s.vmid[0]][file])
 		}
 	}
 }
 
 // wantBooted wants a system with no failed unit at all: those that fail in
-// every guest are masked in the golden.
+// every guest are masked in the golden image.
 func wantBooted(t *testing.T, g guest.Guest) {
 	t.Helper()
 	// A boot takes 3 s here; 120 s were lost where presets enabled networkd.
@@ -112,7 +112,7 @@ func wantBooted(t *testing.T, g guest.Guest) {
 	}
 	if state != "running" {
 		failed, err := g.Ask(ctx, "systemctl", "--no-pager", "--failed")
-		t.Errorf("want state running, found %s: %v\n%s", state, err, failed)
+		t.Errorf("want state running, got %s: %v\n%s", state, err, failed)
 	}
 	for unit, want := range map[string]string{
 		"multi-user.target":                "active",
@@ -124,7 +124,7 @@ func wantBooted(t *testing.T, g guest.Guest) {
 	} {
 		out, err := g.Ask(ctx, "systemctl", "show", "--property=ActiveState,Result", "--value", unit)
 		if got := strings.Join(strings.Fields(out), " "); got != want {
-			t.Errorf("%s: want %s, found %q %v", unit, want, got, err)
+			t.Errorf("%s: want %s, got %q %v", unit, want, got, err)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func identityOf(t *testing.T, g guest.Guest) identity {
 	for file, form := range identityFiles {
 		data, err := os.ReadFile(filepath.Join(g.Rootfs(), file))
 		if err != nil || !form.Match(data) {
-			t.Errorf("%s: want %s, found %q %v", file, form, data, err)
+			t.Errorf("%s: want %s, got %q %v", file, form, data, err)
 		}
 		// Not the comment, which is the host name.
 		id[file] = string(bytes.Join(bytes.Fields(data)[:min(2, len(bytes.Fields(data)))], []byte(" ")))
@@ -160,7 +160,7 @@ func wantNetwork(t *testing.T, vmid int, address netip.Addr) {
 	_ = resp.Body.Close()
 	for _, want := range []string{"mode:     configured\n", "storage:  200 OK {", `"guest":` + strconv.Itoa(vmid)} {
 		if err != nil || !strings.Contains(string(page), want) {
-			t.Errorf("the controller's page: want %q in it, found %v\n%s", want, err, page)
+			t.Errorf("the controller's page: want %q in it, got %v\n%s", want, err, page)
 		}
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(address.String(), "22"))
@@ -195,7 +195,7 @@ func (s *stack) channel(t *testing.T) {
 	for _, c := range acceptance.Cases(s.vmid[0], pins.Current.SPKI, s.readToken(t, s.vmid[0]), s.readToken(t, s.vmid[1])) {
 		got, body, err := c.Ask(t.Context(), s.host.Endpoint, within)
 		if err != nil || got != c.Want {
-			t.Errorf("%s, %s: want %s, found %s %v\n%s", c.Name, c.What, c.Want, got, err, body)
+			t.Errorf("%s, %s: want %s, got %s %v\n%s", c.Name, c.What, c.Want, got, err, body)
 		}
 		if c.Name == "T1" && !strings.Contains(body, `{"storage":"ok","guest":`+strconv.Itoa(s.vmid[0])) {
 			t.Errorf("T1: the answer is %s", body)
@@ -224,7 +224,7 @@ func (s *stack) reboot(t *testing.T) {
 		t.Errorf("controller.yaml was written again: %v", err)
 	}
 	if after.ID != before.ID || second.Run == first.Run || second.ExitCode != 0 {
-		t.Errorf("want the same container and another run, found %s and %s, result %+v", before.ID, after.ID, second)
+		t.Errorf("want the same container and another run, got %s and %s, result %+v", before.ID, after.ID, second)
 	}
 }
 
@@ -300,7 +300,7 @@ func (s *stack) registryDown(t *testing.T) {
 	wantStarts(t, g, "file rewritten", n+1)
 	s.readToken(t, s.vmid[1])
 	if c := s.wantHealthy(t, g, "v1"); c.ID == old.ID {
-		t.Error("the container was not made anew")
+		t.Error("the container was not made again")
 	}
 }
 
@@ -344,11 +344,11 @@ func (s *stack) replaceFile(t *testing.T, vmid int, data []byte, mode os.FileMod
 func wantFailure(t *testing.T, g guest.Guest, code int, words ...string) {
 	t.Helper()
 	if r := result(t, g); r.ExitCode != code {
-		t.Errorf("want exit code %d, found %+v", code, r)
+		t.Errorf("want exit code %d, got %+v", code, r)
 	}
 	out, err := g.Ask(t.Context(), "systemctl", "show", "--property=Result,ExecMainStatus", "--value", unit)
 	if got, want := strings.Join(strings.Fields(out), " "), "exit-code "+strconv.Itoa(code); got != want {
-		t.Errorf("the service: want %s, found %s %v", want, got, err)
+		t.Errorf("the service: want %s, got %s %v", want, got, err)
 	}
 	wantJournal(t, g, words...)
 }
@@ -358,12 +358,12 @@ func wantJournal(t *testing.T, g guest.Guest, words ...string) {
 	text := journal(g)
 	for _, word := range words {
 		if !strings.Contains(text, word) {
-			t.Errorf("want %q in the journal, found\n%s", word, text)
+			t.Errorf("want %q in the journal, got\n%s", word, text)
 		}
 	}
 }
 
-// unreadable: the file belongs to the host's root, who is nobody in the guest.
+// unreadable: the file belongs to the host's root, who is the user nobody in the guest.
 // The program says so and waits: systemd cannot watch such a file.
 func (s *stack) unreadable(t *testing.T) {
 	g := s.guest(s.vmid[2])
@@ -381,22 +381,22 @@ func (s *stack) unreadable(t *testing.T) {
 	defer cancel()
 	if err := guest.Poll(ctx, func() error {
 		if r := result(t, g); r.Run == before.Run || r.ExitCode != 3 {
-			return fmt.Errorf("want a run with exit code 3, found %+v", r)
+			return fmt.Errorf("want a run with exit code 3, got %+v", r)
 		}
 		return nil
 	}); err != nil {
 		t.Fatalf("%v\n%s", err, journal(g))
 	}
 	wantJournal(t, g, "permission denied", "belongs to nobody", "chown root:100000 HOSTDIR")
-	s.agentd(t, "guest", "add", strconv.Itoa(s.vmid[2])) // which writes it anew, and heals it
-	wantStarts(t, g, "file mended", n+1)
+	s.agentd(t, "guest", "add", strconv.Itoa(s.vmid[2])) // which writes it again, and repairs it
+	wantStarts(t, g, "file repaired", n+1)
 	s.readToken(t, s.vmid[2])
 	if r := result(t, g); r.ExitCode != 0 {
-		t.Errorf("the mended mount: %+v", r)
+		t.Errorf("the repaired mount: %+v", r)
 	}
 }
 
-// wrongPin: somebody else answers at the host's address. Nothing is said to it.
+// wrongPin: another server answers at the host's address. Nothing is said to it.
 func (s *stack) wrongPin(t *testing.T) {
 	g := s.guest(s.vmid[2])
 	rogue := newRogue(t, s.bed.Address)
@@ -500,7 +500,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// remove takes everything back.
+// remove removes everything.
 func (s *stack) remove(t *testing.T) {
 	for _, vmid := range s.vmid {
 		s.agentd(t, "guest", "remove", "--force", strconv.Itoa(vmid))

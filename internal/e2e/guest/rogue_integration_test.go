@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// rogue is a TLS server with a key that nobody pinned. It keeps what it is told
+// rogue is a TLS server with a key that no guest pinned. It keeps what it receives
 // after the handshake.
 type rogue struct {
 	address string

@@ -29,7 +29,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// stack is a host with its daemon, a golden, and guests that the product made.
+// stack is a host with its daemon, a golden image, and guests that the product made.
 type stack struct {
 	bed     testbed.Bed
 	dir     string
@@ -57,7 +57,7 @@ func theStack(t *testing.T) *stack {
 	t.Helper()
 	shared.once.Do(func() { shared.stack = newStack(t) })
 	if shared.stack == nil {
-		t.Fatal("the first test that asked for the stack says why there is none")
+		t.Fatal("the first test that asked for the stack has reported why it failed")
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -85,7 +85,7 @@ func newStack(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	s.watchArguments()
-	// Not t.TempDir: it ends with the test, and a guest's root, who is nobody
+	// Not t.TempDir: it ends with the test, and a guest's root, an ordinary user
 	// here, cannot enter it.
 	var err error
 	if s.dir, err = os.MkdirTemp("", "felhom-guests-"); err != nil {
@@ -126,7 +126,7 @@ func newStack(t *testing.T) *stack {
 }
 
 // watchArguments collects command lines until the stack is closed: arguments are
-// for everybody on a machine to read, those of guests included.
+// readable by every user of a machine, those of guests included.
 func (s *stack) watchArguments() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -228,7 +228,7 @@ func (s *stack) address(t *testing.T, last byte) netip.Prefix {
 
 const unit = "felhom-controller-bootstrap.service"
 
-// starts counts how often systemd has begun the bootstrap in this boot.
+// starts counts how often systemd has started the bootstrap in this boot.
 func starts(ctx context.Context, g guest.Guest) (int, error) {
 	const unitStarting = "7d4958e842da4a758f6c1cdc7b36dcc5" // SD_MESSAGE_UNIT_STARTING, systemd's catalogue
 	out, err := g.Ask(ctx, "journalctl", "--boot", "--quiet", "--output=cat", "--unit="+unit, "MESSAGE_ID="+unitStarting)
@@ -238,7 +238,7 @@ func starts(ctx context.Context, g guest.Guest) (int, error) {
 // quiet is how long nothing may happen after a cause has had its effect.
 const quiet = 1500 * time.Millisecond
 
-// wantStarts waits until the bootstrap has begun n times and ended, and sees
+// wantStarts waits until the bootstrap has started n times and ended, and sees
 // that it does not begin once more.
 func wantStarts(t *testing.T, g guest.Guest, cause string, n int) {
 	t.Helper()
@@ -256,7 +256,7 @@ func wantStarts(t *testing.T, g guest.Guest, cause string, n int) {
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("%s: want %d starts, found %v\n%s", cause, n, err, journal(g))
+		t.Fatalf("%s: want %d starts, got %v\n%s", cause, n, err, journal(g))
 	}
 	quietly, cancelQuiet := context.WithTimeout(t.Context(), quiet)
 	defer cancelQuiet()
@@ -271,7 +271,7 @@ func wantStarts(t *testing.T, g guest.Guest, cause string, n int) {
 		return errors.New("quiet")
 	})
 	if got != n {
-		t.Errorf("%s: want exactly %d starts, found %d\n%s", cause, n, got, journal(g))
+		t.Errorf("%s: want exactly %d starts, got %d\n%s", cause, n, got, journal(g))
 	}
 }
 
@@ -327,10 +327,10 @@ func (s *stack) wantHealthy(t *testing.T, g guest.Guest, tag string) testbed.Con
 		t.Fatalf("%v\n%s", err, journal(g))
 	}
 	if c.State.Health == nil || c.State.Health.Status != "healthy" || c.RestartCount != 0 {
-		t.Errorf("want a healthy controller that never restarted, found %+v, restarts %d", c.State, c.RestartCount)
+		t.Errorf("want a healthy controller that never restarted, got %+v, restarts %d", c.State, c.RestartCount)
 	}
 	if image, err := s.bed.Image(tag); err != nil || c.Config.Image != image.Reference {
-		t.Errorf("want image %s, found %s %v", image.Reference, c.Config.Image, err)
+		t.Errorf("want image %s, got %s %v", image.Reference, c.Config.Image, err)
 	}
 	return c
 }
@@ -341,7 +341,7 @@ func (s *stack) wantList(t *testing.T, vmids ...int) {
 	out := s.agentd(t, "guest", "list")
 	for _, vmid := range vmids {
 		if !regexp.MustCompile(`(?m)^` + strconv.Itoa(vmid) + ` +\S+ +run +done +changed `).MatchString(out) {
-			t.Errorf("guest %d: want run done, found:\n%s", vmid, out)
+			t.Errorf("guest %d: want run done, got\n%s", vmid, out)
 		}
 	}
 }

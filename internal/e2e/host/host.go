@@ -21,8 +21,8 @@ import (
 // Settings say what to run and where.
 type Settings struct {
 	Binary string // felhom-agentd
-	Dir    string // everything lies below it: host/ and guests/
-	Image  string // tag of the sample image that guests shall run
+	Dir    string // everything is below it: host/ and guests/
+	Image  string // tag of the sample image that guests run
 	LXC    bool   // guests are real ones, below the bed's lxcpath
 }
 
@@ -39,7 +39,7 @@ type Host struct {
 // ConfigFile is where Start writes the configuration.
 func (s Settings) ConfigFile() string { return filepath.Join(s.Dir, "host/agentd.yaml") }
 
-// GuestRoot is the folder whose size the daemon reports as the guest's root
+// GuestRoot is the directory whose size the daemon reports as the guest's root
 // file system.
 func (s Settings) GuestRoot(vmid string) string {
 	return filepath.Join(s.Dir, "guests", vmid, "rootfs")
@@ -115,7 +115,7 @@ func (h *Host) Stop() error { return h.daemon.Stop(time.Minute) }
 // Log is the end of what the daemon wrote.
 func (h *Host) Log() string { return h.daemon.Tail() }
 
-// Mount is the folder that the daemon fills for a guest.
+// Mount is the directory that the daemon fills for a guest.
 func (h *Host) Mount(vmid string) string { return filepath.Join(h.dir, "mounts", vmid) }
 
 // healthy asks the daemon on its Unix socket.

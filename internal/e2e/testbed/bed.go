@@ -23,7 +23,7 @@ const TestLabel = "org.felhom.test"
 // Bed says where the parts of a running bed are. A value of it is enough to
 // use them; it owns nothing.
 type Bed struct {
-	Dir        string // of the bed: logs, sockets; tests make folders below it that containers mount
+	Dir        string // of the bed: logs, sockets; tests make directories below it that containers mount
 	DockerHost string // "unix://PATH"
 	Bridge     string // name of the bridge
 	Address    string // the bridge's IP address: reachable from containers and from this machine

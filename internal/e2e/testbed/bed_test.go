@@ -53,7 +53,7 @@ func TestImage(t *testing.T) {
 		t.Errorf("%+v, error %v; want %+v", got, err, want)
 	}
 	if _, err := b.Image("v3"); err == nil || !strings.Contains(err.Error(), `no image "v3"; it has [v1 v2]`) {
-		t.Errorf("error %v; want it to list what there is", err)
+		t.Errorf("error %v; want the existing ones in it", err)
 	}
 }
 

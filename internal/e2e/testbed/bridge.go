@@ -36,9 +36,9 @@ func removeBridge(name string) error {
 		return nil
 	}
 	if _, err := net.InterfaceByName(name); err != nil {
-		return nil //nolint:nilerr // not there is what is wanted
+		return nil //nolint:nilerr // it must not exist
 	}
-	// Taking down goes on when the run was interrupted.
+	// Taking down continues when the run was interrupted.
 	if _, err := run.Run(context.Background(), run.Cmd{Path: "ip", Args: []string{"link", "delete", "dev", name}}); err != nil {
 		return fmt.Errorf("remove bridge: %w", err)
 	}
@@ -46,7 +46,7 @@ func removeBridge(name string) error {
 }
 
 // removeCgroup removes an emptied cgroup in every hierarchy, the inner ones
-// first: a cgroup's files are not removed by hand, only its folders.
+// first: a cgroup's files are not removed by hand, only its directories.
 func removeCgroup(name string) error {
 	if name == "" {
 		return nil

@@ -6,6 +6,6 @@
 // next start, after a SIGKILL.
 //
 // It never touches what it did not make. Nothing of it is reachable from, or
-// has a route to, another machine. It is no part of the product: only
+// has a route to, another machine. It is not part of the product: only
 // internal/e2e and tests behind the build tag "integration" import it.
 package testbed

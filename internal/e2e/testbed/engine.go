@@ -63,7 +63,7 @@ mount -t tmpfs -o mode=0755 tmpfs /run
 exec dockerd "$@"`
 
 // startEngine starts a Docker Engine that shares nothing with another one: not
-// its folders, its bridge, the firewall (it gets no rules), nor its cgroup.
+// its directories, its bridge, the firewall (it gets no rules), nor its cgroup.
 // Ports are published on the bridge's address alone. config is its daemon.json;
 // empty: none.
 func startEngine(ctx context.Context, b Bed, cgroup, config string) (*Daemon, error) {

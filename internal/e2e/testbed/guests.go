@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/run"
 )
 
-// LXCPath is the folder of the bed's guests. Those that still run when the bed
+// LXCPath is the directory of the bed's guests. Those that still run when the bed
 // is taken down are stopped: a guest outlives the command that started it.
 func (b Bed) LXCPath() string { return lxcPath(b.Dir) }
 
@@ -28,7 +28,7 @@ func stopGuests(path string) error {
 	if err != nil {
 		return err
 	}
-	// Taking down goes on when the run was interrupted.
+	// Taking down continues when the run was interrupted.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var errs []error

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shareDir makes the bed's folder a mount of its own whose inner mounts are
+// shareDir makes the bed's directory a mount of its own whose inner mounts are
 // seen by the engine, which has a mount namespace of its own: a guest's config
 // mount is made after the engine was started.
 func shareDir(dir string) error {
@@ -20,8 +20,8 @@ func shareDir(dir string) error {
 	return nil
 }
 
-// unmountDir takes the bed's folder and all that is mounted below it out of
-// the tree, before the folder is removed. It copes with nothing to do.
+// unmountDir takes the bed's directory and all that is mounted below it out of
+// the tree, before the directory is removed. It copes with nothing to do.
 func unmountDir(dir string) error {
 	for {
 		err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)

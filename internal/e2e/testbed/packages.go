@@ -97,7 +97,7 @@ func aptGet(ctx context.Context, args ...string) error {
 }
 
 // guardServices keeps packages from starting their services while they are
-// installed. A policy that is there already is the administrator's, and stays.
+// installed. A policy that already exists is the administrator's, and stays.
 func guardServices() (remove func() error, err error) {
 	f, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if errors.Is(err, os.ErrExist) {

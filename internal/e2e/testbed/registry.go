@@ -121,7 +121,7 @@ http: {addr: %q, tls: {certificate: %q, key: %q}}
 	return nil
 }
 
-// removeCertDir copes with a folder that is not there. It removes certs.d
+// removeCertDir copes with a directory that is not there. It removes certs.d
 // itself when nothing else is left in it; /etc/docker stays.
 func removeCertDir(dir string) error {
 	if dir == "" {
@@ -130,7 +130,7 @@ func removeCertDir(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	_ = os.Remove(certsRoot) // fails when somebody else's certificates are in it
+	_ = os.Remove(certsRoot) // fails if it has certificates of another program
 	return nil
 }
 
@@ -149,7 +149,7 @@ func selfSigned(ip net.IP) (certPEM, keyPEM []byte, err error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses:  []net.IP{ip},
-		// Needed by readers that want it said; it is no authority.
+		// Needed by readers that want it said; it is not an authority.
 		BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

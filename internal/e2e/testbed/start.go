@@ -27,7 +27,7 @@ type Options struct {
 	Log          io.Writer // one line for each thing that is made; nil: none
 	OwnEngine    bool      // start an engine also where one runs
 	EngineConfig string    // daemon.json of an engine that the bed starts; "": the defaults
-	NoEngine     bool      // none is wanted: guests have their own
+	NoEngine     bool      // start none: guests have their own
 	Images       []string  // tags to push; nil: all of them
 }
 
@@ -121,7 +121,7 @@ func (r *Running) start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// allocate makes the bed's folder, state and bridge. One at a time: two that
+// allocate makes the bed's directory, state and bridge. One at a time: two that
 // look for a free network at once would find the same.
 func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err error) {
 	unlock, err := filelock.Wait(ctx, lockFile)
@@ -136,7 +136,7 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 	_, _ = rand.Read(random[:]) // never fails
 	id := hex.EncodeToString(random[:])
 	dir := filepath.Join(home, id)
-	// Searched by others: a guest's root is nobody here. Every secret in it is
+	// Searched by others: a guest's root is an ordinary user here. Every secret in it is
 	// in a file of its own mode.
 	if err := errors.Join(os.MkdirAll(dir, 0o711), os.Chmod(home, 0o711)); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 	r.state = state{Owner: owner, BootID: boot, Bridge: r.Bridge}
 	if _, err := net.InterfaceByName(r.Bridge); err == nil {
 		return fault.WrapHint(fault.NotReady, fmt.Errorf("there is an interface %s already, without an address", r.Bridge),
-			"if it is nobody's: ip link delete dev "+r.Bridge)
+			"if no program uses it: ip link delete dev "+r.Bridge)
 	}
 	if err := r.state.save(dir); err != nil {
 		return err

@@ -13,14 +13,14 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
 
-// home holds one folder for each bed. It is not under /tmp, where others could
+// home holds one directory for each bed. It is not under /tmp, where others could
 // put something in root's way.
 const home = "/var/lib/felhom-testbed"
 
 const stateFile = "state.json"
 
-// state is what a bed has made outside its folder. It is written before the
-// thing is made, so that the next start can take it back after a SIGKILL.
+// state is what a bed has made outside its directory. It is written before the
+// thing is made, so that the next start can remove it after a SIGKILL.
 type state struct {
 	Owner   process   `json:"owner"`
 	BootID  string    `json:"boot_id"` // a reboot ends processes and bridges, and reuses their numbers
@@ -122,7 +122,7 @@ func sweep(logf func(string, ...any)) error {
 	return nil
 }
 
-// takeDown removes what a dead bed left outside its folder.
+// takeDown removes what a dead bed left outside its directory.
 func (s *state) takeDown(rebooted bool) error {
 	var errs []error
 	if !rebooted {

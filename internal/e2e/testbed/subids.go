@@ -30,10 +30,10 @@ func WithSubIDs(argv ...string) []string {
 	return append([]string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", subIDScript, "sh"}, argv...)
 }
 
-// subIDsEnv is set in a process that [RunWithSubIDs] has started anew.
+// subIDsEnv is set in a process that [RunWithSubIDs] has started again.
 const subIDsEnv = "FELHOM_SUBIDS"
 
-// RunWithSubIDs is for a TestMain: it starts this process anew as by
+// RunWithSubIDs is for a TestMain: it starts this process again as by
 // [WithSubIDs], and there calls run, whose status it returns.
 func RunWithSubIDs(run func() int) int {
 	if os.Getenv(subIDsEnv) != "" {

@@ -2,7 +2,7 @@ package testbed
 
 import "errors"
 
-// undo is a stack of steps that take back what was made. The zero value is
+// undo is a stack of steps that undo what was made. The zero value is
 // empty and ready to use.
 type undo struct {
 	steps []func() error
@@ -12,7 +12,7 @@ type undo struct {
 // the step copes with nothing to do, and right after it otherwise.
 func (u *undo) push(step func() error) { u.steps = append(u.steps, step) }
 
-// run takes everything back, last made first. Each step runs, whatever became
+// run undoes everything, the newest first. Each step runs, whatever became
 // of those before it; a second call has nothing left to do.
 func (u *undo) run() error {
 	var errs []error

@@ -1,9 +1,9 @@
-// Command floor makes the API calls that nobody can do without, and nothing
+// Command floor makes the API calls that no tool can do without, and nothing
 // else: pull (or look whether the image is there), create, start. It is what
 // the bootstrapper's cost is held against, and is started like it, as a process
 // of its own. It checks nothing.
 //
-//	floor pull|known|running DOCKER-HOST BOOTSTRAP.JSON SETTINGS-FOLDER ADDRESS
+//	floor pull|known|running DOCKER-HOST BOOTSTRAP.JSON SETTINGS-DIR ADDRESS
 package main
 
 import (
@@ -23,7 +23,7 @@ const containerName = "felhom-controller"
 
 func main() {
 	if len(os.Args) != 6 {
-		_, _ = fmt.Fprintln(os.Stderr, "usage: floor pull|known|running DOCKER-HOST BOOTSTRAP.JSON SETTINGS-FOLDER ADDRESS")
+		_, _ = fmt.Fprintln(os.Stderr, "usage: floor pull|known|running DOCKER-HOST BOOTSTRAP.JSON SETTINGS-DIR ADDRESS")
 		os.Exit(2)
 	}
 	if err := work(context.Background(), os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {

@@ -11,8 +11,8 @@ type Meter struct {
 	Now func() time.Time // time.Now where nil
 
 	started, last time.Time
-	bytes       int64
-	rate        float64
+	bytes         int64
+	rate          float64
 }
 
 // Estimate is what a Meter knows.

@@ -51,11 +51,11 @@ func New(w io.Writer, opts Options) *Printer {
 
 // Stage is one named part of the work, from Start to Done.
 type Stage struct {
-	p     *Printer
-	name  string
+	p       *Printer
+	name    string
 	started time.Time
-	drawn time.Time
-	meter Meter
+	drawn   time.Time
+	meter   Meter
 }
 
 // Start begins a stage. On a terminal it shows at once; elsewhere a stage that

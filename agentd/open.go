@@ -19,7 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -82,7 +82,7 @@ func readConfig(file string) (_ []byte, err error) {
 // hypervisorOf returns the adapter of the configuration.
 func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	if cfg.Hypervisor == config.HypervisorLXC {
-		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: folder.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest, MountDir: cfg.MountsDir}), nil
+		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: directory.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest, MountDir: cfg.MountsDir}), nil
 	}
 	return pct.New(pct.Options{MountDir: cfg.MountsDir})
 }

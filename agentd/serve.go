@@ -28,7 +28,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
@@ -103,7 +103,7 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 	}
 	var storage driver.Storage
 	if cfg.StorageFolder != "" {
-		storage = folder.New(cfg.StorageFolder)
+		storage = directory.New(cfg.StorageFolder)
 	}
 	hosts := slices.Clone(s.listen)
 	for _, a := range h.addrs {

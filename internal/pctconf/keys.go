@@ -115,7 +115,15 @@ func ParseBool(s string) (bool, error) {
 	case "0", "off", "no", "false":
 		return false, nil
 	}
-	return false, fmt.Errorf("%q is no boolean: wanted 0 or 1", s)
+	return false, fmt.Errorf("%q is not a boolean: want 0 or 1", s)
+}
+
+// FormatBool returns the canonical form of a boolean.
+func FormatBool(on bool) string {
+	if on {
+		return "1"
+	}
+	return "0"
 }
 
 func boolean(s string) (string, error) {
@@ -123,10 +131,7 @@ func boolean(s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if b {
-		return "1", nil
-	}
-	return "0", nil
+	return FormatBool(b), nil
 }
 
 func oneOf(words ...string) form {

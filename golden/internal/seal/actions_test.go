@@ -48,8 +48,8 @@ func TestMountBelow(t *testing.T) {
 		{"escaped name", "/srv/a b", "/srv/a b/proc"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := mountBelow(info, tt.dir); got != tt.want {
-				t.Errorf("%q, want %q", got, tt.want)
+			if got, err := mountBelow(info, tt.dir); err != nil || got != tt.want {
+				t.Errorf("%q, %v, want %q", got, err, tt.want)
 			}
 		})
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/mountinfo"
 )
 
 // DefaultHostname is what a sealed image calls itself; PVE writes the guest's
@@ -163,7 +164,11 @@ func checkRoot(root string) error {
 	if err != nil {
 		return fmt.Errorf("seal: look for mounts: %w", err)
 	}
-	if at := mountBelow(string(mounts), abs); at != "" {
+	at, err := mountBelow(string(mounts), abs)
+	if err != nil {
+		return fmt.Errorf("seal: look for mounts: %w", err)
+	}
+	if at != "" {
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("seal %s: %s is a mount point: what is below it is not the image's", root, at), "umount "+at)
 	}
 	return nil
@@ -181,18 +186,18 @@ func isRunningSystem(dir string) (bool, error) {
 }
 
 // mountBelow returns the first mount point strictly below dir in the text of
-// /proc/self/mountinfo (proc(5)), or "".
-func mountBelow(mountinfo, dir string) string {
-	below := strings.TrimSuffix(dir, "/") + "/" // "/" itself has all mounts below it
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	for line := range strings.Lines(mountinfo) {
-		if f := strings.Fields(line); len(f) > 4 {
-			if at := unescape.Replace(f[4]); strings.HasPrefix(at, below) && at != dir {
-				return at
-			}
+// /proc/self/mountinfo, or "".
+func mountBelow(text, dir string) (string, error) {
+	list, err := mountinfo.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	for _, at := range mountinfo.Below(list, dir) {
+		if at != dir {
+			return at, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // work is the state of one Apply.

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,7 +83,7 @@ func applySpec(archive *pctconf.Config, s driver.Spec) (*pctconf.Config, error) 
 		c.set("swap", strconv.Itoa(*s.SwapMiB))
 	}
 	if s.OnBoot != nil {
-		c.set("onboot", map[bool]string{true: "1", false: "0"}[*s.OnBoot])
+		c.set("onboot", pctconf.FormatBool(*s.OnBoot))
 	}
 	if s.Nameserver != "" {
 		c.set("nameserver", s.Nameserver)
@@ -122,35 +121,11 @@ func netOf(c *pctconf.Config) (driver.Net, error) {
 	return n, err
 }
 
-// mounts returns the directories of the host that are mounted.
-func mounts(c *pctconf.Config) (list []pctconf.MountPoint, err error) {
-	for _, p := range c.Mounts() {
-		if p.Err != nil {
-			return nil, p.Err
-		}
-		if filepath.IsAbs(p.Source) {
-			list = append(list, p)
-		}
-	}
-	return list, nil
-}
-
-// guestOf is all that the configuration says; the state is the kernel's to say.
+// guestOf is all that the configuration tells; the state is the kernel's to tell.
 func guestOf(vmid int, c *pctconf.Config) (driver.Guest, error) {
-	g := driver.Guest{VMID: vmid, Description: c.Description}
-	g.Hostname, _ = c.Get("hostname")
-	g.OnBoot, _ = c.Bool("onboot")
-	g.Lock, _ = c.Get("lock")
-	var err error
-	if g.Net, err = netOf(c); err != nil {
-		return g, err
-	}
-	list, err := mounts(c)
+	g, err := driver.GuestOf(vmid, c)
 	if err != nil {
 		return g, err
-	}
-	for _, p := range list {
-		g.Mounts = append(g.Mounts, p.Mount)
 	}
 	ids, err := idMap(c)
 	if err != nil {

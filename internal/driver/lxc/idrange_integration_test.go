@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
@@ -28,7 +28,7 @@ func asUser(uid, gid uint32, argv ...string) bool {
 // one with the group of a guest's setgid program gets into a guest's directory.
 func TestGuestsWithRangesOfTheirOwn(t *testing.T) {
 	b := newBed(t)
-	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path), PerGuest: true})
+	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: directory.New(b.path), PerGuest: true})
 	roots := map[int]bool{}
 	for _, vmid := range testbed.VMIDs(t, 2) {
 		spec := driver.Spec{Archive: b.archive, Net: driver.Net{Bridge: b.bridge}}

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/e2e/tiny"
@@ -60,7 +60,7 @@ func newBed(t *testing.T) bed {
 		t.Fatal(err)
 	}
 	b := bed{path: filepath.Join(dir, "guests"), archive: filepath.Join(dir, "vzdump-lxc-9100-2026_01_01-00_00_00.tar.zst"), bridge: testbed.FromEnv(t).Bridge}
-	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path)})
+	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: directory.New(b.path)})
 	if err := tiny.Write(t.Context(), b.archive, tiny.Config()); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestGuestFiles(t *testing.T) {
 func TestUmask(t *testing.T) {
 	b := newBed(t)
 	b.path = filepath.Join(b.path, "deep/guests")
-	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: folder.New(b.path)})
+	b.Driver = lxc.New(lxc.Options{Path: b.path, Storage: directory.New(b.path)})
 	vmid := testbed.VMIDs(t, 1)[0]
 	source := filepath.Join(filepath.Dir(b.archive), "mount")
 	if err := os.Mkdir(source, 0o755); err != nil {

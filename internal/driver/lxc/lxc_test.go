@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -301,21 +300,6 @@ func TestClaimComesFirst(t *testing.T) {
 	}
 	if err := d.Start(t.Context(), 8200); !errors.Is(err, driver.ErrHalf) {
 		t.Errorf("start after it: error %v, want ErrHalf", err)
-	}
-}
-
-func TestParseMountinfo(t *testing.T) {
-	got := parseMountinfo(`36 35 98:0 /a\040b//deleted /mnt/c\134d rw,noatime master:1 - ext3 /dev/root rw
-short line
-x 35 98:0 / / rw - ext3 /dev/root rw
-37 35 0:44 / /srv rw - tmpfs tmpfs rw
-`)
-	want := []mountEntry{
-		{place: place{"98:0", "/a b"}, id: 36, point: `/mnt/c\d`},
-		{place: place{"0:44", "/"}, id: 37, point: "/srv"},
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
 	}
 }
 

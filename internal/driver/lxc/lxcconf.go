@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -35,14 +36,11 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	net, err := netOf(c)
+	g, err := driver.GuestOf(vmid, c)
 	if err != nil {
 		return "", err
 	}
-	mounted, err := mounts(c)
-	if err != nil {
-		return "", err
-	}
+	net := g.Net
 	var b strings.Builder
 	line := func(key, format string, args ...any) { fmt.Fprintf(&b, key+" = "+format+"\n", args...) }
 	b.WriteString("# Written from pct.conf by felhom-agentd; changes here are lost.\n")
@@ -59,14 +57,16 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 		line("lxc.idmap", "g %d %d %d", r.Guest, r.Host, r.Count)
 	}
 	line("lxc.rootfs.path", "dir:%s", filepath.Join(d.dir(vmid), rootfsDir))
-	hostname, _ := c.Get("hostname")
-	line("lxc.uts.name", "%s", firstLabel(hostname, vmid))
+	line("lxc.uts.name", "%s", firstLabel(g.Hostname, vmid))
 	line("lxc.tty.max", "2")
 	line("lxc.pty.max", "1024")
 	line("lxc.console.logfile", "%s", filepath.Join(d.dir(vmid), consoleFile))
 	line("lxc.console.size", "%d", maxConsoleFile) // without it a guest can fill this host's disk
-	onboot, _ := c.Bool("onboot")
-	line("lxc.start.auto", "%d", map[bool]int{true: 1}[onboot])
+	onBoot := 0
+	if g.OnBoot {
+		onBoot = 1
+	}
+	line("lxc.start.auto", "%d", onBoot)
 	if net.Bridge != "" {
 		line("lxc.net.0.type", "veth")
 		line("lxc.net.0.link", "%s", net.Bridge)
@@ -85,7 +85,7 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 		line("lxc.net.0.type", "empty")
 	}
 	d.limits(line, c)
-	for _, m := range mounted {
+	for _, m := range g.Mounts {
 		options := "bind,create=dir,nosuid,nodev"
 		if m.ReadOnly {
 			options += ",ro"

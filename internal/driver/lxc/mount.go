@@ -14,6 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/mountinfo"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -61,11 +62,10 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 // checkOwner refuses a guest whose configuration, which anyone may have edited,
 // mounts a directory of this host that is not its own.
 func (d *Driver) checkOwner(vmid int, conf *pctconf.Config) error {
-	list, err := mounts(conf)
-	if err != nil {
-		return err
-	}
-	for _, p := range list {
+	for _, p := range conf.Mounts() {
+		if p.Err == nil && !filepath.IsAbs(p.Source) {
+			continue // a volume, of which there are none here
+		}
 		if err := driver.CheckOwner(d.o.MountDir, vmid, p.Mount); err != nil {
 			return driver.Faultf(driver.ErrRefused, "remove that line from "+filepath.Join(d.dir(vmid), confFile)+"; see docs/security.md", "%s mounts %s: %w", p.Key, p.Source, err)
 		}
@@ -78,15 +78,9 @@ func (d *Driver) checkOwner(vmid int, conf *pctconf.Config) error {
 func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 	var pending error
 	err := d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
-		list, err := mounts(conf)
-		if err != nil {
-			return err
-		}
-		for _, p := range list {
-			if p.Target != target {
-				continue
-			}
-			if pid != 0 {
+		for p, ok := conf.MountAt(target); ok; p, ok = conf.MountAt(target) {
+			var err error
+			if pid != 0 && p.IsDirectory() {
 				err = d.unplug(ctx, vmid, pid, p.Mount)
 			}
 			switch {
@@ -217,7 +211,7 @@ func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) (err
 
 // unmountIn ends the mount of source at target, a name in parent. It leaves the
 // thread's working folder in parent.
-func unmountIn(parent *os.File, entries []mountEntry, source place, target string) error {
+func unmountIn(parent *os.File, entries []mountinfo.Mount, source place, target string) error {
 	base := filepath.Base(target)
 	f, err := openNoLinks(int(parent.Fd()), base, target+" in the guest")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -233,7 +227,7 @@ func unmountIn(parent *os.File, entries []mountEntry, source place, target strin
 	if !isRoot {
 		return notHidden(entries, source, target)
 	}
-	if !slices.ContainsFunc(entries, func(e mountEntry) bool { return e.id == id && e.place == source }) {
+	if !slices.ContainsFunc(entries, func(m mountinfo.Mount) bool { return m.ID == id && rootOf(m) == source }) {
 		return hidden(target)
 	}
 	// The folder of this thread alone: the path is not looked up again, so
@@ -249,8 +243,8 @@ func unmountIn(parent *os.File, entries []mountEntry, source place, target strin
 
 // notHidden is nil where source is mounted at target no more; a mount there
 // that no path leads to is below another one.
-func notHidden(entries []mountEntry, source place, target string) error {
-	if slices.ContainsFunc(entries, func(e mountEntry) bool { return e.point == target && e.place == source }) {
+func notHidden(entries []mountinfo.Mount, source place, target string) error {
+	if slices.ContainsFunc(entries, func(m mountinfo.Mount) bool { return m.Point == target && rootOf(m) == source }) {
 		return hidden(target)
 	}
 	return nil

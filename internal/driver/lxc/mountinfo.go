@@ -6,10 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/mountinfo"
 )
 
 // place is where a folder is in the file system that it is on, whatever of that
@@ -19,41 +20,20 @@ type place struct {
 	path   string
 }
 
-// mountEntry is a line of proc_pid_mountinfo(5).
-type mountEntry struct {
-	place        // of the mount's root
-	id    uint64 // as statx tells it
-	point string // seen from the root of the process
-}
-
 // deleted is what the kernel appends to a root that was removed since.
 const deleted = "//deleted"
 
-func parseMountinfo(text string) []mountEntry {
-	const fields = 5
-	var all []mountEntry
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < fields {
-			continue
-		}
-		id, err := strconv.ParseUint(f[0], 10, 64)
-		if err != nil {
-			continue
-		}
-		all = append(all, mountEntry{place: place{f[2], strings.TrimSuffix(unescape(f[3]), deleted)}, id: id, point: unescape(f[4])})
-	}
-	return all
+// rootOf returns the place of the directory that m has mounted.
+func rootOf(m mountinfo.Mount) place {
+	return place{m.Device, strings.TrimSuffix(m.Root, deleted)}
 }
 
-// unescape undoes what the kernel does to space, tab, newline and backslash.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
-
-func readMountinfo(r io.Reader) ([]mountEntry, error) {
+func readMountinfo(r io.Reader) ([]mountinfo.Mount, error) {
 	data, err := io.ReadAll(r)
-	return parseMountinfo(string(data)), err
+	if err != nil {
+		return nil, err
+	}
+	return mountinfo.Parse(string(data))
 }
 
 // mountOf returns the mount that f is on, and whether f is its root.
@@ -89,15 +69,16 @@ func placeOf(path string) (p place, err error) {
 	if err != nil {
 		return p, err
 	}
-	for _, e := range entries {
-		if e.id != id {
+	for _, m := range entries {
+		if m.ID != id {
 			continue
 		}
-		below, err := filepath.Rel(e.point, path)
+		below, err := filepath.Rel(m.Point, path)
 		if err != nil {
 			return p, err
 		}
-		return place{e.device, filepath.Join(e.path, below)}, nil
+		root := rootOf(m)
+		return place{root.device, filepath.Join(root.path, below)}, nil
 	}
 	return p, &fs.PathError{Op: "find mount of", Path: path, Err: fs.ErrNotExist}
 }

@@ -87,20 +87,15 @@ func (d *Driver) checkMounts(vmid int, conf *pctconf.Config) error {
 	if err := d.checkOwner(vmid, conf); err != nil {
 		return err
 	}
-	list, err := mounts(conf)
+	g, err := guestOf(vmid, conf)
 	if err != nil {
 		return err
 	}
-	ids, err := idMap(conf)
-	if err != nil {
-		return err
-	}
-	uid, _ := ids.Root()
-	for _, p := range list {
+	for _, p := range g.Mounts {
 		if err := driver.CheckDirectory(p.Source); err != nil {
 			return driver.Faultf(driver.ErrStart, "make that directory, or detach the mount", "mount at %s: %w", p.Target, err)
 		}
-		if err := reachable(filepath.Dir(p.Source), uid); err != nil {
+		if err := reachable(filepath.Dir(p.Source), g.Root.UID); err != nil {
 			return fmt.Errorf("%w: mount at %s: %w", driver.ErrStart, p.Target, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -28,7 +29,7 @@ func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err := vzdump.ReadConfig(f)
+	data, err := vzdump.ReadConfig(vzdump.WithContext(ctx, f))
 	if err != nil {
 		return nil, refuseArchive(archive, err)
 	}
@@ -36,12 +37,9 @@ func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, e
 }
 
 func openArchive(archive string) (*os.File, error) {
-	f, err := os.Open(archive)
+	f, err := regular.Open(archive)
 	if err != nil {
-		return nil, driver.Faultf(driver.ErrArchive, "name the golden by its absolute path; felhom-golden build makes one", "%w", err)
-	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(refuseArchive(archive, errors.New("it is no regular file")), err, f.Close())
+		return nil, driver.Faultf(driver.ErrArchive, "name the golden image by its absolute path; felhom-golden build makes one", "%w", err)
 	}
 	return f, nil
 }

@@ -133,17 +133,8 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 	if err != nil {
 		return driver.Guest{}, wrap(vmid, "look", err)
 	}
-	g := driver.Guest{
-		VMID: vmid, State: v.state, Half: v.half, Lock: v.lock,
-		Description: v.config.Description, Net: netOf(v.config), Root: driver.IDs{UID: uid, GID: gid},
-	}
-	g.Hostname, _ = v.config.Get("hostname")
-	g.OnBoot, _ = v.config.Bool("onboot")
-	for _, p := range v.config.Mounts() {
-		if p.IsDirectory() {
-			g.Mounts = append(g.Mounts, p.Mount)
-		}
-	}
+	g, _ := driver.GuestOf(vmid, v.config) // PVE keeps a wrong line, which has no effect
+	g.State, g.Half, g.Root = v.state, v.half, driver.IDs{UID: uid, GID: gid}
 	return g, nil
 }
 

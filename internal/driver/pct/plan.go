@@ -177,11 +177,8 @@ func number0(n *int) string {
 }
 
 func bit(on *bool) string {
-	switch {
-	case on == nil:
+	if on == nil {
 		return ""
-	case *on:
-		return "1"
 	}
-	return "0"
+	return pctconf.FormatBool(*on)
 }

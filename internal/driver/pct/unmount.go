@@ -7,13 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/mountinfo"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -53,37 +52,16 @@ func (d *Driver) unmount(ctx context.Context, vmid int) error {
 
 // mountsBelow lists what is mounted on a directory and below it, in the order
 // in which it was mounted.
-func (d *Driver) mountsBelow(root string) (paths []string, err error) {
+func (d *Driver) mountsBelow(root string) ([]string, error) {
 	data, err := regular.Read(d.o.MountInfo, maxMountInfo)
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(data)) {
-		const where = 4 // ID, parent, device, root of it, mount point
-		fields := strings.Fields(line)
-		if len(fields) <= where {
-			return nil, fmt.Errorf("%s: cannot read the line %q", d.o.MountInfo, line)
-		}
-		path := unescape(fields[where])
-		if path == root || strings.HasPrefix(path, root+"/") {
-			paths = append(paths, path)
-		}
+	list, err := mountinfo.Parse(string(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.o.MountInfo, err)
 	}
-	return paths, nil
-}
-
-var octal = regexp.MustCompile(`\\[0-7]{3}`)
-
-// unescape decodes a path of the kernel's, which has some bytes as \040.
-func unescape(path string) string {
-	return octal.ReplaceAllStringFunc(path, func(code string) string {
-		const base, bits = 8, 8
-		n, err := strconv.ParseUint(code[1:], base, bits)
-		if err != nil {
-			return code
-		}
-		return string([]byte{byte(n)})
-	})
+	return mountinfo.Below(list, root), nil
 }
 
 // removeDirs removes the empty directories that a killed worker has left.

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
@@ -83,7 +83,7 @@ func benchGuest(ctx context.Context, o options, stdout, stderr io.Writer) (err e
 		return err
 	}
 	path := bed.LXCPath()
-	f := &guestField{bed: bed, log: stderr, samples: samples{}, driver: lxc.New(lxc.Options{Path: path, Storage: folder.New(path)})}
+	f := &guestField{bed: bed, log: stderr, samples: samples{}, driver: lxc.New(lxc.Options{Path: path, Storage: directory.New(path)})}
 	if f.host, err = host.Start(ctx, bed, host.Settings{Binary: filepath.Join(o.dist, "felhom-agentd"), Dir: dir, Image: o.image, LXC: true}); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
@@ -116,7 +116,7 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.driver = lxc.New(lxc.Options{Path: s.bed.LXCPath(), Storage: folder.New(s.bed.LXCPath())})
+	s.driver = lxc.New(lxc.Options{Path: s.bed.LXCPath(), Storage: directory.New(s.bed.LXCPath())})
 	registry, err := s.bed.Token()
 	if err != nil {
 		t.Fatal(err)

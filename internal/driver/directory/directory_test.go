@@ -1,4 +1,4 @@
-package folder_test
+package directory_test
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
-	"github.com/felhom/felhom-golden/internal/driver/folder"
 )
 
 func addGuest(t *testing.T, dir string, vmid int, mounts ...string) {
@@ -32,7 +32,7 @@ func addGuest(t *testing.T, dir string, vmid int, mounts ...string) {
 func TestDriverConforms(t *testing.T) {
 	drivertest.RunStorage(t, func(t *testing.T) drivertest.Bed {
 		dir := t.TempDir()
-		return drivertest.Bed{Storage: folder.New(dir), AddGuest: func(t *testing.T, vmid int, mounts ...string) {
+		return drivertest.Bed{Storage: directory.New(dir), AddGuest: func(t *testing.T, vmid int, mounts ...string) {
 			t.Helper()
 			addGuest(t, dir, vmid, mounts...)
 		}}
@@ -55,7 +55,7 @@ func TestFiguresAreThoseOfTheFileSystem(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(point, "f"), make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := folder.New(dir).Storage(t.Context(), 8200)
+	got, err := directory.New(dir).Storage(t.Context(), 8200)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestLinkInPlaceOfAFolderIsNotFollowed(t *testing.T) {
 	if err := os.Symlink("/", filepath.Join(dir, "8200/mounts/srv")); err != nil {
 		t.Fatal(err)
 	}
-	got, err := folder.New(dir).Storage(t.Context(), 8200)
+	got, err := directory.New(dir).Storage(t.Context(), 8200)
 	if err == nil || errors.Is(err, driver.ErrNotFound) {
 		t.Errorf("got %v, %v, want an error that is not ErrNotFound", got, err)
 	}

@@ -1,9 +1,11 @@
-// Package folder is the hypervisor adapter of hosts that have none: a guest is
-// a folder <dir>/<vmid> with its root file system in rootfs and its mount points
-// in mounts, one folder each, named as systemd escapes paths ("mnt-data" is
-// /mnt/data). It reads sizes as df(1) does and changes nothing; guests that
-// share one host file system each see that file system's figures.
-package folder
+// Package directory measures the file systems of guests whose files are plain
+// directories of the host, as on a host without Proxmox VE: call [New], then
+// [Driver.Storage]. Guest N is the directory <dir>/N with its root file system in
+// rootfs and its mount points in mounts, one directory each, named as systemd
+// escapes paths ("mnt-data" is /mnt/data). It reads sizes as df(1) does and
+// changes nothing; guests on one file system of the host each see that file
+// system's figures.
+package directory
 
 import (
 	"context"
@@ -23,7 +25,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// Driver serves the guests below one folder. It implements [driver.Storage].
+// Driver measures the guests below one directory. It implements [driver.Storage].
 type Driver struct {
 	dir string
 }
@@ -32,7 +34,7 @@ type Driver struct {
 func New(dir string) *Driver { return &Driver{dir: dir} }
 
 // Storage returns the use of the guest's file systems. A guest without a
-// rootfs folder is [driver.ErrNotFound].
+// rootfs directory is [driver.ErrNotFound].
 func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	guest := filepath.Join(d.dir, strconv.Itoa(vmid))
 	rootfs, err := usage(ctx, filepath.Join(guest, "rootfs"), "/")
@@ -58,8 +60,8 @@ func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) 
 	return append([]driver.Usage{rootfs}, points...), nil
 }
 
-// usage looks at one folder without following a link in its place: what stands
-// there may have been made by a guest.
+// usage measures one directory without following a link in its place: a guest may
+// have made it.
 func usage(ctx context.Context, dir, seenAs string) (driver.Usage, error) {
 	if err := context.Cause(ctx); err != nil {
 		return driver.Usage{}, err

@@ -31,6 +31,10 @@ type Config struct {
 	ManifestDigest  string // controller_image_manifest_digest, "" where absent
 	ConfigDigest    string // controller_image_config_digest, "" where absent
 	Registry        *Registry
+	Registries      []Registry   // others
+	RegistryAccess  string       // RegistryProxy, RegistryCredential or RegistryNone
+	Repositories    []Repository // that guests may pull from, through the proxy
+	Cache           *Cache       // nil: no blobs are kept
 	RegistryMirror  string        // "" where absent
 	ReadyWait       time.Duration // 0 where absent
 	Profile         contract.Profile
@@ -60,14 +64,6 @@ const (
 type Defaults struct {
 	Guest
 	Wait time.Duration // for the guest's bootstrap; 0: do not wait
-}
-
-// Registry is the credential that is put into the guests' mounts. The token
-// stays in its file until then.
-type Registry struct {
-	Host      string
-	Username  string
-	TokenFile string
 }
 
 // WithImage returns c for a guest that runs another image than the

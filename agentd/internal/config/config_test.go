@@ -22,14 +22,14 @@ hub_url: https://hub.example
 controller_image: gitea.dooplex.hu/admin/felhom-controller:v0.34.0
 `
 
-var compareAddrPort = cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{}, netip.Addr{})
+var compareAddrPort = cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{}, netip.Addr{}, contract.Digest{})
 
 func wantMinimal() config.Config {
 	return config.Config{
 		HostID: "demo-felhom", HubURL: "https://hub.example",
 		ControllerImage: "gitea.dooplex.hu/admin/felhom-controller:v0.34.0",
 		Bridge:          "vmbr0", StateDir: "/var/lib/felhom-agentd", StoreDir: "/var/lib/felhom-agentd/guests",
-		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000,
+		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000, RegistryAccess: "none",
 		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests",
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
@@ -118,6 +118,13 @@ func TestDocumentedExample(t *testing.T) {
 	want := wantMinimal()
 	want.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.7:8443"), netip.MustParseAddrPort("[2001:db8::7]:8443")}
 	want.Registry = &config.Registry{Host: "gitea.dooplex.hu", Username: "puller", TokenFile: "/etc/felhom/registry-token"}
+	want.Registries = []config.Registry{{
+		Host: "registry.example:5000", Username: "puller", Credential: "registry-example", CAFile: "/etc/felhom/registry-example.pem",
+		TokenHosts: []string{"auth.example"}, BlobHosts: []string{"objects.example:9000"},
+	}}
+	want.RegistryAccess = "proxy"
+	want.Repositories = []config.Repository{{Host: "docker.io", Path: "library/postgres", Tag: "17"}, {Host: "registry.example:5000", Path: "team/apps"}}
+	want.Cache = &config.Cache{Dir: "/var/lib/felhom/blobs", Size: 20 << 30}
 	want.RegistryMirror, want.ReadyWait = "mirror.example:5000", 5*time.Minute
 	want.StorageFolder = "/var/lib/felhom/guests"
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
@@ -138,8 +145,8 @@ func TestDocumentedExample(t *testing.T) {
 }
 
 // topKeys are the keys of agentd.yaml, as a finding lists them.
-const topKeys = "bridge, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, health_socket, host_id, hub_url, " +
-	"hypervisor, id_map, id_map_base, limits, listen, lxc, mount_owner, mounts_dir, profile, provision, ready_wait, registry, registry_mirror, state_dir, storage, store_dir"
+const topKeys = "bridge, cache, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, health_socket, host_id, hub_url, " +
+	"hypervisor, id_map, id_map_base, limits, listen, lxc, mount_owner, mounts_dir, profile, provision, ready_wait, registries, registry, registry_access, registry_mirror, repositories, state_dir, storage, store_dir"
 
 func TestParseFindings(t *testing.T) {
 	cases := []struct{ name, input, want string }{
@@ -181,7 +188,7 @@ func TestParseFindings(t *testing.T) {
 4:33: error: registry.username: want visible ASCII characters without blanks
 4:52: error: registry.token_file: want a clean absolute path, got "t"`},
 		{"token in the file", minimal + "registry: {host: h, username: u, token: secret}\n", `4:11: error: registry.token_file: is missing
-4:34: error: registry.token: unknown key; want one of host, token_file, username`},
+4:34: error: registry.token: unknown key; want one of blob_hosts, ca_file, credential, host, token_file, token_hosts, username`},
 		{
 			"numbers", minimal + "id_map_base: -1\nlimits: {connections_total: many, connections_per_source: 0, token_overlap: 8d}\n",
 			`4:14: error: id_map_base: want a whole number from 0 to 4294967294, got -1

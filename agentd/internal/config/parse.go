@@ -17,7 +17,8 @@ import (
 func Parse(file string, data []byte) (Config, error) {
 	c := defaults()
 	doc := strictyaml.Read(file, data, strictyaml.Options{MaxBytes: MaxBytes})
-	doc.Root().Fields(c.fields())
+	doc.Root().Fields(c.withRegistries(c.fields()))
+	c.checkRegistries(doc)
 	if c.IDMap == IDMapPerGuest && c.Hypervisor != HypervisorLXC {
 		doc.Add("id_map", "per-guest needs hypervisor: lxc; on PVE give a guest lxc.idmap lines")
 	}
@@ -58,15 +59,6 @@ func (c *Config) fields() map[string]field {
 		"env_file":                         {Take: text(&c.EnvFile, checkPath)},
 		"registry_mirror":                  {Take: text(&c.RegistryMirror, checkRegistryHost)},
 		"id_map_base":                      {Take: number(&c.IDMapBase, 0, math.MaxUint32-1)},
-		"registry": {Take: func(v strictyaml.Value) {
-			r := &Registry{}
-			c.Registry = r
-			v.Fields(map[string]field{
-				"host":       {Required: true, Take: text(&r.Host, checkRegistryHost)},
-				"username":   {Required: true, Take: text(&r.Username, checkVisible)},
-				"token_file": {Required: true, Take: text(&r.TokenFile, checkPath)},
-			})
-		}},
 		"storage": {Take: func(v strictyaml.Value) {
 			v.Fields(map[string]field{"folder": {Required: true, Take: text(&c.StorageFolder, checkPath)}})
 		}},

@@ -67,6 +67,8 @@ func newApp(stdout, stderr io.Writer) command.App {
 				},
 			},
 			provisionCommand(stdout, stderr),
+			registryCommand(stdout, stderr),
+			cacheCommand(stdout),
 			{
 				Name: "pin", Usage: "Print the pins of this host's certificates",
 				Flags: []cli.Flag{jsonFlag()},

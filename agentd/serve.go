@@ -65,6 +65,11 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	if err := store.Recover(); err != nil {
 		return err
 	}
+	reg, err := openRegistry(cfg, store, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, reg.close()) }()
 	sockets, err := listener.Bind(ctx, h.addrs)
 	if err != nil {
 		return fault.WrapHint(fault.NotReady, err, "end the process that holds it, or set listen in the configuration")
@@ -80,12 +85,16 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	for _, file := range h.identity.Made {
 		logger.WithField("file", filepath.Join(cfg.StateDir, "tls", file)).Info("TLS file made")
 	}
-	return newDaemon(cfg, h, store, logger).serve(ctx, sockets, health)
+	if reg.proxy != nil {
+		go checkRegistries(ctx, cfg, logger) // it ends with ctx
+	}
+	return newDaemon(cfg, h, store, reg, logger).serve(ctx, sockets, health)
 }
 
 // service is everything that serves while the daemon runs.
 type service struct {
 	logger *logrus.Logger
+	registry
 	api    *http.Server
 	health *http.Server
 	caps   *listener.Caps
@@ -96,8 +105,8 @@ type service struct {
 	answering func(context.Context) error
 }
 
-func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Logger) *service {
-	s := &service{logger: logger, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
+func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger) *service {
+	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
 	for _, a := range h.addrs {
 		s.listen = append(s.listen, a.String())
 	}
@@ -111,10 +120,14 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 			hosts = append(hosts, strings.TrimSuffix(a.String(), ":443"))
 		}
 	}
-	handler := api.New(api.Options{
+	o := api.Options{
 		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version, Hosts: hosts,
 		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e) },
-	})
+	}
+	if reg.proxy != nil {
+		o.Registry = reg.proxy
+	}
+	handler := api.New(o)
 	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
 	s.api = api.HTTP(handler, complaints)
 	s.secure = func(l net.Listener) net.Listener {
@@ -151,6 +164,9 @@ func (s *service) serve(ctx context.Context, sockets []net.Listener, health net.
 		<-running.Done()
 		s.ready.Store(false)
 		s.notify(daemon.SdNotifyStopping)
+		if s.proxy != nil {
+			s.proxy.Stop()
+		}
 		// Not ctx: it is done, and the requests under way are what is waited for.
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 )
@@ -25,6 +26,9 @@ const (
 	AnyGuest Right = iota + 1
 	// OwnGuest demands that the {vmid} of the path is the asking guest's own.
 	OwnGuest
+	// OwnImages demands that the path is of an image that the guest may pull; the
+	// registry decides that.
+	OwnImages
 )
 
 // Route is one row of the table.
@@ -39,6 +43,8 @@ type Route struct {
 	// only the old one.
 	TakesUp bool
 	handle  func(ctx context.Context, req request) (reply, error)
+	// serve, in place of handle, answers all paths that begin with Path.
+	serve func(w http.ResponseWriter, r *http.Request, g registryproxy.Guest)
 }
 
 // request is all that a handler gets to see. It holds no header: a handler has
@@ -55,18 +61,21 @@ type reply struct {
 
 // Routes returns the whole API.
 func (s *Server) Routes() []Route {
-	return []Route{
+	return append([]Route{
 		{Method: http.MethodGet, Path: contract.PathGuest, Right: AnyGuest, handle: s.getGuest},
 		{Method: http.MethodGet, Path: contract.PathStorage, Right: AnyGuest, TakesUp: true, handle: s.getStorage},
 		{Method: http.MethodGet, Path: contract.PathGuestStorage, Right: OwnGuest, TakesUp: true, handle: s.getStorage},
 		{Method: http.MethodPost, Path: contract.PathReports, Right: AnyGuest, MaxBody: contract.MaxReportBytes, handle: s.postReport},
-	}
+	}, s.registryRoutes()...)
 }
 
 // match tells whether a path, in its escaped form, is of this row, and what
 // stands for {vmid}. Nothing is cleaned or redirected: another spelling of a
 // path is another path.
 func (r Route) match(path string) (vmid string, ok bool) {
+	if r.serve != nil {
+		return "", strings.HasPrefix(path, r.Path)
+	}
 	pattern := r.Path
 	for pattern != "" || path != "" {
 		var want, got string

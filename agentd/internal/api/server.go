@@ -31,10 +31,11 @@ type Guests interface {
 	AddReport(ctx context.Context, vmid int, r contract.Report) (isNews bool, err error)
 }
 
-// Options of a [Server]. All but Storage are required.
+// Options of a [Server]. All but Storage and Registry are required.
 type Options struct {
 	Guests           Guests
 	Storage          driver.Storage // nil: the answer is "unknown"
+	Registry         Registry       // nil: none, and /v2/ is not a path of the API
 	HostID           string
 	Version          string
 	Hosts            []string // what a Host header may say: "192.0.2.7:8443"
@@ -45,14 +46,15 @@ type Options struct {
 
 // Server answers the local API. It implements [http.Handler].
 type Server struct {
-	guests  Guests
-	meter   *meter // nil: no figures
-	hostID  string
-	version string
-	hosts   map[string]bool
-	now     func() time.Time
-	event   func(Event)
-	routes  []Route
+	guests   Guests
+	meter    *meter   // nil: no figures
+	registry Registry // nil: none
+	hostID   string
+	version  string
+	hosts    map[string]bool
+	now      func() time.Time
+	event    func(Event)
+	routes   []Route
 
 	failures *buckets[netip.Prefix]
 	denials  *buckets[int] // bounds log lines, refuses nothing
@@ -78,7 +80,7 @@ const retryAfter = "2"
 // New returns a server.
 func New(o Options) *Server {
 	s := &Server{
-		guests: o.Guests, hostID: o.HostID, version: o.Version,
+		guests: o.Guests, registry: o.Registry, hostID: o.HostID, version: o.Version,
 		hosts: map[string]bool{}, now: o.Now, event: o.Event,
 		failures: newBuckets[netip.Prefix](failurePerSecond, failureBurst),
 		denials:  newBuckets[int](failurePerSecond, failureBurst),
@@ -134,6 +136,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refusedOtherGuest.write(w)
 		return
 	}
+	if route.serve != nil {
+		route.serve(w, r, s.puller(tok, match))
+		return
+	}
 	if match.FirstUse && route.TakesUp {
 		if !s.markUsed(r.Context(), tok) {
 			unavailable(w)
@@ -176,7 +182,7 @@ func (s *Server) gate(r *http.Request) *refusal {
 }
 
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token.Token, m guests.Match, ok bool) {
-	claimed := bearer(r.Header.Values("Authorization"))
+	claimed := s.claimed(r)
 	tok, err := token.Parse(claimed)
 	if err == nil {
 		m, err = s.guests.Authenticate(tok)
@@ -204,7 +210,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 		e.Digest = token.Sum(claimed).Short()
 	}
 	s.event(e)
-	w.Header().Set("WWW-Authenticate", `Bearer realm="felhom"`)
+	w.Header().Set("WWW-Authenticate", s.challenge(r))
 	refusedToken.write(w)
 	return tok, m, false
 }
@@ -242,11 +248,12 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, vmid int) (row Ro
 		if !ok {
 			continue
 		}
-		if row.Method != r.Method {
+		if row.Method != r.Method && row.serve == nil {
 			allowed = append(allowed, row.Method)
 			continue
 		}
-		return row, row.Right == AnyGuest || row.Right == OwnGuest && inPath == strconv.Itoa(vmid), true
+		own := row.Right == AnyGuest || row.Right == OwnImages || row.Right == OwnGuest && inPath == strconv.Itoa(vmid)
+		return row, own, true
 	}
 	if allowed != nil {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))

@@ -31,10 +31,10 @@ type Config struct {
 	ManifestDigest  string // controller_image_manifest_digest, "" where absent
 	ConfigDigest    string // controller_image_config_digest, "" where absent
 	Registry        *Registry
-	Registries      []Registry   // others
-	RegistryAccess  string       // RegistryProxy, RegistryCredential or RegistryNone
-	Repositories    []Repository // that guests may pull from, through the proxy
-	Cache           *Cache       // nil: no blobs are kept
+	Registries      []Registry    // others
+	RegistryAccess  string        // RegistryProxy, RegistryCredential or RegistryNone
+	Repositories    []Repository  // that guests may pull from, through the proxy
+	Cache           *Cache        // nil: no blobs are kept
 	RegistryMirror  string        // "" where absent
 	ReadyWait       time.Duration // 0 where absent
 	Profile         contract.Profile

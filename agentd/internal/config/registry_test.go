@@ -45,9 +45,9 @@ func TestRegistryFindings(t *testing.T) {
 func TestRegistryAccess(t *testing.T) {
 	for input, want := range map[string]string{
 		"": "none",
-		"registry: {host: h, username: u, token_file: /t}\n": config.DefaultRegistryAccess,
-		"registries: [{host: h}]\n":                          "none",
-		"registry_access: proxy\n":                           "proxy",
+		"registry: {host: h, username: u, token_file: /t}\n":                        config.DefaultRegistryAccess,
+		"registries: [{host: h}]\n":                                                 "none",
+		"registry_access: proxy\n":                                                  "proxy",
 		"registry_access: none\nregistry: {host: h, username: u, token_file: /t}\n": "none",
 	} {
 		c, err := config.Parse("f", []byte(minimal+input))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/internal/containerspec"
@@ -85,8 +87,8 @@ func bootstrapOf(cfg config.Config, h Host, vmid int) (contract.Bootstrap, error
 			return contract.Bootstrap{}, fault.Errorf(fault.Invalid, "controller_image_config_digest: %w", err)
 		}
 	}
-	if cfg.Registry != nil {
-		secret, err := readTokenFile(cfg.Registry.TokenFile)
+	if cfg.RegistryAccess == config.RegistryCredential {
+		secret, err := ReadSecret(SecretFile(*cfg.Registry))
 		if err != nil {
 			return contract.Bootstrap{}, err
 		}
@@ -95,10 +97,28 @@ func bootstrapOf(cfg config.Config, h Host, vmid int) (contract.Bootstrap, error
 	return boot, nil
 }
 
+// unitCredentials is where systemd keeps the credentials of the daemon's unit,
+// for a command outside of the unit.
+const unitCredentials = "/run/credentials/felhom-agentd.service"
+
+// SecretFile returns the file with the secret of a registry.
+func SecretFile(r config.Registry) string {
+	if r.Credential == "" {
+		return r.TokenFile
+	}
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		dir = unitCredentials
+	}
+	return filepath.Join(dir, r.Credential)
+}
+
 // maxTokenFile is more than the longest token and its line break.
 const maxTokenFile = 4 << 10
 
-func readTokenFile(file string) (contract.Secret, error) {
+// ReadSecret reads a registry's credential, whose file only its owner and group
+// may read.
+func ReadSecret(file string) (contract.Secret, error) {
 	data, err := readSecretFile(file, maxTokenFile, "write the registry's token there, mode 0600")
 	if err != nil {
 		return contract.Secret{}, fmt.Errorf("registry.token_file: %w", err)

@@ -20,6 +20,7 @@ var (
 	errRevoked = errors.New("the guest's token is no longer valid")
 	errStalled = errors.New("no byte went through for too long")
 	errTooLong = errors.New("the transfer took too long")
+	errEnding  = errors.New("felhom-agentd is ending")
 )
 
 const blobType = "application/octet-stream"
@@ -84,6 +85,8 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 				return
 			case <-end.C:
 				why = errTooLong
+			case <-s.proxy.ending:
+				why = errEnding
 			case <-tick.C:
 				if !s.request.guest.IsValid() {
 					why = errRevoked
@@ -243,7 +246,7 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, wanted string) er
 // explain tells our own end of the stream from the registry's.
 func (s *stream) explain(err error) error {
 	switch {
-	case errors.Is(err, errStalled), errors.Is(err, errTooLong):
+	case errors.Is(err, errStalled), errors.Is(err, errTooLong), errors.Is(err, errEnding):
 		return s.request.upstream.fail(causeTimeout, "blob %s of %s: %w", s.request.digest, s.request.repository, err)
 	case errors.Is(err, errRevoked):
 		return errDenied

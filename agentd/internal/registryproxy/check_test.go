@@ -53,7 +53,10 @@ func TestCheck(t *testing.T) {
 		{"wrong password for tokens", withToken("opaque"), "wrong", "v1", "", "", true, false},
 		{"no such tag", func() { basic(up) }, password, "v9", "", "", false, false},
 		{"busy", func() {
-			up.set(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusServiceUnavailable); return true })
+			up.set(func(w http.ResponseWriter, _ *http.Request) bool {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			})
 		}, password, "v1", "", "", false, true},
 	}
 	for _, c := range cases {

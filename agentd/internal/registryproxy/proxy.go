@@ -102,6 +102,7 @@ type Proxy struct {
 	tags   resolved
 	known  manifests
 	all    *semaphore.Weighted
+	ending chan struct{} // closed by Stop
 
 	mu        sync.Mutex
 	upstreams map[string]*upstream // by the registry's host
@@ -114,6 +115,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{
 		images: o.Images, cache: o.Cache, pulled: o.Pulled, failed: o.Failed, now: o.Now, limits: o.Limits.withDefaults(), check: onlyPublic,
 		known: manifests{limit: manifestsMax}, upstreams: map[string]*upstream{}, guests: map[int]*semaphore.Weighted{}, told: map[string]time.Time{},
+		ending: make(chan struct{}),
 	}
 	p.all = semaphore.NewWeighted(int64(p.limits.Total))
 	for _, r := range o.Registries {
@@ -121,6 +123,10 @@ func New(o Options) *Proxy {
 	}
 	return p
 }
+
+// Stop ends the blobs that are under way: guests ask for the rest of them later.
+// Call it once, before the server waits for its requests to end.
+func (p *Proxy) Stop() { close(p.ending) }
 
 // Close closes the connections to registries that are idle.
 func (p *Proxy) Close() {

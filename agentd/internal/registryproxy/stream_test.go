@@ -147,6 +147,7 @@ func TestAStreamEnds(t *testing.T) {
 		want   string
 	}{
 		"revoked":  {func(*registryproxy.Limits) {}, func(b *bed) { b.mu.Lock(); b.revoked = true; b.mu.Unlock() }, "no longer valid"},
+		"ending":   {func(*registryproxy.Limits) {}, func(b *bed) { b.Stop() }, "is ending"},
 		"stalled":  {func(l *registryproxy.Limits) { l.Stall = 300 * time.Millisecond }, func(*bed) {}, "no byte"},
 		"too long": {func(l *registryproxy.Limits) { l.Longest = 300 * time.Millisecond }, func(*bed) {}, "too long"},
 	} {

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// registry is what the daemon has of the registry proxy. The zero value is none.
+type registry struct {
+	proxy *registryproxy.Proxy
+	cache *blobcache.Cache
+}
+
+// openRegistry returns the proxy of the configuration, or none.
+func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger) (registry, error) {
+	if cfg.RegistryAccess != config.RegistryProxy {
+		return registry{}, nil
+	}
+	registries, err := registriesOf(cfg)
+	if err != nil {
+		return registry{}, err
+	}
+	var out registry
+	if cfg.Cache != nil {
+		out.cache, err = blobcache.Open(cfg.Cache.Dir, cfg.Cache.Size, func(err error) { logger.WithError(err).Warn("blob cache") })
+		if err != nil {
+			return registry{}, fault.WrapHint(fault.NotReady, err, "set cache.dir to a directory of its own that belongs to root, mode 0700")
+		}
+	}
+	out.proxy = registryproxy.New(registryproxy.Options{
+		Registries: registries, Cache: out.cache, Now: time.Now,
+		Images: func(_ context.Context, vmid int) ([]registryproxy.Image, error) { return imagesOf(cfg, store, vmid) },
+		Pulled: func(p registryproxy.Pull) { logPull(logger, p) },
+		Failed: func(vmid int, err error) { logRegistryFault(logger, vmid, err) },
+	})
+	return out, nil
+}
+
+func (r registry) close() error {
+	if r.proxy != nil {
+		r.proxy.Close()
+	}
+	return r.cache.Close()
+}
+
+// imagesOf returns what a guest may pull: its controller's image first, then
+// what the configuration lists.
+func imagesOf(cfg config.Config, store *guests.Store, vmid int) ([]registryproxy.Image, error) {
+	record, err := store.Get(vmid)
+	if err != nil {
+		return nil, fmt.Errorf("record of guest %d: %w", vmid, err)
+	}
+	return imagesAllowed(cfg.WithImage(record.ControllerImage))
+}
+
+func imagesAllowed(cfg config.Config) ([]registryproxy.Image, error) {
+	ref, err := contract.ParseImageRef(cfg.ControllerImage)
+	if err != nil {
+		return nil, fmt.Errorf("controller_image: %w", err)
+	}
+	var manifest, configuration contract.Digest
+	if err := errors.Join(manifest.UnmarshalText([]byte(cfg.ManifestDigest)), configuration.UnmarshalText([]byte(cfg.ConfigDigest))); err != nil {
+		return nil, fmt.Errorf("digests of controller_image: %w", err)
+	}
+	out := []registryproxy.Image{registryproxy.ImageOf(ref, manifest, configuration)}
+	for _, r := range cfg.Repositories {
+		out = append(out, registryproxy.Image{Host: r.Host, Repository: r.Path, Tag: r.Tag, Digest: r.Digest})
+	}
+	return out, nil
+}
+
+func registriesOf(cfg config.Config) ([]registryproxy.Registry, error) {
+	var out []registryproxy.Registry
+	var all []error
+	for _, r := range cfg.AllRegistries() {
+		one := registryproxy.Registry{Host: r.Host, TokenHosts: r.TokenHosts, BlobHosts: r.BlobHosts}
+		if r.HasSecret() {
+			one.Credential = func() (string, contract.Secret, error) {
+				secret, err := provision.ReadSecret(provision.SecretFile(r))
+				return r.Username, secret, err
+			}
+		}
+		if r.CAFile != "" {
+			roots, err := readRoots(r.CAFile)
+			if err != nil {
+				all = append(all, fault.WrapHint(fault.Invalid, fmt.Errorf("registry %s: ca_file: %w", r.Host, err), "the file holds certificates of authorities, in PEM"))
+			}
+			one.Roots = roots
+		}
+		out = append(out, one)
+	}
+	return out, errors.Join(all...)
+}
+
+const maxRootsBytes = 1 << 20
+
+// readRoots returns the system's authorities and those of file.
+func readRoots(file string) (*x509.CertPool, error) {
+	data, err := regular.Read(file, maxRootsBytes)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a host without any
+	}
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return pool, nil
+}
+
+func logPull(logger *logrus.Logger, p registryproxy.Pull) {
+	entry := logger.WithFields(logrus.Fields{
+		"guest": p.VMID, "repository": p.Repository, "reference": p.Reference, "digest": p.Digest,
+		"bytes": p.Bytes, "status": p.Status, "seconds": p.Duration.Seconds(), "cached": p.IsCached,
+	})
+	if p.Err != nil {
+		entry.WithError(p.Err).Warn("pull ended early")
+		return
+	}
+	entry.Info("pull")
+}
+
+func logRegistryFault(logger *logrus.Logger, vmid int, err error) {
+	entry := logger.WithField("guest", vmid).WithError(err)
+	if _, isDenied := errors.AsType[*registryproxy.DeniedError](err); isDenied {
+		entry.Warn("guest asked for an image that it may not pull")
+		return
+	}
+	entry.Error("registry")
+}
+
+// checkRegistries proves that the credentials work, and tells about those that
+// do not, without keeping the daemon from serving.
+func checkRegistries(ctx context.Context, cfg config.Config, logger *logrus.Logger) {
+	results, err := checkAll(ctx, cfg, "")
+	for _, r := range results {
+		if r.Push == "yes" {
+			logger.WithField("registry", r.Host).Warn("the host's credential can do more than pull; use one that can only pull")
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		logger.WithError(err).Error("a registry does not work for guests; see felhom-agentd registry check")
+	}
+}
+
+// checkAll checks the registries of the configuration, or the one of host.
+func checkAll(ctx context.Context, cfg config.Config, host string) ([]registryproxy.Checked, error) {
+	registries, err := registriesOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	images, err := imagesAllowed(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var out []registryproxy.Checked
+	var all []error
+	known := []string{}
+	for _, r := range registries {
+		known = append(known, r.Host)
+		if host != "" && r.Host != host {
+			continue
+		}
+		var own []registryproxy.Image
+		for _, i := range images {
+			if i.Host == r.Host {
+				own = append(own, i)
+			}
+		}
+		checked, err := registryproxy.Check(ctx, r, own)
+		if err != nil {
+			all = append(all, registryFault(err))
+			continue
+		}
+		out = append(out, checked)
+	}
+	if len(out)+len(all) == 0 {
+		what := "no registry is configured"
+		if host != "" {
+			what = fmt.Sprintf("registry %q is not configured; want one of %s", host, strings.Join(known, ", "))
+		}
+		return nil, fault.WrapHint(fault.NotFound, errors.New(what), "add it to registries in the configuration (docs/registry.md)")
+	}
+	return out, errors.Join(all...)
+}
+
+func registryFault(err error) error {
+	upstream, ok := errors.AsType[*registryproxy.Error](err)
+	switch {
+	case ok && upstream.IsCredential():
+		return fault.WrapHint(fault.Mismatch, err, "write a user name and token that the registry accepts for pulling, and run the check again; no restart is needed")
+	case ok && upstream.IsTemporary():
+		return fault.WrapHint(fault.NotReady, err, "is the registry up, and its name known to this host?")
+	}
+	return err
+}
+
+func registryCommand(stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name: "registry", Usage: "Check the host's access to registries",
+		Subcommands: []*cli.Command{{
+			Name: "check", Usage: "Prove that the credentials work for pulling", ArgsUsage: "[HOST]",
+			Flags: []cli.Flag{jsonFlag()},
+			Action: func(c *cli.Context) error {
+				cfg, err := loadConfig(c.String("config"))
+				if err != nil {
+					return err
+				}
+				results, err := checkAll(c.Context, cfg, c.Args().First())
+				if err != nil {
+					return err
+				}
+				for _, r := range results {
+					if r.Push == "yes" {
+						_, _ = fmt.Fprintf(stderr, "%s: warning: the credential for %s can do more than pull; use one that can only pull\n", program, r.Host) // nowhere else to tell
+					}
+				}
+				if c.Bool("json") {
+					return printJSON(stdout, results)
+				}
+				return printChecked(stdout, results)
+			},
+		}},
+	}
+}
+
+func printChecked(stdout io.Writer, results []registryproxy.Checked) error {
+	var b strings.Builder
+	for _, r := range results {
+		fmt.Fprintf(&b, "%s works\n  authentication  %s\n  can push        %s\n", r.Host, r.Way, r.Push)
+		for _, i := range r.Images {
+			fmt.Fprintf(&b, "  image           %s  %s\n", i.Image, i.Digest)
+		}
+	}
+	_, err := io.WriteString(stdout, b.String())
+	return err
+}
+
+func cacheCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name: "cache", Usage: "List and remove the blobs that the registry proxy keeps",
+		Subcommands: []*cli.Command{
+			{
+				Name: "list", Usage: "List the blobs, the last used first", Flags: []cli.Flag{jsonFlag()},
+				Action: func(c *cli.Context) error {
+					return withCache(c, func(dir string) error {
+						blobs, err := blobcache.List(dir)
+						if err != nil {
+							return err
+						}
+						return printBlobs(stdout, blobs, c.Bool("json"))
+					})
+				},
+			},
+			{
+				Name: "prune", Usage: "Remove blobs that were not used for some time",
+				Flags: []cli.Flag{jsonFlag(), &cli.DurationFlag{Name: "unused", Value: 30 * 24 * time.Hour, Usage: "remove what was not used for `TIME`; 0s: all"}},
+				Action: func(c *cli.Context) error {
+					if c.Duration("unused") < 0 {
+						return misuse(c, errors.New("--unused: want a time like 720h, not a negative one"))
+					}
+					return withCache(c, func(dir string) error {
+						// The end of the current second: what was used just now has its time.
+						blobs, err := blobcache.Prune(dir, time.Now().Add(time.Second-c.Duration("unused")))
+						if err != nil {
+							return err
+						}
+						return printBlobs(stdout, blobs, c.Bool("json"))
+					})
+				},
+			},
+		},
+	}
+}
+
+func withCache(c *cli.Context, do func(dir string) error) error {
+	cfg, err := loadConfig(c.String("config"))
+	if err != nil {
+		return err
+	}
+	if cfg.Cache == nil {
+		return fault.WrapHint(fault.NotFound, errors.New("no cache is configured"), "set cache in the configuration (docs/registry.md)")
+	}
+	return do(cfg.Cache.Dir)
+}
+
+func printBlobs(stdout io.Writer, blobs []blobcache.Blob, asJSON bool) error {
+	if asJSON {
+		if blobs == nil {
+			blobs = []blobcache.Blob{}
+		}
+		return printJSON(stdout, blobs)
+	}
+	var b strings.Builder
+	sum := int64(0)
+	for _, blob := range blobs {
+		fmt.Fprintf(&b, "%s  %10s  %s\n", blob.Digest, units.BytesSize(float64(blob.Size)), blob.Used.Format(time.RFC3339))
+		sum += blob.Size
+	}
+	fmt.Fprintf(&b, "%d blobs, %s\n", len(blobs), units.BytesSize(float64(sum)))
+	_, err := io.WriteString(stdout, b.String())
+	return err
+}

@@ -40,6 +40,7 @@ type Bootstrap struct {
 	LocalAPIPins     pin.Set       // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
 	LocalAPIToken    Secret        // local_api_token, opaque
 	Registry         *Registry     // registry, nil where absent
+	RegistryProxy    bool          // registry_access is proxy: pull through the host, with LocalAPIToken
 	RegistryMirror   string        // registry_mirror, optional: host[:port] to pull from in place of the image's own
 	ControllerImage  ImageRef      // controller_image
 	ManifestDigest   Digest        // controller_image_manifest_digest, optional
@@ -101,6 +102,7 @@ type bootstrapFile struct {
 	LocalAPIPinLeafNext string         `json:"local_api_pin_leaf_sha256_next,omitempty"`
 	LocalAPIToken       string         `json:"local_api_token"`
 	Registry            *registryFile  `json:"registry,omitempty"`
+	RegistryAccess      string         `json:"registry_access,omitempty"`
 	RegistryMirror      string         `json:"registry_mirror,omitempty"`
 	ControllerImage     string         `json:"controller_image"`
 	ManifestDigest      string         `json:"controller_image_manifest_digest,omitempty"`

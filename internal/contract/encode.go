@@ -56,6 +56,9 @@ func (b Bootstrap) file() (bootstrapFile, error) {
 	if b.Profile != ProfileFelhom { // the default is left out: older golden images refuse the key
 		file.Profile = string(b.Profile)
 	}
+	if b.RegistryProxy {
+		file.RegistryAccess = registryProxy
+	}
 	if b.ReadyWait != 0 {
 		file.ReadyWait = b.ReadyWait.String()
 	}

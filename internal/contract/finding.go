@@ -47,39 +47,40 @@ type Rule string
 // The rules. Their names are part of the contract; docs/contract.md explains
 // each of them.
 const (
-	RuleSize         Rule = "size"          // larger than the limit, or empty
-	RuleEncoding     Rule = "encoding"      // byte order mark, invalid UTF-8, NUL, half a surrogate pair
-	RuleSyntax       Rule = "syntax"        // not JSON
-	RuleDepth        Rule = "depth"         // nested too deeply
-	RuleTrailing     Rule = "trailing-data" // something after the document
-	RuleVersion      Rule = "version"       // a schema version that this program does not read
-	RuleUnknownKey   Rule = "unknown-key"
-	RuleDuplicateKey Rule = "duplicate-key"
-	RuleKeySpelling  Rule = "key-spelling" // a known key in other case or with other separators
-	RuleMissing      Rule = "missing"      // a required key is absent
-	RuleNull         Rule = "null"         // null in place of a value
-	RuleType         Rule = "type"         // another JSON type than wanted
-	RuleProfile      Rule = "profile"      // a word that is not a profile
-	RuleHubURL       Rule = "hub-url"
-	RuleHostID       Rule = "host-id"
-	RuleGuestID      Rule = "guest-id"
-	RuleEndpoint     Rule = "endpoint"
-	RulePin          Rule = "pin"           // a pin in a wrong form
-	RulePinMissing   Rule = "pin-missing"   // no pin at all
-	RulePinRepeated  Rule = "pin-repeated"  // current and next pin are the same
-	RulePinNextOnly  Rule = "pin-next-only" // a next pin without a current one of its form
-	RuleToken        Rule = "token"
-	RuleRegistryHost Rule = "registry-host" // also of the mirror
-	RuleRegistryUser Rule = "registry-user"
-	RuleRegistryUse  Rule = "registry-use" // a credential for a registry that the image does not come from
-	RuleImage        Rule = "image"
-	RuleDigest       Rule = "digest"
-	RuleDigestClash  Rule = "digest-clash" // two different manifest digests
-	RuleReadyWait    Rule = "ready-wait"   // not a time, or out of range
-	RuleContainer    Rule = "container"    // an override that no container could be made from
-	RuleTooMany      Rule = "too-many"     // findings beyond the limit are not listed
-	RuleReport       Rule = "report"       // a field of a report
-	RulePreload      Rule = "preload"      // a field of the index of preloaded images
+	RuleSize           Rule = "size"          // larger than the limit, or empty
+	RuleEncoding       Rule = "encoding"      // byte order mark, invalid UTF-8, NUL, half a surrogate pair
+	RuleSyntax         Rule = "syntax"        // not JSON
+	RuleDepth          Rule = "depth"         // nested too deeply
+	RuleTrailing       Rule = "trailing-data" // something after the document
+	RuleVersion        Rule = "version"       // a schema version that this program does not read
+	RuleUnknownKey     Rule = "unknown-key"
+	RuleDuplicateKey   Rule = "duplicate-key"
+	RuleKeySpelling    Rule = "key-spelling" // a known key in other case or with other separators
+	RuleMissing        Rule = "missing"      // a required key is absent
+	RuleNull           Rule = "null"         // null in place of a value
+	RuleType           Rule = "type"         // another JSON type than wanted
+	RuleProfile        Rule = "profile"      // a word that is not a profile
+	RuleHubURL         Rule = "hub-url"
+	RuleHostID         Rule = "host-id"
+	RuleGuestID        Rule = "guest-id"
+	RuleEndpoint       Rule = "endpoint"
+	RulePin            Rule = "pin"           // a pin in a wrong form
+	RulePinMissing     Rule = "pin-missing"   // no pin at all
+	RulePinRepeated    Rule = "pin-repeated"  // current and next pin are the same
+	RulePinNextOnly    Rule = "pin-next-only" // a next pin without a current one of its form
+	RuleToken          Rule = "token"
+	RuleRegistryHost   Rule = "registry-host" // also of the mirror
+	RuleRegistryUser   Rule = "registry-user"
+	RuleRegistryUse    Rule = "registry-use"    // a credential for a registry that the image does not come from
+	RuleRegistryAccess Rule = "registry-access" // a word that is not one of its values
+	RuleImage          Rule = "image"
+	RuleDigest         Rule = "digest"
+	RuleDigestClash    Rule = "digest-clash" // two different manifest digests
+	RuleReadyWait      Rule = "ready-wait"   // not a time, or out of range
+	RuleContainer      Rule = "container"    // an override that no container could be made from
+	RuleTooMany        Rule = "too-many"     // findings beyond the limit are not listed
+	RuleReport         Rule = "report"       // a field of a report
+	RulePreload        Rule = "preload"      // a field of the index of preloaded images
 )
 
 // MaxFindings is the number of findings after which a document is not worth

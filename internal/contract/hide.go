@@ -23,7 +23,7 @@ func publicPaths() []string {
 	return []string{
 		keySchemaVersion, keyProfile, keyHubURL, keyHostID, keyGuestID, keyEndpoint,
 		keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
-		keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait,
+		keyRegistryAccess, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait,
 		keyRegistry + "." + keyRegistryHost, keyRegistry + "." + keyRegistryUser,
 		keyContainer + "." + keyContainerPorts, keyContainer + "." + keyContainerVols,
 		keyContainer + "." + keyContainerHosts, keyContainer + "." + keyContainerMemory, keyContainer + "." + keyContainerNet,

@@ -24,6 +24,7 @@ const (
 	keyPinLeafNext     = "local_api_pin_leaf_sha256_next"
 	keyToken           = "local_api_token" //nolint:gosec // the name of a key
 	keyRegistry        = "registry"
+	keyRegistryAccess  = "registry_access"
 	keyMirror          = "registry_mirror"
 	keyImage           = "controller_image"
 	keyManifestDigest  = "controller_image_manifest_digest"
@@ -46,7 +47,7 @@ const (
 func bootstrapKeys() []string {
 	return []string{
 		keySchemaVersion, keyProfile, keyHubURL, keyHostID, keyGuestID, keyEndpoint, keyPinSPKI, keyPinSPKINext, keyPinLeaf, keyPinLeafNext,
-		keyToken, keyRegistry, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait, keyContainer,
+		keyToken, keyRegistry, keyRegistryAccess, keyMirror, keyImage, keyManifestDigest, keyConfigDigest, keyReadyWait, keyContainer,
 	}
 }
 
@@ -103,6 +104,7 @@ func parseBootstrap(r *report) (b Bootstrap) {
 	b.LocalAPIPins = o.pins()
 	b.LocalAPIToken, _ = parse(o, keyToken, RuleToken, ParseSecret)
 	b.Registry = o.registry()
+	b.RegistryProxy, _ = parse(o, keyRegistryAccess, RuleRegistryAccess, parseRegistryAccess)
 	b.RegistryMirror, _ = parse(o, keyMirror, RuleRegistryHost, checked(checkRegistryHost))
 	b.ControllerImage, _ = parse(o, keyImage, RuleImage, ParseImageRef)
 	b.ManifestDigest, _ = parse(o, keyManifestDigest, RuleDigest, ParseDigest)
@@ -236,6 +238,16 @@ func checkUsername(s string) error {
 	return nil
 }
 
+// registryProxy is the one value of registry_access.
+const registryProxy = "proxy"
+
+func parseRegistryAccess(s string) (isProxy bool, err error) {
+	if s != registryProxy {
+		return false, fmt.Errorf("write %q, or leave the key out", registryProxy)
+	}
+	return true, nil
+}
+
 // crossCheck compares values with each other; those that were refused are zero
 // and not compared.
 func (o *object) crossCheck(b Bootstrap) {
@@ -243,7 +255,10 @@ func (o *object) crossCheck(b Bootstrap) {
 		return
 	}
 	host := b.ControllerImage.Host()
-	if b.Registry != nil && b.Registry.Host != "" && b.Registry.Host != host && b.Registry.Host != b.RegistryMirror {
+	if b.RegistryProxy && (b.Registry != nil || b.RegistryMirror != "") {
+		o.warnf(RuleRegistryUse, o.values[keyRegistryAccess].off, keyRegistryAccess,
+			"the image is pulled through the host, so %s and %s are not used", keyRegistry, keyMirror)
+	} else if b.Registry != nil && b.Registry.Host != "" && b.Registry.Host != host && b.Registry.Host != b.RegistryMirror {
 		o.warnf(RuleRegistryUse, o.values[keyRegistry].off, keyRegistry+"."+keyRegistryHost,
 			"the credential is for %s, but the image comes from %s, so it is not used for it", b.Registry.Host, host)
 	}

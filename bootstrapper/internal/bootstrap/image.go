@@ -19,6 +19,8 @@ type imageStore interface {
 	Pull(ctx context.Context, ref string, credential docker.Credential, report func(docker.Progress)) error
 	Load(ctx context.Context, path string) ([]string, error)
 	Tag(ctx context.Context, source, target string) error
+	// UsesContainerd reports whether images are in containerd's store.
+	UsesContainerd(ctx context.Context) (bool, error)
 }
 
 // imageStep brings the image: present, preloaded or pulled. It alone gets the
@@ -30,8 +32,9 @@ type imageStep struct {
 	config     contract.Digest // zero: not pinned
 	mirror     string          // host[:port] to pull from; "": the image's own
 	credential docker.Credential
-	preload    string // folder of preloaded images
-	arch       string // GOARCH
+	proxy      *proxied // nil: not through the host
+	preload    string   // folder of preloaded images
+	arch       string   // GOARCH
 	patience   time.Duration
 	stale      <-chan struct{} // closed: the next try shall be another run's, with the new input
 	probe      func(ctx context.Context, host string) docker.Probe
@@ -50,6 +53,10 @@ func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(do
 	if err != nil {
 		obs(fmt.Sprintf("the preloaded image is not used: %v", err))
 	}
+	var unprepared error // matters to a pull alone
+	if s.proxy != nil {
+		s, unprepared = s.proxy.prepare(ctx, s)
+	}
 	source, err := s.source()
 	if err != nil {
 		return image{}, outcome{}, err
@@ -67,6 +74,9 @@ func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(do
 	}
 	if errors.Is(wrong, errUncheckable) { // a pull would give the same answer
 		return image{}, outcome{}, refused(wrong)
+	}
+	if unprepared != nil {
+		return image{}, outcome{}, unprepared
 	}
 	if err := s.pull(ctx, source, obs, bytes); err != nil {
 		return image{}, outcome{}, err

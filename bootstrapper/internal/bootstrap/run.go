@@ -267,9 +267,9 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
 			store: engine, ref: b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
-			credential: credentialFor(b), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
+			credential: credentialFor(b), proxy: proxiedFrom(b, o), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {
-				if !engine.ReachesDirectly(ctx, host) {
+				if b.RegistryProxy || !engine.ReachesDirectly(ctx, host) {
 					return docker.Probe{}
 				}
 				return docker.ProbeRegistry(ctx, o.at(CertsDir), host)

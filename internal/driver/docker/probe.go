@@ -187,3 +187,18 @@ func retryAfter(text string) time.Duration {
 	}
 	return time.Duration(min(n, 3600)) * time.Second
 }
+
+// UsesContainerd reports whether the engine keeps its images in containerd's
+// store, which goes to registries by the hosts.toml files of certs.d.
+func (c *Client) UsesContainerd(ctx context.Context) (bool, error) {
+	info, err := c.api.Info(ctx)
+	if err != nil {
+		return false, c.fault("ask the engine for its image store", err)
+	}
+	for _, line := range info.DriverStatus {
+		if line[0] == "driver-type" && line[1] == "io.containerd.snapshotter.v1" {
+			return true, nil
+		}
+	}
+	return false, nil
+}

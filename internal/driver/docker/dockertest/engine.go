@@ -175,6 +175,12 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/_ping":
 		_, _ = io.WriteString(w, "OK")
+	case path == "/info":
+		status := [][2]string{{"Backing Filesystem", "extfs"}}
+		if e.Containerd {
+			status = [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status})
 	case path == "/events":
 		e.events(w, r)
 	case path == "/images/create":

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +74,16 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 // pins returns what guests are given: SPKI, current and next.
 func (h host) pins() pin.Set {
 	return pin.Set{pin.SPKIOf(h.identity.Current.Leaf), pin.SPKIOf(h.identity.Next.Leaf)}
+}
+
+// certificates returns the certificates of both keys in PEM, for engines, which
+// know no pins.
+func (h host) certificates() []byte {
+	var out []byte
+	for _, c := range []*x509.Certificate{h.identity.Current.Leaf, h.identity.Next.Leaf} {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return out
 }
 
 func (h host) endpoint() string { return "https://" + h.addrs[0].String() }

@@ -116,6 +116,7 @@ func writerOf(ctx context.Context, cfg config.Config, stderr io.Writer) (p *prov
 	if err != nil {
 		return nil, nil, err
 	}
+	o.Certificates = h.certificates()
 	o.Bootstrap = provision.BootstrapFrom(cfg, provision.Host{Endpoint: h.endpoint(), Pins: h.pins()})
 	return provision.New(o), done, nil
 }

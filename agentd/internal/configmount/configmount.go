@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/passage"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -120,7 +121,9 @@ func (d Dir) Read(vmid int, name string, limit int64) (data []byte, err error) {
 // Sweep removes what killed writes left in the mount of guest vmid. The caller
 // must keep other writers of that mount off meanwhile.
 func (d Dir) Sweep(vmid int) error {
-	return d.inMount(vmid, func(mount *os.Root) error { return atomicfile.Sweep(mount, BootstrapFile) })
+	return d.inMount(vmid, func(mount *os.Root) error {
+		return errors.Join(atomicfile.Sweep(mount, BootstrapFile), atomicfile.Sweep(mount, contract.RegistryHostsFile), atomicfile.Sweep(mount, contract.RegistryCertificateFile))
+	})
 }
 
 // Guests returns the guests that have a directory here.

@@ -87,7 +87,8 @@ func bootstrapOf(cfg config.Config, h Host, vmid int) (contract.Bootstrap, error
 			return contract.Bootstrap{}, fault.Errorf(fault.Invalid, "controller_image_config_digest: %w", err)
 		}
 	}
-	if cfg.RegistryAccess == config.RegistryCredential {
+	boot.RegistryProxy = cfg.RegistryAccess == config.RegistryProxy
+	if cfg.Registry != nil && cfg.Registry.HasSecret() && cfg.RegistryAccess != config.RegistryProxy && cfg.RegistryAccess != config.RegistryNone {
 		secret, err := ReadSecret(SecretFile(*cfg.Registry))
 		if err != nil {
 			return contract.Bootstrap{}, err

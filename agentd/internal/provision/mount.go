@@ -7,6 +7,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -24,8 +25,36 @@ func (p *Provisioner) putBootstrap(boot contract.Bootstrap, minted guests.Minted
 	if err != nil {
 		return false, fmt.Errorf("bootstrap.json of guest %d: %w", vmid, err)
 	}
+	// The certificates first, the token's other file last: until then it has the
+	// token before, which is accepted as long as this one is not used.
+	if boot.RegistryProxy {
+		if err := p.options.Mounts.Put(vmid, root, contract.RegistryCertificateFile, p.options.Certificates); err != nil {
+			return false, err
+		}
+	}
 	err = p.options.Mounts.Put(vmid, root, configmount.BootstrapFile, data)
-	return err == nil || errors.Is(err, atomicfile.ErrInPlace), err
+	isPut = err == nil || errors.Is(err, atomicfile.ErrInPlace)
+	if err != nil {
+		return isPut, err
+	}
+	if boot.RegistryProxy {
+		return isPut, p.options.Mounts.Put(vmid, root, contract.RegistryHostsFile, hostsFile(boot.LocalAPIEndpoint, minted.Token))
+	}
+	return isPut, p.options.Mounts.RemoveFile(vmid, contract.RegistryHostsFile) // of another registry_access, with a token
+}
+
+// hostsFile returns the hosts.toml that leads an engine to the registry proxy,
+// and to it alone: the server that it would fall back to is the proxy too.
+func hostsFile(endpoint contract.Endpoint, tok token.Token) []byte {
+	return fmt.Appendf(nil, `# Written by felhom-agentd: images come through this host, with this guest's own token.
+server = %[1]q
+
+[host.%[1]q]
+  capabilities = ["pull", "resolve"]
+  ca = %[2]q
+  [host.%[1]q.header]
+    Authorization = %[3]q
+`, endpoint.URL(), contract.RegistryCertificateFile, "Bearer "+tok.Reveal())
 }
 
 // dropToken undoes a mint whose token is in no mount: the record is again what

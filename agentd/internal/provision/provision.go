@@ -84,9 +84,11 @@ type Options struct {
 	Overlap       time.Duration // how long a replaced token stays valid
 	// Bootstrap makes all of a guest's bootstrap.json but the token.
 	Bootstrap func(vmid int, asked Asked) (contract.Bootstrap, error)
-	Observer  Observer
-	Now       func() time.Time
-	Poll      time.Duration // between two looks at the guest's reports
+	// Certificates are the local API's, current and next, in PEM.
+	Certificates []byte
+	Observer     Observer
+	Now          func() time.Time
+	Poll         time.Duration // between two looks at the guest's reports
 	// BridgeAddresses returns the addresses that this host has on a bridge; nil
 	// looks at none.
 	BridgeAddresses func(bridge string) ([]netip.Addr, error)

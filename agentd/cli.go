@@ -38,32 +38,28 @@ func newApp(stdout, stderr io.Writer) command.App {
 		Commands: []*cli.Command{
 			{
 				Name: "serve", Usage: "Serve the local API until SIGTERM",
+				Flags: logFlags(),
 				Action: func(c *cli.Context) error {
+					o, err := readLogFlags(c)
+					if err != nil {
+						return err
+					}
 					cfg, err := loadConfig(c.String("config"))
 					if err != nil {
 						return err
 					}
-					return serve(c.Context, cfg, stderr)
+					return serve(c.Context, cfg, o, stderr)
 				},
 			},
 			{
-				Name: "guest", Usage: "Add, attach, detach, remove and list guests",
+				Name: "guest", Usage: "Add, attach, detach, remove, list and show guests",
 				Subcommands: []*cli.Command{
 					guestAddCommand(stdout, stderr),
 					guestAttachCommand(stdout, stderr),
 					guestDetachCommand(stdout, stderr),
 					guestRemoveCommand(stdout, stderr),
-					{
-						Name: "list", Usage: "Show what the guests reported",
-						Flags: []cli.Flag{jsonFlag()},
-						Action: func(c *cli.Context) error {
-							cfg, err := loadConfig(c.String("config"))
-							if err != nil {
-								return err
-							}
-							return guestList(c.Context, cfg, c.Bool("json"), time.Now, stdout)
-						},
-					},
+					guestListCommand(stdout),
+					guestShowCommand(stdout, stderr),
 				},
 			},
 			provisionCommand(stdout, stderr),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 	"golang.org/x/time/rate"
@@ -27,22 +28,24 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // drainTime is how long requests under way may take after SIGTERM.
 const drainTime = 10 * time.Second
 
 // serve runs the daemon until ctx is done, which is its way to end well.
-func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
+func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Writer) (err error) {
 	if err := command.RequireRoot("serve"); err != nil {
 		return err
 	}
-	logger := newLogger(stderr)
+	logger := newLogger(stderr, o)
 	h, err := openHost(ctx, cfg, time.Now)
 	if err != nil {
 		return err
@@ -217,15 +220,59 @@ func listenHealth(name string) (net.Listener, error) {
 	return l, nil
 }
 
-func newLogger(stderr io.Writer) *logrus.Logger {
+// The values of --log-format.
+const (
+	logAuto = "auto"
+	logText = "text"
+	logJSON = "json"
+)
+
+// logOptions are how the daemon logs.
+type logOptions struct {
+	format string
+	level  logrus.Level
+}
+
+func logFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log-format", Value: logAuto, Usage: "text or json; auto: text on a terminal, else json"},
+		&cli.StringFlag{Name: "log-level", Value: logrus.InfoLevel.String(), Usage: "log this and what is worse: error, warning, info or debug"},
+	}
+}
+
+func readLogFlags(c *cli.Context) (o logOptions, err error) {
+	var all []error
+	if o.format = c.String("log-format"); o.format != logAuto && o.format != logText && o.format != logJSON {
+		all = append(all, fmt.Errorf("--log-format: want auto, text or json, got %q", o.format))
+	}
+	o.level, err = logrus.ParseLevel(c.String("log-level"))
+	if err != nil || o.level < logrus.ErrorLevel || o.level > logrus.DebugLevel {
+		all = append(all, fmt.Errorf("--log-level: want error, warning, info or debug, got %q", c.String("log-level")))
+	}
+	if err := errors.Join(all...); err != nil {
+		return o, misuse(c, err)
+	}
+	return o, nil
+}
+
+func newLogger(stderr io.Writer, o logOptions) *logrus.Logger {
 	logger := logrus.New()
 	logger.SetOutput(stderr)
-	logger.SetFormatter(&logrus.JSONFormatter{})
-	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		logger.SetFormatter(&logrus.TextFormatter{})
+	logger.SetLevel(o.level)
+	f, isFile := stderr.(*os.File)
+	if o.format == logText || o.format == logAuto && isFile && term.IsTerminal(int(f.Fd())) {
+		logger.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+	} else {
+		logger.SetFormatter(&logrus.JSONFormatter{})
 	}
 	return logger
 }
+
+// logged returns a text of a guest for the log: in one line and bounded.
+func logged(text string) string { return termtext.Line(termtext.Name(text), maxLogged) }
+
+// maxLogged bounds how much of a guest's text one field of the log has.
+const maxLogged = 300
 
 func logEvent(logger *logrus.Logger, e api.Event) {
 	fields := logrus.Fields{}
@@ -239,8 +286,8 @@ func logEvent(logger *logrus.Logger, e api.Event) {
 		fields["token_sha256"] = e.Digest
 	}
 	if e.Report != nil {
-		fields["run"], fields["sequence"] = printable(e.Report.Run), e.Report.Sequence
-		fields["step"], fields["state"] = printable(string(e.Report.Step)), printable(string(e.Report.State))
+		fields["run"], fields["sequence"] = logged(e.Report.Run), e.Report.Sequence
+		fields["step"], fields["state"] = logged(string(e.Report.Step)), logged(string(e.Report.State))
 	}
 	entry := logger.WithFields(fields)
 	if e.Err != nil {
@@ -254,6 +301,12 @@ func logEvent(logger *logrus.Logger, e api.Event) {
 	case api.OtherGuestDenied:
 		entry.Warn("guest asked for another guest's data")
 	case api.ReportReceived:
+		if e.Report != nil && e.Report.State == contract.StateFailed {
+			entry.WithFields(logrus.Fields{
+				"message": logged(e.Report.Message), "class": logged(e.Report.Class), "hint": logged(e.Report.Hint),
+			}).Warn("the guest reports a failure")
+			return
+		}
 		entry.Info("report")
 	case api.StoreFailed:
 		entry.Error("guest store failed")
@@ -271,7 +324,7 @@ type bounded struct {
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.limiter.Allow() {
-		b.logger.WithField("detail", printable(strings.TrimSpace(string(p)))).Info("connection failed")
+		b.logger.WithField("detail", logged(strings.TrimSpace(string(p)))).Info("connection failed")
 	}
 	return len(p), nil
 }

@@ -296,14 +296,17 @@ func TestReportsAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := fmt.Sprintf(`{"run":"r1","sequence":3,"time":"2026-03-01T12:00:00Z","step":"image","state":"failed","class":"not-ready","exit_code":5,"message":%s}`, hostile)
+	body := fmt.Sprintf(`{"run":"r1","sequence":3,"time":"2026-03-01T12:00:00Z","step":"image","state":"failed","class":"not-ready","exit_code":5,"hint":"start it","message":%s}`, hostile)
 	if got, text := b.do(t, client(t, boot), "POST", "/reports", boot.LocalAPIToken.Reveal(), body); got != 204 {
 		t.Fatalf("%d %s", got, text)
 	}
 	out := b.command(t, "guest", "list")
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[1], "image  failed") || !strings.Contains(lines[1], "  3 ") {
+	if len(lines) != 2 || !strings.Contains(lines[1], "failed: not-ready") || !strings.Contains(lines[1], "image: ") {
 		t.Errorf("list:\n%s", out)
+	}
+	if logs := b.logs.String(); !strings.Contains(logs, `"class":"not-ready"`) || !strings.Contains(logs, `"level":"warning"`) || !strings.Contains(logs, `"hint":"start it"`) {
+		t.Errorf("the failure is not in the log, with class and hint, as a warning:\n%s", logs)
 	}
 	if strings.ContainsAny(out, "\x1b\a\u202e") || !strings.Contains(out, `\x1b[2J`) {
 		t.Errorf("the guest's text reached the terminal: %q", out)
@@ -321,7 +324,7 @@ func TestARetryIsListed(t *testing.T) {
 		}
 	}
 	out := b.command(t, "guest", "list")
-	if !strings.Contains(out, "image  started") || !strings.Contains(out, "retrying because the registry does not answer") {
+	if !strings.Contains(out, "starting") || !strings.Contains(out, "image: retrying because the registry does not answer") {
 		t.Errorf("want the reason of the retry in the row, got:\n%s", out)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // TestKeepAlivesStopWithTheAnswers: the first check succeeds, the second fails,
@@ -19,7 +21,7 @@ func TestKeepAlivesStopWithTheAnswers(t *testing.T) {
 	defer cancel()
 	var logs output
 	asked, ended := 0, make(chan struct{})
-	s := &service{logger: newLogger(&logs), answering: func(context.Context) error {
+	s := &service{logger: newLogger(&logs, logOptions{level: logrus.InfoLevel}), answering: func(context.Context) error {
 		switch asked++; asked {
 		case 2:
 			return errors.New("store hangs")

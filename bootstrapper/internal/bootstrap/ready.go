@@ -37,6 +37,8 @@ type readyStep struct {
 	limit  time.Duration
 	stable time.Duration // stableFor where zero
 	scrub  func(string) string
+	// address is the guest's own, for the URLs of what is published.
+	address string
 }
 
 func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) {
@@ -55,7 +57,7 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 			return outcome{}, classed(err)
 		}
 	}
-	text := "ready"
+	text := "ready" + answersAt(s.now.ports, s.address)
 	if s.now.unpublished != "" {
 		text += "; nothing outside of this guest reaches it, because it publishes no port: " + s.now.unpublished
 	}

@@ -304,7 +304,7 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 
 	limit := cmp.Or(o.ReadyWait, b.ReadyWait, readyLimit(img.Health))
 	return r.step(contract.StepReady, func(note func(string)) (outcome, error) {
-		return readyStep{engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub}.run(ctx, note)
+		return readyStep{engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub, address: ownAddress(ctx, b.LocalAPIEndpoint)}.run(ctx, note)
 	})
 }
 

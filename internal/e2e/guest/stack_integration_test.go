@@ -340,8 +340,8 @@ func (s *stack) wantList(t *testing.T, vmids ...int) {
 	t.Helper()
 	out := s.agentd(t, "guest", "list")
 	for _, vmid := range vmids {
-		if !regexp.MustCompile(`(?m)^` + strconv.Itoa(vmid) + ` +\S+ +run +done +changed `).MatchString(out) {
-			t.Errorf("guest %d: want run done, got\n%s", vmid, out)
+		if !regexp.MustCompile(`(?m)^` + strconv.Itoa(vmid) + ` +\S+ +\S+ +\S+ +healthy `).MatchString(out) {
+			t.Errorf("guest %d: want a healthy controller, got:\n%s", vmid, out)
 		}
 	}
 }

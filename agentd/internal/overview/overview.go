@@ -1,0 +1,279 @@
+// Package overview joins what is known of the guests: the records, what they
+// reported last, and what the hypervisor says of them. Call [Source.Rows] for all
+// guests or [Source.Row] for one; [Table] prints rows. It changes nothing.
+package overview
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+)
+
+// askLimit bounds how long the hypervisor is asked: what it does not say by then
+// is left out.
+const askLimit = 5 * time.Second
+
+// The words of [Row.State] beside those of the driver.
+const (
+	Partial = "partial" // its provisioning or removal was interrupted
+	Gone    = "gone"    // the hypervisor has no such guest
+)
+
+// The words of [Row.Controller].
+const (
+	Healthy  = "healthy"
+	Degraded = "degraded"
+	Starting = "starting"
+	Failed   = "failed"
+	Stopped  = "stopped"
+)
+
+// Row is what is known of one guest. Texts of the guest are as it sent them.
+type Row struct {
+	Guest      int        `json:"guest"`
+	Name       string     `json:"name,omitempty"`
+	State      string     `json:"state,omitempty"` // running, stopped, partial, gone; "" if it could not be asked for
+	Unfinished bool       `json:"unfinished,omitempty"`
+	Image      string     `json:"image,omitempty"`      // the controller's
+	Controller string     `json:"controller,omitempty"` // "" if the guest never reported
+	Class      string     `json:"class,omitempty"`      // of the failure
+	URLs       []string   `json:"urls,omitempty"`       // where the container answers
+	Address    string     `json:"address,omitempty"`    // of the guest
+	Since      time.Time  `json:"since,omitzero"`       // when the report arrived
+	Step       string     `json:"step,omitempty"`
+	StepState  string     `json:"step_state,omitempty"`
+	Result     string     `json:"result,omitempty"`
+	Sequence   uint64     `json:"sequence,omitempty"`
+	Message    string     `json:"message,omitempty"`
+	Hint       string     `json:"hint,omitempty"`
+	Version    string     `json:"bootstrap_version,omitempty"`
+	Console    string     `json:"console_file,omitempty"`
+	Added      time.Time  `json:"added,omitzero"`
+	TokenSeen  *time.Time `json:"token_first_used,omitempty"`
+	Golden     string     `json:"golden,omitempty"`
+}
+
+// Source is where rows come from.
+type Source struct {
+	Store      *guests.Store
+	StateDir   string
+	Image      string            // of guests that asked for no other
+	Hypervisor driver.Hypervisor // nil: it is not asked
+}
+
+// Rows returns all guests by VMID, and by name the files that cannot be read:
+// the other guests are of use beside a damaged one.
+func (s Source) Rows(ctx context.Context) ([]Row, map[string]error, error) {
+	records, broken, err := s.Store.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	if broken == nil {
+		broken = map[string]error{}
+	}
+	unfinished, err := provision.Unfinished(s.StateDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows := make([]Row, 0, len(records))
+	for _, r := range records {
+		row, err := s.row(r)
+		if err != nil {
+			broken["reports of "+strconv.Itoa(r.VMID)] = err
+		}
+		row.Unfinished = unfinished[r.VMID]
+		delete(unfinished, r.VMID)
+		rows = append(rows, row)
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(unfinished)) {
+		rows = append(rows, Row{Guest: vmid, Unfinished: true})
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Guest, b.Guest) })
+	s.ask(ctx, rows)
+	return rows, broken, nil
+}
+
+// Row returns guest vmid, or [guests.ErrNotFound].
+func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
+	unfinished, err := provision.Unfinished(s.StateDir)
+	if err != nil {
+		return Row{}, err
+	}
+	row := Row{Guest: vmid}
+	record, err := s.Store.Get(vmid)
+	switch {
+	case errors.Is(err, guests.ErrNotFound) && unfinished[vmid]:
+	case err != nil:
+		return Row{}, err
+	default:
+		if row, err = s.row(record); err != nil {
+			return Row{}, err
+		}
+	}
+	row.Unfinished = unfinished[vmid]
+	rows := []Row{row}
+	s.ask(ctx, rows)
+	return rows[0], nil
+}
+
+func (s Source) row(r guests.Record) (Row, error) {
+	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed}
+	if r.Provisioned != nil {
+		row.Golden = r.Provisioned.Golden
+	}
+	p, err := s.Store.Progress(r.VMID)
+	if errors.Is(err, guests.ErrNotFound) {
+		return row, nil
+	}
+	if err == nil {
+		row.report(p)
+	}
+	return row, err
+}
+
+// report sets what the guest reported: the last failure that no success has
+// followed rather than what the guest tries since.
+func (row *Row) report(p guests.Progress) {
+	last, ok := p.Last()
+	if p.Failure != nil {
+		last, ok = *p.Failure, true
+	}
+	if !ok {
+		return
+	}
+	r := last.Report
+	row.Since, row.Step, row.StepState, row.Result = last.Received, string(r.Step), string(r.State), string(r.Result)
+	row.Sequence, row.Message, row.Hint, row.Version = p.Sequence, r.Message, r.Hint, r.Version
+	switch {
+	case r.State == contract.StateFailed:
+		row.Controller, row.Class = Failed, r.Class
+	case r.Step == contract.StepRun && r.State == contract.StateDone:
+		row.Controller = Healthy
+	case r.Step == contract.StepRun && r.State == contract.StateDegraded:
+		row.Controller = Degraded
+	default:
+		row.Controller = Starting
+	}
+	for _, s := range p.Steps {
+		if s.Report.Step == contract.StepReady && s.Report.State == contract.StateDone {
+			row.URLs = provision.ReportedURLs(s.Report.Message)
+		}
+	}
+}
+
+// ask adds what the hypervisor says. Rows are of use without it, so that nothing
+// here is an error.
+func (s Source) ask(ctx context.Context, rows []Row) {
+	if s.Hypervisor != nil {
+		ctx, cancel := context.WithTimeout(ctx, askLimit)
+		defer cancel()
+		var all sync.WaitGroup
+		next := make(chan *Row)
+		for range min(len(rows), 4) {
+			all.Go(func() {
+				for row := range next {
+					s.askOne(ctx, row)
+				}
+			})
+		}
+		for i := range rows {
+			next <- &rows[i]
+		}
+		close(next)
+		all.Wait()
+	}
+	for i := range rows {
+		rows[i].settle()
+	}
+}
+
+func (s Source) askOne(ctx context.Context, row *Row) {
+	g, err := s.Hypervisor.Guest(ctx, row.Guest)
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		row.State = Gone
+		return
+	case err != nil:
+		return
+	}
+	row.Name, row.State = g.Hostname, string(g.State)
+	switch {
+	case g.Net.IP.IsFixed():
+		row.Address = g.Net.IP.Prefix.Addr().String()
+	case g.Net.IP6.IsFixed():
+		row.Address = g.Net.IP6.Prefix.Addr().String()
+	}
+	if g.Half {
+		row.State = Partial
+	}
+	if st, err := s.Hypervisor.Status(ctx, row.Guest); err == nil {
+		row.Console = st.ConsoleFile
+	}
+}
+
+// settle makes the words of one row fit each other.
+func (row *Row) settle() {
+	if row.Unfinished {
+		row.State = Partial
+	}
+	if row.State == string(driver.Stopped) || row.State == Gone {
+		row.URLs = nil
+		if row.Controller != Failed {
+			row.Controller = Stopped
+		}
+	}
+	if row.Address == "" && len(row.URLs) > 0 {
+		row.Address = hostOf(row.URLs[0])
+	}
+}
+
+// hostOf returns the address in a URL that ReportedURLs returned.
+func hostOf(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	rest = strings.TrimSuffix(rest, "/")
+	return strings.Trim(rest[:max(strings.LastIndex(rest, ":"), 0)], "[]")
+}
+
+// Text returns what the guest is doing, or what is wrong with it, in a sentence.
+func (row Row) Text() string {
+	text := ""
+	switch {
+	case row.Step == "" || row.Controller == Healthy && row.Message == "":
+	case row.Step == string(contract.StepRun):
+		text = row.Message
+	case row.Message == "":
+		text = row.Step
+	default:
+		text = row.Step + ": " + row.Message
+	}
+	if row.Hint != "" && row.Controller != Healthy {
+		text += " (hint: " + row.Hint + ")"
+	}
+	before := ""
+	switch {
+	case row.Unfinished:
+		before = "its provisioning or removal was interrupted"
+	case row.State == string(driver.Stopped):
+		before = "the guest is stopped"
+		if row.Console != "" {
+			before += "; its console: " + row.Console
+		}
+	case row.State == Gone:
+		before = "the hypervisor has no such guest"
+	}
+	if before != "" && text != "" {
+		before += "; "
+	}
+	return before + text
+}

@@ -14,7 +14,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build demo demo-local test test-engine-29 unit lint fmt bench bench-golden bench-guest repro clean
+.PHONY: build demo demo-local test test-engine-29 unit soak lint fmt bench bench-golden bench-guest repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -53,6 +53,11 @@ test-engine-29: build
 # What needs neither root nor an engine.
 unit:
 	go test ./...
+
+# The randomised tests, SOAK times as long as in "make test". Each prints its seed: SOAK_SEED=N repeats a run.
+soak: export SOAK ?= 50
+soak:
+	go test -count=1 -timeout 6h -run AtRandom -v ./internal/unpack ./golden/internal/verify
 
 lint:
 	tools/need shellcheck=shellcheck

@@ -34,15 +34,14 @@ const (
 	ACLOther       ACLTag = 0x20
 )
 
-// parseACL reads the text of a SCHILY.acl record:
-// entries by line or comma, and a comment after each that GNU tar may add.
+// parseACL reads the text of a SCHILY.acl record: entries by line or comma, and
+// after each the rights in effect, which GNU tar may add. Blanks, empty lines and
+// other comments are refused: GNU tar may leave out the whole list for one.
 func parseACL(text string) (ACL, error) {
 	var list ACL
-	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == ',' }) {
-		line, _, _ = strings.Cut(line, "#")
-		line = strings.TrimRight(line, " \t")
-		if line == "" {
-			continue
+	for line := range strings.SplitSeq(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), ",", "\n"), "\n") {
+		if entry, _, ok := strings.Cut(line, "\t#effective:"); ok {
+			line = strings.TrimRight(entry, "\t")
 		}
 		e, err := parseACLEntry(line)
 		if err != nil {

@@ -103,6 +103,7 @@ type held uint8
 const (
 	heldImplied held = iota + 1 // a directory without a member of its own
 	heldDir
+	heldHeir // a directory that gives its group or access control list to what is created in it
 	heldFile // anything that a hard link can point to
 	heldSymlink
 )

@@ -52,6 +52,8 @@ func checkRecord(key, value string) error {
 	switch {
 	case strings.HasPrefix(key, xattrPrefix):
 		return nil // any bytes
+	case !plainKey(key):
+		return refuse(ErrUnsupported, "", "the pax record %.64q: want a letter or digit first and no blanks; GNU tar takes \" path\" for \"path\"", key)
 	case key == aclPrefix+"access", key == aclPrefix+"default":
 	case standardRecords[key], strings.HasPrefix(key, sparsePrefix):
 	case key == "charset", key == "hdrcharset":
@@ -67,6 +69,13 @@ func checkRecord(key, value string) error {
 		return refuse(ErrUnsupported, "", "the pax record %q is empty or has a NUL byte: readers of tar understand it in different ways", key)
 	}
 	return nil
+}
+
+// plainKey reports whether all readers take the key for the same.
+func plainKey(key string) bool {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	c := key[0]
+	return strings.IndexFunc(key, odd) < 0 && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9')
 }
 
 // apply lets the records have their say over the header's fields.

@@ -217,8 +217,15 @@ func (r *Reader) kind(e *Entry, hdr *tarHeader) error {
 // place checks e against the members before it and remembers it.
 func (r *Reader) place(e *Entry) error {
 	config := isConfigMember(e.Path)
+	above := heldDir
 	err := r.tree.parents(e.Path, func(dir string, id uint64) error {
-		switch r.tree.at[id] {
+		was := r.tree.at[id]
+		inherits := above == heldHeir && was == 0
+		above = was
+		if inherits {
+			return refuse(ErrUnsupported, e.RawName, "%q has no member of its own, and would inherit the group or access control list of its directory", dir)
+		}
+		switch was {
 		case heldSymlink:
 			return refuse(ErrEscape, e.RawName, "it is below %q, which is a symlink in this archive", dir)
 		case heldFile:
@@ -249,11 +256,13 @@ func (r *Reader) place(e *Entry) error {
 		if !isConfigParent(e.Path) {
 			e.Odd |= LateDir
 		}
-		r.tree.set(e.Path, heldDir)
+		r.tree.set(e.Path, heldDir) // its mode is not applied
 	case was != 0:
 		e.Odd |= Duplicate
 	case e.Type == Link && r.tree.get(e.Link) == heldSymlink:
 		r.tree.set(e.Path, heldSymlink) // a second name of a symlink leads as far as the first
+	case e.Type == Dir && (e.Mode&0o2000 != 0 || e.DefaultACL != nil):
+		r.tree.set(e.Path, heldHeir)
 	default:
 		r.tree.set(e.Path, heldBy(e.Type))
 	}

@@ -10,10 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -21,6 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/soak"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -222,11 +221,10 @@ func changeConfig(r *rand.Rand, text string) string {
 }
 
 // TestPassesOnlyWhatDriversTakeAtRandom does the same with generated
-// configurations. SOAK_SEED repeats a run; SOAK is by how much it is longer.
+// configurations.
 func TestPassesOnlyWhatDriversTakeAtRandom(t *testing.T) {
 	checks, base := drivers(t), baseConfig()
-	seed, rounds := soak(t, 400)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r, rounds := soak.Start(t, 400)
 	passed := 0
 	for range rounds {
 		if passes(t, checks, changeConfig(r, base)) {
@@ -239,23 +237,6 @@ func TestPassesOnlyWhatDriversTakeAtRandom(t *testing.T) {
 	if passed < rounds/100 || passed > rounds/2 {
 		t.Errorf("verify passes %d of %d configurations: the test says little", passed, rounds)
 	}
-}
-
-// soak returns the seed of a randomised test and how often it is to be repeated.
-func soak(t *testing.T, rounds int) (seed uint64, times int) {
-	t.Helper()
-	seed = uint64(time.Now().UnixNano())
-	for name, set := range map[string]func(uint64){"SOAK_SEED": func(n uint64) { seed = n }, "SOAK": func(n uint64) { rounds *= int(n) }} {
-		if text := os.Getenv(name); text != "" {
-			n, err := strconv.ParseUint(text, 10, 63)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			set(n)
-		}
-	}
-	t.Logf("SOAK_SEED=%d", seed)
-	return seed, rounds
 }
 
 // TestRestoreTakesWhatVzdumpWrites packs a guest with holes in a file, by the

@@ -40,7 +40,7 @@ type packJob struct {
 // Target says where an archive goes.
 type Target struct {
 	Dir   string // where archive and records go
-	Path  string // the archive itself; "" is Dir with the name by VMID and time
+	Path  string // the archive itself; "" is in Dir, with the name by VMID and time
 	Force bool   // replace what is there
 }
 
@@ -128,7 +128,7 @@ func (t Target) check() error {
 	}
 	_, err = os.Lstat(t.Path)
 	if err == nil && !t.Force {
-		return misplaced(fmt.Errorf("look at the archive: %s already exists", t.Path), "--force replaces it")
+		return misplaced(fmt.Errorf("look at the archive: %s already exists", t.Path), "--force replaces it; another recipe needs its own name or guest.vmid")
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return misplaced(fmt.Errorf("look at the archive: %w", err), "name another one")

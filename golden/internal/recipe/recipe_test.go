@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
+	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 func TestDefault(t *testing.T) {
@@ -189,6 +191,35 @@ func TestParseFindsAllInOrder(t *testing.T) {
 	want := []string{"golden.yaml:2:8 suite", "golden.yaml:4:9 guest.vmid", "golden.yaml:5:3 guest.memroy", "golden.yaml:6:19 output.profile"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestVMID: recipes with names of their own have VMIDs of their own, which are
+// in the names of their archives.
+func TestVMID(t *testing.T) {
+	seen := map[int]string{}
+	for in, want := range map[string]int{
+		"version: 1\n": 9100, "name: felhom-golden\n": 9100, "name: web\n": 0, "name: db\n": 0, "name: web2\nguest: {vmid: }\n": 0,
+		"name: cache\nguest: {vmid: 101}\n": 101,
+	} {
+		r, err := Parse("x", []byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("y", []byte(in))
+		if err != nil || again.Guest.VMID != r.Guest.VMID {
+			t.Errorf("%q: %d and then %d, %v", in, r.Guest.VMID, again.Guest.VMID, err)
+		}
+		if want != 0 && r.Guest.VMID != want {
+			t.Errorf("%q: VMID %d, want %d", in, r.Guest.VMID, want)
+		}
+		if other, twice := seen[r.Guest.VMID]; twice && want != 9100 {
+			t.Errorf("%q and %q have the VMID %d", in, other, r.Guest.VMID)
+		}
+		seen[r.Guest.VMID] = in
+		if _, err := vzdump.ParseName(vzdump.Name{VMID: r.Guest.VMID, Time: time.Unix(0, 0).UTC(), Ext: "zst"}.String()); err != nil {
+			t.Errorf("%q: %v", in, err)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type buildOptions struct {
 	out         string
 	force       bool
 	compression string
+	check       bool
 }
 
 func buildCommand(std stdio) *cli.Command {
@@ -31,6 +32,7 @@ with .notes, .sha256, ` + provenance.SBOMSuffix + ` and ` + provenance.Suffix + 
 SOURCE_DATE_EPOCH sets the image's time; the default is the newest date of the sources. Equal inputs give equal bytes.
 
     felhom-golden build --print-recipe > golden.yaml
+    felhom-golden build --recipe golden.yaml --check
     felhom-golden build --recipe golden.yaml --out .
     felhom-golden build --explain A.tar.zst B.tar.zst
 
@@ -40,14 +42,16 @@ refused, 4 a signature or digest did not fit, 5 a mirror or registry does not an
 			&cli.StringFlag{Name: "out", Value: ".", Usage: "`FOLDER` for the archive and its records"},
 			&cli.StringFlag{Name: "compression", Usage: "`SETTING` fast or release, in place of the recipe's"},
 			&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"},
+			&cli.BoolFlag{Name: "check", Usage: "check recipe, files, programs, mirrors and registries, and bake nothing"},
 			&cli.BoolFlag{Name: "print-recipe", Usage: "print the built-in recipe and do nothing else"},
 			&cli.BoolFlag{Name: "explain", Usage: "tell which recorded inputs of the two archives A and B differ, and do nothing else"},
 			&cli.BoolFlag{Name: "json", Usage: "with --explain: print JSON"},
 		),
 		Action: func(c *cli.Context) error {
+			if err := oneOf(c, "check", "print-recipe", "explain"); err != nil {
+				return err
+			}
 			switch {
-			case c.Bool("print-recipe") && c.Bool("explain"):
-				return misuse("build: --print-recipe and --explain are given", "give one of them")
 			case c.Bool("json") && !c.Bool("explain"):
 				return misuse("build: --json is given without --explain", "the archive's records are JSON already")
 			case c.Bool("explain") && c.NArg() < 2:
@@ -69,25 +73,49 @@ refused, 4 a signature or digest did not fit, 5 a mirror or registry does not an
 	}
 }
 
+// oneOf refuses flags that exclude each other.
+func oneOf(c *cli.Context, flags ...string) error {
+	given := ""
+	for _, name := range flags {
+		if !c.Bool(name) {
+			continue
+		}
+		if given != "" {
+			return misuse(fmt.Sprintf("%s: --%s and --%s are given", c.Command.Name, given, name), "give one of them")
+		}
+		given = name
+	}
+	return nil
+}
+
 func newBuildOptions(c *cli.Context) (buildOptions, error) {
-	o := buildOptions{out: c.String("out"), force: c.Bool("force"), compression: c.String("compression")}
+	o := buildOptions{out: c.String("out"), force: c.Bool("force"), compression: c.String("compression"), check: c.Bool("check")}
 	if o.compression != "" && o.compression != "fast" && o.compression != "release" {
 		return o, misuse(fmt.Sprintf("--compression: want fast or release, found %q", o.compression), "felhom-golden build --help")
 	}
 	var err error
-	o.workshopOptions, err = newWorkshopOptions(c)
+	o.workshopOptions, err = newWorkshopOptions(c, !o.check)
 	return o, err
 }
 
 func buildImage(ctx context.Context, o buildOptions, std stdio) error {
 	r, err := o.readRecipe()
-	if err != nil {
+	target := build.Target{Dir: o.out, Force: o.force}
+	switch {
+	case err != nil:
+		return err
+	case o.check:
+		path, err := build.Check(ctx, r, target, o.settings(std))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(std.out, path)
 		return err
 	}
 	if o.compression != "" {
 		r.Output.Compression = o.compression
 	}
-	res, err := build.Run(ctx, r, build.Target{Dir: o.out, Force: o.force}, o.settings(std))
+	res, err := build.Run(ctx, r, target, o.settings(std))
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,5 +117,79 @@ func TestExplain(t *testing.T) {
 		if code != tt.code || !strings.Contains(out, tt.want) || tt.want == "" && out != "" || !strings.Contains(talk, tt.talk) {
 			t.Errorf("%v: code %d (want %d), stdout %q, stderr %q", args, code, tt.code, out, talk)
 		}
+	}
+}
+
+// TestBuildCheck: everything that would end a build later is found at once, and
+// nothing is written.
+func TestBuildCheck(t *testing.T) {
+	dir := t.TempDir()
+	bin, out, cache := filepath.Join(dir, "bin"), filepath.Join(dir, "out"), filepath.Join(dir, "cache")
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("bin", "")
+	write("key.gpg", "key")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/debian/dists/trixie/InRelease" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte("Hash: SHA256\n\nDate: Sat, 21 Nov 2026 09:15:44 UTC\n"))
+	}))
+	t.Cleanup(mirror.Close)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	good := "apt: {mirror: '" + mirror.URL + "/debian', keyring: key.gpg, security: false}\n"
+	check := func(recipe, out string) (code int, stdout, stderr string) {
+		return call(t, "build", "--check", "--bootstrap", bin, "--cache", cache, "--out", out, "--recipe", write("golden.yaml", recipe))
+	}
+
+	code, stdout, stderr := check(good, out)
+	if want := filepath.Join(out, "vzdump-lxc-9100-2026_11_21-09_15_44.tar.zst\n"); code != 0 || stdout != want {
+		t.Errorf("good: code %d, stdout %q, want %q, stderr:\n%s", code, stdout, want, stderr)
+	}
+
+	bad := "apt:\n  mirror: '" + mirror.URL + "/debian'\n  keyring: none.gpg\n  security: true\n" +
+		"  sources: [{name: other, uri: '" + gone.URL + "', suites: [stable], components: [main], key: other.asc}]\n" +
+		"scripts: [{path: first.sh}, {path: second.sh}]\nfiles: [{path: /etc/a, source: nowhere}]\n" +
+		"preload: [{image: 'registry.example/a:1', archive: a.tar}, {image: '" + strings.TrimPrefix(gone.URL, "http://") + "/b:1'}]\n"
+	code, stdout, stderr = check(bad, filepath.Join(dir, "missing"))
+	if code != 2 || stdout != "" {
+		t.Errorf("bad: code %d, stdout %q, want 2 and none", code, stdout)
+	}
+	for _, want := range []string{
+		filepath.Join(dir, "missing") + " is not a directory", "hint: make it, or name another one",
+		"read keyring of " + mirror.URL, "read keyring of " + gone.URL, "hint: install debian-archive-keyring",
+		"first.sh", "second.sh", "hint: look at scripts[].path", "read files for /etc/a", "hint: look at files[].source",
+		"read state of suite trixie-updates", "read state of suite stable", "hint: the mirror does not answer",
+		"preload registry.example/a:1", "hint: look at archive in the recipe", "/b:1",
+	} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("bad: no %q in\n%s", want, stderr)
+		}
+	}
+	code, _, stderr = check("suit: a\nname: B\n", out)
+	if code != 3 || !strings.Contains(stderr, "suit: unknown key") || !strings.Contains(stderr, "name: want lower-case") {
+		t.Errorf("recipe: code %d, stderr:\n%s", code, stderr)
+	}
+	code, _, stderr = check("apt: {mirror: '"+gone.URL+"', keyring: key.gpg, security: false}\n", out)
+	if code != 5 {
+		t.Errorf("mirror down: code %d, want 5, stderr:\n%s", code, stderr)
+	}
+	left, err := os.ReadDir(out)
+	if _, statErr := os.Stat(cache); err != nil || len(left) > 0 || !os.IsNotExist(statErr) {
+		t.Errorf("written: %v %v, cache %v", left, err, statErr)
+	}
+	if code, _, stderr := call(t, "build", "--check", "--explain", "a", "b"); code != 2 || !strings.Contains(stderr, "--check and --explain are given") {
+		t.Errorf("two modes: code %d, stderr %q", code, stderr)
 	}
 }

@@ -39,7 +39,7 @@ func workshopFlags() []cli.Flag {
 	}
 }
 
-func newWorkshopOptions(c *cli.Context) (workshopOptions, error) {
+func newWorkshopOptions(c *cli.Context, needsRoot bool) (workshopOptions, error) {
 	o := workshopOptions{recipe: c.String("recipe"), cache: c.String("cache"), bootstrap: c.String("bootstrap"), verbose: c.Bool("verbose")}
 	if v, ok := os.LookupEnv("SOURCE_DATE_EPOCH"); ok {
 		n, err := strconv.ParseInt(v, 10, 64)
@@ -48,7 +48,7 @@ func newWorkshopOptions(c *cli.Context) (workshopOptions, error) {
 		}
 		o.epoch = time.Unix(n, 0).UTC()
 	}
-	if os.Geteuid() != 0 {
+	if needsRoot && os.Geteuid() != 0 {
 		return o, misuse("building a root file system needs root", "sudo felhom-golden …")
 	}
 	if o.cache == "" {
@@ -111,7 +111,7 @@ The base (packages, scripts) comes from the cache when nothing it depends on has
 Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signature did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
 		Flags: workshopFlags(),
 		Action: func(c *cli.Context) error {
-			o, err := newWorkshopOptions(c)
+			o, err := newWorkshopOptions(c, true)
 			if err != nil {
 				return err
 			}

@@ -89,21 +89,46 @@ func (s *Stage) Bytes(done, total int64) Estimate {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	e := s.meter.Update(done, total)
-	now := s.p.opts.Now()
-	least := s.p.opts.Quiet
-	if s.p.opts.Terminal {
-		least = redraw
-	}
-	if now.Sub(s.drawn) < least {
+	if !s.due(s.p.opts.Now()) {
 		return e
 	}
-	s.drawn = now
 	if s.p.opts.Terminal {
 		s.p.line("%-10s %s %s", s.name, bar(done, total, 20), e)
 	} else {
 		s.p.whole("%-10s %s", s.name, e)
 	}
 	return e
+}
+
+// Count tells how far a stage is that is counted in other things than bytes.
+// text words it, such as "installed 3 of 95 packages"; the time since Start is
+// added.
+func (s *Stage) Count(text string, done, total int64) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	now := s.p.opts.Now()
+	if !s.due(now) {
+		return
+	}
+	text = termtext.Line(text, 0) + ", " + now.Sub(s.begun).Round(time.Second).String()
+	if s.p.opts.Terminal {
+		s.p.line("%-10s %s %s", s.name, bar(done, total, 20), text)
+	} else {
+		s.p.whole("%-10s %s", s.name, text)
+	}
+}
+
+// due reports whether something may be drawn now.
+func (s *Stage) due(now time.Time) bool {
+	least := s.p.opts.Quiet
+	if s.p.opts.Terminal {
+		least = redraw
+	}
+	if now.Sub(s.drawn) < least {
+		return false
+	}
+	s.drawn = now
+	return true
 }
 
 // Done ends the stage with its result, such as "unchanged", and a detail that

@@ -2,6 +2,7 @@ package progress
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,24 @@ image      changed        30s  pulled\x1b[2J
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
+	}
+}
+
+func TestCountIsShownWithTheTimeSinceStart(t *testing.T) {
+	for terminal, want := range map[bool]string{
+		false: "base       installed 10 of 30 packages, 10s\nbase       installed 20 of 30 packages, 20s\n",
+		true:  "\r\x1b[Kbase       …\r\x1b[Kbase       [......",
+	} {
+		var out bytes.Buffer
+		c := &clock{t: time.Unix(1000, 0)}
+		s := New(&out, Options{Now: c.now, Terminal: terminal}).Start("base")
+		for i := range 25 {
+			c.advance(time.Second)
+			s.Count(fmt.Sprintf("installed %d of 30 packages", i+1), int64(i+1), 30)
+		}
+		if got := out.String(); !strings.HasPrefix(got, want) || terminal != strings.Contains(got, "] installed 25 of 30 packages, 25s") {
+			t.Errorf("terminal %v: got %q", terminal, got)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ type workshop struct {
 func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err error) {
 	st := s.Progress.Start("plan")
 	plan, err := stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
-	if err != nil {
+	if err := AllFindings(err); err != nil {
 		return nil, err
 	}
 	st.Done("done", plan.Epoch.Format(time.RFC3339))
@@ -76,6 +76,9 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err
 		Step: func(name string) func() {
 			st.Note(name)
 			return nil
+		},
+		Packages: func(state string, done, total int) {
+			st.Count(stage.PackagesText(state, done, total), int64(done), int64(total))
 		},
 		Log: s.Log,
 	})
@@ -112,14 +115,20 @@ func (w *workshop) lay(s Settings) ([]stage.File, error) {
 	return w.plan.Overlay(w.base.Root, stage.Ours{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, DpkgConfig: profile.DpkgConfig()})
 }
 
-func fetchImages(ctx context.Context, r recipe.Recipe, s Settings) ([]preload.Image, error) {
-	var wants []preload.Want
+// wants lists the images that r brings along.
+func wants(r recipe.Recipe) []preload.Want {
+	var list []preload.Want
 	if r.Controller.Image != "" {
-		wants = append(wants, preload.Want{Reference: r.Controller.Image, Archive: r.Local(r.Controller.Archive)})
+		list = append(list, preload.Want{Reference: r.Controller.Image, Archive: r.Local(r.Controller.Archive)})
 	}
 	for _, p := range r.Preload {
-		wants = append(wants, preload.Want{Reference: p.Image, Archive: r.Local(p.Archive)})
+		list = append(list, preload.Want{Reference: p.Image, Archive: r.Local(p.Archive)})
 	}
+	return list
+}
+
+func fetchImages(ctx context.Context, r recipe.Recipe, s Settings) ([]preload.Image, error) {
+	wants := wants(r)
 	if len(wants) == 0 {
 		return nil, nil
 	}

@@ -101,30 +101,27 @@ func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
 	return image, nil
 }
 
+// Check finds want's image as [Fetch] does, and downloads none of its layers.
+func Check(ctx context.Context, want Want, arch string) (err error) {
+	ref, err := name.ParseReference(want.Reference)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", want.Reference, err))
+	}
+	work, err := os.MkdirTemp("", "felhom-golden-check-")
+	if err != nil {
+		return fmt.Errorf("preload %s: %w", want.Reference, err)
+	}
+	_, _, err = find(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, work)
+	if err := errors.Join(err, os.RemoveAll(work)); err != nil {
+		return fmt.Errorf("preload %s: %w", want.Reference, err)
+	}
+	return nil
+}
+
 func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, cache *cachedir.Dir, work string) (Image, error) {
-	source, err := open(ctx, want, ref, platform, work)
+	img, out, err := find(ctx, want, ref, platform, work)
 	if err != nil {
 		return Image{}, err
-	}
-	img := source.image
-	cfg, err := img.ConfigFile()
-	if err != nil {
-		return Image{}, classify(err)
-	}
-	if cfg.OS != "linux" || cfg.Architecture != platform.Architecture {
-		return Image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want an image for linux/%s, found %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
-	}
-	config, err := img.ConfigName()
-	if err != nil {
-		return Image{}, classify(err)
-	}
-	out := Image{Reference: want.Reference, ConfigDigest: config.String(), IndexDigest: source.index}
-	if source.hasManifest {
-		digest, err := img.Digest()
-		if err != nil {
-			return Image{}, classify(err)
-		}
-		out.ManifestDigest = digest.String()
 	}
 	key, _, err := v1.SHA256(strings.NewReader(want.Reference + "\n" + out.ConfigDigest + "\n" + out.ManifestDigest))
 	if err != nil {
@@ -136,6 +133,35 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 		return out, nil
 	}
 	return out, cache.WriteFile(out.File, func(w io.Writer) error { return classify(tarball.Write(ref, img, w)) })
+}
+
+// find opens want's image and reads what it is.
+func find(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, work string) (v1.Image, Image, error) {
+	source, err := open(ctx, want, ref, platform, work)
+	if err != nil {
+		return nil, Image{}, err
+	}
+	img := source.image
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		return nil, Image{}, classify(err)
+	}
+	if cfg.OS != "linux" || cfg.Architecture != platform.Architecture {
+		return nil, Image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want an image for linux/%s, found %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
+	}
+	config, err := img.ConfigName()
+	if err != nil {
+		return nil, Image{}, classify(err)
+	}
+	out := Image{Reference: want.Reference, ConfigDigest: config.String(), IndexDigest: source.index}
+	if source.hasManifest {
+		digest, err := img.Digest()
+		if err != nil {
+			return nil, Image{}, classify(err)
+		}
+		out.ManifestDigest = digest.String()
+	}
+	return img, out, nil
 }
 
 // source is where an image was found.

@@ -29,6 +29,9 @@ type Hooks struct {
 	Script func(ctx context.Context, root, path string, s recipe.Script) error
 	// Step is called at the begin of each stage that takes time; done may be nil.
 	Step func(name string) (done func())
+	// Packages is told how many packages are "downloaded", "unpacked" or
+	// "installed" of all that are known so far. It must be quick, and may be nil.
+	Packages func(state string, done, total int)
 	// Log gets what the programs of the build write. Nil drops it.
 	Log io.Writer
 }
@@ -113,7 +116,7 @@ func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) 
 	if err := os.WriteFile(sources, apt.Format(p.Sources), 0o600); err != nil {
 		return fmt.Errorf("write sources: %w", err)
 	}
-	log := &transcript{to: h.Log}
+	log := &transcript{to: h.Log, counter: newPackageCounter(h.Packages)}
 	if _, err := run.Run(ctx, run.Cmd{Path: "unshare", Args: p.bootstrapArgs(root, sources), Env: environment(p.Epoch), Dir: "/", Stdout: log, Stderr: log}); err != nil {
 		return classify(err, log.String(), p)
 	}
@@ -144,7 +147,8 @@ func (p *Plan) bootstrapArgs(root, sources string) []string {
 	args := []string{
 		"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--uts",
 		"sh", "-c", neutralName, "sh",
-		"mmdebstrap", "--mode=root", "--extract-hook=" + neutralFiles, "--variant=minbase", "--format=directory",
+		"mmdebstrap", "--mode=root", "--verbose", // what apt and dpkg write, at once
+		"--extract-hook=" + neutralFiles, "--variant=minbase", "--format=directory",
 		"--architectures=" + p.Recipe.Arch, "--include=" + strings.Join(p.Packages, ","),
 		`--aptopt=APT::Install-Recommends "false"`,
 		`--aptopt=Acquire::Languages "none"`,
@@ -282,12 +286,17 @@ type transcript struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 	to  io.Writer // may be nil
+
+	counter *packageCounter
 }
 
 func (t *transcript) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf.Write(b) // never fails
+	if _, err := t.counter.Write(b); err != nil {
+		return 0, err
+	}
 	if t.to == nil {
 		return len(b), nil
 	}

@@ -62,10 +62,12 @@ func (f File) Sum() (string, error) {
 	return keyOf(f.Path, f.Mode, f.UID, f.GID, hex.EncodeToString(h.Sum(nil)))
 }
 
-// Files lists the recipe's own files, folders walked in the order of names.
-// Modes do not depend on this machine's umask: of a source only its x bit counts.
+// Files lists the recipe's own files, directories walked in the order of names.
+// Modes do not depend on this machine's umask: of a source only its x bit
+// counts. The error names every source that cannot be read.
 func Files(r *recipe.Recipe) ([]File, error) {
 	var list []File
+	var errs error
 	for _, f := range r.Files {
 		base := File{Path: strings.TrimPrefix(f.Path, "/"), Mode: 0o644, UID: f.UID, GID: f.GID, Data: []byte(f.Content)}
 		if f.Mode != "" {
@@ -85,13 +87,14 @@ func Files(r *recipe.Recipe) ([]File, error) {
 			base.Mode |= fs.ModeDir
 		case f.Source != "":
 			sub, err := sourceFiles(r, f, base)
-			if err != nil {
-				return nil, err
-			}
+			errs = errors.Join(errs, err)
 			list = append(list, sub...)
 			continue
 		}
 		list = append(list, base)
+	}
+	if errs != nil {
+		return nil, errs
 	}
 	return list, nil
 }

@@ -18,9 +18,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -86,7 +85,7 @@ type Options struct {
 
 // Resolve finds out what r means on this machine and today: it reads the
 // machine's apt sources, asks every archive for its state and hashes every
-// input of the base.
+// input of the base. Its error is all that was found, joined.
 func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 	if opts.Machine == nil {
 		opts.Machine = os.DirFS("/")
@@ -96,10 +95,14 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 		return Plan{}, err
 	}
 	// At the same time: asking mmdebstrap takes as long as asking the mirror.
-	g, ask := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.resolveReleases(ask, opts.Apt) })
-	g.Go(func() error { return p.resolveTools(ask) })
-	if err := g.Wait(); err != nil {
+	var inputs inputSums
+	var errs [3]error
+	var wg sync.WaitGroup
+	wg.Go(func() { inputs, errs[0] = p.resolveInputs() })
+	wg.Go(func() { errs[1] = p.resolveTools(ctx) })
+	wg.Go(func() { errs[2] = p.resolveReleases(ctx, opts.Apt) })
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
 		return Plan{}, err
 	}
 	p.Epoch = opts.Epoch
@@ -109,7 +112,7 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 	if p.Epoch.IsZero() {
 		return Plan{}, fault.WrapHint(fault.Invalid, errors.New("no time for the image: no archive states a date"), "set SOURCE_DATE_EPOCH")
 	}
-	return p, p.resolveKeys(opts.SealSpec)
+	return p, p.resolveKeys(opts.SealSpec, inputs)
 }
 
 // newest is the snapshot's time, or the newest date of the releases.
@@ -244,24 +247,28 @@ func (p *Plan) resolveReleases(ctx context.Context, client apt.Client) error {
 		}
 	}
 	p.Releases = make([]apt.Release, len(suites))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, s := range suites {
-		g.Go(func() (err error) {
-			p.Releases[i], err = client.Release(ctx, s.uri, s.name)
-			return err
-		})
-	}
-	return g.Wait()
+	return together(len(suites), func(i int) (err error) {
+		p.Releases[i], err = client.Release(ctx, suites[i].uri, suites[i].name)
+		return err
+	})
 }
 
 // resolveTools asks the programs that shape the base for their versions.
 func (p *Plan) resolveTools(ctx context.Context) error {
 	p.Tools = []Tool{{Name: "apt-get"}, {Name: "dpkg"}, {Name: "mmdebstrap"}}
-	g, ctx := errgroup.WithContext(ctx)
-	for i := range p.Tools {
-		g.Go(func() error { return p.Tools[i].resolve(ctx) })
+	return together(len(p.Tools), func(i int) error { return p.Tools[i].resolve(ctx) })
+}
+
+// together calls do with 0 to n-1 at the same time and joins the errors in
+// this order.
+func together(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = do(i) })
 	}
-	return g.Wait()
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (t *Tool) resolve(ctx context.Context) error {
@@ -277,49 +284,68 @@ func (t *Tool) resolve(ctx context.Context) error {
 	return nil
 }
 
-// resolveKeys hashes everything that the two layers depend on.
-func (p *Plan) resolveKeys(sealSpec string) error {
-	self, err := hashFile("/proc/self/exe") // our own steps: a new program builds anew
+// inputSums are the digests of the files of this machine that the base depends on.
+type inputSums struct {
+	self    string  // this program: a new one builds again
+	keys    []Input // keyrings
+	files   []string
+	scripts bool // the base has a second layer: of scripts or authorities
+}
+
+// resolveInputs hashes the files that the base depends on. Its error names
+// every one that cannot be read.
+func (p *Plan) resolveInputs() (in inputSums, err error) {
+	in.self, err = hashFile("/proc/self/exe")
 	if err != nil {
-		return fmt.Errorf("hash this program: %w", err)
+		return in, fmt.Errorf("hash this program: %w", err)
 	}
-	keys := []Input{}
+	var errs error
 	for _, s := range p.Sources {
 		sum, err := hashFile(s.SignedBy)
 		if err != nil {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), "install debian-archive-keyring, or name the keyring in the recipe")
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), "install debian-archive-keyring, or name the keyring in the recipe"))
 		}
-		keys = append(keys, Input{Path: s.SignedBy, SHA256: sum})
+		in.keys = append(in.keys, Input{Path: s.SignedBy, SHA256: sum})
 	}
-	r := p.Recipe
-	p.packagesKey, err = keyOf(self, sealSpec, r.Suite, r.Arch, r.Apt.Components, p.Sources, p.Releases, p.Packages, p.Tools, keys, r.Units.Disable, p.Epoch.Unix())
-	if err != nil {
-		return err
+	for _, s := range p.Recipe.Apt.Guest {
+		if s.Key == "" {
+			continue
+		}
+		if _, err := hashFile(p.Recipe.Local(s.Key)); err != nil {
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read key of %s: %w", s.URI, err), "look at apt.guest[].key in the recipe"))
+		}
 	}
 	files, err := Files(&p.Recipe)
-	if err != nil {
-		return err
-	}
+	errs = errors.Join(errs, err)
 	authorities, err := trusted(files)
-	if err != nil || (len(r.Scripts) == 0 && !authorities) {
-		return err
-	}
-	for _, s := range r.Scripts {
-		sum, err := hashFile(r.Local(s.Path))
+	errs = errors.Join(errs, err)
+	in.scripts = len(p.Recipe.Scripts) > 0 || authorities
+	for _, s := range p.Recipe.Scripts {
+		sum, err := hashFile(p.Recipe.Local(s.Path))
 		if err != nil {
-			return fault.Wrap(fault.Invalid, fmt.Errorf("read script: %w", err))
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read script: %w", err), "look at scripts[].path in the recipe: relative paths start at the recipe's directory"))
 		}
 		p.Inputs = append(p.Inputs, Input{Path: s.Path, SHA256: sum})
 	}
-	sums := []string{}
+	if !in.scripts {
+		return in, errs
+	}
 	for _, f := range files {
 		sum, err := f.Sum()
-		if err != nil {
-			return err
-		}
-		sums = append(sums, sum)
+		errs = errors.Join(errs, err)
+		in.files = append(in.files, sum)
 	}
-	p.scriptsKey, err = keyOf(p.packagesKey, r.Scripts, p.Inputs, sums, p.Guest)
+	return in, errs
+}
+
+// resolveKeys hashes everything that the two layers depend on.
+func (p *Plan) resolveKeys(sealSpec string, in inputSums) (err error) {
+	r := p.Recipe
+	p.packagesKey, err = keyOf(in.self, sealSpec, r.Suite, r.Arch, r.Apt.Components, p.Sources, p.Releases, p.Packages, p.Tools, in.keys, r.Units.Disable, p.Epoch.Unix())
+	if err != nil || !in.scripts {
+		return err
+	}
+	p.scriptsKey, err = keyOf(p.packagesKey, r.Scripts, p.Inputs, in.files, p.Guest)
 	return err
 }
 

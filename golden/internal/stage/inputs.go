@@ -1,0 +1,105 @@
+package stage
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// inputSums are the digests of the files of this machine that the base depends on.
+type inputSums struct {
+	self    string  // this program: a new one builds again
+	keys    []Input // keyrings
+	files   []string
+	scripts bool // the base has a second layer: of scripts or authorities
+}
+
+// resolveInputs hashes the files that the base depends on. Its error names
+// every one that cannot be read.
+func (p *Plan) resolveInputs() (in inputSums, err error) {
+	in.self, err = hashFile("/proc/self/exe")
+	if err != nil {
+		return in, fmt.Errorf("hash this program: %w", err)
+	}
+	var errs error
+	for _, s := range p.Sources {
+		sum, err := hashFile(s.SignedBy)
+		if err != nil {
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), "install debian-archive-keyring, or name the keyring in the recipe"))
+		}
+		in.keys = append(in.keys, Input{Path: s.SignedBy, SHA256: sum})
+	}
+	for _, s := range p.Recipe.Apt.Guest {
+		if s.Key == "" {
+			continue
+		}
+		if _, err := hashFile(p.Recipe.Local(s.Key)); err != nil {
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read key of %s: %w", s.URI, err), "look at apt.guest[].key in the recipe"))
+		}
+	}
+	files, err := Files(&p.Recipe)
+	errs = errors.Join(errs, err)
+	authorities, err := trusted(files)
+	errs = errors.Join(errs, err)
+	in.scripts = len(p.Recipe.Scripts) > 0 || authorities
+	for _, s := range p.Recipe.Scripts {
+		sum, err := hashFile(p.Recipe.Local(s.Path))
+		if err != nil {
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read script: %w", err), "look at scripts[].path in the recipe: relative paths start at the recipe's directory"))
+		}
+		p.Inputs = append(p.Inputs, Input{Path: s.Path, SHA256: sum})
+	}
+	if !in.scripts {
+		return in, errs
+	}
+	for _, f := range files {
+		sum, err := f.Sum()
+		errs = errors.Join(errs, err)
+		in.files = append(in.files, sum)
+	}
+	return in, errs
+}
+
+// resolveKeys hashes everything that the two layers depend on.
+func (p *Plan) resolveKeys(sealSpec string, in inputSums) (err error) {
+	r := p.Recipe
+	p.packagesKey, err = keyOf(in.self, sealSpec, r.Suite, r.Arch, r.Apt.Components, p.Sources, p.Releases, p.Packages, p.Tools, in.keys, r.Units.Disable, p.Epoch.Unix())
+	if err != nil || !in.scripts {
+		return err
+	}
+	p.scriptsKey, err = keyOf(p.packagesKey, r.Scripts, p.Inputs, in.files, p.Guest)
+	return err
+}
+
+// BaseKey names the finished base: equal keys, equal bases.
+func (p *Plan) BaseKey() string { return cmp.Or(p.scriptsKey, p.packagesKey) }
+
+// keyOf hashes the JSON of its arguments, which is unambiguous and has sorted keys.
+func keyOf(parts ...any) (string, error) {
+	data, err := json.Marshal(parts)
+	if err != nil {
+		return "", fmt.Errorf("hash inputs: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func hashFile(path string) (_ string, err error) {
+	f, err := regular.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -110,7 +110,7 @@ func (s *Stage) Count(text string, done, total int64) {
 	if !s.due(now) {
 		return
 	}
-	text = termtext.Line(text, 0) + ", " + now.Sub(s.begun).Round(time.Second).String()
+	text = termtext.Line(text, 0) + ", " + now.Sub(s.started).Round(time.Second).String()
 	if s.p.opts.Terminal {
 		s.p.line("%-10s %s %s", s.name, bar(done, total, 20), text)
 	} else {

@@ -103,7 +103,7 @@ func apart(list []error, err error) []error {
 	if err == nil {
 		return list
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // one that wraps a joined error has words of its own
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return append(list, err)
 	}

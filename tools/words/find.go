@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -22,8 +23,11 @@ type hit struct {
 
 // find returns what the rules replace in a file's name (as line 1, column 1) and in its text.
 func find(name string, data []byte) []hit {
-	lines := strings.Split(string(data), "\n")
 	hits := match(scan([]string{name}), name)
+	if bytes.IndexByte(data, 0) >= 0 {
+		data = nil // a binary file has no text, and lines of any length
+	}
+	lines := strings.Split(string(data), "\n")
 	for i := range hits {
 		hits[i].line, hits[i].column, hits[i].text = 1, 1, name
 		hits[i].write += " (in the file's name)"
@@ -96,7 +100,8 @@ func verb(s string) int {
 
 // firstWord returns the letters up to where the next word of an identifier starts: fooBar is foo and Bar, HTTPServer is HTTP and Server.
 func firstWord(s string) (word string, size int) {
-	runes := []rune(s)
+	const longest = 100 // letters of a word that are looked at
+	runes := []rune(s[:min(len(s), longest*utf8.UTFMax)])
 	n := 1
 	for n < len(runes) && unicode.IsLetter(runes[n]) {
 		startsWord := unicode.IsUpper(runes[n]) &&

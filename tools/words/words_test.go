@@ -163,3 +163,12 @@ func TestFilesOfTheProgram(t *testing.T) {
 		t.Error("checked.txt: want directories, got none")
 	}
 }
+
+func TestFindSkipsBinaryFiles(t *testing.T) {
+	if hits := find("program", []byte("anew\x00anew\n")); len(hits) != 0 {
+		t.Errorf("%d places in a binary file, want 0", len(hits))
+	}
+	if hits := find("text", []byte(strings.Repeat("x", 1<<20)+" anew\n")); len(hits) != 1 {
+		t.Errorf("%d places behind a very long word, want 1", len(hits))
+	}
+}

@@ -110,7 +110,7 @@ func Of(err error) Kind {
 	return Failed
 }
 
-// HintOf returns the first hint in the chain of err, or "" if it has none.
+// HintOf returns the first hint in the chain of err, or "" without one.
 func HintOf(err error) string {
 	for err != nil {
 		e, ok := errors.AsType[*Error](err)

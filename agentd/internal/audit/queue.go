@@ -1,0 +1,92 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// maxQueue limits the events that wait for their write.
+const maxQueue = 1024
+
+// Queue adds events in the background: what requests of guests cause must not
+// wait for a disk. An event for which there is no room is lost, and counted in
+// the log.
+type Queue struct {
+	log    *Log
+	events chan Event
+	lost   atomic.Int64
+	failed func(error)
+	stop   chan struct{}
+	ended  chan struct{}
+}
+
+// closePatience is how long Close waits for the log's lock and disk.
+const closePatience = 5 * time.Second
+
+// NewQueue returns a queue for log. failed is called with what could not be
+// written.
+func NewQueue(log *Log, failed func(error)) *Queue {
+	q := &Queue{log: log, events: make(chan Event, maxQueue), failed: failed, stop: make(chan struct{}), ended: make(chan struct{})}
+	go q.run()
+	return q
+}
+
+// Add returns at once.
+func (q *Queue) Add(e Event) {
+	select {
+	case q.events <- e:
+	default:
+		q.lost.Add(1)
+	}
+}
+
+// Close returns once all events are written, or the log did not take them in
+// time. What is added after it is lost.
+func (q *Queue) Close() {
+	close(q.stop)
+	<-q.ended
+}
+
+func (q *Queue) run() {
+	defer close(q.ended)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-q.stop:
+			select {
+			case <-ctx.Done():
+			case <-time.After(closePatience):
+				cancel()
+			}
+		}
+	}()
+	for {
+		select {
+		case e := <-q.events:
+			q.write(ctx, e)
+		case <-q.stop:
+			for len(q.events) > 0 {
+				q.write(ctx, <-q.events)
+			}
+			return
+		}
+	}
+}
+
+func (q *Queue) write(ctx context.Context, first Event) {
+	batch := []Event{first}
+	for len(q.events) > 0 {
+		batch = append(batch, <-q.events)
+	}
+	if n := q.lost.Swap(0); n > 0 {
+		batch = append(batch, Event{Kind: eventsLost, Detail: fmt.Sprintf("%d events", n)})
+	}
+	if err := q.log.Add(ctx, batch...); err != nil {
+		q.lost.Add(int64(len(batch)))
+		q.failed(err)
+	}
+}

@@ -52,9 +52,11 @@ func newApp(stdout, stderr io.Writer) command.App {
 				},
 			},
 			{
-				Name: "guest", Usage: "Add, attach, detach, remove, list and show guests",
+				Name: "guest", Usage: "Add, attach, detach, remove, list and show guests; rotate and revoke their tokens",
 				Subcommands: []*cli.Command{
 					guestAddCommand(stdout, stderr),
+					guestRotateCommand(stdout, stderr),
+					guestRevokeCommand(stdout, stderr),
 					guestAttachCommand(stdout, stderr),
 					guestDetachCommand(stdout, stderr),
 					guestRemoveCommand(stdout, stderr),
@@ -65,6 +67,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 			provisionCommand(stdout, stderr),
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),
+			auditCommand(stdout),
 			{
 				Name: "pin", Usage: "Print the pins of this host's certificates",
 				Flags: []cli.Flag{jsonFlag()},

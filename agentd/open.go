@@ -130,6 +130,7 @@ func provisionOptions(cfg config.Config, stderr io.Writer) (o provision.Options,
 	if err != nil {
 		return o, nil, err
 	}
+	store.Observe(auditChanges(cfg))
 	return provision.Options{
 		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
 		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,

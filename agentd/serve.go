@@ -91,7 +91,12 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	if reg.proxy != nil {
 		go checkRegistries(ctx, cfg, logger) // it ends with ctx
 	}
-	return newDaemon(cfg, h, store, reg, logger).serve(ctx, sockets, health)
+	trail, err := openTrail(cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trail.close()) }()
+	return newDaemon(cfg, h, store, reg, logger, trail).serve(ctx, sockets, health)
 }
 
 // service is everything that serves while the daemon runs.
@@ -108,7 +113,7 @@ type service struct {
 	answering func(context.Context) error
 }
 
-func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger) *service {
+func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail) *service {
 	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
 	for _, a := range h.addrs {
 		s.listen = append(s.listen, a.String())
@@ -125,7 +130,7 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	}
 	o := api.Options{
 		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version, Hosts: hosts,
-		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e) },
+		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e); trail.add(e) },
 	}
 	if reg.proxy != nil {
 		o.Registry = reg.proxy
@@ -298,6 +303,8 @@ func logEvent(logger *logrus.Logger, e api.Event) {
 		entry.Info("token first used")
 	case api.TokenRefused:
 		entry.Warn("token refused")
+	case api.EndedTokenUsed:
+		entry.Warn("token used after its end")
 	case api.OtherGuestDenied:
 		entry.Warn("guest asked for another guest's data")
 	case api.ReportReceived:

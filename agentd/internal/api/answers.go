@@ -72,6 +72,7 @@ type Kind int
 const (
 	TokenFirstUsed   Kind = iota + 1 // the token before it, if any, is not valid any more
 	TokenRefused                     // at most ten, then one a second, of each source
+	EndedTokenUsed                   // a token that was revoked or replaced; limited as TokenRefused
 	OtherGuestDenied                 // a guest asked for another's data
 	ReportReceived
 	StoreFailed // records cannot be read or written

@@ -209,6 +209,9 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 	if claimed != "" {
 		e.Digest = token.Sum(claimed).Short()
 	}
+	if ended, ok := errors.AsType[*guests.EndedError](err); ok {
+		e.Kind, e.VMID, e.Err = EndedTokenUsed, ended.VMID, ended
+	}
 	s.event(e)
 	w.Header().Set("WWW-Authenticate", s.challenge(r))
 	refusedToken.write(w)

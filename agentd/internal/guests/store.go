@@ -69,6 +69,8 @@ type Record struct {
 	// accepted until the mount is known to hold another ([Record.Confirm]), so
 	// that a command that is killed at any point leaves a valid token in the mount.
 	Pending []Stored `json:"pending,omitempty"`
+	// Ended are the last tokens that are not accepted any more, the latest last.
+	Ended []Ended `json:"ended,omitempty"`
 
 	ControllerImage string       `json:"controller_image,omitempty"` // if it is not the configuration's
 	Asked           *Asked       `json:"asked,omitempty"`            // nil: nothing but the image
@@ -109,6 +111,22 @@ type Stored struct {
 	ValidUntil *time.Time   `json:"valid_until,omitempty"`
 }
 
+// Ended is a token that is not accepted any more. Its use is worth an alarm.
+type Ended struct {
+	SHA256 token.Digest `json:"sha256"`
+	At     time.Time    `json:"at"`
+	Why    EndReason    `json:"why"`
+}
+
+// EndReason is why a token is not accepted any more.
+type EndReason string
+
+// The reasons.
+const (
+	EndReplaced EndReason = "replaced" // by one that was minted later
+	EndRevoked  EndReason = "revoked"  // by [Store.Revoke]
+)
+
 // Store is the directory of records and the directory of reports.
 type Store struct {
 	records *os.Root
@@ -117,6 +135,7 @@ type Store struct {
 	lock    string   // guards read, change and write; in the state directory, since pmxcfs has only node-local locks too
 	now     func() time.Time
 
+	observe func(Change) error // nil: nothing observes
 	closing sync.Once
 	mu      sync.Mutex
 	index   index
@@ -147,6 +166,36 @@ func Open(recordsDir, stateDir string, now func() time.Time) (_ *Store, err erro
 	s.marks.init(s)
 	s.writer.init(s)
 	return s, nil
+}
+
+// Change is a change of who may use the local API.
+type Change struct {
+	Kind   ChangeKind
+	VMID   int
+	Digest string // first digits of the token's; "": of no single token
+}
+
+// ChangeKind is what a change does.
+type ChangeKind int
+
+// The kinds of changes.
+const (
+	TokenMinted ChangeKind = iota + 1
+	TokensRevoked
+	RecordRestored // a mint was undone
+	RecordRemoved
+)
+
+// Observe has observe called with each change of this Store before it is made,
+// and of a revocation after it. An error of observe refuses the change. Call it
+// before the first change.
+func (s *Store) Observe(observe func(Change) error) { s.observe = observe }
+
+func (s *Store) observed(c Change) error {
+	if s.observe == nil {
+		return nil
+	}
+	return s.observe(c)
 }
 
 func (s *Store) closeRoots() (err error) {
@@ -265,7 +314,16 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		return err
 	}
 	if old != nil {
+		if err := s.observed(Change{Kind: RecordRestored, VMID: vmid}); err != nil {
+			return err
+		}
 		return s.write(vmid, *old)
+	}
+	if _, err := s.records.Lstat(fileName(vmid)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := s.observed(Change{Kind: RecordRemoved, VMID: vmid}); err != nil {
+		return err
 	}
 	if err := s.records.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove record of guest %d: %w", vmid, err)

@@ -11,10 +11,24 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
-// ErrUnknownToken says that a token is no guest's, or no longer.
+// ErrUnknownToken means that a token is not one of a guest, or not any more.
 var ErrUnknownToken = errors.New("unknown token")
 
-// Match is a token that was found to be a guest's.
+// EndedError is the [ErrUnknownToken] of a token that was a guest's once.
+type EndedError struct {
+	VMID int
+	Why  EndReason
+}
+
+// Error implements error.
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("%v: this one of guest %d was %s", ErrUnknownToken, e.VMID, e.Why)
+}
+
+// Is makes it an [ErrUnknownToken].
+func (e *EndedError) Is(target error) bool { return target == ErrUnknownToken }
+
+// Match is a valid token.
 type Match struct {
 	VMID     int
 	FirstUse bool // the record does not know yet that this token was used
@@ -28,13 +42,21 @@ type Minted struct {
 	Overlap *time.Time // until when the token in use before is still accepted; nil: there was none
 }
 
-// maxPending bounds the tokens of commands that ended before they confirmed.
-const maxPending = 64
+const (
+	// maxPending limits the tokens of commands that ended before they confirmed.
+	maxPending = 64
+
+	// maxEnded limits the tokens that are remembered after their end.
+	maxEnded = 32
+)
 
 // Mint gives guest vmid a new token, which is valid at once beside those that
 // were. Write it into the guest's mount, then [Record.Confirm] it.
 func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Duration) (Minted, error) {
 	minted := Minted{Token: token.Mint(vmid)}
+	if err := s.observed(Change{TokenMinted, vmid, minted.Token.Digest().Short()}); err != nil {
+		return Minted{}, fmt.Errorf("mint token of guest %d: %w", vmid, err)
+	}
 	err := s.Update(ctx, vmid, func(r *Record) error {
 		now := s.now().UTC().Truncate(time.Second)
 		fresh := Stored{SHA256: minted.Token.Digest(), Minted: now}
@@ -46,8 +68,11 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 		}
 		before := *r
 		before.Pending = slices.Clone(r.Pending)
-		until := now.Add(overlap)
-		minted.Before, minted.Overlap = &before, &until
+		minted.Before = &before
+		if !r.IsRevoked() {
+			until := now.Add(overlap)
+			minted.Overlap = &until
+		}
 		r.Pending = append(r.Pending, fresh)
 		if over := len(r.Pending) - maxPending; over > 0 {
 			r.Pending = slices.Delete(r.Pending, 0, over)
@@ -63,18 +88,96 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 // Confirm makes the minted token, which is in the guest's mount now, the current
 // one. The token that the guest uses stays valid until the new one is first used
 // or the overlap has passed; others that were minted before are dropped. It is
-// safe to repeat.
+// safe to repeat, and does nothing if the token was revoked meanwhile.
 func (r *Record) Confirm(minted Minted, now time.Time) {
-	at := slices.IndexFunc(r.Pending, func(p Stored) bool { return p.SHA256.Equal(minted.Token.Digest()) })
+	at := r.pending(minted.Token.Digest())
 	if at < 0 {
 		return
 	}
 	inUse := r.Current
-	if r.Current.FirstUsed == nil && r.Previous != nil && r.Previous.ValidUntil != nil && now.Before(*r.Previous.ValidUntil) {
-		inUse = *r.Previous
+	var unused *Stored
+	if r.Previous != nil {
+		if r.Current.FirstUsed == nil && r.Previous.validAt(now) {
+			inUse, unused = *r.Previous, &r.Current
+		} else {
+			unused = r.Previous
+		}
 	}
-	inUse.ValidUntil = minted.Overlap
-	r.Current, r.Previous, r.Pending = r.Pending[at], &inUse, nil
+	fresh := r.Pending[at]
+	others := slices.Delete(slices.Clone(r.Pending), at, at+1)
+	if unused != nil {
+		others = append(others, *unused)
+	}
+	r.end(EndReplaced, now, others...)
+	r.Current, r.Previous, r.Pending = fresh, nil, nil
+	if inUse.SHA256 == (token.Digest{}) {
+		return
+	}
+	if inUse.ValidUntil = minted.Overlap; inUse.validAt(now) {
+		r.Previous = &inUse
+	} else {
+		r.end(EndReplaced, now, inUse)
+	}
+}
+
+// EndOthers ends every token but the current one.
+func (r *Record) EndOthers(now time.Time) {
+	all := r.Pending
+	if r.Previous != nil {
+		all = append(slices.Clone(all), *r.Previous)
+	}
+	r.end(EndReplaced, now, all...)
+	r.Previous, r.Pending = nil, nil
+}
+
+// validAt reports whether a token that has an end is still accepted.
+func (s Stored) validAt(now time.Time) bool { return s.ValidUntil != nil && now.Before(*s.ValidUntil) }
+
+// end notes tokens that are not accepted any more.
+func (r *Record) end(why EndReason, now time.Time, tokens ...Stored) {
+	for _, t := range tokens {
+		if t.SHA256 != (token.Digest{}) {
+			r.Ended = append(slices.Clone(r.Ended), Ended{t.SHA256, now.UTC().Truncate(time.Second), why})
+		}
+	}
+	if over := len(r.Ended) - maxEnded; over > 0 {
+		r.Ended = slices.Delete(slices.Clone(r.Ended), 0, over)
+	}
+}
+
+// IsRevoked reports whether the guest has no token: all of them were revoked.
+func (r Record) IsRevoked() bool {
+	return r.Version != 0 && r.Current.SHA256 == (token.Digest{}) && r.Previous == nil && len(r.Pending) == 0
+}
+
+// Revoke ends all tokens of guest vmid at once, also those of commands that are
+// under way, and returns how many they were. The guest stays known. Mint gives
+// it a new token. It is safe to repeat.
+func (s *Store) Revoke(ctx context.Context, vmid int) (ended int, err error) {
+	err = s.Update(ctx, vmid, func(r *Record) error {
+		if r.Version == 0 {
+			return ErrNotFound
+		}
+		all := append([]Stored{r.Current}, r.Pending...)
+		if r.Previous != nil {
+			all = append(all, *r.Previous)
+		}
+		all = slices.DeleteFunc(all, func(t Stored) bool { return t.SHA256 == (token.Digest{}) })
+		ended = len(all)
+		if ended == 0 {
+			return errUnchanged
+		}
+		r.end(EndRevoked, s.now(), all...)
+		r.Current, r.Previous, r.Pending = Stored{}, nil, nil
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("revoke tokens of guest %d: %w", vmid, err)
+	}
+	return ended, s.observed(Change{Kind: TokensRevoked, VMID: vmid})
 }
 
 // Confirm is [Record.Confirm] on the guest's record.
@@ -88,7 +191,7 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 // Authenticate finds the guest of tok. Any error but ErrUnknownToken means that
 // the store could not be read, and says nothing about the token.
 //
-// A guest that does not exist costs the same comparisons as one that does.
+// A guest that does not exist takes the same comparisons as one that exists.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
 	if err := s.refresh(false, readPatience); err != nil {
@@ -107,7 +210,7 @@ func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	valid := false
 	if r.Previous != nil {
 		previous = r.Previous.SHA256
-		valid = r.Previous.ValidUntil != nil && s.now().Before(*r.Previous.ValidUntil)
+		valid = r.Previous.validAt(s.now())
 	}
 	isCurrent, isPrevious := digest.Equal(current), digest.Equal(previous)
 	switch {
@@ -118,10 +221,27 @@ func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	case known && r.pending(digest) >= 0:
 		return Match{VMID: r.VMID, FirstUse: true}, nil
 	}
+	if why := r.endOf(digest); known && why != "" {
+		return Match{}, &EndedError{r.VMID, why}
+	}
 	return Match{}, ErrUnknownToken
 }
 
-// pending returns where the token is in r.Pending, -1 where it is not.
+// endOf returns why the token is not accepted any more, "" if it never was or
+// that is not known.
+func (r Record) endOf(digest token.Digest) (why EndReason) {
+	for _, e := range r.Ended {
+		if e.SHA256.Equal(digest) {
+			why = e.Why
+		}
+	}
+	if r.Previous != nil && r.Previous.SHA256.Equal(digest) {
+		why = EndReplaced
+	}
+	return why
+}
+
+// pending returns the place of the token in r.Pending, -1 if it is not there.
 func (r *Record) pending(digest token.Digest) int {
 	found := -1
 	for i, p := range r.Pending {
@@ -140,10 +260,14 @@ func (r *Record) markUsed(tok token.Token, now time.Time) error {
 		return errUnchanged
 	}
 	if at := r.pending(tok.Digest()); at >= 0 {
+		r.end(EndReplaced, now, append(slices.Clone(r.Pending[:at]), r.Current)...)
 		r.Current, r.Pending = r.Pending[at], slices.Clone(r.Pending[at+1:])
 	}
 	if !r.Current.SHA256.Equal(tok.Digest()) || r.Current.FirstUsed != nil {
 		return errUnchanged
+	}
+	if r.Previous != nil {
+		r.end(EndReplaced, now, *r.Previous)
 	}
 	r.Current.FirstUsed, r.Previous = &now, nil
 	return nil

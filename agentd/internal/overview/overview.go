@@ -61,6 +61,7 @@ type Row struct {
 	Console    string     `json:"console_file,omitempty"`
 	Added      time.Time  `json:"added,omitzero"`
 	TokenSeen  *time.Time `json:"token_first_used,omitempty"`
+	Revoked    bool       `json:"token_revoked,omitempty"` // the guest has no token
 	Golden     string     `json:"golden,omitempty"`
 }
 
@@ -128,7 +129,7 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 }
 
 func (s Source) row(r guests.Record) (Row, error) {
-	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed}
+	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed, Revoked: r.IsRevoked()}
 	if r.Provisioned != nil {
 		row.Golden = r.Provisioned.Golden
 	}
@@ -264,6 +265,8 @@ func (row Row) Text() string {
 	switch {
 	case row.Unfinished:
 		before = "its provisioning or removal was interrupted"
+	case row.Revoked:
+		before = "its tokens were revoked"
 	case row.State == string(driver.Stopped):
 		before = "the guest is stopped"
 		if row.Console != "" {

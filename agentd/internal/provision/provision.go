@@ -62,6 +62,7 @@ type Store interface {
 	Get(vmid int) (guests.Record, error)
 	Mint(ctx context.Context, vmid, idMapBase int, overlap time.Duration) (guests.Minted, error)
 	Update(ctx context.Context, vmid int, change func(*guests.Record) error) error
+	Revoke(ctx context.Context, vmid int) (ended int, err error)
 	Replace(ctx context.Context, vmid int, old *guests.Record) error
 	Authenticate(tok token.Token) (guests.Match, error)
 	PutSecrets(vmid int, variables map[string]string) (name string, err error)

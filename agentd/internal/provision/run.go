@@ -64,6 +64,16 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 	if err := r.steps(ctx); err != nil {
 		return Result{}, errors.Join(err, r.undo(ctx))
 	}
+	if !r.isUpdate {
+		// Whoever has another token of this VMID is not the guest that was created.
+		err := p.options.Store.Update(ctx, job.VMID, func(g *guests.Record) error {
+			g.EndOthers(p.options.Now())
+			return nil
+		})
+		if err != nil {
+			return r.result(r.journal.After), err // the journal stays: the next run does it
+		}
+	}
 	return r.result(r.journal.After), p.journals.remove(job.VMID)
 }
 

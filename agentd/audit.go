@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/felhom/felhom-golden/agentd/internal/api"
+	"github.com/felhom/felhom-golden/agentd/internal/audit"
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/command"
+	"github.com/felhom/felhom-golden/internal/fault"
+)
+
+// auditPatience is how long a command waits for the audit log.
+const auditPatience = 10 * time.Second
+
+func auditDir(cfg config.Config) string { return filepath.Join(cfg.StateDir, "audit") }
+
+var auditKinds = map[guests.ChangeKind]audit.Kind{
+	guests.TokenMinted: audit.TokenMinted, guests.TokensRevoked: audit.TokenRevoked,
+	guests.RecordRestored: audit.MintUndone, guests.RecordRemoved: audit.GuestRemoved,
+}
+
+// auditChanges returns what notes each change of a command in the audit log.
+func auditChanges(cfg config.Config) func(guests.Change) error {
+	return func(c guests.Change) (err error) {
+		log, err := audit.Open(auditDir(cfg), time.Now)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, log.Close()) }()
+		ctx, cancel := context.WithTimeout(context.Background(), auditPatience) // an undo is noted after a signal as well
+		defer cancel()
+		return log.Add(ctx, audit.Event{Kind: auditKinds[c.Kind], Guest: c.VMID, Token: c.Digest, By: os.Getenv("SUDO_USER")})
+	}
+}
+
+// trail notes the daemon's events in the audit log.
+type trail struct {
+	log   *audit.Log
+	queue *audit.Queue
+
+	mu      sync.Mutex
+	limits  map[trailKey]*rate.Limiter
+	skipped map[trailKey]int
+}
+
+type trailKey struct {
+	kind  audit.Kind
+	guest int
+}
+
+// A guest, and all that have no valid token together, get trailBurst lines of one
+// kind and then one a minute: else an attacker could fill the log until what it
+// did before is removed.
+const trailBurst = 5
+
+func openTrail(cfg config.Config, logger *logrus.Logger) (*trail, error) {
+	log, err := audit.Open(auditDir(cfg), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	t := &trail{log: log, limits: map[trailKey]*rate.Limiter{}, skipped: map[trailKey]int{}}
+	t.queue = audit.NewQueue(log, func(err error) { logger.WithError(err).Error("audit log failed") })
+	t.queue.Add(audit.Event{Kind: audit.Started, Detail: version})
+	return t, nil
+}
+
+func (t *trail) close() error {
+	t.queue.Add(audit.Event{Kind: audit.Stopped})
+	t.queue.Close()
+	return t.log.Close()
+}
+
+func (t *trail) add(e api.Event) {
+	out := audit.Event{Guest: e.VMID, Token: e.Digest}
+	if e.Source.IsValid() {
+		out.Source = e.Source.String()
+	}
+	switch e.Kind {
+	case api.TokenFirstUsed:
+		out.Kind = audit.TokenFirstUsed
+	case api.TokenRefused:
+		out.Kind = audit.TokenRefused
+	case api.EndedTokenUsed:
+		out.Kind, out.Detail = audit.EndedTokenUsed, e.Err.Error()
+	case api.OtherGuestDenied:
+		out.Kind = audit.OtherGuestDenied
+	default:
+		return
+	}
+	key := trailKey{out.Kind, out.Guest}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limits[key] == nil {
+		t.limits[key] = rate.NewLimiter(rate.Every(time.Minute), trailBurst)
+	}
+	if !t.limits[key].Allow() {
+		t.skipped[key]++
+		return
+	}
+	if n := t.skipped[key]; n > 0 {
+		out.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %d more since the line before", out.Detail, n), "; ")
+		delete(t.skipped, key)
+	}
+	t.queue.Add(out)
+}
+
+func auditCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name: "audit", Usage: "Check the log of tokens",
+		Subcommands: []*cli.Command{{
+			Name: "verify", Usage: "Report whether the audit log is what was written",
+			Description: `Each line has the SHA-256 of the line before it. Keep the last one, which is
+printed, on another machine to notice that the whole log was replaced.
+
+Example:
+   felhom-agentd audit verify`,
+			Flags: []cli.Flag{jsonFlag()},
+			Action: func(c *cli.Context) error {
+				cfg, err := loadConfig(c.String("config"))
+				if err != nil {
+					return err
+				}
+				return auditVerify(c.Context, cfg, c.Bool("json"), stdout)
+			},
+		}},
+	}
+}
+
+func auditVerify(ctx context.Context, cfg config.Config, asJSON bool, stdout io.Writer) error {
+	if err := command.RequireRoot("audit verify"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, auditPatience)
+	defer cancel()
+	report, err := audit.Verify(ctx, auditDir(cfg))
+	if errors.Is(err, os.ErrNotExist) {
+		return fault.WrapHint(fault.NotFound, err, "no command or daemon has written to it yet; state_dir in the configuration says where it is")
+	}
+	if err != nil {
+		return err
+	}
+	if len(report.Findings) > 0 {
+		return fault.WrapHint(fault.Mismatch, fmt.Errorf("audit log in %s: %s", auditDir(cfg), strings.Join(report.Findings, "\n")),
+			"compare it with a backup; lines after the first finding may be right")
+	}
+	if asJSON {
+		return printJSON(stdout, report)
+	}
+	_, err = fmt.Fprintf(stdout, "%d lines, %d to %d, are what was written\nlast line: sha256 %s\n", report.Lines, report.First, report.Last, report.SHA256)
+	return err
+}

@@ -1,0 +1,98 @@
+package guests_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
+)
+
+func assertEnded(t *testing.T, s *guests.Store, tok token.Token, name string, want guests.EndReason) {
+	t.Helper()
+	_, err := s.Authenticate(tok)
+	ended, isEnded := errors.AsType[*guests.EndedError](err)
+	if !isEnded || ended.Why != want || ended.VMID != tok.VMID() || !errors.Is(err, guests.ErrUnknownToken) {
+		t.Errorf("%s token: %v, want it %s", name, err, want)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	b := open(t)
+	if _, err := b.Revoke(t.Context(), 8200); !errors.Is(err, guests.ErrNotFound) {
+		t.Errorf("an unknown guest: %v, want ErrNotFound", err)
+	}
+	previous := mint(t, b.Store, 8200)
+	use(t, b.Store, previous)
+	current := mint(t, b.Store, 8200)
+	pending, err := b.Mint(t.Context(), 8200, 100000, overlap) // of a command that is under way
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := mint(t, b.Store, 8201)
+	if n, err := b.Revoke(t.Context(), 8200); err != nil || n != 3 {
+		t.Errorf("%d tokens, %v, want 3", n, err)
+	}
+	for name, tok := range map[string]token.Token{"previous": previous, "current": current, "pending": pending.Token} {
+		assertEnded(t, b.Store, tok, name, guests.EndRevoked)
+		assertEnded(t, b.another(t), tok, name+", in another process,", guests.EndRevoked)
+		if err := b.MarkUsed(t.Context(), tok); err != nil {
+			t.Error(err)
+		}
+		assertEnded(t, b.Store, tok, name+", after a use that was under way,", guests.EndRevoked)
+	}
+	assertToken(t, b.Store, other, "other guest's", true)
+	if err := b.Confirm(t.Context(), pending); err != nil { // the command ends
+		t.Fatal(err)
+	}
+	assertEnded(t, b.Store, pending.Token, "confirmed", guests.EndRevoked)
+	if r, err := b.Get(8200); err != nil || !r.IsRevoked() {
+		t.Errorf("record %+v, %v, want it revoked", r, err)
+	}
+	if n, err := b.Revoke(t.Context(), 8200); err != nil || n != 0 {
+		t.Errorf("again: %d tokens, %v, want none", n, err)
+	}
+	// No token has the digest of no token.
+	assertToken(t, b.Store, token.Mint(8200), "another", false)
+	next, err := b.Mint(t.Context(), 8200, 100000, overlap)
+	if err != nil || next.Overlap != nil {
+		t.Fatalf("overlap %v, %v, want none", next.Overlap, err)
+	}
+	if err := b.Confirm(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	assertToken(t, b.Store, next.Token, "next", true)
+	assertEnded(t, b.Store, current, "revoked", guests.EndRevoked)
+}
+
+func TestReplacedTokensAreRemembered(t *testing.T) {
+	b := open(t)
+	first := mint(t, b.Store, 8200)
+	use(t, b.Store, first)
+	unused := mint(t, b.Store, 8200)
+	second := mint(t, b.Store, 8200)
+	assertEnded(t, b.Store, unused, "unused", guests.EndReplaced)
+	use(t, b.Store, second)
+	assertEnded(t, b.Store, first, "first", guests.EndReplaced)
+	third := mint(t, b.Store, 8200)
+	b.clock.advance(2 * overlap)
+	assertEnded(t, b.Store, second, "expired", guests.EndReplaced)
+	assertToken(t, b.Store, third, "third", true)
+	at, err := b.Mint(t.Context(), 8200, 100000, 0) // for a guest that was created again
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Confirm(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	assertEnded(t, b.Store, third, "third, without an overlap,", guests.EndReplaced)
+	for range 100 {
+		use(t, b.Store, mint(t, b.Store, 8200))
+	}
+	r, err := b.Get(8200)
+	data, encodeErr := json.Marshal(r)
+	if err := errors.Join(err, encodeErr); err != nil || len(r.Ended) != 32 || len(data) > 8<<10 {
+		t.Errorf("%d ended tokens in %d bytes, %v, want the last 32", len(r.Ended), len(data), err)
+	}
+}

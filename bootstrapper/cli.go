@@ -166,10 +166,8 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	var o statusOptions
 	return &cli.Command{
 		Name:  "status",
-		Usage: "show how the last run ended, and exit as it did", ArgsUsage: "[FILE]",
+		Usage: "show how the last run ended, and exit as it did",
 		Description: `Exits with the code of the recorded run, and with 5 when there is none yet.
-
-With --timeline an SVG picture of the run, and 0; FILE is a result file that was kept.
 
 Example:
     ` + program + ` status --wait --timeout 5m
@@ -177,26 +175,19 @@ Example:
 ` + exitText,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
-			&cli.BoolFlag{Name: "timeline", Usage: "print a picture of the run (SVG)", Destination: &o.timeline},
+			&cli.BoolFlag{Name: "console", Usage: "print a line or two, as the console shows them", Destination: &o.console},
 			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
 		},
 		Action: func(c *cli.Context) (err error) {
-			o.file = c.Args().First()
-			if o.file != "" && !o.timeline {
-				return command.Misuse(c, fmt.Errorf("unexpected argument %q", o.file), "FILE goes with --timeline")
-			}
-			if o.timeline && o.json {
-				return fault.WrapHint(fault.Misuse, errors.New("--timeline with --json"), "choose one")
-			}
-			if o.file != "" && o.wait {
-				return fault.WrapHint(fault.Misuse, errors.New("--wait with a file"), "leave FILE out, or --wait")
+			if o.console && o.json {
+				return fault.WrapHint(fault.Misuse, errors.New("--console with --json"), "choose one")
 			}
 			if c.IsSet("timeout") && !o.wait {
 				return fault.WrapHint(fault.Misuse, errors.New("--timeout without --wait"), "add --wait, or leave --timeout out")
 			}
 			if o.timeout <= 0 {
-				return fault.WrapHint(fault.Misuse, fmt.Errorf("--timeout is %s, wanted more than 0", o.timeout), "write a time such as 90s or 5m")
+				return fault.WrapHint(fault.Misuse, fmt.Errorf("--timeout is %s, want more than 0", o.timeout), "write a time such as 90s or 5m")
 			}
 			if o.root, err = rootOf(c); err != nil {
 				return err

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
-	"github.com/felhom/felhom-golden/bootstrapper/internal/timeline"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
@@ -19,9 +19,8 @@ import (
 
 type statusOptions struct {
 	root       string
-	file       string // with timeline: a result file; "" is that below root
 	json, wait bool
-	timeline   bool
+	console    bool // in the words of a console
 	timeout    time.Duration
 }
 
@@ -36,11 +35,12 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.timeline {
-		_, err := stdout.Write(timeline.SVG(r))
-		return err
-	}
-	if o.json {
+	switch {
+	case o.console:
+		if _, err := io.WriteString(stdout, consoleLines(r)); err != nil {
+			return err
+		}
+	case o.json:
 		data, err := record.Encode(r)
 		if err != nil {
 			return err
@@ -48,8 +48,10 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 		if _, err := stdout.Write(data); err != nil {
 			return err
 		}
-	} else if err := printTable(stdout, r); err != nil {
-		return err
+	default:
+		if err := printTable(stdout, r); err != nil {
+			return err
+		}
 	}
 	if r.ExitCode == int(exit.OK) {
 		return nil
@@ -63,13 +65,6 @@ func status(ctx context.Context, o statusOptions, stdout io.Writer) error {
 // way or none has ended yet.
 func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 	path, lock := filepath.Join(o.root, record.File), filepath.Join(o.root, record.LockFile)
-	if o.file != "" {
-		r, err := record.Read(o.file)
-		if errors.Is(err, record.ErrNone) {
-			err = fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: there is no such file", o.file), "name the result file of a run, or leave FILE out for this guest's own")
-		}
-		return r, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	for {
@@ -96,6 +91,33 @@ func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 		case <-timer.C:
 		}
 	}
+}
+
+// maxConsole bounds a line for the console: a message may be long, a console is not.
+const maxConsole = 300
+
+// consoleLines returns how a run ended in one line, with what to do about a failure
+// in a second one. They go into an issue file, where agetty expands backslashes.
+func consoleLines(r record.Result) string {
+	line := func(text string) string {
+		return "felhom: " + strings.ReplaceAll(termtext.Line(text, maxConsole), `\`, `\\`) + "\n"
+	}
+	if r.ExitCode == int(exit.OK) {
+		text := "the controller is up"
+		if r.Image != "" {
+			text += ": " + r.Image
+		}
+		return line(text)
+	}
+	first, _, _ := strings.Cut(r.Message, "\n")
+	text := line("the controller is not up (" + r.Class + "): " + first)
+	if hint, _, _ := strings.Cut(r.Hint, "\n"); hint != "" {
+		text += line("hint: " + hint)
+	}
+	if !r.NextTry.IsZero() {
+		text += line("next try at " + r.NextTry.Format(time.TimeOnly) + ", or as soon as the host changes the mount")
+	}
+	return text
 }
 
 func printTable(w io.Writer, r record.Result) error {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path felhom-controller-bootstrap-template.path etc-felhom-bootstrap.mount.unit felhom-engine-failed.service docker.service.d/felhom.conf
+//go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path felhom-controller-bootstrap-template.path etc-felhom-bootstrap.mount.unit felhom-engine-failed.service felhom-bootstrap-console.service docker.service.d/felhom.conf
 var guest embed.FS
 
 //go:embed felhom-agentd.service

@@ -88,7 +88,7 @@ func TestVerify(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for _, program := range []string{"sbin/felhom-controller-bootstrap", "sbin/felhom-agentd", "bin/journalctl", "bin/rm"} {
+			for _, program := range []string{"sbin/felhom-controller-bootstrap", "sbin/felhom-agentd", "bin/journalctl", "bin/rm", "sbin/agetty"} {
 				if err := os.WriteFile(filepath.Join(root, "usr", program), []byte("#!/bin/true\n"), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -214,7 +214,7 @@ func TestGuestIsAFileSystem(t *testing.T) {
 		return nil
 	})
 	if want := []string{
-		"docker.service.d/felhom.conf", MountUnit, "felhom-controller-bootstrap-template.path", "felhom-controller-bootstrap.path", bootstrap, engineFailed,
+		"docker.service.d/felhom.conf", MountUnit, "felhom-bootstrap-console.service", "felhom-controller-bootstrap-template.path", "felhom-controller-bootstrap.path", bootstrap, engineFailed,
 	}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("units %q, %v, want %q", names, err, want)
 	}
@@ -325,7 +325,9 @@ func TestStartAndReadiness(t *testing.T) {
 		{"guest is ready after its first try", "Service", "Type", guest, []string{"notify"}},
 		{"guest tries by itself", "Service", "ExecStart", guest, []string{"/usr/sbin/felhom-controller-bootstrap", "apply", "--keep-trying"}},
 		{"guest waits for the socket, not for dockerd nor a network", "Unit", "After", guest, []string{"felhom-controller-bootstrap.path", "felhom-controller-bootstrap-template.path", "docker.socket"}},
-		{"guest has dockerd started", "Unit", "Wants", guest, []string{"docker.service"}},
+		{"guest has dockerd started, and the console told", "Unit", "Wants", guest, []string{"docker.service", "felhom-bootstrap-console.service"}},
+		{"the console is told of a good end", "Unit", "OnSuccess", guest, []string{"felhom-bootstrap-console.service"}},
+		{"the console is told of a failure", "Unit", "OnFailure", guest, []string{"felhom-bootstrap-console.service"}},
 		{"a stop is no failure", "Service", "SuccessExitStatus", guest, []string{"130"}},
 		{"host is ready when it serves", "Service", "Type", host, []string{"notify"}},
 		{"host is watched", "Service", "WatchdogSec", host, []string{"90s"}},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Version is the version of the form that this package writes. It reads version
@@ -21,6 +22,9 @@ const Version = 2
 
 // File is where the result of the last run is, below the root folder.
 const File = "/var/lib/felhom/bootstrap-result.json"
+
+// MaxBytes bounds the file when it is read; one has some kilobytes.
+const MaxBytes = 1 << 20
 
 // ErrNone says that no run has ended yet.
 var ErrNone = errors.New("no run is recorded yet")
@@ -92,23 +96,33 @@ func Encode(r Result) ([]byte, error) {
 
 // Read returns the result at path; ErrNone where there is none.
 func Read(path string) (Result, error) {
-	data, err := os.ReadFile(path)
+	// The path may be in a guest's root that the host looks into.
+	data, err := regular.Read(path, MaxBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{}, ErrNone
 	}
 	if err != nil {
 		return Result{}, fmt.Errorf("read result: %w", err)
 	}
+	r, err := Decode(data)
+	if err != nil {
+		return Result{}, fmt.Errorf("read result %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Decode reads the file's content.
+func Decode(data []byte) (Result, error) {
 	var r Result
 	if err := json.Unmarshal(data, &r); err != nil {
-		return Result{}, fmt.Errorf("read result %s: %w", path, err)
+		return Result{}, err
 	}
 	switch r.Version {
 	case Version:
 	case 1:
 		placeSteps(r.Steps)
 	default:
-		return Result{}, fmt.Errorf("read result %s: wanted version %d or 1, found %d", path, Version, r.Version)
+		return Result{}, fmt.Errorf("want version %d or 1, got %d", Version, r.Version)
 	}
 	return r, nil
 }

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func TestGuests(t *testing.T) {
 	t.Run("side by side", func(t *testing.T) {
 		t.Run("channel", func(t *testing.T) { t.Parallel(); s.channel(t); s.reboot(t) })
 		t.Run("triggers", func(t *testing.T) { t.Parallel(); s.triggers(t); s.registryDown(t) })
-		t.Run("hotplug", func(t *testing.T) { t.Parallel(); s.hotplug(t); s.unreadable(t); s.wrongPin(t) })
+		t.Run("hotplug", func(t *testing.T) { t.Parallel(); s.hotplug(t); s.unreadable(t); s.wrongPin(t); s.plain(t) })
 	})
 	t.Run("no secret anywhere", s.noSecret)
 	t.Run("remove", s.remove)
@@ -84,6 +85,7 @@ guests:
 				wantStarts(t, g, "mount there at boot", 1)
 				s.readToken(t, vmid)
 				s.wantHealthy(t, g, "v1")
+				wantConsole(t, g, "felhom: the controller is up: "+s.bed.Registry)
 				wantNetwork(t, vmid, s.address(t, byte(200+i)).Addr())
 				id := identityOf(t, g)
 				mu.Lock()
@@ -415,6 +417,7 @@ func (s *stack) wrongPin(t *testing.T) {
 	s.replaceFile(t, s.vmid[2], changed, 0o640, 100000)
 	wantStarts(t, g, "wrong pin", n+1)
 	wantFailure(t, g, 4, "pin")
+	wantConsole(t, g, "felhom: the controller is not up (verification): local API at ", "felhom: hint: ")
 	connections, heard := rogue.heard()
 	if connections == 0 {
 		t.Error("the guest did not even ask the rogue server")
@@ -423,6 +426,68 @@ func (s *stack) wrongPin(t *testing.T) {
 		t.Errorf("the rogue server was told %q", heard)
 	}
 	s.wantHealthy(t, g, "v1") // the controller that was there runs on
+}
+
+// wantConsole wants these words above the login prompt, which agetty takes from there.
+func wantConsole(t *testing.T, g guest.Guest, words ...string) {
+	t.Helper()
+	poll(t, g, fmt.Sprintf("on the console %q", words), []string{"cat", "/run/issue.d/felhom.issue"}, func(out string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) })
+	})
+}
+
+// plain: the host asks for a container that is not felhom's. It has what was asked
+// for, and its own ports are reached from outside.
+func (s *stack) plain(t *testing.T) {
+	g := s.guest(s.vmid[2])
+	data, err := os.ReadFile(s.mountFile(s.vmid[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file map[string]any
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	delete(file, "hub_url")
+	delete(file, "host_id")
+	file["profile"], file["local_api_endpoint"] = "plain", s.host.Endpoint // wrongPin has another one
+	file["container"] = map[string]any{"environment": map[string]string{"PLAIN": "yes"}, "volumes": []string{"data:/data"}}
+	changed, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := starts(t.Context(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.replaceFile(t, s.vmid[2], changed, 0o640, 100000)
+	wantStarts(t, g, "profile plain", n+1)
+	c := s.wantHealthy(t, g, "v1")
+	if !slices.Contains(c.Config.Env, "PLAIN=yes") {
+		t.Errorf("variables %v", c.Config.Env)
+	}
+	var mounts struct{ Mounts []struct{ Type, Destination string } }
+	if err := engineOf(t, g).Do(t.Context(), http.MethodGet, "/containers/"+c.ID+"/json", nil, nil, &mounts); err != nil {
+		t.Fatal(err)
+	}
+	if len(mounts.Mounts) != 1 || mounts.Mounts[0].Type != "volume" || mounts.Mounts[0].Destination != "/data" {
+		t.Errorf("mounts %+v, want the volume alone", mounts.Mounts)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, port := range []string{"8080", "8081"} { // what the image exposes
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(s.address(t, 202).Addr().String(), port)+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("port %s: %v", port, err)
+			continue
+		}
+		_ = resp.Body.Close()
+	}
+	wantConsole(t, g, "felhom: the controller is up: ")
 }
 
 // noSecret searches all that a run leaves behind for every secret of the test.

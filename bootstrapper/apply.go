@@ -15,8 +15,8 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
-	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/retry"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/exit"
@@ -48,7 +48,7 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 	if o.keepTrying {
 		return keepTrying(ctx, o, engine, reporter, stderr)
 	}
-	end := once(ctx, o, engine, reporter, stderr, keep.Try{Number: 1})
+	end := once(ctx, o, engine, reporter, stderr, retry.Try{Number: 1})
 	if !end.Unreached && ctx.Err() == nil {
 		limit = reportsLimit
 	}
@@ -56,13 +56,13 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 }
 
 // once makes one run, from taking the lock to writing the record.
-func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer, try keep.Try) (end keep.End) {
+func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer, try retry.Try) (end retry.End) {
 	release, err := record.Lock(filepath.Join(o.root, record.LockFile))
 	if held, ok := errors.AsType[*record.HeldError](err); ok {
-		return keep.End{Err: fault.WrapHint(fault.NotReady, held, "wait for it: "+program+" status --wait")}
+		return retry.End{Err: fault.WrapHint(fault.NotReady, held, "wait for it: "+program+" status --wait")}
 	}
 	if err != nil {
-		return keep.End{Err: err}
+		return retry.End{Err: err}
 	}
 	defer func() { end.Err = errors.Join(end.Err, release()) }()
 
@@ -75,7 +75,7 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 		Connected: func(host *hostapi.Client) { t.reportTo(reporter, host) },
 	}, engine, t)
 	result := resultOf(t.run, started, out, runErr)
-	end = keep.End{Err: runErr, Unreached: unreachable(result), Blind: errors.Is(runErr, bootstrap.ErrUnreadable)}
+	end = retry.End{Err: runErr, Unreached: unreachable(result), Blind: errors.Is(runErr, bootstrap.ErrUnreadable)}
 	if o.keepTrying {
 		result.Try = try.Number
 		if next := try.Next(end); next > 0 {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/bootstrap"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
-	"github.com/felhom/felhom-golden/bootstrapper/internal/keep"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/bootstrapper/internal/retry"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/watch"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -30,23 +30,23 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, repo
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	loop := keep.Loop{
+	loop := retry.New(retry.Options{
 		Source: source, HostPatience: o.hostPatience,
-		Run: func(ctx context.Context, try keep.Try) keep.End {
+		Run: func(ctx context.Context, try retry.Try) retry.End {
 			if try.Number > 1 {
 				notify(fmt.Sprintf("try %d", try.Number))
 			}
 			return once(ctx, o, engine, reporter, stderr, try)
 		},
-		Owing:   func(end keep.End) { owing(stderr, end, o.hostPatience) },
-		Waiting: func(end keep.End, next time.Duration) { waiting(stderr, end, next) },
-		Gone: func(end keep.End) {
+		Owing:   func(end retry.End) { owing(stderr, end, o.hostPatience) },
+		Waiting: func(end retry.End, next time.Duration) { waiting(stderr, end, next) },
+		Gone: func(end retry.End) {
 			text := mount + " was taken away; the next mount starts a new run"
 			notify(text)
 			newTalk(stderr, "").tell(text, nil)
 		},
-	}
-	err = errors.Join(loop.Do(ctx), noNextTry(filepath.Join(o.root, record.File)))
+	})
+	err = errors.Join(loop.Run(ctx), noNextTry(filepath.Join(o.root, record.File)))
 	if err == nil {
 		ready("") // a unit of Type=notify that ends well must have been ready
 	}
@@ -66,7 +66,7 @@ func noNextTry(file string) error {
 
 // waiting tells of the wait before the next try: the unit is up from now on, as
 // the boot shall not wait for what may take hours.
-func waiting(stderr io.Writer, end keep.End, next time.Duration) {
+func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	what := "the host is not reached"
 	if end.Err != nil {
 		what, _, _ = strings.Cut(end.Err.Error(), "\n")
@@ -90,7 +90,7 @@ func waiting(stderr io.Writer, end keep.End, next time.Duration) {
 
 // owing tells that the run is over and that its end is still to be reported: the
 // unit is up meanwhile, as in a wait between two tries.
-func owing(stderr io.Writer, end keep.End, limit time.Duration) {
+func owing(stderr io.Writer, end retry.End, limit time.Duration) {
 	how := "done"
 	if end.Err != nil {
 		how, _, _ = strings.Cut(end.Err.Error(), "\n")

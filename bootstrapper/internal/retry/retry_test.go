@@ -1,4 +1,4 @@
-package keep
+package retry
 
 import (
 	"context"
@@ -86,7 +86,7 @@ func storyOf(t *testing.T, endings func() []End, begin watch.State, happen map[t
 		if stopAt > 0 {
 			time.AfterFunc(stopAt, cancel)
 		}
-		loop := Loop{
+		loop := New(Options{
 			Source: m, HostPatience: 30 * time.Minute,
 			Run: func(ctx context.Context, try Try) End {
 				say("run %d", try.Number)
@@ -103,8 +103,8 @@ func storyOf(t *testing.T, endings func() []End, begin watch.State, happen map[t
 			Owing:   func(End) { say("owing") },
 			Gone:    func(End) { say("gone") },
 			Jitter:  func(d time.Duration) time.Duration { return d },
-		}
-		result = loop.Do(ctx)
+		})
+		result = loop.Run(ctx)
 		say("end: %v", result)
 	})
 	return said, result
@@ -223,17 +223,17 @@ func TestStaysForSystemdToMerge(t *testing.T) {
 		m := &mount{changes: make(chan struct{}, 1)}
 		m.set(files[0])
 		begun, runs := time.Now(), 0
-		loop := Loop{Source: m, Run: func(context.Context, Try) End {
+		loop := New(Options{Source: m, Run: func(context.Context, Try) End {
 			if runs++; runs <= 2 {
 				m.set(files[runs])
 			}
 			return End{}
-		}}
-		if err := loop.Do(t.Context()); err != nil || runs != 3 {
+		}})
+		if err := loop.Run(t.Context()); err != nil || runs != 3 {
 			t.Fatalf("%d runs, %v, want 3", runs, err)
 		}
-		if took := time.Since(begun); took != settle {
-			t.Errorf("it stayed for %s, want %s", took, settle)
+		if took := time.Since(begun); took != settleTime {
+			t.Errorf("it stayed for %s, want %s", took, settleTime)
 		}
 	})
 }
@@ -257,7 +257,7 @@ func TestStale(t *testing.T) {
 		m.set(files[0])
 		time.AfterFunc(time.Second, func() { m.set(files[1]) })
 		begun := time.Now()
-		loop := Loop{Source: m, Run: func(_ context.Context, try Try) End {
+		loop := New(Options{Source: m, Run: func(_ context.Context, try Try) End {
 			if try.Number == 1 {
 				<-try.Stale
 				if took := time.Since(begun); took != time.Second {
@@ -265,19 +265,19 @@ func TestStale(t *testing.T) {
 				}
 			}
 			return End{}
-		}}
-		if err := loop.Do(t.Context()); err != nil {
+		}})
+		if err := loop.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
 func TestJitterTakesAwayATenthAtMost(t *testing.T) {
-	var l Loop
+	l := New(Options{})
 	for range 100 {
 		l.pause = 0
-		if d := l.plan(End{Err: notReady}); d > first || d < first-first/10 {
-			t.Fatalf("%s, want %s or up to a tenth less", d, first)
+		if d := l.plan(End{Err: notReady}); d > firstPause || d < firstPause-firstPause/10 {
+			t.Fatalf("%s, want %s or up to a tenth less", d, firstPause)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 	if o.keepTrying {
 		return keepTrying(ctx, o, engine, reporter, stderr)
 	}
-	end := once(ctx, o, engine, reporter, stderr, retry.Try{Number: 1})
+	end, _ := once(ctx, o, engine, reporter, stderr, retry.Try{Number: 1})
 	if !end.Unreached && ctx.Err() == nil {
 		limit = reportsLimit
 	}
@@ -56,19 +56,20 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 }
 
 // once makes one run, from taking the lock to writing the record.
-func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer, try retry.Try) (end retry.End) {
+func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer, try retry.Try) (end retry.End, out bootstrap.Outcomes) {
 	release, err := record.Lock(filepath.Join(o.root, record.LockFile))
 	if held, ok := errors.AsType[*record.HeldError](err); ok {
-		return retry.End{Err: fault.WrapHint(fault.NotReady, held, "wait for it: "+program+" status --wait")}
+		return retry.End{Err: fault.WrapHint(fault.NotReady, held, "wait for it: "+program+" status --wait")}, out
 	}
 	if err != nil {
-		return retry.End{Err: err}
+		return retry.End{Err: err}, out
 	}
 	defer func() { end.Err = errors.Join(end.Err, release()) }()
 
 	t := newTalk(stderr, rand.Text()[:16])
 	started := time.Now()
-	out, runErr := bootstrap.Run(ctx, bootstrap.Options{
+	var runErr error
+	out, runErr = bootstrap.Run(ctx, bootstrap.Options{
 		EngineUnit: engineUnit(o),
 		Root:       o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
 		NetworkWait: o.networkWait, EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait, Stale: try.Stale,
@@ -86,7 +87,7 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 	t.finish(result)
 	end.Owed = reporter.Idle() // the last state is among what is owed now
 	end.Err = errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
-	return end
+	return end, out
 }
 
 // engineUnit returns what asks systemd about the engine; nil where the engine or

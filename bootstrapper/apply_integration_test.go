@@ -237,7 +237,7 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 		}, nil, 3, []string{"controller.yaml.tmpl:1:5", "hint: correct the template"}},
 		{"spec wrong", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
 			g.write("etc/felhom/controller-container.yaml", "ports: [\"99999:8080\"]\nmemory: 1m\n")
-		}, nil, 3, []string{`port "99999:8080"`, "the least is 6m", "hint: correct "}},
+		}, nil, 3, []string{`"99999:8080" is not a published port`, "below the minimum of 6m", "hint: correct controller.container in the recipe"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g, bed, engine := realGuest(t)

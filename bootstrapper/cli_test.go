@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -36,9 +37,10 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { _ = os.RemoveAll(dir) })
 			e := dockertest.StartAt(env.T().(testing.TB), filepath.Join(dir, "e.sock"))
-			for _, tag := range []string{"v1", "v2", "nohealth", "exits", "unhealthy"} {
+			for _, tag := range []string{"v1", "v2", "nohealth", "exits", "unhealthy", "late"} {
 				e.Push("reg.example/c:" + tag)
 			}
+			e.Late = 2 * time.Second
 			env.Setenv("ENGINE", e.Host)
 			env.Values["engine"] = e
 			return nil

@@ -30,16 +30,25 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, repo
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	watching, stop := context.WithCancel(ctx)
+	defer func() { stop() }()
 	loop := retry.New(retry.Options{
 		Source: source, HostPatience: o.hostPatience,
 		Run: func(ctx context.Context, try retry.Try) retry.End {
 			if try.Number > 1 {
 				notify(fmt.Sprintf("try %d", try.Number))
 			}
-			return once(ctx, o, engine, reporter, stderr, try)
+			stop() // of the try before
+			watching, stop = context.WithCancel(ctx)
+			end, out := once(ctx, o, engine, reporter, stderr, try)
+			if out.Unready {
+				end.Recovered = bootstrap.Recovered(watching, engine, out.Container)
+			}
+			return end
 		},
-		Owing:   func(end retry.End) { owing(stderr, end, o.hostPatience) },
-		Waiting: func(end retry.End, next time.Duration) { waiting(stderr, end, next) },
+		Owing:     func(end retry.End) { owing(stderr, end, o.hostPatience) },
+		Waiting:   func(end retry.End, next time.Duration) { waiting(stderr, end, next) },
+		Recovered: func(retry.End) { newTalk(stderr, "").tell("the controller has become ready", nil) },
 		Gone: func(end retry.End) {
 			text := mount + " was taken away; the next mount starts a new run"
 			notify(text)

@@ -50,7 +50,7 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 		return outcome{}, err
 	}
 	if why != "" {
-		return outcome{}, s.notReady(ctx, why)
+		return outcome{}, s.notReady(ctx, why, note)
 	}
 	if s.now.previous != "" {
 		if err := s.engine.Remove(ctx, s.now.previous); err != nil {
@@ -190,7 +190,7 @@ func state(c docker.Container) string {
 // notReady collects what a person needs, and goes back where there is
 // something to go back to. A first container is left as it is: the engine
 // restarts it, and what it waits for may yet come.
-func (s readyStep) notReady(ctx context.Context, why string) error {
+func (s readyStep) notReady(ctx context.Context, why string, note func(string)) error {
 	text := fmt.Sprintf("controller %s (%.12s): %s", s.name, s.now.container.ID, why)
 	logs, logErr := s.engine.Logs(ctx, s.now.container.ID, logLines)
 	if logErr != nil {
@@ -203,10 +203,26 @@ func (s readyStep) notReady(ctx context.Context, why string) error {
 		if err := putBack(ctx, s.engine, s.name, s.now.container.ID, s.now.previous); err != nil {
 			text += "\nthe previous container could not be put back: " + err.Error()
 		} else {
-			text += "\nthe previous container runs again"
+			text += "\nthe previous container runs again" + s.backAgain(ctx, note)
 			class = rolledBack(ctx, class)
 			hint = "correct the image or its settings; the new container was removed, its last lines are above"
 		}
 	}
 	return fault.WrapHint(class, fmt.Errorf("%s", text), hint)
+}
+
+// backAgain waits for the previous container, which runs again, and returns how it
+// is: a rollback that helps nobody must be known.
+func (s readyStep) backAgain(ctx context.Context, note func(string)) string {
+	note("the previous container runs again; waiting until it is ready")
+	back := s
+	back.limit = min(s.limit, leastReadyWait)
+	back.now = running{container: docker.Container{ID: s.now.previous, Name: s.name}, started: true}
+	switch _, why, err := back.wait(ctx, func(string) {}); {
+	case err != nil:
+		return ""
+	case why != "":
+		return ", but is not ready: " + s.scrub(why)
+	}
+	return " and is ready"
 }

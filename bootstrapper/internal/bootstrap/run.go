@@ -79,6 +79,9 @@ type Outcomes struct {
 	Image     string       // reference
 	ImageID   string
 	Container string // ID
+	// Unready reports that Container was left running and has not become ready in
+	// time. It may do so later; see Recovered.
+	Unready bool
 }
 
 // Run takes the steps in their order. The error is that of the step that
@@ -303,9 +306,11 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	r.out.Container = now.container.ID
 
 	limit := cmp.Or(o.ReadyWait, b.ReadyWait, readyLimit(img.Health))
-	return r.step(contract.StepReady, func(note func(string)) (outcome, error) {
+	err := r.step(contract.StepReady, func(note func(string)) (outcome, error) {
 		return readyStep{engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub, address: ownAddress(ctx, b.LocalAPIEndpoint)}.run(ctx, note)
 	})
+	r.out.Unready = err != nil && now.previous == "" && ctx.Err() == nil
+	return err
 }
 
 // credentialFor returns the registry credential where it belongs to the place

@@ -79,6 +79,8 @@ type Options struct {
 	// Owing is called when nothing is left to try, but the host has still to be
 	// told; nil does nothing.
 	Owing func(End)
+	// Recovered is called when End.Recovered ended a wait; nil does nothing.
+	Recovered func(End)
 	// Gone is called when the mount was removed while there was something to try;
 	// nil does nothing.
 	Gone func(End)
@@ -123,6 +125,9 @@ func New(o Options) *Loop {
 	}
 	if o.Owing == nil {
 		o.Owing = func(End) {}
+	}
+	if o.Recovered == nil {
+		o.Recovered = func(End) {}
 	}
 	if o.Gone == nil {
 		o.Gone = func(End) {}
@@ -249,6 +254,11 @@ func (l *Loop) wait(ctx context.Context) phase {
 	case err != nil:
 		return l.finish(err)
 	case now == l.seen:
+		select {
+		case <-l.end.Recovered:
+			l.o.Recovered(l.end)
+		default:
+		}
 		return trying
 	case now.Present():
 		return l.again()

@@ -99,10 +99,11 @@ func storyOf(t *testing.T, endings func() []End, begin watch.State, happen map[t
 				try.Next(end) // as for the record; the plan must not move by it
 				return end
 			},
-			Waiting: func(e End, d time.Duration) { say("wait %s: %v", d, e.Err) },
-			Owing:   func(End) { say("owing") },
-			Gone:    func(End) { say("gone") },
-			Jitter:  func(d time.Duration) time.Duration { return d },
+			Waiting:   func(e End, d time.Duration) { say("wait %s: %v", d, e.Err) },
+			Owing:     func(End) { say("owing") },
+			Recovered: func(End) { say("recovered") },
+			Gone:      func(End) { say("gone") },
+			Jitter:    func(d time.Duration) time.Duration { return d },
 		})
 		result = loop.Run(ctx)
 		say("end: %v", result)
@@ -315,5 +316,19 @@ func TestLoopStaysUntilTheHostKnows(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestRecoveredEndsTheWait: what the run waited for has come by itself.
+func TestRecoveredEndsTheWait(t *testing.T) {
+	_, files := states(t, 1)
+	said, err := storyOf(t, func() []End {
+		recovered := make(chan struct{})
+		time.AfterFunc(8*time.Second, func() { close(recovered) })
+		return []End{{Err: notReady}, {Err: notReady, Recovered: recovered}, {}}
+	}, files[0], nil, 0)
+	want := []string{"0s run 1", "1s wait 5s: registry down", "6s run 2", "7s wait 10s: registry down", "8s recovered", "8s run 3", "9s end: <nil>"}
+	if diff := cmp.Diff(want, said); diff != "" || err != nil {
+		t.Errorf("error %v\n%s", err, diff)
 	}
 }

@@ -431,9 +431,18 @@ func (s *stack) wrongPin(t *testing.T) {
 // wantConsole wants these words above the login prompt, which agetty takes from there.
 func wantConsole(t *testing.T, g guest.Guest, words ...string) {
 	t.Helper()
-	poll(t, g, fmt.Sprintf("on the console %q", words), []string{"cat", "/run/issue.d/felhom.issue"}, func(out string) bool {
-		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) })
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := guest.Poll(ctx, func() error {
+		out, err := g.Ask(ctx, "cat", "/run/issue.d/felhom.issue")
+		if err != nil || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) }) {
+			return fmt.Errorf("want %q on the console, got %q %w", words, out, err)
+		}
+		return nil
+	}); err != nil {
+		said, askErr := g.Ask(t.Context(), "journalctl", "--no-pager", "--unit=felhom-bootstrap-console.service")
+		t.Errorf("%v\n%s %v", err, said, askErr)
+	}
 }
 
 // plain: the host asks for a container that is not felhom's. It has what was asked

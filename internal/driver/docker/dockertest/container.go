@@ -217,10 +217,16 @@ func (e *Engine) up(c *fakeContainer) {
 	c.Health = "starting"
 	e.later(stop, healthAfter, func() {
 		c.Health = "healthy"
-		if how == "unhealthy" {
+		if how == "unhealthy" || how == "late" {
 			c.Health = "unhealthy"
 		}
 		e.tell(c, "health_status: "+c.Health)
+		if how == "late" {
+			e.later(stop, e.Late, func() {
+				c.Health = "healthy"
+				e.tell(c, "health_status: healthy")
+			})
+		}
 	})
 }
 

@@ -27,10 +27,11 @@ import (
 // Engine is the fake. Its behaviour is set by fields before the first request,
 // and by Fail at any time.
 type Engine struct {
-	Host               string // unix://PATH
-	API                string // "1.41"
-	Username, Password string // of every registry; both empty: none is wanted
-	Containerd         bool   // image store of containerd: IDs are manifest digests
+	Host               string        // unix://PATH
+	API                string        // "1.41"
+	Username, Password string        // of every registry; both empty: none is wanted
+	Containerd         bool          // image store of containerd: IDs are manifest digests
+	Late               time.Duration // after which a container of a tag "late" is healthy
 
 	mu         sync.Mutex
 	registry   map[string]bool // references that can be pulled
@@ -110,7 +111,8 @@ func StartAt(t testing.TB, socket string) *Engine {
 }
 
 // Push makes references pullable. Their tag says how a container of them
-// behaves: "exits", "unhealthy", "nohealth", "otherarch"; any other is healthy.
+// behaves: "exits", "unhealthy", "nohealth", "otherarch", "late" (unhealthy, and healthy
+// after Late); any other is healthy.
 func (e *Engine) Push(refs ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

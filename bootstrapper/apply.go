@@ -27,7 +27,7 @@ import (
 // They are kept on disk for the next run then.
 const (
 	reportsLimit = 15 * time.Second // a busy or restarting host
-	noHostLimit  = 2 * time.Second  // one that this run has not reached at all, or a program that shall end
+	noHostLimit  = 2 * time.Second  // one that this run has not reached at all, or a program that must end
 )
 
 // apply makes one run, or with keepTrying as many as it takes.
@@ -112,7 +112,7 @@ func resultOf(id string, started time.Time, out bootstrap.Outcomes, err error) r
 	for _, s := range out.Steps {
 		r.Steps = append(r.Steps, record.Step{
 			Step: string(s.Step), Result: string(s.Outcome), Message: s.Message, Hint: s.Hint,
-			StartMS: milliseconds(s.Begun.Sub(started)), DurationMS: milliseconds(s.Duration),
+			StartMS: milliseconds(s.Started.Sub(started)), DurationMS: milliseconds(s.Duration),
 		})
 	}
 	return r

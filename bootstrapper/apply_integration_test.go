@@ -209,7 +209,7 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 		}, nil, 3, []string{"no matching manifest", "hint: build and push the image"}},
 		{"other digest", func(_ *testing.T, g *guest, bed testbed.Bed, _ *testbed.Engine) {
 			g.set("controller_image", bed.Registry+"/felhom/controller:v2", "controller_image_manifest_digest", "sha256:"+strings.Repeat("0", 64))
-		}, nil, 4, []string{"wanted manifest digest sha256:0000", "found sha256:", "hint: the registry gives another image"}},
+		}, nil, 4, []string{"want manifest digest sha256:0000", "got sha256:", "hint: the registry gives another image"}},
 		{"port taken", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
 			taken := freePort(t, bed.Address)
 			hold(t, bed, e, taken)
@@ -231,7 +231,7 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 		}, nil, 4, []string{"the host answers 401", "hint: the host does not know the token"}},
 		{"wrong pin", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
 			g.set("local_api_pin_spki_sha256", "uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=")
-		}, nil, 4, []string{"uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=", "hint: somebody else answers"}},
+		}, nil, 4, []string{"uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=", "hint: another server answers"}},
 		{"template wrong", func(_ *testing.T, g *guest, _ testbed.Bed, _ *testbed.Engine) {
 			g.write("etc/felhom/controller.yaml.tmpl", "a: {{.Nope}}\n")
 		}, nil, 3, []string{"controller.yaml.tmpl:1:5", "hint: correct the template"}},
@@ -266,7 +266,7 @@ func TestFaultsLeaveWhatRanBefore(t *testing.T) {
 	}
 }
 
-func TestForeignContainerIsRefusedAndLeftAlone(t *testing.T) {
+func TestUnmanagedContainerIsRefusedAndLeftAlone(t *testing.T) {
 	g, bed, engine := realGuest(t)
 	pullV1(t, bed, engine)
 	id, err := engine.Run(t.Context(), controllerName, &container.Config{Image: bed.Registry + "/felhom/controller:v1"}, nil)
@@ -274,9 +274,9 @@ func TestForeignContainerIsRefusedAndLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := inspect(t, engine, id)
-	g.want(3, []string{"is not ours", id[:12], before.Config.Image, "hint: it was left alone"})
+	g.want(3, []string{"was not created by the bootstrapper", id[:12], before.Config.Image, "hint: it was left alone"})
 	if after := inspect(t, engine, controllerName); after.ID != id || after.State.StartedAt != before.State.StartedAt {
-		t.Error("the foreign container was touched")
+		t.Error("the unmanaged container was touched")
 	}
 }
 
@@ -371,7 +371,7 @@ func pullV1(t *testing.T, bed testbed.Bed, e *testbed.Engine) {
 	}
 }
 
-// hold publishes a port by a container of somebody else's.
+// hold publishes a port by a container that the bootstrapper did not create.
 func hold(t *testing.T, bed testbed.Bed, e *testbed.Engine, hostPort string) {
 	t.Helper()
 	address, port, err := net.SplitHostPort(hostPort)

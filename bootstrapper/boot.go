@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 )
 
-// enginePIDFile is where dockerd says who it is, below the root folder.
+// enginePIDFile is where dockerd says who it is, below the root directory.
 const enginePIDFile = "/run/docker.pid"
 
 // bootOf says how long after the guest's init the run and dockerd began; nil
@@ -23,12 +23,12 @@ func bootOf(root string, started time.Time) *record.Boot {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
 		return nil
 	}
-	begun := time.Duration(now.Nano()) - time.Since(started)
+	began := time.Duration(now.Nano()) - time.Since(started)
 	guest, ok := startOf(1)
-	if !ok || begun < guest {
+	if !ok || began < guest {
 		return nil
 	}
-	boot := &record.Boot{RunMS: milliseconds(begun - guest)}
+	boot := &record.Boot{RunMS: milliseconds(began - guest)}
 	text, err := os.ReadFile(filepath.Join(root, enginePIDFile))
 	if err != nil {
 		return boot // not started yet, or somewhere else

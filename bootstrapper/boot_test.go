@@ -25,7 +25,7 @@ func TestParseStart(t *testing.T) {
 	}
 }
 
-// loaded is when this process had begun, or a little later.
+// loaded is when this process had started, or a little later.
 var loaded = time.Now()
 
 func TestBootOf(t *testing.T) {

@@ -45,7 +45,7 @@ const (
 )
 
 func rootFlag() cli.Flag {
-	return &cli.StringFlag{Name: flagRoot, DefaultText: "/", Usage: "folder that every path is under"}
+	return &cli.StringFlag{Name: flagRoot, DefaultText: "/", Usage: "directory that every path is under"}
 }
 
 func dockerHostFlag() cli.Flag {
@@ -119,7 +119,7 @@ func (o *applyOptions) check() error {
 		o.dockerHost = "unix://" + filepath.Join(o.root, bootstrap.EngineSocket)
 	}
 	if path, ok := strings.CutPrefix(o.dockerHost, "unix://"); !ok || !filepath.IsAbs(path) {
-		return fault.WrapHint(fault.Misuse, fmt.Errorf("--docker-host is %q, wanted unix:// and an absolute path", o.dockerHost),
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("--docker-host is %q, want unix:// and an absolute path", o.dockerHost),
 			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
 	}
 	var wrong []error
@@ -167,7 +167,7 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "show how the last run ended, and exit as it did",
-		Description: `Exits with the code of the recorded run, and with 5 when there is none yet.
+		Description: `Exits with the code of the recorded run, and with 5 if no run is recorded yet.
 
 Example:
     ` + program + ` status --wait --timeout 5m

@@ -25,12 +25,12 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script. Each has $ENGINE, a fake engine whose
 // registry has the images reg.example/c:{v1,v2,nohealth,exits,unhealthy}, and
-// the guest's root in its folder "g".
+// the guest's root in its directory "g".
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true, UpdateScripts: os.Getenv("UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
-			// A unix socket's path is short; the script's folder is not.
+			// A unix socket's path is short; the script's directory is not.
 			dir, err := os.MkdirTemp("", "fcb")
 			if err != nil {
 				return err

@@ -119,9 +119,9 @@ func TestUndeliveredReportsComeWithTheNextRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := "https://" + l.Addr().String()
+	closed := "https://" + l.Addr().String()
 	_ = l.Close()
-	g.set("controller_image", "reg.example/c:v1", "local_api_endpoint", nobody)
+	g.set("controller_image", "reg.example/c:v1", "local_api_endpoint", closed)
 	if code, said := g.apply(); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, said)
 	}

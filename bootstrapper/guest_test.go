@@ -72,7 +72,7 @@ func (h *fakeHost) last() contract.Report {
 	return h.reports[len(h.reports)-1]
 }
 
-// guest is a guest's root folder with a filled mount.
+// guest is a guest's root directory with a filled mount.
 type guest struct {
 	t          *testing.T
 	root       string

@@ -48,11 +48,11 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, repo
 		},
 		Owing:     func(end retry.End) { owing(stderr, end, o.hostPatience) },
 		Waiting:   func(end retry.End, next time.Duration) { waiting(stderr, end, next) },
-		Recovered: func(retry.End) { newTalk(stderr, "").tell("the controller has become ready", nil) },
+		Recovered: func(retry.End) { newTalk(stderr, "").note("the controller has become ready", nil) },
 		Gone: func(end retry.End) {
 			text := mount + " was taken away; the next mount starts a new run"
 			notify(text)
-			newTalk(stderr, "").tell(text, nil)
+			newTalk(stderr, "").note(text, nil)
 		},
 	})
 	err = errors.Join(loop.Run(ctx), noNextTry(filepath.Join(o.root, record.File)))
@@ -73,8 +73,8 @@ func noNextTry(file string) error {
 	return record.Write(file, r)
 }
 
-// waiting tells of the wait before the next try: the unit is up from now on, as
-// the boot shall not wait for what may take hours.
+// waiting prints the wait before the next try: the unit is up from now on, as
+// the boot must not wait for what may take hours.
 func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	what := "the host is not reached"
 	if end.Err != nil {
@@ -84,7 +84,7 @@ func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	ready(what + "; " + when)
 	t := newTalk(stderr, "")
 	if end.Err == nil { // the run has told of it already
-		t.tell(when, nil)
+		t.note(when, nil)
 		return
 	}
 	text := end.Err.Error() + "; " + when
@@ -92,12 +92,12 @@ func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	if hint != "" { // a journal that is read as text shows no fields
 		text += "\nhint: " + strings.ReplaceAll(hint, "\n", "\nhint: ")
 	}
-	t.tell(text, map[string]any{
+	t.note(text, map[string]any{
 		"class": fault.Of(end.Err).Class(), "hint": hint, "next_try_ms": next.Milliseconds(),
 	})
 }
 
-// owing tells that the run is over and that its end is still to be reported: the
+// owing prints that the run is over and that its end is still to be reported: the
 // unit is up meanwhile, as in a wait between two tries.
 func owing(stderr io.Writer, end retry.End, limit time.Duration) {
 	how := "done"
@@ -106,14 +106,14 @@ func owing(stderr io.Writer, end retry.End, limit time.Duration) {
 	}
 	text := fmt.Sprintf("the host has not taken the last reports yet; they are tried again for up to %s", limit)
 	ready(how + "; " + text)
-	newTalk(stderr, "").tell(text, nil)
+	newTalk(stderr, "").note(text, nil)
 }
 
-// ready tells systemd that the boot may go on; text is the status line, "" keeps it.
+// ready signals systemd that the boot may continue; text is the status line, "" keeps it.
 func ready(text string) {
 	state := daemon.SdNotifyReady
 	if text != "" {
 		state += "\nSTATUS=" + termtext.Line(text, 0)
 	}
-	_, _ = daemon.SdNotify(false, state) // without systemd there is nobody to tell
+	_, _ = daemon.SdNotify(false, state) // fails without systemd, which is fine
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// talk tells terminal or journal, systemd and host what a run does. It is the
+// talk shows terminal or journal, systemd and host what a run does. It is the
 // one place where a run is logged.
 type talk struct {
 	run      string
@@ -64,7 +64,7 @@ func newTalk(stderr io.Writer, run string) *talk {
 	return t
 }
 
-// isJournal tells whether f is the stream that systemd connected to the journal.
+// isJournal reports whether f is the stream that systemd connected to the journal.
 func isJournal(f *os.File) bool {
 	device, inode, ok := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
 	if !ok || !journal.Enabled() {
@@ -186,7 +186,7 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 	t.send(report)
 }
 
-// finish tells how the run ended.
+// finish prints how the run ended.
 func (t *talk) finish(r record.Result) {
 	took := r.Finished.Sub(r.Started)
 	notify(fmt.Sprintf("%s in %s", r.Result, progress.Duration(took)))
@@ -212,11 +212,11 @@ func (t *talk) finish(r record.Result) {
 
 // undelivered says what the host did not get to know.
 func (t *talk) undelivered(count int) {
-	t.tell(fmt.Sprintf("the host did not take %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
+	t.note(fmt.Sprintf("the host did not take %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
 }
 
-// tell says what is between two runs.
-func (t *talk) tell(text string, fields map[string]any) {
+// note prints what is between two runs.
+func (t *talk) note(text string, fields map[string]any) {
 	if t.terminal {
 		t.printer.Line(fmt.Sprintf("%-10s %s", contract.StepRun, text))
 		return

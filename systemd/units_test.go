@@ -88,7 +88,7 @@ func TestVerify(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for _, program := range []string{"sbin/felhom-controller-bootstrap", "sbin/felhom-agentd", "bin/journalctl", "bin/rm", "sbin/agetty"} {
+			for _, program := range []string{"sbin/felhom-controller-bootstrap", "sbin/felhom-agentd", "bin/journalctl", "bin/rm", "bin/mkdir", "bin/ln", "bin/sh", "sbin/agetty"} {
 				if err := os.WriteFile(filepath.Join(root, "usr", program), []byte("#!/bin/true\n"), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -180,7 +180,7 @@ func TestTriggers(t *testing.T) {
 			t.Errorf("%s must come and end with its mount", name)
 		}
 		if !slices.Contains(values(service, "Unit", "After"), name) {
-			t.Errorf("%s must stand before the file is read", name)
+			t.Errorf("%s must be there before the file is read", name)
 		}
 	}
 }
@@ -328,7 +328,7 @@ func TestStartAndReadiness(t *testing.T) {
 		{"guest has dockerd started, and the console told", "Unit", "Wants", guest, []string{"docker.service", "felhom-bootstrap-console.service"}},
 		{"the console is told of a good end", "Unit", "OnSuccess", guest, []string{"felhom-bootstrap-console.service"}},
 		{"the console is told of a failure", "Unit", "OnFailure", guest, []string{"felhom-bootstrap-console.service"}},
-		{"a stop is no failure", "Service", "SuccessExitStatus", guest, []string{"130"}},
+		{"a stop is not a failure", "Service", "SuccessExitStatus", guest, []string{"130"}},
 		{"host is ready when it serves", "Service", "Type", host, []string{"notify"}},
 		{"host is watched", "Service", "WatchdogSec", host, []string{"90s"}},
 	} {

@@ -56,7 +56,7 @@ func Check(c contract.Container) Problems {
 
 type checker struct{ problems Problems }
 
-// add keeps err as a problem at path; nil is none.
+// add keeps err as a problem at path; nil adds nothing.
 func (k *checker) add(path string, err error) {
 	if err != nil {
 		k.problems = append(k.problems, Problem{Path: path, Message: err.Error()})

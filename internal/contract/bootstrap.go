@@ -56,7 +56,7 @@ type Registry struct {
 	Token    Secret
 }
 
-// Profile selects what a container gets that nobody asked for.
+// Profile selects what a container gets without being asked for.
 type Profile string
 
 // The profiles.

@@ -58,7 +58,7 @@ func (o *object) list(key string, check func(string) error) []string {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		switch {
 		case item.kind != kindString:
-			o.errorf(RuleType, item.off, at, "wanted a string, found %s", item.kind)
+			o.errorf(RuleType, item.off, at, "want a string, got %s", item.kind)
 		case item.spoilt:
 		default:
 			if err := check(item.text); err != nil {
@@ -89,7 +89,7 @@ func (o *object) pairs(key, what string) map[string]string {
 			o.errorf(RuleContainer, m.key.off, at, `the name of a %s is not empty and has no "="`, what)
 		case m.value.spoilt:
 		case m.value.kind != kindString:
-			o.errorf(RuleType, m.value.off, at, "wanted a string, found %s; put quotes around it", m.value.kind)
+			o.errorf(RuleType, m.value.off, at, "want a string, got %s; put quotes around it", m.value.kind)
 		case len(m.key.text)+len(m.value.text) > MaxContainerEntryBytes:
 			o.errorf(RuleContainer, m.value.off, at, "the %s is %d bytes long; at most %d are accepted", what, len(m.key.text)+len(m.value.text), MaxContainerEntryBytes)
 		default:

@@ -12,7 +12,7 @@ const (
 )
 
 // Digest is a SHA-256 in the form of the OCI image specification,
-// "sha256:<64 lower-case hex digits>". The zero Digest is none. Digests are
+// "sha256:<64 lower-case hex digits>". The zero Digest stands for no digest. Digests are
 // comparable with ==.
 type Digest struct{ text string }
 
@@ -20,7 +20,7 @@ type Digest struct{ text string }
 // engines give us SHA-256 only, and a second one could not be compared.
 func ParseDigest(s string) (Digest, error) {
 	if s == "" {
-		return Digest{}, errors.New("the digest is empty; leave it out where there is none")
+		return Digest{}, errors.New("the digest is empty; leave the key out")
 	}
 	body, found := strings.CutPrefix(s, digestPrefix)
 	if !found {
@@ -28,7 +28,7 @@ func ParseDigest(s string) (Digest, error) {
 		case len(s) == digestHexLen && isLowerHex(s):
 			return Digest{}, fmt.Errorf("the algorithm is missing; write %q before the digits", digestPrefix)
 		case strings.Contains(s, "@"+digestPrefix):
-			return Digest{}, fmt.Errorf(`this is an image reference; write only what stands after its "@"`)
+			return Digest{}, fmt.Errorf(`this is an image reference; write only what comes after its "@"`)
 		}
 		return Digest{}, fmt.Errorf("the digest does not begin with %q; no other algorithm is accepted", digestPrefix)
 	}
@@ -46,7 +46,7 @@ func ParseDigest(s string) (Digest, error) {
 // Hex returns the 64 digits, "" for the zero Digest.
 func (d Digest) Hex() string { return strings.TrimPrefix(d.text, digestPrefix) }
 
-// IsZero tells whether there is no digest.
+// IsZero reports whether there is no digest.
 func (d Digest) IsZero() bool { return d.text == "" }
 
 // String returns "sha256:<hex>", "" for the zero Digest.

@@ -17,18 +17,18 @@ func FuzzDigest(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		ours, err := ParseDigest(s)
-		theirs, theirErr := digest.Parse(s)
-		wanted := theirErr == nil && theirs.Algorithm() == digest.SHA256
-		if (err == nil) != wanted {
-			t.Fatalf("%q: we say %v, the OCI library %v", s, err, theirErr)
+		got, err := ParseDigest(s)
+		other, otherErr := digest.Parse(s)
+		want := otherErr == nil && other.Algorithm() == digest.SHA256
+		if (err == nil) != want {
+			t.Fatalf("%q: we say %v, the OCI library %v", s, err, otherErr)
 		}
-		if err == nil && (ours.String() != s || ours.Hex() != theirs.Encoded()) {
-			t.Errorf("%q was read as %q", s, ours)
+		if err == nil && (got.String() != s || got.Hex() != other.Encoded()) {
+			t.Errorf("%q was read as %q", s, got)
 		}
 		var again Digest
-		if text, _ := ours.MarshalText(); again.UnmarshalText(text) != nil || again != ours {
-			t.Errorf("%q came back as %q", ours, again)
+		if text, _ := got.MarshalText(); again.UnmarshalText(text) != nil || again != got {
+			t.Errorf("%q came back as %q", got, again)
 		}
 	})
 }

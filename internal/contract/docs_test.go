@@ -37,7 +37,7 @@ func TestDocsExamples(t *testing.T) {
 		}
 	}
 	if seen["bootstrap"] != 3 || seen["preload"] != 1 {
-		t.Errorf("found examples %v, want 3 of bootstrap and 1 of preload", seen)
+		t.Errorf("got examples %v, want 3 of bootstrap and 1 of preload", seen)
 	}
 }
 
@@ -109,7 +109,7 @@ func compareSets(t *testing.T, what string, want, got []string) {
 	}
 	for i, g := range got {
 		if !slices.Contains(want, g) || slices.Contains(got[:i], g) {
-			t.Errorf("the page names the %s %q, which does not exist or stands twice", what, g)
+			t.Errorf("the page names the %s %q, which does not exist or is there twice", what, g)
 		}
 	}
 }

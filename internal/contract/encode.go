@@ -25,7 +25,7 @@ func (b Bootstrap) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode bootstrap.json: %w", err)
 	}
 	if _, findings := Parse(data); findings.Err() != nil {
-		// Positions in a file that nobody will see help nobody.
+		// The caller does not have the text, so positions in it would not help.
 		var errs []error
 		for _, f := range findings {
 			if f.Severity == Error {

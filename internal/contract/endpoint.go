@@ -10,7 +10,7 @@ import (
 )
 
 // Endpoint is where the local API is: https, a host and a port. The zero
-// Endpoint is none.
+// Endpoint stands for no endpoint.
 type Endpoint struct {
 	host string // without brackets
 	port int
@@ -56,7 +56,7 @@ func (e Endpoint) Host() string { return e.host }
 // Port returns the port, 0 for the zero Endpoint.
 func (e Endpoint) Port() int { return e.port }
 
-// IsZero tells whether there is no endpoint.
+// IsZero reports whether there is no endpoint.
 func (e Endpoint) IsZero() bool { return e == Endpoint{} }
 
 // HostPort returns host and port as net.Dial takes them, "" for the zero Endpoint.

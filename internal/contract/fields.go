@@ -21,11 +21,11 @@ type object struct {
 	values map[string]*node // known keys with their first value, null, misspelt and unread ones as nil
 }
 
-// openObject checks the keys of n, which stands at path, against known. It
-// returns nil when n is no object.
+// openObject checks the keys of n, which is at path, against known. It returns nil
+// if n is not an object.
 func openObject(r *report, n *node, path string, known []string) *object {
 	if n.kind != kindObject {
-		r.errorf(RuleType, n.off, path, "wanted an object, found %s", n.kind)
+		r.errorf(RuleType, n.off, path, "want an object, got %s", n.kind)
 		return nil
 	}
 	o := &object{report: r, node: n, path: path, values: map[string]*node{}}
@@ -47,7 +47,7 @@ func uniqueMembers(r *report, n *node, path string) []member {
 		if before, again := first[m.key.text]; again {
 			line, column := r.position(before.off)
 			r.errorf(RuleDuplicateKey, m.key.off, joinPath(path, m.key.text),
-				"the key stands here a second time, the first is at line %d, column %d; keep one of them", line, column)
+				"the key is here a second time, the first is at line %d, column %d; keep one of them", line, column)
 			continue
 		}
 		first[m.key.text] = m.key
@@ -63,7 +63,7 @@ func (o *object) keep(m member, known []string) {
 	case slices.Contains(known, key):
 		switch m.value.kind {
 		case kindNull:
-			o.errorf(RuleNull, m.value.off, path, "null is not a value; leave the key out where there is none")
+			o.errorf(RuleNull, m.value.off, path, "null is not a value; leave the key out")
 			o.values[key] = nil
 		case kindUnread:
 			o.values[key] = nil
@@ -105,7 +105,7 @@ func (o *object) get(key string, k kind) (*node, bool) {
 		return nil, false
 	}
 	if n.kind != k {
-		o.errorf(RuleType, n.off, joinPath(o.path, key), "wanted %s, found %s", k, n.kind)
+		o.errorf(RuleType, n.off, joinPath(o.path, key), "want %s, got %s", k, n.kind)
 		return nil, false
 	}
 	return n, !n.spoilt
@@ -167,7 +167,7 @@ const tokenPrefix = "fgt_"
 // maxShownKey is longer than every key here and shorter than every token.
 const maxShownKey = 40
 
-// isKeyShaped tells whether key may be shown: letters, digits, hyphens and
+// isKeyShaped reports whether key may be shown: letters, digits, hyphens and
 // underscores, beginning with a letter or underscore, and not as long as a token.
 func isKeyShaped(key string) bool {
 	if key == "" || len(key) > maxShownKey || strings.HasPrefix(key, tokenPrefix) {
@@ -183,7 +183,7 @@ func isKeyShaped(key string) bool {
 }
 
 // closest returns the known key that key most likely stands for, "" for none.
-// sameWord tells that they differ in case and separators only.
+// sameWord reports whether they differ in case and separators only.
 func closest(key string, known []string) (meant string, sameWord bool) {
 	if len(key) > maxShownKey {
 		return "", false

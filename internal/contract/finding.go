@@ -24,7 +24,7 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%d:%d: %s: %s: %s", f.Line, f.Column, f.Severity, f.Path, f.Message)
 }
 
-// Severity tells an error, which refuses the document, from a warning.
+// Severity is error, which refuses the document, or warning.
 type Severity int
 
 // The severities.
@@ -58,7 +58,7 @@ const (
 	RuleKeySpelling    Rule = "key-spelling" // a known key in other case or with other separators
 	RuleMissing        Rule = "missing"      // a required key is absent
 	RuleNull           Rule = "null"         // null in place of a value
-	RuleType           Rule = "type"         // another JSON type than wanted
+	RuleType           Rule = "type"         // a value of another JSON type
 	RuleProfile        Rule = "profile"      // a word that is not a profile
 	RuleHubURL         Rule = "hub-url"
 	RuleHostID         Rule = "host-id"
@@ -169,7 +169,7 @@ func (r *report) warnf(rule Rule, off int, path, format string, args ...any) {
 	r.found = append(r.found, located{off, Finding{Severity: Warning, Rule: rule, Path: path, Message: fmt.Sprintf(format, args...)}})
 }
 
-// failed tells whether there is an error so far.
+// failed reports whether there is an error so far.
 func (r *report) failed() bool {
 	return slices.ContainsFunc(r.found, func(l located) bool { return l.f.Severity == Error })
 }
@@ -200,7 +200,7 @@ func (r *report) findings() Findings {
 		rest := r.found[i:]
 		last := Finding{
 			Severity: Warning, Rule: RuleTooMany, Line: l.f.Line, Column: l.f.Column,
-			Message: fmt.Sprintf("%d more findings from here on; mend those above first", len(rest)),
+			Message: fmt.Sprintf("%d more findings from here on; correct those above first", len(rest)),
 		}
 		if slices.ContainsFunc(rest, func(l located) bool { return l.f.Severity == Error }) {
 			last.Severity = Error

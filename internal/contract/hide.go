@@ -31,7 +31,7 @@ func publicPaths() []string {
 }
 
 // minHiddenSecret is the length from which on a secret is searched for in
-// messages and public values. A shorter one is no secret, and hiding every "a"
+// messages and public values. A shorter one protects nothing, and hiding every "a"
 // would make the messages unreadable.
 const minHiddenSecret = 8
 
@@ -53,8 +53,8 @@ func (r *report) keepSecrets(n *node) {
 	}
 }
 
-// hide replaces what must not be shown in text: secrets that stand elsewhere in
-// the document, and whatever looks like a token of ours.
+// hide replaces what must not be shown in text: secrets that are elsewhere in
+// the document, and whatever looks like a token of felhom-agentd.
 func (r *report) hide(text string) string {
 	for _, secret := range r.secrets {
 		text = strings.ReplaceAll(text, secret, redacted)

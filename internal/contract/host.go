@@ -19,7 +19,7 @@ func checkHost(host string) error {
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.IsUnspecified() || addr.IsMulticast() {
-			return fmt.Errorf("%s is no address that one can connect to; use the address of the host", addr)
+			return fmt.Errorf("%s is not an address that a guest can connect to; use the address of the host", addr)
 		}
 		return nil
 	}
@@ -54,7 +54,7 @@ func isAlnum(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
 }
 
-// parsePort reads a port as everybody writes it: 1 to 65535, no sign, no
+// parsePort reads a port as people write it: 1 to 65535, no sign, no
 // leading zero.
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
@@ -65,7 +65,7 @@ func parsePort(s string) (int, error) {
 }
 
 // splitHostPort splits host, host:port, [v6] or [v6]:port and checks both
-// sides. The port is 0 where there is none.
+// sides. The port is 0 if s has no port.
 func splitHostPort(s string) (host string, port int, err error) {
 	portText, hasPort := "", false
 	if rest, bracket := strings.CutPrefix(s, "["); bracket {
@@ -99,14 +99,14 @@ func splitHostPort(s string) (host string, port int, err error) {
 }
 
 // checkRegistryHost refuses what Docker would not take for the registry part
-// of an image reference: a name with neither dot nor port is a folder on
+// of an image reference: a name with neither dot nor port is a directory on
 // docker.io to it.
 func checkRegistryHost(s string) error {
 	switch {
 	case s == "":
 		return errors.New("the registry host is empty")
 	case strings.Contains(s, "://"):
-		return errors.New(`a registry is named without a scheme: leave out what stands before and with "://"`)
+		return errors.New(`a registry is named without a scheme: leave out "://" and what comes before it`)
 	case strings.Contains(s, "@"):
 		return errors.New("a registry is named without a user; user and token have their own keys")
 	case strings.Contains(s, "/"):
@@ -117,7 +117,7 @@ func checkRegistryHost(s string) error {
 		return err
 	}
 	if !strings.ContainsAny(host, ".:") && port == 0 && host != "localhost" {
-		return fmt.Errorf("Docker takes %q for a folder on docker.io; write the full name, or a port after it", s) //nolint:staticcheck // Docker is a name
+		return fmt.Errorf("Docker takes %q for a directory on docker.io; write the full name, or a port after it", s) //nolint:staticcheck // Docker is a name
 	}
 	if host == "index.docker.io" {
 		return errors.New(`"index.docker.io" is written "docker.io"`)

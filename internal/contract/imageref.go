@@ -8,7 +8,7 @@ import (
 )
 
 // ImageRef is a full image reference: registry host, path, and a tag or a
-// digest or both. The zero ImageRef is none. References are comparable with ==.
+// digest or both. The zero ImageRef stands for no image. References are comparable with ==.
 //
 // It is full so that one text means one image on every engine: "app" or
 // "team/app" depend on rules that differ between tools, and a reference
@@ -29,7 +29,7 @@ func ParseImageRef(s string) (ImageRef, error) {
 		return ImageRef{}, errors.New("the image reference is empty")
 	}
 	if strings.Contains(s, "://") {
-		return ImageRef{}, errors.New(`an image reference has no scheme; leave out what stands before and with "://"`)
+		return ImageRef{}, errors.New(`an image reference has no scheme; leave out "://" and what comes before it`)
 	}
 	if i := strings.IndexAny(s, " \t\r\n"); i >= 0 {
 		return ImageRef{}, fmt.Errorf("the image reference has a blank at byte %d; remove it", i+1)
@@ -72,7 +72,7 @@ func ParseImageRef(s string) (ImageRef, error) {
 	return ref, nil
 }
 
-// looksLikeHost is Docker's rule for telling a registry from the first folder
+// looksLikeHost is Docker's rule for telling a registry from the first directory
 // of a path.
 func looksLikeHost(s string) bool {
 	return strings.ContainsAny(s, ".:") || s == "localhost"
@@ -101,13 +101,13 @@ func (r ImageRef) Name() string {
 	return r.host + "/" + r.path
 }
 
-// Tag returns the tag, "" where there is none.
+// Tag returns the tag, "" if the reference has no tag.
 func (r ImageRef) Tag() string { return r.tag }
 
-// Digest returns the manifest digest after the "@", zero where there is none.
+// Digest returns the manifest digest after the "@", zero if the reference has no digest.
 func (r ImageRef) Digest() Digest { return r.digest }
 
-// IsZero tells whether there is no reference.
+// IsZero reports whether there is no reference.
 func (r ImageRef) IsZero() bool { return r == ImageRef{} }
 
 // String returns the reference as it was written.

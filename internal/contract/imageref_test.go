@@ -74,7 +74,7 @@ func imageSeeds() []string {
 // in full form, we take, but for the rules that we add on purpose.
 func compareWithDistribution(t *testing.T, s string) {
 	t.Helper()
-	ours, err := ParseImageRef(s)
+	got, err := ParseImageRef(s)
 	named, theirErr := reference.ParseNormalizedNamed(s)
 	if err == nil {
 		if theirErr != nil {
@@ -87,8 +87,8 @@ func compareWithDistribution(t *testing.T, s string) {
 		if digested, ok := named.(reference.Digested); ok {
 			digest = digested.Digest().String()
 		}
-		if reference.Domain(named) != ours.Host() || reference.Path(named) != ours.Path() || tag != ours.Tag() || digest != ours.Digest().String() || named.String() != ours.String() || ours.String() != s {
-			t.Fatalf("%q: we read %q %q %q %q, the engine %q %q %q %q", s, ours.Host(), ours.Path(), ours.Tag(), ours.Digest(), reference.Domain(named), reference.Path(named), tag, digest)
+		if reference.Domain(named) != got.Host() || reference.Path(named) != got.Path() || tag != got.Tag() || digest != got.Digest().String() || named.String() != got.String() || got.String() != s {
+			t.Fatalf("%q: we read %q %q %q %q, the engine %q %q %q %q", s, got.Host(), got.Path(), got.Tag(), got.Digest(), reference.Domain(named), reference.Path(named), tag, digest)
 		}
 		return
 	}

@@ -40,7 +40,7 @@ func (rd *reader) number() *node {
 		ok = digits()
 	}
 	if !ok {
-		rd.errorf(RuleSyntax, rd.pos, "", "wanted a digit, found %s", rd.here())
+		rd.errorf(RuleSyntax, rd.pos, "", "want a digit, got %s", rd.here())
 		return nil
 	}
 	return &node{kind: kindNumber, off: start, end: rd.pos, text: string(rd.src[start:rd.pos])}
@@ -115,7 +115,7 @@ func (rd *reader) escape(out []byte, spoil func(Rule, int, string, ...any)) []by
 			}
 			rd.pos = back
 		}
-		spoil(RuleEncoding, at, "half a surrogate pair is no character; write both halves, or the character itself")
+		spoil(RuleEncoding, at, "half of a surrogate pair is not a character; write both parts, or the character itself")
 		return out
 	}
 	if r == 0 {

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// encoding/json forgets where a key stood, takes duplicate and other-case keys
+// encoding/json forgets where a key was, takes duplicate and other-case keys
 // in silence and gives up at the first mistake. This reader keeps positions,
-// keeps every member, and goes on after mistakes that leave no doubt about
+// keeps every member, and continues after mistakes that leave no doubt about
 // what was meant. What it accepts without a finding, json.Valid accepts too.
 
 // maxDepth is far above the three levels of any document here.
@@ -24,7 +24,7 @@ const (
 	kindNumber
 	kindBool
 	kindNull
-	kindUnread // what stands there could not be read; the finding is made
+	kindUnread // it could not be read, and has its finding
 )
 
 func (k kind) String() string {
@@ -50,7 +50,7 @@ type reader struct {
 }
 
 // readJSON reads one document. The tree holds all that was read before the
-// text became unreadable; it is nil when there was nothing. whole tells
+// text became unreadable; it is nil when there was nothing. whole reports
 // whether the end of the document was reached.
 func readJSON(r *report) (root *node, whole bool) {
 	rd := &reader{report: r}
@@ -107,7 +107,7 @@ func (rd *reader) space() {
 	}
 }
 
-// here names what stands at the reading position.
+// here names what is at the reading position.
 func (rd *reader) here() string {
 	if rd.pos >= len(rd.src) {
 		return "the end of the file"
@@ -163,7 +163,7 @@ func (rd *reader) value(depth int) *node {
 			return n
 		}
 	}
-	rd.errorf(RuleSyntax, rd.pos, "", "wanted a value, found %s", rd.here())
+	rd.errorf(RuleSyntax, rd.pos, "", "want a value, got %s", rd.here())
 	return nil
 }
 
@@ -186,7 +186,7 @@ func (rd *reader) object(depth int) *node {
 			if rd.pos == len(rd.src) {
 				rd.errorf(RuleSyntax, rd.pos, "", "the file ends inside an object; it was cut off, or a \"}\" is missing")
 			} else {
-				rd.errorf(RuleSyntax, rd.pos, "", "wanted a key in double quotes, found %s", rd.here())
+				rd.errorf(RuleSyntax, rd.pos, "", "want a key in double quotes, got %s", rd.here())
 			}
 			n.end = rd.pos
 			return n
@@ -224,7 +224,7 @@ func (rd *reader) memberValue(key string, depth int) *node {
 			return value
 		}
 	} else {
-		rd.errorf(RuleSyntax, rd.pos, "", `wanted ":" after the key, found %s`, rd.here())
+		rd.errorf(RuleSyntax, rd.pos, "", `want ":" after the key, got %s`, rd.here())
 		if !slices.Contains(slices.Concat(bootstrapKeys(), registryKeys(), containerKeys()), key) {
 			return nil
 		}
@@ -283,7 +283,7 @@ func (rd *reader) separator(closing byte) bool {
 	if at == len(rd.src) {
 		rd.errorf(RuleSyntax, at, "", "the file ends before the %q; it was cut off, or a %q is missing", closing, closing)
 	} else {
-		rd.errorf(RuleSyntax, at, "", "wanted \",\" or %q, found %s", closing, rd.here())
+		rd.errorf(RuleSyntax, at, "", "want \",\" or %q, got %s", closing, rd.here())
 	}
 	return false
 }

@@ -29,10 +29,10 @@ type Guest struct {
 	Guest  int       `json:"guest"`   // VMID
 	HostID string    `json:"host_id"` // as in bootstrap.json
 	Agent  string    `json:"agent"`   // version of felhom-agentd
-	Time   time.Time `json:"time"`    // the host's clock, so that a guest can tell its own is wrong
+	Time   time.Time `json:"time"`    // the host's clock, so that a guest notices that its own is wrong
 }
 
-// StorageState tells whether a guest has room left.
+// StorageState reports whether a guest has room left.
 type StorageState string
 
 // The storage states.
@@ -40,7 +40,7 @@ const (
 	StorageOK      StorageState = "ok"
 	StorageLow     StorageState = "low"     // some file system is nearly full
 	StorageFull    StorageState = "full"    // some file system is full
-	StorageUnknown StorageState = "unknown" // the host could not tell
+	StorageUnknown StorageState = "unknown" // the host does not know
 )
 
 // Storage is the answer to GET /storage.
@@ -88,7 +88,7 @@ func Steps() []Step {
 // State is how far a step is.
 type State string
 
-// The states. A degraded step failed in a way that the run goes on after.
+// The states. A degraded step failed in a way that the run continues after.
 const (
 	StateStarted  State = "started"
 	StateDone     State = "done"
@@ -102,8 +102,8 @@ type Result string
 
 // The results.
 const (
-	ResultNone      Result = ""          // not done, or nothing to tell
-	ResultUnchanged Result = "unchanged" // all was as wanted
+	ResultNone      Result = ""          // not done, or nothing to report
+	ResultUnchanged Result = "unchanged" // nothing had to be done
 	ResultChanged   Result = "changed"   // made or replaced
 	ResultRepaired  Result = "repaired"  // was there, but damaged
 )
@@ -172,7 +172,7 @@ func parseReport(r *report) (rep Report) {
 	return rep
 }
 
-// bounded reads the whole number at key between low and high, 0 where there is none.
+// bounded reads the whole number at key between low and high, 0 if it is missing.
 func (o *object) bounded(key string, low, high int64) int64 {
 	n, ok := o.get(key, kindNumber)
 	if !ok {
@@ -216,7 +216,7 @@ func parseTime(s string) (time.Time, error) {
 func oneOf[T ~string](words ...T) func(string) (T, error) {
 	return func(s string) (T, error) {
 		if !slices.Contains(words, T(s)) {
-			return "", fmt.Errorf("unknown word; one of %q is wanted", words)
+			return "", fmt.Errorf("unknown word; want one of %q", words)
 		}
 		return T(s), nil
 	}

@@ -110,7 +110,7 @@ func TestParseReportRefuses(t *testing.T) {
 		{name: "missing", old: `"run":"Run_1-a",`, with: ``, want: "run: the key is missing", rule: RuleMissing},
 		{name: "nul", old: `pull: denied`, with: `pull\u0000denied`, want: "NUL", rule: RuleEncoding},
 		{name: "trailing data", old: `"1.0.0"}`, with: `"1.0.0"}{}`, want: "more after the end", rule: RuleTrailing},
-		{name: "no object", old: valid, with: `[]`, want: "wanted an object", rule: RuleType},
+		{name: "no object", old: valid, with: `[]`, want: "want an object", rule: RuleType},
 		{name: "empty", old: valid, with: ``, want: "the document is empty", rule: RuleSize},
 		{name: "too large", old: `"message"`, with: `"x_pad":"` + strings.Repeat("a", MaxReportBytes) + `","message"`, want: "at most 16384 are read", rule: RuleSize},
 	}

@@ -82,7 +82,7 @@ func parseBootstrap(r *report) (b Bootstrap) {
 	if root == nil {
 		return b
 	}
-	if foreignVersion(r, root) {
+	if otherVersion(r, root) {
 		return b // its keys mean what that version says
 	}
 	o := openObject(r, root, "", bootstrapKeys())
@@ -90,7 +90,7 @@ func parseBootstrap(r *report) (b Bootstrap) {
 		return b
 	}
 	b.SchemaVersion = SchemaVersion
-	o.need(keyEndpoint, "it tells where the agent's local API is: https://HOST:PORT")
+	o.need(keyEndpoint, "it is the address of the agent's local API is: https://HOST:PORT")
 	o.need(keyToken, "it is the guest's own token for the local API")
 	o.need(keyImage, "it names the controller's image: HOST/PATH:TAG")
 	b.Profile = ProfileFelhom
@@ -130,8 +130,8 @@ func ParseReadyWait(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// foreignVersion reports a schema version other than ours.
-func foreignVersion(r *report, root *node) bool {
+// otherVersion reports a schema version that this program does not read.
+func otherVersion(r *report, root *node) bool {
 	for _, m := range root.members {
 		if m.key.text != keySchemaVersion || m.value.kind != kindNumber {
 			continue

@@ -64,7 +64,7 @@ func checkPlaces(t *testing.T, data []byte, findings Findings) {
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	for i, f := range findings {
 		if f.Line < 1 || f.Line > len(lines) || f.Column < 1 || f.Column > len(lines[f.Line-1])+1 {
-			t.Fatalf("the place of %v lies outside the file", f)
+			t.Fatalf("the place of %v is outside the file", f)
 		}
 		if i > 0 {
 			if p := findings[i-1]; p.Line > f.Line || p.Line == f.Line && p.Column > f.Column {
@@ -106,7 +106,7 @@ func checkSecretsHidden(t *testing.T, data []byte, shown string) {
 	}
 	for _, s := range secrets {
 		secret, _ := s.(string)
-		if len(secret) < minHiddenSecret || strings.Contains(secret, redacted) || strings.Contains(messagesOfOurs, secret) {
+		if len(secret) < minHiddenSecret || strings.Contains(secret, redacted) || strings.Contains(fixedWords, secret) {
 			continue
 		}
 		if strings.Contains(shown, secret) {
@@ -115,8 +115,8 @@ func checkSecretsHidden(t *testing.T, data []byte, shown string) {
 	}
 }
 
-// messagesOfOurs is text that findings may hold whatever the secret is.
-const messagesOfOurs = "bootstrap.json error warning " + keyEndpoint + " " + keyRegistry + " " + keyImage
+// fixedWords is text that findings may hold whatever the secret is.
+const fixedWords = "bootstrap.json error warning " + keyEndpoint + " " + keyRegistry + " " + keyImage
 
 // FuzzHiddenCanary puts a secret into a document that is broken at any place:
 // neither findings nor source lines may show it.
@@ -147,7 +147,7 @@ func FuzzHiddenCanary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, at uint16, put []byte) {
 		doc := documents[int(which)%len(documents)]
 		off := int(at) % len(doc)
-		put = put[:min(len(put), 8)] // more could glue a secret to a public value, where nobody could tell it
+		put = put[:min(len(put), 8)] // more could join a secret with a public value, where the two cannot be separated
 		for _, mutant := range [][]byte{
 			slices.Concat(doc[:off], put, doc[off:]),                         // put in
 			slices.Concat(doc[:off], put, doc[min(off+len(put), len(doc)):]), // put over

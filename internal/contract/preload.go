@@ -124,11 +124,11 @@ func parsePreload(r *report) (p Preload) {
 }
 
 // checkArchiveName accepts a base name only, so that an index cannot point out
-// of its folder.
+// of its directory.
 func checkArchiveName(s string) error {
 	switch {
 	case !strings.HasSuffix(s, ".tar") || s == ".tar":
-		return errors.New(`the file is no docker archive; its name ends in ".tar"`)
+		return errors.New(`the file is not a docker archive; its name ends in ".tar"`)
 	case len(s) > 255 || s[0] == '.' || strings.ContainsFunc(s, func(c rune) bool {
 		return c > 0x7f || !isAlnum(byte(c)) && !strings.ContainsRune("._-", c)
 	}):

@@ -42,14 +42,14 @@ func TestPreloadFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, ok := p.Find(p.Images[1].Reference); !ok || got.File != "nginx-1.27.tar" {
-		t.Errorf("found %+v, %v", got, ok)
+		t.Errorf("got %+v, %v", got, ok)
 	}
 	other, err := ParseImageRef("docker.io/library/nginx:1.28")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, ok := p.Find(other); ok {
-		t.Errorf("another tag found %+v", got)
+		t.Errorf("another tag gave %+v", got)
 	}
 }
 
@@ -99,22 +99,22 @@ func TestParsePreloadRefuses(t *testing.T) {
 		want            string
 		rule            Rule
 	}{
-		{name: "folder in the name", old: `felhom-controller.tar`, with: `../felhom-controller.tar`, want: "beside the index", rule: RulePreload},
+		{name: "directory in the name", old: `felhom-controller.tar`, with: `../felhom-controller.tar`, want: "beside the index", rule: RulePreload},
 		{name: "absolute name", old: `felhom-controller.tar`, with: `/etc/x.tar`, want: "beside the index", rule: RulePreload},
 		{name: "hidden name", old: `felhom-controller.tar`, with: `.x.tar`, want: "beside the index", rule: RulePreload},
-		{name: "name is all suffix", old: `felhom-controller.tar`, with: `.tar`, want: "no docker archive", rule: RulePreload},
-		{name: "not a tar", old: `felhom-controller.tar`, with: `felhom-controller.tar.gz`, want: "no docker archive", rule: RulePreload},
-		{name: "name empty", old: `felhom-controller.tar`, with: ``, want: "no docker archive", rule: RulePreload},
+		{name: "name is all suffix", old: `felhom-controller.tar`, with: `.tar`, want: "not a docker archive", rule: RulePreload},
+		{name: "not a tar", old: `felhom-controller.tar`, with: `felhom-controller.tar.gz`, want: "not a docker archive", rule: RulePreload},
+		{name: "name empty", old: `felhom-controller.tar`, with: ``, want: "not a docker archive", rule: RulePreload},
 		{name: "name long", old: `felhom-controller.tar`, with: strings.Repeat("a", 252) + ".tar", want: "beside the index", rule: RulePreload},
 		{name: "file twice", old: `nginx-1.27.tar`, with: `felhom-controller.tar`, want: "images[1].file: an earlier image has this file", rule: RulePreload},
 		{name: "reference twice", old: `docker.io/library/nginx:1.27`, with: `registry.example/admin/felhom-controller:v0.34.0`, want: "images[1].reference: an earlier image", rule: RulePreload},
 		{name: "reference", old: `docker.io/library/nginx:1.27`, with: `nginx`, want: "images[1].reference: the registry is missing", rule: RuleImage},
 		{name: "digest", old: `"sha256:`, with: `"sha1:`, want: "images[0].config_digest: the digest", rule: RuleDigest},
 		{name: "missing", old: `"file": "nginx-1.27.tar"`, with: `"x_file": ""`, want: "images[1].file: the key is missing", rule: RuleMissing},
-		{name: "no list", old: preloadText, with: `{"images":{}}`, want: "images: wanted a list", rule: RuleType},
+		{name: "no list", old: preloadText, with: `{"images":{}}`, want: "images: want a list", rule: RuleType},
 		{name: "nothing in it", old: preloadText, with: `{}`, want: "images: the key is missing", rule: RuleMissing},
-		{name: "item is no object", old: preloadText, with: `{"images":["x"]}`, want: "images[0]: wanted an object", rule: RuleType},
-		{name: "no object", old: preloadText, with: `[]`, want: "wanted an object", rule: RuleType},
+		{name: "item is not an object", old: preloadText, with: `{"images":["x"]}`, want: "images[0]: want an object", rule: RuleType},
+		{name: "no object", old: preloadText, with: `[]`, want: "want an object", rule: RuleType},
 		{name: "empty", old: preloadText, with: ``, want: "empty", rule: RuleSize},
 		{name: "too large", old: preloadText, with: strings.Repeat(" ", MaxPreloadBytes+1), want: "at most 1048576 are read", rule: RuleSize},
 	}

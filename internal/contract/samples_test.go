@@ -21,7 +21,7 @@ const samplesDir = "../../testdata/contract"
 
 // sample is a file of testdata/contract.
 type sample struct {
-	name string // without folder and ".json"
+	name string // without directory and ".json"
 	file string
 	data []byte
 }
@@ -43,7 +43,7 @@ func samples(t testing.TB, kind string) []sample {
 	return out
 }
 
-// secretsInSamples are the values that the samples use where a secret stands.
+// secretsInSamples are the values that the samples use in the place of secrets.
 // None of them may be shown, wherever it was put.
 func secretsInSamples() []string {
 	return []string{
@@ -99,7 +99,7 @@ func compareWant(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
 		if got == "" {
-			_ = os.Remove(file) // mostly there is none
+			_ = os.Remove(file) // it mostly does not exist
 			return
 		}
 		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {

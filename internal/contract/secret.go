@@ -16,10 +16,10 @@ const redacted = "[redacted]"
 
 // Secret is a token or password. Every way of printing, logging or encoding it
 // gives a placeholder; [Secret.Reveal] is the only way to its value. The zero
-// Secret is none.
+// Secret stands for no secret.
 //
-// The value lies behind a pointer because fmt calls no method on an unexported
-// field of somebody else's struct: it prints an address then, not the value.
+// The value is behind a pointer because fmt calls no method on an unexported
+// field of another package's struct: it prints an address then, not the value.
 type Secret struct {
 	value *string
 	_     [0]func() // not comparable: == would compare pointers; use Equal
@@ -62,7 +62,7 @@ func (s Secret) Reveal() string {
 	return *s.value
 }
 
-// IsZero tells whether there is no secret.
+// IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s.value == nil }
 
 // Equal compares two secrets in constant time for secrets of one length.

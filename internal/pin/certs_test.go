@@ -89,7 +89,7 @@ func startServer(t testing.TB, config *tls.Config, handler http.HandlerFunc) *se
 			handler(w, r)
 		}
 	}))
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are wanted here
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are expected here
 	s.TLS = config
 	s.StartTLS()
 	t.Cleanup(s.Close)

@@ -21,7 +21,7 @@ type Pin struct {
 	sum  [32]byte
 }
 
-// Form tells what a pin is the SHA-256 of.
+// Form says what a pin is the SHA-256 of.
 type Form uint8
 
 // The two forms in use.
@@ -57,7 +57,7 @@ func LeafOf(cert *x509.Certificate) Pin {
 // Form returns the form of p, 0 for the zero Pin.
 func (p Pin) Form() Form { return p.form }
 
-// IsZero tells whether p is the zero Pin, which matches nothing.
+// IsZero reports whether p is the zero Pin, which matches nothing.
 func (p Pin) IsZero() bool { return p.form == 0 }
 
 // String returns an SPKI pin as curl's --pinnedpubkey takes it ("sha256//" and
@@ -216,7 +216,7 @@ func otherHash(n int) string {
 func checkText(s string) error {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return errors.New("the pin is empty; leave it out where there is none")
+		return errors.New("the pin is empty; leave the key out")
 	case strings.HasSuffix(s, ";"):
 		return errors.New(`the pin ends in ";", which curl takes for a part of the hash; remove it`)
 	case strings.HasSuffix(s, "\n"):

@@ -14,7 +14,7 @@ type Set []Pin
 // The refusals of [Set.Verify] other than a [MismatchError].
 var (
 	// ErrNoPins means that there is nothing to compare with. It is an error so
-	// that a lost configuration never means "trust anybody".
+	// that a lost configuration never means "trust everything".
 	ErrNoPins = errors.New("no pin is configured, so no server can be trusted")
 	// ErrNoCertificate means that the peer showed no certificate.
 	ErrNoCertificate = errors.New("the server showed no certificate")
@@ -23,13 +23,13 @@ var (
 // MismatchError means that the server's leaf certificate matches no pin of the
 // set. Nothing was sent to that server.
 type MismatchError struct {
-	Wanted Set // every pin of the set
-	Found  Set // the leaf's pins, one for each form in Wanted, in its order
+	Want Set // every pin of the set
+	Got  Set // the leaf's pins, one for each form in Want, in its order
 }
 
-// Error names both sides, found in the same forms as wanted.
+// Error names both sides, in the same forms.
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("the server's certificate does not match the pin: wanted %s, found %s", e.Wanted.list(" or "), e.Found.list(" and "))
+	return fmt.Sprintf("the server's certificate does not match the pin: want %s, got %s", e.Want.list(" or "), e.Got.list(" and "))
 }
 
 func (s Set) list(sep string) string {
@@ -69,7 +69,7 @@ func (s Set) Verify(state tls.ConnectionState) error {
 	if match == 1 {
 		return nil
 	}
-	mismatch := &MismatchError{Wanted: s}
+	mismatch := &MismatchError{Want: s}
 	seen := map[Form]bool{}
 	for _, p := range s {
 		if seen[p.form] {
@@ -77,9 +77,9 @@ func (s Set) Verify(state tls.ConnectionState) error {
 		}
 		seen[p.form] = true
 		if p.form == Leaf {
-			mismatch.Found = append(mismatch.Found, whole)
+			mismatch.Got = append(mismatch.Got, whole)
 		} else {
-			mismatch.Found = append(mismatch.Found, spki)
+			mismatch.Got = append(mismatch.Got, spki)
 		}
 	}
 	return mismatch

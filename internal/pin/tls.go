@@ -14,7 +14,7 @@ func ClientTLS(pins Set) *tls.Config {
 	pins = slices.Clone(pins)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		// The server's certificate is self-signed and has no name that anybody
+		// The server's certificate is self-signed and has no name that a client
 		// vouches for; the pin says more than a chain could. Nothing is skipped:
 		// VerifyConnection decides in place of the chain, with an empty set
 		// failing closed. VerifyPeerCertificate would not do: it does not run on

@@ -35,8 +35,8 @@ func TestClientAgainstServer(t *testing.T) {
 		{name: "backup spki pin second", shown: cert, pins: pin.Set{otherSPKI, spki}, accept: true},
 		{name: "backup leaf pin second", shown: cert, pins: pin.Set{otherLeaf, leaf}, accept: true},
 		{name: "right pin between wrong ones of the other form", shown: cert, pins: pin.Set{otherLeaf, spki, otherLeaf}, accept: true},
-		{name: "wrong spki pin", shown: cert, pins: pin.Set{otherSPKI}, want: "wanted " + otherSPKI.String() + ", found " + spki.String()},
-		{name: "wrong leaf pin", shown: cert, pins: pin.Set{otherLeaf}, want: "wanted " + otherLeaf.String() + ", found " + leaf.String()},
+		{name: "wrong spki pin", shown: cert, pins: pin.Set{otherSPKI}, want: "want " + otherSPKI.String() + ", got " + spki.String()},
+		{name: "wrong leaf pin", shown: cert, pins: pin.Set{otherLeaf}, want: "want " + otherLeaf.String() + ", got " + leaf.String()},
 		{name: "no pins", shown: cert, pins: nil, want: pin.ErrNoPins.Error()},
 		{name: "empty list", shown: cert, pins: pin.Set{}, want: pin.ErrNoPins.Error()},
 		{name: "zero pin", shown: cert, pins: pin.Set{{}}, want: "(an empty pin)"},
@@ -105,7 +105,7 @@ func TestLeafAsRoot(t *testing.T) {
 }
 
 // VerifyPeerCertificate ran once in five connections of a session cache, so
-// the check must not stand there.
+// the check must not be there.
 func TestCheckRunsOnResumption(t *testing.T) {
 	cert, other := selfSigned(t, newKey(t)), selfSigned(t, newKey(t))
 	srv := startServer(t, pin.ServerTLS(cert), nil)

@@ -40,7 +40,7 @@ const leaseNote = 3 * time.Second
 // ask asks the host, and asks again for as long as there is no network to it. late
 // is how long the guest had no address for it, 0 where it had one.
 func (s channelStep) ask(ctx context.Context, note func(string)) (me contract.Guest, late time.Duration, err error) {
-	begun, pause := time.Now(), backoff{first: 50 * time.Millisecond, most: 500 * time.Millisecond}
+	began, pause := time.Now(), backoff{first: 50 * time.Millisecond, most: 500 * time.Millisecond}
 	noted, said := false, false
 	for {
 		me, err = s.host.Guest(ctx)
@@ -48,11 +48,11 @@ func (s channelStep) ask(ctx context.Context, note func(string)) (me contract.Gu
 			return me, late, err
 		}
 		why, _ := s.unaddressed()
-		if why == "" && !noNetwork(err) || time.Since(begun)+pause.next > s.networkWait {
+		if why == "" && !noNetwork(err) || time.Since(began)+pause.next > s.networkWait {
 			return me, late, err
 		}
 		if why != "" {
-			late = time.Since(begun)
+			late = time.Since(began)
 		}
 		switch {
 		case why != "" && late >= leaseNote && !said:
@@ -86,7 +86,7 @@ func answered(err error) bool {
 	return isMismatch || isStatus
 }
 
-// noNetwork tells an early run from a host that is down: there is no route yet,
+// noNetwork reports whether err is that of an early run and not of a host that is down: there is no route yet,
 // no address to send from, or no name server that is reached.
 func noNetwork(err error) bool {
 	if errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENETDOWN) {
@@ -100,7 +100,7 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 	me, late, err := s.ask(ctx, note)
 	if mismatch, ok := errors.AsType[*pin.MismatchError](err); ok {
 		return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
-			"somebody else answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount anew (felhom-agentd guest add VMID)")
+			"another server answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount again (felhom-agentd guest add VMID)")
 	}
 	if status, ok := errors.AsType[*hostapi.StatusError](err); ok {
 		switch status.Code {
@@ -109,9 +109,9 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 				"the host does not know the token in bootstrap.json: on the host, felhom-agentd guest add VMID writes a new one")
 		case 403:
 			return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, status),
-				"the token is another guest's: on the host, check which folder is mounted into this guest")
+				"the token is another guest's: on the host, check which directory is mounted into this guest")
 		}
-		text := fmt.Sprintf("the host answers %d, going on without it", status.Code)
+		text := fmt.Sprintf("the host answers %d, continuing without it", status.Code)
 		if status.Message != "" {
 			text += ": " + status.Message
 		}
@@ -122,17 +122,17 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 			return outcome{}, err
 		}
 		if why, hint := s.unaddressed(); why != "" {
-			return outcome{Degraded, fmt.Sprintf("the host cannot be reached, going on without it: %s", why), hint}, nil
+			return outcome{Degraded, fmt.Sprintf("the host cannot be reached, continuing without it: %s", why), hint}, nil
 		}
 		return outcome{
-			Degraded, fmt.Sprintf("the host cannot be reached, going on without it: %v", err),
+			Degraded, fmt.Sprintf("the host cannot be reached, continuing without it: %v", err),
 			"check that felhom-agentd runs on the host and that its address and port are open to this guest",
 		}, nil
 	}
 	if s.guestID != 0 && me.Guest != s.guestID {
 		return outcome{}, fault.WrapHint(fault.Mismatch,
 			fmt.Errorf("local API at %s: the host takes this guest for %d, bootstrap.json says guest_id %d", s.endpoint, me.Guest, s.guestID),
-			"on the host, check which folder is mounted into this guest")
+			"on the host, check which directory is mounted into this guest")
 	}
 	text := fmt.Sprintf("host knows us as guest %d", me.Guest)
 	if late >= leaseNote {

@@ -16,7 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// answering is a host that gives one status to everybody.
+// answering is a host that gives every caller one status.
 type answering int
 
 func (code answering) Guest(context.Context) (contract.Guest, error) {
@@ -24,14 +24,14 @@ func (code answering) Guest(context.Context) (contract.Guest, error) {
 }
 
 // TestAHostInTroubleIsReached: an answer proves address, port and firewall, so
-// the message must not send anybody there.
+// the message must not point there.
 func TestAHostInTroubleIsReached(t *testing.T) {
 	for _, code := range []int{421, 429, 500, 503} {
 		out, err := channelStep{host: answering(code), endpoint: "192.0.2.1:8443"}.run(t.Context(), func(string) {})
 		if err != nil || out.Outcome != Degraded {
 			t.Fatalf("%d: %+v, %v, want degraded", code, out, err)
 		}
-		if want := fmt.Sprintf("the host answers %d, going on without it", code); !strings.Contains(out.Message, want) {
+		if want := fmt.Sprintf("the host answers %d, continuing without it", code); !strings.Contains(out.Message, want) {
 			t.Errorf("message %q, want %q", out.Message, want)
 		}
 		if want := "look at felhom-agentd's log on the host"; out.Hint != want {
@@ -42,13 +42,13 @@ func TestAHostInTroubleIsReached(t *testing.T) {
 
 // early is a guest whose network comes after a while.
 type early struct {
-	begun time.Time
+	began time.Time
 	after time.Duration
 	err   error // until then
 }
 
 func (e early) Guest(context.Context) (contract.Guest, error) {
-	if time.Since(e.begun) < e.after {
+	if time.Since(e.began) < e.after {
 		return contract.Guest{}, &url.Error{Op: "Get", URL: "https://192.0.2.1:8443/guest", Err: e.err}
 	}
 	return contract.Guest{Guest: 8200}, nil
@@ -76,10 +76,10 @@ func TestEarlyIsNotDegraded(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				begun, notes := time.Now(), 0
-				s := channelStep{host: early{begun, test.after, test.err}, endpoint: "192.0.2.1:8443", networkWait: 30 * time.Second}
+				began, notes := time.Now(), 0
+				s := channelStep{host: early{began, test.after, test.err}, endpoint: "192.0.2.1:8443", networkWait: 30 * time.Second}
 				out, err := s.run(t.Context(), func(string) { notes++ })
-				took := time.Since(begun)
+				took := time.Since(began)
 				if err != nil || out.Outcome != test.want || took < test.least || took > test.most {
 					t.Errorf("%+v, %v after %s; want %s after %s to %s", out, err, took, test.want, test.least, test.most)
 				}

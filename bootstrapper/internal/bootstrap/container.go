@@ -154,8 +154,8 @@ func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func
 	return out, outcome{Outcome: Repaired, Message: fmt.Sprintf("%sit was %s; started", back, current.Status)}, nil
 }
 
-// find returns the container of that name, nil where there is none, and
-// refuses one that is not ours.
+// find returns the container of that name, nil if it does not exist, and refuses
+// one that the bootstrapper did not create.
 func (s containerStep) find(ctx context.Context, name string) (*docker.Container, error) {
 	c, err := s.engine.Container(ctx, name)
 	if errors.Is(err, docker.ErrNotFound) {
@@ -166,14 +166,14 @@ func (s containerStep) find(ctx context.Context, name string) (*docker.Container
 	}
 	if c.Labels[LabelManaged] == "" {
 		return nil, fault.WrapHint(fault.Invalid,
-			fmt.Errorf("container %s is not ours (no label %s): id %.12s, image %s, created %s, %s",
+			fmt.Errorf("container %s was not created by the bootstrapper (no label %s): id %.12s, image %s, created %s, %s",
 				name, LabelManaged, c.ID, c.Image, c.Created, c.Status),
 			fmt.Sprintf("it was left alone; rename it (docker rename %s NEWNAME) or remove it, then run again", name))
 	}
 	return &c, nil
 }
 
-// settingsNewer tells whether the container was started before the settings
+// settingsNewer reports whether the container was started before the settings
 // were written. The file's time survives a run that died between the two.
 func (s containerStep) settingsNewer(started time.Time) (bool, error) {
 	if s.settings == "" {

@@ -89,13 +89,13 @@ func (s engineStep) networks(ctx context.Context, out outcome, note func(string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, unitLimit)
 	defer cancel()
-	subnets, _ := s.engine.Subnets(ctx) // it is a look; what the engine does not tell is not judged
+	subnets, _ := s.engine.Subnets(ctx) // optional: networks that the engine does not list are not judged
 	what, isFinal := overlap(s.nics(), s.endpoint, subnets)
 	switch {
 	case what == "":
 	case isFinal:
 		return outcome{
-			Degraded, out.Message + "; " + what + ": this guest, or its controller, may not be reachable",
+			Degraded, out.Message + "; " + what + ": this guest, or its controller, might not be reachable",
 			"choose another bip and default-address-pools in /etc/docker/daemon.json (docker.daemon in the recipe), or another network for the guest; remove a network of its own with docker network rm",
 		}
 	default:
@@ -127,7 +127,7 @@ func (s engineStep) watch(ctx context.Context, note func(string), failed context
 		}
 		state, err := s.look(ctx)
 		if err != nil || ctx.Err() != nil {
-			continue // without systemd, or one that is busy, the socket alone tells
+			continue // without systemd, or one that is busy, the socket alone decides
 		}
 		if !state.Failed {
 			if seen = 0; state.Text != "" && state.Text != said {

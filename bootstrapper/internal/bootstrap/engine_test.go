@@ -15,13 +15,13 @@ import (
 
 // silent is an engine that holds each question, or refuses it at once.
 type silent struct {
-	begun   time.Time
+	began   time.Time
 	refuses bool
 	up      time.Duration // it answers after this; 0: never
 }
 
 func (s silent) Connect(ctx context.Context) (docker.Engine, error) {
-	if s.up > 0 && time.Since(s.begun) >= s.up {
+	if s.up > 0 && time.Since(s.began) >= s.up {
 		return docker.Engine{API: "1.45"}, nil
 	}
 	if !s.refuses {
@@ -55,8 +55,8 @@ func TestFailedUnitIsNamedWithinSeconds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				begun, looks := time.Now(), 0
-				test.engine.begun = begun
+				began, looks := time.Now(), 0
+				test.engine.began = began
 				s := engineStep{engine: test.engine, limit: 90 * time.Second, unit: func(context.Context) (engineunit.State, error) {
 					if test.states == nil {
 						return engineunit.State{}, errors.New("no systemd")
@@ -65,7 +65,7 @@ func TestFailedUnitIsNamedWithinSeconds(t *testing.T) {
 					return test.states[min(looks, len(test.states))-1], nil
 				}}
 				_, err := s.run(t.Context(), func(string) {})
-				took := time.Since(begun)
+				took := time.Since(began)
 				if took > test.most {
 					t.Errorf("took %s, want at most %s", took, test.most)
 				}

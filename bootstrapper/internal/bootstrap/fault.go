@@ -36,7 +36,7 @@ func meaning(k docker.Kind) faultMeaning {
 	case docker.NoCredential:
 		return faultMeaning{fault.Mismatch, "the registry wants a credential: on the host, add registry {host, username, token} to this guest's bootstrap.json; registry.host must be the host of controller_image"}
 	case docker.Denied:
-		return faultMeaning{fault.Mismatch, "the credential is known but may not read this repository: give it the right to pull, or correct the repository in controller_image"}
+		return faultMeaning{fault.Mismatch, "the credential is known but has no right to read this repository: give it the right to pull, or correct the repository in controller_image"}
 	case docker.UnknownImage:
 		return faultMeaning{fault.Failed, "the registry has no such image: check repository and tag of controller_image, and that it was pushed"}
 	case docker.WrongPlatform:

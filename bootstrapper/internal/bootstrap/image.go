@@ -33,10 +33,10 @@ type imageStep struct {
 	mirror     string          // host[:port] to pull from; "": the image's own
 	credential docker.Credential
 	proxy      *proxied // nil: not through the host
-	preload    string   // folder of preloaded images
+	preload    string   // directory of preloaded images
 	arch       string   // GOARCH
 	patience   time.Duration
-	stale      <-chan struct{} // closed: the next try shall be another run's, with the new input
+	stale      <-chan struct{} // closed: the next try must be another run's, with the new input
 	probe      func(ctx context.Context, host string) docker.Probe
 }
 
@@ -119,11 +119,11 @@ func (s imageStep) find(ctx context.Context, entry contract.PreloadImage, source
 		}
 		bad := s.mismatch(found)
 		if bad != nil && entry.File != "" {
-			ours, err := s.loadedFrom(ctx, entry, found)
+			fromEntry, err := s.loadedFrom(ctx, entry, found)
 			if err != nil {
 				return image{}, nil, classed(err)
 			}
-			if ours {
+			if fromEntry {
 				bad = nil
 			}
 		}
@@ -144,7 +144,7 @@ func (s imageStep) find(ctx context.Context, entry contract.PreloadImage, source
 // errUncheckable marks a pin that this engine's store cannot be asked about.
 var errUncheckable = errors.New("this engine's image store names images by manifest digest, so a config digest cannot be checked")
 
-// refused gives an image that is not the wanted one its class and hint.
+// refused gives an image that does not match the pins its kind and hint.
 func refused(wrong error) error {
 	if errors.Is(wrong, errUncheckable) {
 		return fault.WrapHint(fault.Invalid, wrong,
@@ -170,16 +170,16 @@ func (s imageStep) take(found docker.Image, ref string) (image, error) {
 // mismatch compares an image with the digests that are expected. The older
 // store knows an image by the digest of its config, containerd's by that of its
 // manifest; each pin is checked where it can be, and one that holds settles it.
-func (s imageStep) mismatch(found docker.Image) error {
+func (s imageStep) mismatch(img docker.Image) error {
 	manifest := s.wantManifest()
-	known := found.Manifests
-	if found.Containerd {
-		known = append(slices.Clone(known), found.ID)
+	known := img.Manifests
+	if img.Containerd {
+		known = append(slices.Clone(known), img.ID)
 	}
 	switch {
-	case !found.Containerd && !s.config.IsZero():
-		if found.ID != s.config.String() {
-			return fmt.Errorf("image %s: wanted config digest %s, found %s", s.ref, s.config, found.ID)
+	case !img.Containerd && !s.config.IsZero():
+		if img.ID != s.config.String() {
+			return fmt.Errorf("image %s: want config digest %s, got %s", s.ref, s.config, img.ID)
 		}
 	case !manifest.IsZero():
 		if !slices.Contains(known, manifest.String()) {
@@ -187,10 +187,10 @@ func (s imageStep) mismatch(found docker.Image) error {
 			if have == "" {
 				have = "none (it was loaded, not pulled)"
 			}
-			return fmt.Errorf("image %s: wanted manifest digest %s, found %s", s.ref, manifest, have)
+			return fmt.Errorf("image %s: want manifest digest %s, got %s", s.ref, manifest, have)
 		}
 	case !s.config.IsZero():
-		return fmt.Errorf("image %s, %s here: config digest %s: %w", s.ref, found.ID, s.config, errUncheckable)
+		return fmt.Errorf("image %s, %s here: config digest %s: %w", s.ref, img.ID, s.config, errUncheckable)
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func (s imageStep) pull(ctx context.Context, source contract.ImageRef, note func
 	return nil
 }
 
-// judge asks the registry itself when the engine's words do not tell enough,
+// judge asks the registry itself if the engine's words are not enough,
 // and for how long it wants to be left alone: engines drop Retry-After.
 func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.FaultError, time.Duration) {
 	fault, ok := errors.AsType[*docker.FaultError](err)

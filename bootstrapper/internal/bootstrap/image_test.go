@@ -42,14 +42,14 @@ func TestMismatchOnBothImageStores(t *testing.T) {
 	}{
 		{"not pinned", loaded, "", "", ""},
 		{"older, config", older, "", a, ""},
-		{"older, other config", older, "", c, "wanted config digest " + c + ", found " + a},
+		{"older, other config", older, "", c, "want config digest " + c + ", got " + a},
 		{"older, manifest", older, b, "", ""},
-		{"older, other manifest", older, c, "", "wanted manifest digest " + c + ", found " + b},
+		{"older, other manifest", older, c, "", "want manifest digest " + c + ", got " + b},
 		{"loaded, both: the config proves it", loaded, b, a, ""},
-		{"loaded, manifest alone cannot be proved", loaded, b, "", "found none (it was loaded, not pulled)"},
+		{"loaded, manifest alone cannot be proved", loaded, b, "", "got none (it was loaded, not pulled)"},
 		{"containerd, manifest", newer, b, "", ""},
 		{"containerd, both: the manifest proves it", newer, b, a, ""},
-		{"containerd, other manifest", newer, c, a, "wanted manifest digest " + c},
+		{"containerd, other manifest", newer, c, a, "want manifest digest " + c},
 		{"containerd, config alone cannot be proved", newer, "", a, "a config digest cannot be checked"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestPulledImageOfAnotherDigestIsRefused(t *testing.T) {
 	s, e := step(t)
 	e.Push(ref)
 	s.manifest = digest(t, "sha256:"+strings.Repeat("0", 64))
-	if _, _, err := bring(t, s); fault.Of(err) != fault.Mismatch || !strings.Contains(err.Error(), "wanted manifest digest sha256:000") {
+	if _, _, err := bring(t, s); fault.Of(err) != fault.Mismatch || !strings.Contains(err.Error(), "want manifest digest sha256:000") {
 		t.Errorf("error %v of class %s", err, fault.Of(err))
 	}
 }
@@ -241,9 +241,9 @@ func TestProbeMakesNoFaultFinal(t *testing.T) {
 	}
 }
 
-// TestALoginPageIsNoWrongCredential: engines call the 401 of a login page a wrong
+// TestLoginPageIsNotTakenForAWrongCredential: engines call the 401 of a login page a wrong
 // credential, which is final; the guest's network may be free a moment later.
-func TestALoginPageIsNoWrongCredential(t *testing.T) {
+func TestLoginPageIsNotTakenForAWrongCredential(t *testing.T) {
 	const wrong, denied = "unauthorized: authentication required", "denied"
 	for _, test := range []struct {
 		says  string
@@ -267,8 +267,8 @@ func TestALoginPageIsNoWrongCredential(t *testing.T) {
 	}
 }
 
-// TestAnArtifactIsNoImage: the store of containerd takes a chart as it is.
-func TestAnArtifactIsNoImage(t *testing.T) {
+// TestArtifactIsNotTakenForAnImage: the store of containerd takes a chart as it is.
+func TestArtifactIsNotTakenForAnImage(t *testing.T) {
 	s, _ := step(t)
 	if _, err := s.take(docker.Image{ID: "sha256:0"}, ref); fault.Of(err) != fault.Invalid || !strings.Contains(fault.HintOf(err), "chart") {
 		t.Errorf("error %v, hint %q; want it refused as not a container image", err, fault.HintOf(err))

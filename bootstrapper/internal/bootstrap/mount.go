@@ -17,10 +17,10 @@ import (
 // ConfigFile is the name of the contract in the mount.
 const ConfigFile = "bootstrap.json"
 
-// nobody is how an unprivileged guest sees an owner outside its id map.
-const nobody = 65534
+// unmappedID is the owner that an unprivileged guest sees if the real one is outside its id map.
+const unmappedID = 65534
 
-// ErrUnreadable says that the host wrote the contract for somebody else.
+// ErrUnreadable is in the error if the host wrote the contract so that this guest cannot read it.
 var ErrUnreadable = errors.New("permission denied")
 
 // mountStep reads and parses the contract. It changes nothing.
@@ -48,7 +48,7 @@ func (s mountStep) run() (contract.Bootstrap, []string, error) {
 	if findings.Err() != nil {
 		return contract.Bootstrap{}, nil, fault.WrapHint(fault.Invalid,
 			errors.New(strings.TrimRight(findings.Format(name, data), "\n")),
-			"correct the file on the host; felhom-agentd guest add VMID writes it anew")
+			"correct the file on the host; felhom-agentd guest add VMID writes it again")
 	}
 	for _, f := range findings {
 		warnings = append(warnings, fmt.Sprintf("%s:%d:%d: %s: %s", name, f.Line, f.Column, f.Path, f.Message))
@@ -64,11 +64,11 @@ func (s mountStep) read() (_ []byte, warnings []string, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, fault.WrapHint(fault.NotReady, fmt.Errorf("read %s: there is no such file", name),
-			fmt.Sprintf("on the host, put the config folder into this guest: pct set VMID -mp0 HOSTDIR,mp=%s,ro=1", s.dir))
+			fmt.Sprintf("on the host, put the config directory into this guest: pct set VMID -mp0 HOSTDIR,mp=%s,ro=1", s.dir))
 	case errors.Is(err, fs.ErrPermission):
 		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: %w%s", name, ErrUnreadable, ownerOf(name, s.dir)), s.chownHint())
 	case errors.Is(err, syscall.ELOOP):
-		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: it is a symbolic link, wanted a regular file", name),
+		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: it is a symbolic link, want a regular file", name),
 			"on the host, replace the link by the file itself")
 	case err != nil:
 		return nil, nil, fault.Wrap(fault.NotReady, fmt.Errorf("read the mount: %w", err))
@@ -79,7 +79,7 @@ func (s mountStep) read() (_ []byte, warnings []string, err error) {
 		return nil, nil, fault.Wrap(fault.NotReady, fmt.Errorf("read the mount: %w", err))
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: it is a %s, wanted a regular file", name, info.Mode().Type()),
+		return nil, nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: it is a %s, want a regular file", name, info.Mode().Type()),
 			"on the host, replace it by the file itself")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, contract.MaxBootstrapBytes+1)) // one more, so that Parse sees it is too large
@@ -90,13 +90,13 @@ func (s mountStep) read() (_ []byte, warnings []string, err error) {
 }
 
 // look judges owner and mode. Two ownerships are right: mapped root with any
-// private mode, and host root (seen as nobody) with the guest's root as group.
+// private mode, and host root (seen as unmappedID) with the guest's root as group.
 func (s mountStep) look(name string, info fs.FileInfo) []string {
 	var warnings []string
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if ok && st.Uid != 0 && (st.Uid != nobody || st.Gid != 0) {
-		warnings = append(warnings, fmt.Sprintf("%s belongs to %d:%d, wanted root (0:0, or %d:0 for a file of the host's root): %s",
-			name, st.Uid, st.Gid, nobody, "another user of this guest can change or read it"))
+	if ok && st.Uid != 0 && (st.Uid != unmappedID || st.Gid != 0) {
+		warnings = append(warnings, fmt.Sprintf("%s belongs to %d:%d, want root (0:0, or %d:0 for a file of the host's root): %s",
+			name, st.Uid, st.Gid, unmappedID, "another user of this guest can change or read it"))
 	}
 	if perm := info.Mode().Perm(); perm&0o007 != 0 {
 		warnings = append(warnings, fmt.Sprintf("%s has mode %04o, so every user of this guest can read the tokens in it; on the host: chmod o-rwx HOSTDIR/%s",
@@ -106,14 +106,14 @@ func (s mountStep) look(name string, info fs.FileInfo) []string {
 }
 
 func ownerOf(paths ...string) string {
-	for _, p := range paths { // the folder when the file cannot even be looked at
+	for _, p := range paths { // the directory when the file cannot even be looked at
 		info, err := os.Lstat(p)
 		if err != nil {
 			continue
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			owner := fmt.Sprintf("%d:%d", st.Uid, st.Gid)
-			if st.Uid == nobody {
+			if st.Uid == unmappedID {
 				owner = fmt.Sprintf("nobody (%d:%d: an id of the host outside this guest's map)", st.Uid, st.Gid)
 			}
 			return fmt.Sprintf("; %s belongs to %s, mode %04o", p, owner, info.Mode().Perm())
@@ -129,7 +129,7 @@ func (s mountStep) chownHint() string {
 	if base == 0 {
 		base, from = 100000, "the usual first host id of an unprivileged guest (its lxc.idmap, or root's line in /etc/subuid)"
 	}
-	return fmt.Sprintf(`on the host, HOSTDIR being the folder that is mounted at %[1]s:
+	return fmt.Sprintf(`on the host, HOSTDIR being the directory that is mounted at %[1]s:
 chown root:%[2]d HOSTDIR HOSTDIR/%[4]s && chmod 0750 HOSTDIR && chmod 0640 HOSTDIR/%[4]s
 or, if the guest may own it: chown %[2]d:%[2]d HOSTDIR HOSTDIR/%[4]s
 %[2]d is %[3]s`, s.dir, base, from, ConfigFile)

@@ -65,7 +65,7 @@ func TestOwnershipAsTheGuestSeesIt(t *testing.T) {
 			},
 		},
 		{
-			name: "folder that cannot be searched", mode: 0o600, dirMode: 0o700,
+			name: "directory that cannot be searched", mode: 0o600, dirMode: 0o700,
 			wants: []string{"exit 3", "permission denied", "belongs to nobody", "mode 0700", "chown root:200000"},
 		},
 		{name: "mapped root", uid: base, gid: base, dirUID: base, dirGID: base, mode: 0o600, dirMode: 0o700, wants: []string{"exit 0", "warnings []"}},

@@ -76,7 +76,7 @@ func dhcpNames(root string) []string {
 
 // unaddressed returns why no interface can reach the host at endpoint, HOST:PORT,
 // "" where one has an address for it. A link-local address (169.254.0.0/16,
-// fe80::/10) is none: an interface gives it to itself where nobody gave it one.
+// fe80::/10) does not count: an interface assigns it to itself if no server assigned one.
 func unaddressed(own []nic, endpoint string) (why, hint string) {
 	host, _, _ := net.SplitHostPort(endpoint) // a name, or an address, or nothing known
 	to, err := netip.ParseAddr(host)
@@ -104,7 +104,7 @@ func unaddressed(own []nic, endpoint string) (why, hint string) {
 	}
 	why = strings.Join(without[:min(len(without), 4)], ", ")
 	if dhcp {
-		return "no DHCP lease: " + why, "check that a DHCP server answers on the bridge of this guest and has addresses left, or give the guest a fixed address on the host; the guest goes on asking"
+		return "no DHCP lease: " + why, "check that a DHCP server answers on the bridge of this guest and has addresses left, or give the guest a fixed address on the host; the guest continues asking"
 	}
 	return "no address: " + why, "check the guest's network on the host (net0: bridge, ip, gw), and in the guest: ip address; systemctl status networking.service"
 }

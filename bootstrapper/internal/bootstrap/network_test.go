@@ -94,12 +94,12 @@ func TestNoLeaseIsNamed(t *testing.T) {
 		} {
 			t.Run(test.name+" "+errno.Error(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					begun := time.Now()
+					began := time.Now()
 					var notes []string
 					s := channelStep{
-						host: early{begun, test.after, errno}, endpoint: "192.0.2.1:8443", networkWait: 30 * time.Second,
+						host: early{began, test.after, errno}, endpoint: "192.0.2.1:8443", networkWait: 30 * time.Second,
 						nics: func() []nic {
-							if time.Since(begun) >= test.after {
+							if time.Since(began) >= test.after {
 								return eth0(true, "192.0.2.9/24")
 							}
 							return eth0(true, "169.254.7.8/16")

@@ -11,8 +11,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 )
 
-// preloaded returns the image of the golden that serves this guest; without a
-// file where the golden has none. The error says why one does not serve.
+// preloaded returns the image of the golden image that serves this guest; without a
+// file if none does. The error says why one does not serve.
 func (s imageStep) preloaded() (contract.PreloadImage, error) {
 	path := filepath.Join(s.preload, contract.PreloadIndex)
 	data, err := readSmall(path)
@@ -37,7 +37,7 @@ func (s imageStep) preloaded() (contract.PreloadImage, error) {
 }
 
 // mark is the name that a loaded image gets in a store that makes up an ID for
-// it, so that a later run knows where it came from. ".invalid" is no registry's
+// it, so that a later run knows where it came from. ".invalid" is never a registry's
 // (RFC 2606), so no pull can give it.
 func mark(entry contract.PreloadImage) string {
 	return "preloaded.invalid/felhom:" + entry.ConfigDigest.Hex()
@@ -74,22 +74,22 @@ func (s imageStep) load(ctx context.Context, entry contract.PreloadImage, note f
 		names = []string{entry.ConfigDigest.String(), loaded[0]}
 	}
 	for _, name := range names {
-		found, err := s.store.Image(ctx, name)
+		img, err := s.store.Image(ctx, name)
 		if errors.Is(err, docker.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return image{}, err
 		}
-		if !found.Containerd && found.ID != entry.ConfigDigest.String() {
-			return image{}, fmt.Errorf("%s: want config digest %s, got %s", entry.File, entry.ConfigDigest, found.ID)
+		if !img.Containerd && img.ID != entry.ConfigDigest.String() {
+			return image{}, fmt.Errorf("%s: want config digest %s, got %s", entry.File, entry.ConfigDigest, img.ID)
 		}
-		if found.Containerd && found.ID != entry.ManifestDigest.String() {
-			if err := s.store.Tag(ctx, found.ID, mark(entry)); err != nil {
+		if img.Containerd && img.ID != entry.ManifestDigest.String() {
+			if err := s.store.Tag(ctx, img.ID, mark(entry)); err != nil {
 				return image{}, err
 			}
 		}
-		return s.name(ctx, found)
+		return s.name(ctx, img)
 	}
 	return image{}, fmt.Errorf("%s: after the load the engine has no image %s", entry.File, s.ref)
 }

@@ -187,8 +187,8 @@ func state(c docker.Container) string {
 	return text
 }
 
-// notReady collects what a person needs, and goes back where there is
-// something to go back to. A first container is left as it is: the engine
+// notReady collects what a person needs, and rolls back to the previous container
+// if one exists. A first container is left as it is: the engine
 // restarts it, and what it waits for may yet come.
 func (s readyStep) notReady(ctx context.Context, why string, note func(string)) error {
 	text := fmt.Sprintf("controller %s (%.12s): %s", s.name, s.now.container.ID, why)
@@ -212,7 +212,7 @@ func (s readyStep) notReady(ctx context.Context, why string, note func(string)) 
 }
 
 // backAgain waits for the previous container, which runs again, and returns how it
-// is: a rollback that helps nobody must be known.
+// is: the host must know if the rollback did not help.
 func (s readyStep) backAgain(ctx context.Context, note func(string)) string {
 	note("the previous container runs again; waiting until it is ready")
 	back := s

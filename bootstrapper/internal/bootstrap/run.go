@@ -46,7 +46,7 @@ type Engine interface {
 
 // Options say how to run. Zero durations are the defaults.
 type Options struct {
-	Root         string        // folder that every path is under; "" is "/"
+	Root         string        // directory that every path is under; "" is "/"
 	Mount        string        // the config mount; "" is Root + MountDir
 	Socket       string        // path of the engine's socket, for the controller's own use
 	NetworkWait  time.Duration // how long a guest that just boots may be without a network
@@ -65,7 +65,7 @@ type Options struct {
 
 func (o Options) at(path string) string { return filepath.Join("/", o.Root, path) }
 
-// MountPath returns the folder of the config mount.
+// MountPath returns the directory of the config mount.
 func (o Options) MountPath() string {
 	if o.Mount != "" {
 		return o.Mount
@@ -116,15 +116,15 @@ type runner struct {
 
 // step runs one step between Started and Ended.
 func (r *runner) step(name contract.Step, work func(note func(string)) (outcome, error)) error {
-	begun := time.Now()
+	began := time.Now()
 	r.obs.Started(name)
 	out, err := work(func(text string) { r.obs.Note(name, r.scrub(text)) })
-	return r.end(name, begun, out, err)
+	return r.end(name, began, out, err)
 }
 
-func (r *runner) end(name contract.Step, begun time.Time, out outcome, err error) error {
+func (r *runner) end(name contract.Step, began time.Time, out outcome, err error) error {
 	result := StepResult{
-		Step: name, Outcome: out.Outcome, Begun: begun, Duration: time.Since(begun),
+		Step: name, Outcome: out.Outcome, Started: began, Duration: time.Since(began),
 		Message: r.scrub(out.Message), Hint: r.scrub(out.Hint),
 	}
 	if err != nil {
@@ -201,7 +201,7 @@ func environmentOf(b contract.Bootstrap) map[string]string {
 // function that it returns ends the settings step where that had to be put off.
 func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options, planErr error) (put func() error, err error) {
 	type answer struct {
-		begun time.Time
+		began time.Time
 		out   outcome
 		err   error
 	}
@@ -212,16 +212,16 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	r.obs.Started(contract.StepChannel)
 	r.obs.Started(contract.StepEngine)
 	go func() {
-		begun := time.Now()
+		began := time.Now()
 		out, err := engineStep{
 			engine: engine, limit: o.EngineWait, stale: o.Stale, unit: o.EngineUnit, nics: own, endpoint: b.LocalAPIEndpoint.HostPort(),
 		}.run(ctx, func(text string) { r.obs.Note(contract.StepEngine, r.scrub(text)) })
-		engineAnswer <- answer{begun, out, err}
+		engineAnswer <- answer{began, out, err}
 	}()
-	begun := time.Now()
+	began := time.Now()
 	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait, stale: o.Stale, nics: own}.run(ctx,
 		func(text string) { r.obs.Note(contract.StepChannel, r.scrub(text)) })
-	if err = r.end(contract.StepChannel, begun, out, err); err == nil && planErr != nil {
+	if err = r.end(contract.StepChannel, began, out, err); err == nil && planErr != nil {
 		// Said as soon as the host can be told: nothing is pulled for a container that cannot be made.
 		err = r.step(contract.StepContainer, func(func(string)) (outcome, error) { return outcome{}, planErr })
 	}
@@ -231,12 +231,12 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	if err != nil {
 		cancel()
 		if got := <-engineAnswer; !errors.Is(got.err, context.Canceled) {
-			_ = r.end(contract.StepEngine, got.begun, got.out, got.err) // the run ends by the other's error
+			_ = r.end(contract.StepEngine, got.began, got.out, got.err) // the run ends by the other's error
 		}
 		return nil, err
 	}
 	got := <-engineAnswer
-	return put, r.end(contract.StepEngine, got.begun, got.out, got.err)
+	return put, r.end(contract.StepEngine, got.began, got.out, got.err)
 }
 
 // settings renders controller.yaml, and writes it at once where that takes nothing
@@ -246,7 +246,7 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 	if b.Profile == contract.ProfilePlain {
 		return func() error { return nil }, nil
 	}
-	begun := time.Now()
+	began := time.Now()
 	now, err := settingsStep{
 		templates: []string{filepath.Join(o.MountPath(), TemplateName), o.at(TemplateFile)},
 		dir:       o.at(SettingsDir), values: valuesOf(b),
@@ -261,10 +261,10 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 	if err == nil {
 		out, err = now.write()
 	}
-	return func() error { return nil }, r.end(contract.StepSettings, begun, out, err)
+	return func() error { return nil }, r.end(contract.StepSettings, began, out, err)
 }
 
-// bring makes image, settings and container what they shall be.
+// bring makes image, settings and container what they must be.
 func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine Engine, o Options, put func() error) error {
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {

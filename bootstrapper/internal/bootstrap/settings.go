@@ -18,7 +18,7 @@ import (
 // maxTemplateBytes bounds a template or a container spec: they are written by hand.
 const maxTemplateBytes = 256 << 10
 
-// SettingsFile is the name of the controller's settings in their folder.
+// SettingsFile is the name of the controller's settings in their directory.
 const SettingsFile = "controller.yaml"
 
 // settingsStep writes controller.yaml when its content, mode or owner differs.
@@ -26,7 +26,7 @@ const SettingsFile = "controller.yaml"
 // new settings speak of is there, so the step has two parts.
 type settingsStep struct {
 	templates []string // paths in the order they are looked for; then the built-in one
-	dir       string   // folder of controller.yaml, made where it is missing
+	dir       string   // directory of controller.yaml, made where it is missing
 	values    settings.Values
 }
 
@@ -58,26 +58,26 @@ func (s settingsStep) render() (rendered, error) {
 	return rendered{dir: s.dir, from: name, data: data}, nil
 }
 
-// replaces tells whether writing would change what a controller has read.
+// replaces reports whether writing would change what a controller has read.
 func (r rendered) replaces() bool {
 	old, err := readSmall(filepath.Join(r.dir, SettingsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	return err != nil || !bytes.Equal(old, r.data) // unreadable: writing it tells why
+	return err != nil || !bytes.Equal(old, r.data) // unreadable: the error of writing it says why
 }
 
 func (r rendered) write() (_ outcome, err error) {
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return outcome{}, fmt.Errorf("make the settings folder: %w", err)
+		return outcome{}, fmt.Errorf("make the settings directory: %w", err)
 	}
 	root, err := os.OpenRoot(r.dir)
 	if err != nil {
-		return outcome{}, fmt.Errorf("open the settings folder: %w", err)
+		return outcome{}, fmt.Errorf("open the settings directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	if err := sweep(root); err != nil {
-		return outcome{}, fmt.Errorf("clear the settings folder: %w", err)
+		return outcome{}, fmt.Errorf("clear the settings directory: %w", err)
 	}
 	changed, err := atomicfile.WriteIfChanged(root, SettingsFile, r.data, atomicfile.Attr{
 		Mode: 0o600, Chown: true, UID: os.Geteuid(), GID: os.Getegid(),

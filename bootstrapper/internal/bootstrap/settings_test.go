@@ -11,7 +11,7 @@ import (
 )
 
 // TestSettingsOfAnotherOwnerAreRepaired: the right bytes under the right mode
-// are another user's to read and change as long as the file is theirs.
+// can be read and changed by another user as long as that user owns the file.
 func TestSettingsOfAnotherOwnerAreRepaired(t *testing.T) {
 	s := settingsStep{dir: t.TempDir(), values: settings.Values{HostID: "h", Token: "token"}}
 	path := filepath.Join(s.dir, SettingsFile)
@@ -59,6 +59,6 @@ func TestLeftoversOfAKilledWriteAreSwept(t *testing.T) {
 		got = append(got, e.Name())
 	}
 	if want := []string{".controller.yaml", SettingsFile, "controller.yaml.tmp"}; !slices.Equal(got, want) {
-		t.Errorf("the folder holds %q, want %q", got, want)
+		t.Errorf("the directory holds %q, want %q", got, want)
 	}
 }

@@ -77,7 +77,7 @@ func TestSpecIsMerged(t *testing.T) {
 	}
 }
 
-// A plain container gets nothing that nobody asked for.
+// A plain container gets only what was asked for.
 func TestPlainSpec(t *testing.T) {
 	got, err := build(t, "", contract.ProfilePlain, nil)
 	want := plan{spec: docker.Spec{Name: "c"}, exposed: true}

@@ -1,6 +1,6 @@
 // Package bootstrap owns the steps that turn a bootstrap.json into a running,
 // healthy controller: mount, then channel and settings while the engine comes up,
-// then image, container, ready. Each step is safe to repeat and says whether it found anything to do.
+// then image, container, ready. Each step is safe to repeat and reports whether it found anything to do.
 // The package decides what a failure means for the run; it knows interfaces
 // and not Docker's API, and it writes to no terminal, journal or host.
 package bootstrap
@@ -19,10 +19,10 @@ type Outcome string
 
 // The outcomes of a step.
 const (
-	Unchanged Outcome = "unchanged" // everything was as it shall be
+	Unchanged Outcome = "unchanged" // everything was as it must be
 	Changed   Outcome = "changed"   // made or replaced
 	Repaired  Outcome = "repaired"  // was there, did not work, works now
-	Degraded  Outcome = "degraded"  // went on without it; the message says without what
+	Degraded  Outcome = "degraded"  // continued without it; the message names what is missing
 	Failed    Outcome = "failed"    // ended the run
 )
 
@@ -39,7 +39,7 @@ type Observer interface {
 type StepResult struct {
 	Step     contract.Step
 	Outcome  Outcome
-	Begun    time.Time
+	Started  time.Time
 	Duration time.Duration
 	Message  string // one line, no secret; may be empty
 	Hint     string // what to do about a failed or degraded step; may be empty

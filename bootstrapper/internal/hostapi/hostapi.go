@@ -1,5 +1,5 @@
 // Package hostapi is the guest's client of the local API: who am I, and reports
-// of progress. It trusts a host by its pin alone, sends the token to nobody
+// of progress. It trusts a host by its pin alone, sends the token nowhere
 // else, follows no redirect and uses no proxy. It decides nothing about the
 // run: what a refusal means is its caller's business.
 package hostapi

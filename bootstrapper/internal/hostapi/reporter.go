@@ -25,7 +25,7 @@ const (
 	firstPause = 250 * time.Millisecond
 	mostPause  = 30 * time.Second
 	// newsPause is the least wait after a failure that a new state ends: a guest
-	// whose network has just come up has something to tell, and is not held to a
+	// whose network has just come up has something new, and is not held to a
 	// pause that grew without a network.
 	newsPause = time.Second
 )
@@ -165,9 +165,9 @@ func (r *Reporter) deliver(ctx context.Context) {
 }
 
 // rest waits before the next try. A new state shortens the wait, unless the host
-// asked for it. It reports whether ctx goes on.
+// asked for it. It reports whether ctx continues.
 func (r *Reporter) rest(ctx context.Context, wait time.Duration, asked bool) bool {
-	begun := time.Now()
+	began := time.Now()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -178,7 +178,7 @@ func (r *Reporter) rest(ctx context.Context, wait time.Duration, asked bool) boo
 			return true
 		case <-r.wake:
 			if !asked {
-				timer.Reset(max(0, min(wait, newsPause)-time.Since(begun)))
+				timer.Reset(max(0, min(wait, newsPause)-time.Since(began)))
 			}
 		}
 	}
@@ -262,7 +262,7 @@ func (r *Reporter) keep() error {
 	return err
 }
 
-// settle makes idle say whether anything can be delivered.
+// settle closes or renews idle, which is open while something can be delivered.
 func (r *Reporter) settle() {
 	busy := len(r.pending) > 0 && !r.blocked && r.to != nil
 	select {

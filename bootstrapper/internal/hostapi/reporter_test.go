@@ -159,7 +159,7 @@ func TestReporterTriesUntilTheHostAnswers(t *testing.T) {
 
 func TestReporterWaitsAsLongAsTheHostAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		begun, tries := time.Now(), 0
+		began, tries := time.Now(), 0
 		host := &moody{answer: func(contract.Report) error {
 			if tries++; tries == 1 {
 				return &StatusError{Code: 429, RetryAfter: time.Minute}
@@ -172,14 +172,14 @@ func TestReporterWaitsAsLongAsTheHostAsks(t *testing.T) {
 		<-time.After(10 * time.Second)
 		r.Send(contract.Report{Step: contract.StepRun, State: contract.StateDone})
 		<-r.Idle()
-		if took := time.Since(begun); took != time.Minute || tries != 3 {
+		if took := time.Since(began); took != time.Minute || tries != 3 {
 			t.Errorf("%d tries in %s, want 3 in a minute", tries, took)
 		}
 		closed(t, r, time.Second, 0)
 	})
 }
 
-func TestReporterGoesOnWithoutWhatTheHostRefuses(t *testing.T) {
+func TestReporterContinuesWithoutWhatTheHostRefuses(t *testing.T) {
 	for _, code := range []int{400, 404, 413, 415, 422} {
 		synctest.Test(t, func(t *testing.T) {
 			host := &moody{answer: func(r contract.Report) error {
@@ -307,9 +307,9 @@ func TestReporterHoldsWhatAnotherContractMayDeliver(t *testing.T) {
 	for _, code := range []int{401, 403} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
-			stranger := &moody{answer: func(contract.Report) error { tries++; return &StatusError{Code: code} }}
+			unknown := &moody{answer: func(contract.Report) error { tries++; return &StatusError{Code: code} }}
 			r := NewReporter("", "v1")
-			r.Begin(stranger, "a")
+			r.Begin(unknown, "a")
 			r.Send(contract.Report{Step: contract.StepRun, State: contract.StateFailed})
 			<-r.Idle()
 			<-time.After(time.Hour)
@@ -332,9 +332,9 @@ func TestReporterClosesWithinTheLimit(t *testing.T) {
 		r.Send(contract.Report{Step: contract.StepMount, State: contract.StateDone})
 		r.Send(contract.Report{Step: contract.StepRun, State: contract.StateDone})
 		synctest.Wait()
-		begun := time.Now()
+		began := time.Now()
 		closed(t, r, 2*time.Second, 2)
-		if took := time.Since(begun); took != 2*time.Second {
+		if took := time.Since(began); took != 2*time.Second {
 			t.Errorf("Close took %s", took)
 		}
 	})

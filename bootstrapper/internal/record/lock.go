@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
-// LockFile is where the lock of a run is, below the root folder.
+// LockFile is where the lock of a run is, below the root directory.
 const LockFile = "/run/felhom-controller-bootstrap.lock"
 
 // HeldError says that another run has the lock.
@@ -33,7 +33,7 @@ func (e *HeldError) Error() string {
 const patience = 300 * time.Millisecond
 
 // Lock takes the lock at path, or returns a *HeldError when another run has it.
-// The kernel lets go of it when the process ends, however it ends; the file
+// The kernel releases it when the process ends, however it ends; the file
 // stays. It is root's alone: whoever can open it could hold up every run.
 func Lock(path string) (release func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -70,7 +70,7 @@ func take(f *os.File) error {
 	return filelock.TakeWhenFree(ctx, f, filelock.Exclusive, nil)
 }
 
-// Held tells whether a run has the lock at path.
+// Held reports whether a run has the lock at path.
 func Held(path string) (bool, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {

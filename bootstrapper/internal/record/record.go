@@ -20,7 +20,7 @@ import (
 // 1 as well, which knew no start of a step and one try only.
 const Version = 2
 
-// File is where the result of the last run is, below the root folder.
+// File is where the result of the last run is, below the root directory.
 const File = "/var/lib/felhom/bootstrap-result.json"
 
 // MaxBytes bounds the file when it is read; one has some kilobytes.
@@ -50,7 +50,7 @@ type Result struct {
 	Steps     []Step    `json:"steps"` // in the order in which they ended
 }
 
-// Boot says where the run lies in the life of the guest.
+// Boot says when in the life of the guest the run took place.
 type Boot struct {
 	RunMS    float64 `json:"run_ms"`              // from the guest's init to the begin of the run
 	EngineMS float64 `json:"engine_ms,omitempty"` // from the guest's init to that of dockerd; 0: not known
@@ -66,7 +66,7 @@ type Step struct {
 	Hint       string  `json:"hint,omitempty"`
 }
 
-// Write replaces the result at path, making its folder where it is missing.
+// Write replaces the result at path, making its directory where it is missing.
 func Write(path string, r Result) (err error) {
 	r.Version = Version
 	data, err := Encode(r)
@@ -94,7 +94,7 @@ func Encode(r Result) ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// Read returns the result at path; ErrNone where there is none.
+// Read returns the result at path; ErrNone if no run has ended yet.
 func Read(path string) (Result, error) {
 	// The path may be in a guest's root that the host looks into.
 	data, err := regular.Read(path, MaxBytes)

@@ -31,7 +31,7 @@ const (
 	promptTime = time.Second
 )
 
-// Source tells what is in the mount. *watch.Watcher is one.
+// Source shows what is in the mount. *watch.Watcher is one.
 type Source interface {
 	// Changes returns a channel that receives when there may be something new.
 	Changes() <-chan struct{}
@@ -47,7 +47,7 @@ type End struct {
 	// cannot watch such a file either, so the loop waits for the host to correct it.
 	Blind bool
 	// Owed is closed when the host knows how the run ended, or cannot be told. Nil
-	// means that there is nothing to tell.
+	// means that there is no report.
 	Owed <-chan struct{}
 	// Recovered is closed when what the run waited for has come by itself, so that
 	// the next try is due at once. Nil means that nothing is watched.

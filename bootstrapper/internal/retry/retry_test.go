@@ -76,9 +76,9 @@ func storyOf(t *testing.T, endings func() []End, begin watch.State, happen map[t
 		m.set(begin)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		begun := time.Now()
+		began := time.Now()
 		say := func(format string, args ...any) {
-			said = append(said, fmt.Sprintf("%s ", time.Since(begun))+fmt.Sprintf(format, args...))
+			said = append(said, fmt.Sprintf("%s ", time.Since(began))+fmt.Sprintf(format, args...))
 		}
 		for after, state := range happen {
 			time.AfterFunc(after, func() { m.set(state) })
@@ -190,7 +190,7 @@ func TestLoop(t *testing.T) {
 			want:   []string{"0s run 1", "1.5s gone", "1.5s end: <nil>"},
 		},
 		{
-			name: "a file that nobody here may open is waited for", ends: []End{{Err: refused, Blind: true}, {}}, begin: files[0],
+			name: "a file that this guest must not open is waited for", ends: []End{{Err: refused, Blind: true}, {}}, begin: files[0],
 			happen: map[time.Duration]watch.State{7 * s: files[1]},
 			want:   []string{"0s run 1", "1s wait 5m0s: line 1", "7s run 2", "8s end: <nil>"},
 		},
@@ -223,7 +223,7 @@ func TestStaysForSystemdToMerge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mount{changes: make(chan struct{}, 1)}
 		m.set(files[0])
-		begun, runs := time.Now(), 0
+		began, runs := time.Now(), 0
 		loop := New(Options{Source: m, Run: func(context.Context, Try) End {
 			if runs++; runs <= 2 {
 				m.set(files[runs])
@@ -233,7 +233,7 @@ func TestStaysForSystemdToMerge(t *testing.T) {
 		if err := loop.Run(t.Context()); err != nil || runs != 3 {
 			t.Fatalf("%d runs, %v, want 3", runs, err)
 		}
-		if took := time.Since(begun); took != settleTime {
+		if took := time.Since(began); took != settleTime {
 			t.Errorf("it stayed for %s, want %s", took, settleTime)
 		}
 	})
@@ -257,11 +257,11 @@ func TestStale(t *testing.T) {
 		m := &mount{changes: make(chan struct{}, 1)}
 		m.set(files[0])
 		time.AfterFunc(time.Second, func() { m.set(files[1]) })
-		begun := time.Now()
+		began := time.Now()
 		loop := New(Options{Source: m, Run: func(_ context.Context, try Try) End {
 			if try.Number == 1 {
 				<-try.Stale
-				if took := time.Since(begun); took != time.Second {
+				if took := time.Since(began); took != time.Second {
 					t.Errorf("told after %s", took)
 				}
 			}

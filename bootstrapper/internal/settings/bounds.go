@@ -20,7 +20,7 @@ const (
 	maxNested = 64      // ranges within each other, over all templates
 )
 
-// roundName is the function that stands first in the body of each range and of
+// roundName is the function that is first in the body of each range and of
 // each template. No template can call it: the name is not one.
 const roundName = "round"
 

@@ -39,7 +39,7 @@ func TestTemplateIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			begun := time.Now()
+			began := time.Now()
 			_, err := Render("t", text, sample())
 			runtime.ReadMemStats(&after)
 			if err == nil || !strings.HasPrefix(err.Error(), "t:") {
@@ -51,7 +51,7 @@ func TestTemplateIsBounded(t *testing.T) {
 			if used := after.TotalAlloc - before.TotalAlloc; used > 256<<20 {
 				t.Errorf("%d MiB were allocated", used>>20)
 			}
-			if took := time.Since(begun); took > time.Minute {
+			if took := time.Since(began); took > time.Minute {
 				t.Errorf("it took %s", took)
 			}
 		})

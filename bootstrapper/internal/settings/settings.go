@@ -88,8 +88,8 @@ func withoutValues(text string) string {
 		line, rest = "", text
 	}
 	if what, ok := strings.CutPrefix(rest, "cannot unmarshal "); ok { // TAG `VALUE` into TYPE; a tag is the file's as well
-		wanted := what[strings.LastIndex(what, " ")+1:]
-		rest = "wanted " + wanted + ", found something else"
+		kind := what[strings.LastIndex(what, " ")+1:]
+		rest = "want " + kind + ", got something else"
 	}
 	for _, quote := range []string{"'", "`", "\""} {
 		rest, _, _ = strings.Cut(rest, quote)

@@ -16,15 +16,15 @@ import (
 
 // The picture's measures, in its own units.
 const (
-	width      = 860
-	left       = 108 // where the bars begin
-	right      = 92  // room behind the last bar, for its figure
-	top        = 66
-	row        = 30
-	bar        = 16
-	bottom     = 40
-	leastBar   = 3 // a step of no time is seen as well
-	wantedTick = 8
+	width    = 860
+	left     = 108 // where the bars begin
+	right    = 92  // room behind the last bar, for its figure
+	top      = 66
+	row      = 30
+	bar      = 16
+	bottom   = 40
+	leastBar = 3 // a step of no time is seen as well
+	wantTick = 8
 )
 
 // style has the colours of both kinds of page. Text is in whatever font there is.
@@ -191,9 +191,9 @@ func (d *drawing) bar(i int, b line, scale float64) {
 
 // tick is the distance of the axis' lines: 1, 2 or 5 times a power of ten.
 func tick(end float64) float64 {
-	power := math.Pow(10, math.Floor(math.Log10(end/wantedTick)))
+	power := math.Pow(10, math.Floor(math.Log10(end/wantTick)))
 	for _, m := range []float64{1, 2, 5} {
-		if end/(m*power) <= wantedTick {
+		if end/(m*power) <= wantTick {
 			return m * power
 		}
 	}

@@ -33,9 +33,9 @@ func TestPictures(t *testing.T) {
 					t.Fatalf("not well-formed: %v", err)
 				}
 			}
-			for _, foreign := range []string{"url(", "href", "@import", "<script", "%!"} {
-				if strings.Contains(string(got), foreign) {
-					t.Errorf("it has %q: a part outside of the file", foreign)
+			for _, outside := range []string{"url(", "href", "@import", "<script", "%!"} {
+				if strings.Contains(string(got), outside) {
+					t.Errorf("it has %q: a part outside of the file", outside)
 				}
 			}
 			want := filepath.Join("testdata", name+".svg.want")

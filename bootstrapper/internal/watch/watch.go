@@ -1,5 +1,5 @@
 // Package watch owns noticing that the host changed the config mount or the
-// files in it. It tells that something may have changed and what is there now;
+// files in it. It signals that something may have changed and what is there now;
 // whoever asks compares. It opens and keeps nothing of the mount itself: an open
 // file would keep the host from taking the mount away.
 package watch
@@ -19,8 +19,8 @@ import (
 // State identifies what is in the mount. Two are equal when nothing was written,
 // replaced, given to another owner, mounted or unmounted in between.
 type State struct {
-	mount uint64 // id of the mount that the folder is in
-	turns uint64 // how often another folder came to be at the path: kernels before 6.8 use an id again at once
+	mount uint64 // id of the mount that the directory is in
+	turns uint64 // how often another directory came to be at the path: kernels before 6.8 use an id again at once
 	files [maxNames]file
 }
 
@@ -33,17 +33,17 @@ type file struct {
 	changed       int64 // ctime in ns: also set by chmod and chown
 }
 
-// Present tells whether the first of the watched names is there.
+// Present reports whether the first of the watched names is there.
 func (s State) Present() bool { return s.files[0] != file{} }
 
-// Watcher watches a folder's names and what is mounted at the folder.
+// Watcher watches a directory's names and what is mounted at the directory.
 type Watcher struct {
 	dir       string
 	names     []string
 	mountinfo int
 	inotify   int
 	wakeup    int // eventfd: Close was called
-	watched   int // descriptor of the folder's watch in inotify; -1: none
+	watched   int // descriptor of the directory's watch in inotify; -1: none
 	every     int // milliseconds after which a look is due anyway; -1: none is
 	turns     atomic.Uint64
 
@@ -52,18 +52,18 @@ type Watcher struct {
 	close   sync.Once
 }
 
-// lookEvery is how often the folder is looked at where the kernel does not tell.
+// lookEvery is how often the directory is looked at if the kernel does not notify.
 const lookEvery = 2000 // ms
 
-// folderEvents are the ways in which a name's content, owner or existence
-// changes. A file that is written in place tells when it is closed.
-const folderEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_ATTRIB |
+// directoryEvents are the ways in which a name's content, owner or existence
+// changes. A file that is written in place counts when it is closed.
+const directoryEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_ATTRIB |
 	unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 
-// New watches names in dir, at most two. The folder need not exist yet.
+// New watches names in dir, at most two. The directory need not exist yet.
 func New(dir string, names ...string) (_ *Watcher, err error) {
 	if len(names) == 0 || len(names) > maxNames {
-		return nil, fmt.Errorf("watch %s: wanted 1 to %d names, got %d", dir, maxNames, len(names))
+		return nil, fmt.Errorf("watch %s: want 1 to %d names, got %d", dir, maxNames, len(names))
 	}
 	w := &Watcher{
 		dir: dir, names: slices.Clone(names), mountinfo: -1, inotify: -1, wakeup: -1, watched: -1, every: -1,
@@ -74,12 +74,12 @@ func New(dir string, names ...string) (_ *Watcher, err error) {
 			err = errors.Join(fmt.Errorf("watch %s: %w", dir, err), w.release())
 		}
 	}()
-	// The kernel tells of mounts by poll(2) on this file.
+	// The kernel signals mounts by poll(2) on this file.
 	if w.mountinfo, err = unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, err
 	}
 	// All guests with one id map share one limit of inotify instances. Where that
-	// is used up, the folder is looked at from time to time.
+	// is used up, the directory is looked at from time to time.
 	if w.inotify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
 		w.inotify, w.every = -1, lookEvery
 	}
@@ -96,7 +96,7 @@ func New(dir string, names ...string) (_ *Watcher, err error) {
 // Changes holds one token when something may have changed since the last was taken.
 func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 
-// Look tells what is there now.
+// Look returns what is there now.
 func (w *Watcher) Look() State {
 	s := State{turns: w.turns.Load()}
 	var x unix.Statx_t
@@ -136,13 +136,13 @@ func (w *Watcher) release() error {
 	return err
 }
 
-// follow puts the folder's watch on what is at its path now: a mount that came
-// or went is another folder.
+// follow puts the directory's watch on what is at its path now: a mount that came
+// or went is another directory.
 func (w *Watcher) follow() error {
 	if w.inotify < 0 {
 		return nil
 	}
-	now, err := unix.InotifyAddWatch(w.inotify, w.dir, folderEvents)
+	now, err := unix.InotifyAddWatch(w.inotify, w.dir, directoryEvents)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) { // as above, of the watches themselves
 		w.every = lookEvery
 		return nil
@@ -161,7 +161,7 @@ func (w *Watcher) follow() error {
 		return nil
 	}
 	if w.watched >= 0 {
-		// Fails where the kernel has dropped the watch with its folder.
+		// Fails where the kernel has dropped the watch with its directory.
 		_, _ = unix.InotifyRmWatch(w.inotify, uint32(w.watched))
 	}
 	w.watched = now
@@ -183,21 +183,21 @@ func (w *Watcher) loop() {
 			continue
 		}
 		if err != nil {
-			return // the descriptors are ours and stay open: this does not happen
+			return // this process alone has the descriptors, and keeps them open: this does not happen
 		}
 		if fds[0].Revents != 0 {
 			return
 		}
-		tell := n == 0
+		notify := n == 0
 		if fds[1].Revents != 0 {
 			n, err := unix.Read(w.inotify, buffer)
-			tell = err != nil || w.concerns(buffer[:max(n, 0)])
+			notify = err != nil || w.concerns(buffer[:max(n, 0)])
 		}
 		if fds[2].Revents != 0 { // any mount of this namespace; polling has taken note of it
 			_ = w.follow() // what is seen by Look is right without it
-			tell = true
+			notify = true
 		}
-		if tell {
+		if notify {
 			select {
 			case w.changes <- struct{}{}:
 			default: // there is a token already
@@ -206,7 +206,7 @@ func (w *Watcher) loop() {
 	}
 }
 
-// concerns tells whether events are about our names, or about the folder as a whole.
+// concerns reports whether events are about our names, or about the directory as a whole.
 func (w *Watcher) concerns(events []byte) bool {
 	for len(events) >= unix.SizeofInotifyEvent {
 		e := parse(events)

@@ -90,7 +90,7 @@ func drain(w *Watcher) {
 	}
 }
 
-func TestOtherFilesAreNoNews(t *testing.T) {
+func TestOtherFilesAreIgnored(t *testing.T) {
 	dir := t.TempDir()
 	w := start(t, dir)
 	write(t, filepath.Join(dir, "other"), "1")
@@ -103,7 +103,7 @@ func TestOtherFilesAreNoNews(t *testing.T) {
 	}
 }
 
-// TestMounts is the trap of a folder that is covered: the watch must follow.
+// TestMounts is the trap of a directory that is covered: the watch must follow.
 func TestMounts(t *testing.T) {
 	dir, source := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(source, "a.json"), "1")
@@ -133,7 +133,7 @@ func TestMounts(t *testing.T) {
 	}
 }
 
-// until takes tokens until what is there is as wanted: other tests' mounts are
+// until takes tokens until what is there is right: other tests' mounts are
 // told of as well.
 func until(t *testing.T, w *Watcher, ok func(State) bool) State {
 	t.Helper()
@@ -144,7 +144,7 @@ func until(t *testing.T, w *Watcher, ok func(State) bool) State {
 	}
 }
 
-func TestAMissingFolderIsNoError(t *testing.T) {
+func TestMissingDirectoryIsAccepted(t *testing.T) {
 	w := start(t, filepath.Join(t.TempDir(), "none"))
 	if w.Look().Present() {
 		t.Error("nothing is there")

@@ -434,9 +434,9 @@ func wantConsole(t *testing.T, g guest.Guest, words ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := guest.Poll(ctx, func() error {
-		out, err := g.Ask(ctx, "cat", "/run/issue.d/felhom.issue")
+		out, err := g.Ask(ctx, "cat", "/etc/issue.d/felhom.issue")
 		if err != nil || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) }) {
-			return fmt.Errorf("want %q on the console, got %q %w", words, out, err)
+			return fmt.Errorf("want %q on the console, got %q %v", words, out, err)
 		}
 		return nil
 	}); err != nil {
@@ -478,20 +478,21 @@ func (s *stack) plain(t *testing.T) {
 	if len(c.Mounts) != 1 || c.Mounts[0].Type != "volume" || c.Mounts[0].Destination != "/data" {
 		t.Errorf("mounts %+v, want the volume alone", c.Mounts)
 	}
+	// The image exposes two ports, and its program listens on one of them.
+	if len(c.HostConfig.PortBindings) != 2 {
+		t.Errorf("published are %v", c.HostConfig.PortBindings)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, port := range []string{"8080", "8081"} { // what the image exposes
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(s.address(t, 202).Addr().String(), port)+"/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Errorf("port %s: %v", port, err)
-			continue
-		}
-		_ = resp.Body.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(s.address(t, 202).Addr().String(), "8080")+"/", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
 	wantConsole(t, g, "felhom: the controller is up: ")
 }
 

@@ -54,7 +54,7 @@ func TestOlderStorePullsByTheHostsName(t *testing.T) {
 func TestContainerdStorePullsByTheImagesName(t *testing.T) {
 	s, e := proxiedStep(t, true)
 	e.Push(ref) // it takes no credential: hosts.toml has it
-	s.credential = docker.Credential{Username: "somebody", Password: "static"}
+	s.credential = docker.Credential{Username: "puller", Password: "static"}
 	if img, out, err := bring(t, s); err != nil || out.Outcome != Changed || img.Ref != ref {
 		t.Fatalf("image %+v, %+v, %v", img, out, err)
 	}
@@ -62,7 +62,7 @@ func TestContainerdStorePullsByTheImagesName(t *testing.T) {
 		if got := read(t, filepath.Join(s.proxy.certs, "reg.example", name)); got != name {
 			t.Errorf("%s holds %q", name, got)
 		}
-		// What the host writes anew is what the engine reads.
+		// What the host writes again is what the engine reads.
 		if err := os.WriteFile(filepath.Join(s.proxy.mount, name), []byte("rotated"), 0o600); err != nil {
 			t.Fatal(err)
 		}

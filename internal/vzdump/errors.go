@@ -14,7 +14,7 @@ import (
 var (
 	// ErrTruncated: the archive ends before its end marker.
 	ErrTruncated = errors.New("archive is truncated")
-	// ErrCorrupt: bytes that are no zstd, gzip or tar, or a wrong checksum.
+	// ErrCorrupt: bytes that are not zstd, gzip or tar, or a wrong checksum.
 	ErrCorrupt = errors.New("archive is corrupt")
 	// ErrUnsupported: a compression, dictionary or tar feature that a restore
 	// by PVE could not read either.
@@ -33,7 +33,7 @@ var (
 type RefusedError struct {
 	Class  error  // one of the Err values
 	Member string // raw name, or "" when it is not about a member
-	Reason string // what is wrong, with wanted and found
+	Reason string // what is wrong: want X, got Y
 	Number int    // of the member, from 1, or 0
 	Offset int64  // where it begins in the tar stream, in bytes, when Number is not 0
 	Err    error  // cause, or nil

@@ -39,19 +39,19 @@ func (m *Members) check(e *Entry) error {
 	config := isConfigMember(e.Path)
 	switch {
 	case !m.any && e.Path != ConfigPath:
-		return fmt.Errorf("the first member is %q, wanted %q", e.Path, ConfigPath)
+		return fmt.Errorf("the first member is %q, want %q", e.Path, ConfigPath)
 	case m.tree.get(e.Path) != 0:
-		return fmt.Errorf("%q is there already", e.Path)
+		return fmt.Errorf("%q exists already", e.Path)
 	case e.Type < File || e.Type > Link:
-		return fmt.Errorf("%q is a %s: wanted a file, directory, symlink or hard link", e.Path, e.Type)
+		return fmt.Errorf("%q is a %s: want a file, directory, symlink or hard link", e.Path, e.Type)
 	case e.Path == "." && e.Type != Dir:
 		return fmt.Errorf("the root is a %s", e.Type)
 	case strings.HasPrefix(e.Path, "dev/"):
-		return fmt.Errorf("%q lies below dev, which restore leaves out", e.Path)
+		return fmt.Errorf("%q is below dev, which restore leaves out", e.Path)
 	case e.UID < 0 || e.UID > MaxID || e.GID < 0 || e.GID > MaxID:
-		return fmt.Errorf("%q belongs to %d:%d, wanted ids from 0 to %d: restore into an unprivileged guest fails on others", e.Path, e.UID, e.GID, MaxID)
+		return fmt.Errorf("%q belongs to %d:%d, want ids from 0 to %d: restore into an unprivileged guest fails on others", e.Path, e.UID, e.GID, MaxID)
 	case e.Mode > 0o7777:
-		return fmt.Errorf("%q has mode %#o, wanted permission bits only", e.Path, e.Mode)
+		return fmt.Errorf("%q has mode %#o, want permission bits only", e.Path, e.Mode)
 	case e.Type == Link && m.tree.get(e.Link) != heldFile:
 		return fmt.Errorf("%q is a hard link to %q, which is no earlier file", e.Path, e.Link)
 	case e.Type == Symlink && e.Link == "":
@@ -60,7 +60,7 @@ func (m *Members) check(e *Entry) error {
 		return fmt.Errorf("%q is a %s of %d bytes", e.Path, e.Type, e.Size)
 	}
 	if (e.Path == "." || e.Path == "etc") && (e.Mode != 0o755 || e.UID != 0 || e.GID != 0) {
-		return fmt.Errorf("%q is %04o %d:%d, wanted 0755 0:0: restore makes it so, whatever the archive says", e.Path, e.Mode, e.UID, e.GID)
+		return fmt.Errorf("%q is %04o %d:%d, want 0755 0:0: restore makes it so, whatever the archive says", e.Path, e.Mode, e.UID, e.GID)
 	}
 	for name := range e.Xattrs {
 		if !IsRestoredXattr(name) {
@@ -119,7 +119,7 @@ func (f *Frame) Add(e *Entry, content io.Reader) error {
 	n, err := io.CopyBuffer(f.tar, io.LimitReader(content, e.Size), f.buf)
 	f.content += n
 	if err == nil && n < e.Size {
-		return fmt.Errorf("write member %q: it has %d bytes, wanted %d: it changed while it was read", e.Path, n, e.Size)
+		return fmt.Errorf("write member %q: want %d bytes, got %d: it changed while it was read", e.Path, e.Size, n)
 	}
 	if err != nil {
 		return fmt.Errorf("write member %q: %w", e.Path, err)
@@ -137,7 +137,7 @@ func (f *Frame) AddConfig(conf []byte) error {
 	return f.Add(&Entry{Path: FirewallPath, Type: File, Mode: 0o644, ModTime: f.epoch}, nil)
 }
 
-// Close ends the frame and lets the archive go on in the next one.
+// Close ends the frame and lets the archive continue in the next one.
 func (f *Frame) Close() error {
 	if err := f.tar.Flush(); err != nil {
 		return err

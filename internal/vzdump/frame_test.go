@@ -71,7 +71,7 @@ func TestFrameRefuses(t *testing.T) {
 		members []vzdump.Entry
 		want    string
 	}{
-		{name: "twice", members: []vzdump.Entry{f, f}, want: "there already"},
+		{name: "twice", members: []vzdump.Entry{f, f}, want: "exists already"},
 		{name: "before its directory", members: []vzdump.Entry{entry("d/f", vzdump.File)}, want: `before its directory "d"`},
 		{name: "below a symlink", members: []vzdump.Entry{with(entry("l", vzdump.Symlink), func(e *vzdump.Entry) { e.Link = "/" }), entry("l/f", vzdump.File)}, want: "before its directory"},
 		{name: "absolute", members: []vzdump.Entry{entry("/f", vzdump.File)}, want: "not a path"},
@@ -86,9 +86,9 @@ func TestFrameRefuses(t *testing.T) {
 		{name: "late link", members: []vzdump.Entry{with(entry("l", vzdump.Link), func(e *vzdump.Entry) { e.Link = "z" }), entry("z", vzdump.File)}, want: "no earlier file"},
 		{name: "symlink to nothing", members: []vzdump.Entry{entry("l", vzdump.Symlink)}, want: "to nothing"},
 		{name: "attribute", members: []vzdump.Entry{with(f, func(e *vzdump.Entry) { e.Xattrs = map[string]string{"trusted.x": "1"} })}, want: "trusted.x"},
-		{name: "mode of etc", members: []vzdump.Entry{with(entry("etc", vzdump.Dir), func(e *vzdump.Entry) { e.Mode = 0o700 })}, want: "wanted 0755 0:0"},
+		{name: "mode of etc", members: []vzdump.Entry{with(entry("etc", vzdump.Dir), func(e *vzdump.Entry) { e.Mode = 0o700 })}, want: "want 0755 0:0"},
 		{name: "directory with content", members: []vzdump.Entry{with(entry("d", vzdump.Dir), func(e *vzdump.Entry) { e.Size = 1 })}, want: "of 1 bytes"},
-		{name: "file that shrank", members: []vzdump.Entry{with(f, func(e *vzdump.Entry) { e.Size = 9 })}, want: "it has 2 bytes, wanted 9"},
+		{name: "file that shrank", members: []vzdump.Entry{with(f, func(e *vzdump.Entry) { e.Size = 9 })}, want: "want 9 bytes, got 2"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

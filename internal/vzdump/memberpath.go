@@ -62,7 +62,7 @@ func hasControl(s string) bool {
 }
 
 // comparePaths orders paths as members are ordered: depth first, names in a
-// folder by their bytes. Plain string order would put "a-b" before "a/b".
+// directory by their bytes. Plain string order would put "a-b" before "a/b".
 func comparePaths(a, b string) int {
 	switch {
 	case a == b:
@@ -94,10 +94,10 @@ func comparePaths(a, b string) int {
 }
 
 // ComparePaths orders two Paths as a canonical archive orders its members:
-// the root first, depth first, the names in a folder by their bytes.
+// the root first, depth first, the names in a directory by their bytes.
 func ComparePaths(a, b string) int { return comparePaths(a, b) }
 
-// held is what the tree holds at a path, as far as the members so far tell.
+// held is what the tree holds at a path, as far as the members so far show.
 type held uint8
 
 const (

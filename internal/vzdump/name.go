@@ -29,7 +29,7 @@ var namePattern = regexp.MustCompile(`^vzdump-lxc-([1-9][0-9]{2,8})-([0-9]{4}_[0
 func ParseName(base string) (Name, error) {
 	m := namePattern.FindStringSubmatch(base)
 	if m == nil {
-		return Name{}, fmt.Errorf("archive name %q: wanted vzdump-lxc-<vmid>-YYYY_MM_DD-HH_MM_SS.tar.zst", base)
+		return Name{}, fmt.Errorf("archive name %q: want vzdump-lxc-<vmid>-YYYY_MM_DD-HH_MM_SS.tar.zst", base)
 	}
 	vmid, err := strconv.Atoi(m[1])
 	if err != nil {
@@ -52,7 +52,7 @@ func (n Name) String() string {
 }
 
 // The files that PVE keeps beside an archive: their names are the archive's
-// with this added. The ".sha256" sidecar is ours.
+// with this added. PVE does not know ".sha256".
 const (
 	NotesSuffix     = ".notes"     // UTF-8 text; lists show its first line
 	ProtectedSuffix = ".protected" // empty; blocks removal

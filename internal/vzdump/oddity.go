@@ -33,10 +33,10 @@ const (
 	Times
 	// OwnerNames: carries the name of an owner or group.
 	OwnerNames
-	// ForeignXattr: an extended attribute outside user.* and
+	// OtherXattr: an extended attribute outside user.* and
 	// security.capability. Restore drops it.
-	ForeignXattr
-	// UnknownRecord: a pax record that is none of the above and not in the
+	OtherXattr
+	// UnknownRecord: a pax record that is not one of the above and not in the
 	// standard.
 	UnknownRecord
 	endOfOddities
@@ -46,10 +46,10 @@ var oddityNames = map[Oddity]string{
 	ControlChars: "control-chars", Duplicate: "duplicate",
 	NoParent: "no-parent", LateDir: "late-dir", BadLink: "bad-link", UnderDev: "under-dev",
 	Sparse: "sparse", SubSecond: "sub-second", Times: "times", OwnerNames: "owner-names",
-	ForeignXattr: "foreign-xattr", UnknownRecord: "unknown-record",
+	OtherXattr: "other-xattr", UnknownRecord: "unknown-record",
 }
 
-// Has says whether all of want are in the set.
+// Has reports whether all of want are in the set.
 func (o Oddity) Has(want Oddity) bool { return o&want == want }
 
 // String lists the names, comma-separated, in the order of declaration.

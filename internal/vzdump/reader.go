@@ -196,7 +196,7 @@ func (r *Reader) kind(e *Entry, hdr *tarHeader) error {
 		case e.RawLink == "" || strings.IndexByte(e.RawLink, 0) >= 0:
 			return refuse(ErrCorrupt, e.RawName, "a symlink to %q", e.RawLink)
 		case len(e.RawLink) > r.limits.Name:
-			return refuse(ErrLimit, e.RawName, "the link text has %d bytes, at most %d are taken", len(e.RawLink), r.limits.Name)
+			return refuse(ErrLimit, e.RawName, "the link text has %d bytes, which exceeds the limit of %d", len(e.RawLink), r.limits.Name)
 		case hasControl(e.RawLink):
 			e.Odd |= ControlChars
 		}
@@ -309,7 +309,7 @@ func isConfigMember(path string) bool {
 	return path == ConfigPath || path == FirewallPath
 }
 
-// isConfigParent says whether the config members imply path. PVE's own
+// isConfigParent reports whether the config members imply path. PVE's own
 // archives always have ./etc/ after them.
 func isConfigParent(path string) bool { return path == "etc" || path == "etc/vzdump" }
 

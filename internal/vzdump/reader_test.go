@@ -177,7 +177,7 @@ func TestOddities(t *testing.T) {
 		{name: "fraction", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.ModTime = time.Unix(1, 5) })}, want: vzdump.SubSecond},
 		{name: "access time", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.AccessTime = day })}, want: vzdump.Times},
 		{name: "owner name", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.Uname = "me" })}, want: vzdump.OwnerNames},
-		{name: "foreign attribute", members: []tar.Header{xattr("trusted.x")}, want: vzdump.ForeignXattr},
+		{name: "other attribute", members: []tar.Header{xattr("trusted.x")}, want: vzdump.OtherXattr},
 		{name: "unknown record", members: []tar.Header{change(file("./f"), func(h *tar.Header) { h.PAXRecords = map[string]string{"FELHOM.x": "1"} })}, want: vzdump.UnknownRecord},
 	}
 	var seen vzdump.Oddity
@@ -319,7 +319,7 @@ func TestEveryCutIsNoticed(t *testing.T) {
 	}
 }
 
-func TestSourceErrorIsNoVerdict(t *testing.T) {
+func TestSourceErrorIsNotARefusal(t *testing.T) {
 	broken := errors.New("disk on fire")
 	packed := packZstd(t, makeTar(t, good()...))
 	_, _, err := readAll(io.MultiReader(bytes.NewReader(packed[:100]), iotest.ErrReader(broken)), vzdump.Limits{})

@@ -18,7 +18,7 @@ var standardRecords = map[string]bool{
 	"mtime": true, "atime": true, "ctime": true, "comment": true,
 }
 
-// IsRestoredXattr says whether PVE stores and restores the attribute.
+// IsRestoredXattr reports whether PVE stores and restores the attribute.
 func IsRestoredXattr(name string) bool {
 	return strings.HasPrefix(name, "user.") || name == CapabilityXattr
 }
@@ -43,7 +43,7 @@ func readRecords(e *Entry, records map[string]string) (err error) {
 			}
 			e.Xattrs[name] = value
 			if !IsRestoredXattr(name) {
-				e.Odd |= ForeignXattr
+				e.Odd |= OtherXattr
 			}
 		case key == aclPrefix+"access":
 			e.ACL, err = parseACL(value)

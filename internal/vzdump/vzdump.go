@@ -14,7 +14,7 @@ import "time"
 // Paths of the two members that PVE puts before the tree.
 const (
 	ConfigPath   = "etc/vzdump/pct.conf" // the guest's configuration; the first member
-	FirewallPath = "etc/vzdump/pct.fw"   // its firewall rules; empty in a golden
+	FirewallPath = "etc/vzdump/pct.fw"   // its firewall rules; empty in a golden image
 )
 
 // MaxID is the greatest uid and gid that an unprivileged guest can own: PVE
@@ -69,7 +69,7 @@ type Entry struct {
 
 	// ---- read only
 
-	RawName  string // as it stands in the archive: "./etc/passwd"
+	RawName  string // as it is in the archive: "./etc/passwd"
 	RawLink  string
 	Uname    string // owner and group by name; tar ignores them on restore
 	Gname    string

@@ -9,7 +9,7 @@ import (
 // frameWalker passes a zstd stream through and reads the structure on the way
 // (RFC 8878, 3.1): frame headers and block sizes, nothing inside of blocks.
 // It exists because a decoder shows nothing about the frames it read, and
-// because a window must be refused before somebody allocates it.
+// because a window must be refused before it is allocated.
 type frameWalker struct {
 	r      io.Reader
 	limits Limits
@@ -141,7 +141,7 @@ func (w *frameWalker) magic(m uint32) error {
 		w.add(FrameFacts{Offset: w.offset - 4, ContentSize: -1, Skippable: true})
 		w.expect(atSkippableSize, 4)
 	default:
-		return refuse(ErrCorrupt, "", "no zstd frame at offset %d: wanted magic %08x, found %08x", w.offset-4, uint32(magicFrame), m)
+		return refuse(ErrCorrupt, "", "no zstd frame at offset %d: want magic %08x, got %08x", w.offset-4, uint32(magicFrame), m)
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (w *frameWalker) header() error {
 		f.Window = f.ContentSize
 	}
 	if f.Window > w.limits.Window {
-		return refuse(ErrLimit, "", "the zstd frame at offset %d needs a window of %d bytes, at most %d are taken", f.Offset, f.Window, w.limits.Window)
+		return refuse(ErrLimit, "", "the zstd frame at offset %d needs a window of %d bytes, which exceeds the limit of %d", f.Offset, f.Window, w.limits.Window)
 	}
 	w.facts.Window = max(w.facts.Window, f.Window)
 	if !f.Checksum {

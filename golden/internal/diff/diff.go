@@ -97,7 +97,7 @@ func units(r inspect.Report) map[string]string {
 }
 
 // config brings values to one form, so that "1" and "yes", or two orders of
-// the same properties, are no difference.
+// the same properties, do not differ.
 func config(r inspect.Report) map[string]string {
 	m := map[string]string{}
 	for key, value := range r.Config {

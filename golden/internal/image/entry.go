@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// extraBytes is what [Extra] costs besides its texts.
+	// extraBytes is what [Extra] costs apart from its texts.
 	extraBytes = 96
 	// mapBytes is what the attributes of one member cost as a whole, and
-	// attributeBytes what one of them costs besides its texts.
+	// attributeBytes what one of them costs apart from its texts.
 	mapBytes, attributeBytes = 320, 96
 	// maxCapability is more than file capabilities have; the rest is of no use.
 	maxCapability = 32

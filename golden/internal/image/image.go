@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// entryBytes is what one member costs besides its texts: here, in the map of
+	// entryBytes is what one member costs apart from its texts: here, in the map of
 	// paths, and in the reader's own.
 	entryBytes = 320
 	// headBytes is how much of a file that is not kept is in memory at a time.

@@ -17,7 +17,7 @@ import (
 )
 
 // archive writes files, and links where the text begins with "-> ", with
-// archive/tar, so that nothing of ours is trusted.
+// archive/tar, so that none of our code is trusted.
 func archive(members ...[2]string) *bytes.Buffer {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

@@ -30,7 +30,7 @@ const (
 	maxFilesBytes = 18 << 20
 	// maxHoles bounds the sparse files whose digests are taken.
 	maxHoles = 4 << 30
-	// directoryBytes is what the sum of one directory costs besides its name.
+	// directoryBytes is what the sum of one directory costs apart from its name.
 	directoryBytes = 288
 
 	preloadPath = contract.PreloadDir + "/" + contract.PreloadIndex

@@ -84,7 +84,7 @@ func Read(path string) (Manifest, error) {
 		return Manifest{}, fault.Wrap(fault.Invalid, fmt.Errorf("read provenance: %s: %w", path, err))
 	}
 	if m.SchemaVersion != SchemaVersion {
-		return Manifest{}, fault.Errorf(fault.Invalid, "read provenance: %s: want schema_version %d, found %d", path, SchemaVersion, m.SchemaVersion)
+		return Manifest{}, fault.Errorf(fault.Invalid, "read provenance: %s: want schema_version %d, got %d", path, SchemaVersion, m.SchemaVersion)
 	}
 	return m, nil
 }
@@ -126,7 +126,7 @@ func Compare(a, b Manifest) []Difference {
 	return list
 }
 
-// flat gives every input under a name of its own. The archive is no input.
+// flat gives every input under a name of its own. The archive is not an input.
 func (m Manifest) flat() map[string]string {
 	f := map[string]string{
 		"name": m.Name, "builder": m.Builder, "epoch": m.Epoch.UTC().Format(time.RFC3339),
@@ -151,7 +151,7 @@ func (m Manifest) flat() map[string]string {
 }
 
 // Notes is the text that Proxmox VE shows for the archive; only its first line
-// stands in lists.
+// is in lists.
 func (m Manifest) Notes() string {
 	docker := ""
 	for _, p := range m.Packages {

@@ -31,7 +31,7 @@ func TestCompare(t *testing.T) {
 	a, b := sample(t), sample(t)
 	b.Archive.SHA256 = "other"
 	if got := Compare(a, b); len(got) > 0 {
-		t.Errorf("equal inputs: found %v", got)
+		t.Errorf("equal inputs: got %v", got)
 	}
 	b.Builder, b.Settings, b.Tools, b.Releases = "v2", nil, map[string]string{"apt-get": "3"}, map[string]Release{"trixie": {SHA256: "y"}}
 	b.Packages = b.Packages[1:]
@@ -53,7 +53,7 @@ func TestCompare(t *testing.T) {
 func TestRead(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "a.tar.zst")
 	if _, err := Read(archive); fault.Of(err) != fault.Misuse {
-		t.Errorf("missing: want misuse, found %v", err)
+		t.Errorf("missing: want misuse, got %v", err)
 	}
 	m := sample(t)
 	data, err := m.Encode()
@@ -66,7 +66,7 @@ func TestRead(t *testing.T) {
 		}
 		got, err := Read(archive)
 		if fault.Of(err) != want {
-			t.Errorf("%.20q: want %v, found %v", text, want, err)
+			t.Errorf("%.20q: want %v, got %v", text, want, err)
 		}
 		if err == nil && cmp.Diff(m, got) != "" {
 			t.Errorf("does not read back:\n%s", cmp.Diff(m, got))
@@ -89,7 +89,7 @@ func TestSBOM(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(*bom.Components) != 3 || !strings.HasPrefix(bom.SerialNumber, "urn:uuid:") || bom.Metadata.Timestamp != "2025-10-09T08:53:20Z" {
-		t.Errorf("found %d components, serial %q, time %q", len(*bom.Components), bom.SerialNumber, bom.Metadata.Timestamp)
+		t.Errorf("got %d components, serial %q, time %q", len(*bom.Components), bom.SerialNumber, bom.Metadata.Timestamp)
 	}
 	m.Inputs["script.sh"] = "other"
 	other, err := m.SBOM()
@@ -101,6 +101,6 @@ func TestSBOM(t *testing.T) {
 func TestNotes(t *testing.T) {
 	first, _, _ := strings.Cut(sample(t).Notes(), "\n")
 	if want := "golden: Debian trixie amd64, 2025-10-09 08:53 UTC"; first != want {
-		t.Errorf("want %q, found %q", want, first)
+		t.Errorf("want %q, got %q", want, first)
 	}
 }

@@ -35,7 +35,7 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "rootfs-size", Group: Archive, Severity: Warning,
-			Reason: "a restore into a disk that is too small fails half way, and a guest that starts full cannot pull an image",
+			Reason: "a restore into a disk that is too small fails partway, and a guest that starts full cannot pull an image",
 			Check:  "rootfs size in pct.conf against 1.2 times the unpacked bytes plus 512 MiB",
 		},
 		{
@@ -46,7 +46,7 @@ func archiveRules() []Rule {
 		{
 			ID: "member-names", Group: Archive, Severity: Error, Restore: true,
 			Reason: "PVE matches ./etc/vzdump/pct.conf and ./dev literally; of two equal names the first wins there and the last elsewhere; a member below a symbolic link does not unpack",
-			Check:  "every name starts with ./, has no empty, . or .. element and no control character, comes once, and no parent of it is anything but a folder",
+			Check:  "every name starts with ./, has no empty, . or .. element and no control character, comes once, and no parent of it is anything but a directory",
 		},
 		{
 			ID: "member-order", Group: Archive, Severity: Warning,
@@ -55,14 +55,14 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "parent-directories", Group: Archive, Severity: Error, Restore: true,
-			Reason: "restore skips files that exist: a folder made implicitly, because a child came first, keeps 0755 root:root whatever its own member says",
-			Check:  "every folder comes before its children; ./ and ./etc, which cannot, are 0755 root:root",
+			Reason: "restore skips files that exist: a directory made implicitly, because a child came first, keeps 0755 root:root whatever its own member says",
+			Check:  "every directory comes before its children; ./ and ./etc, which cannot, are 0755 root:root",
 			Dirs:   []Dir{{".", 0o755, 0o755}, {"etc", 0o755, 0o755}},
 		},
 		{
 			ID: "member-types", Group: Archive, Severity: Error, Restore: true,
 			Reason: "sparse and multi-volume members, and global pax headers, depend on who reads them; PVE refuses some",
-			Check:  "only regular files, folders, links and the kinds that rules of their own judge; no sparse layout (which vzdump writes, and the profile restore accepts), no global pax header",
+			Check:  "only regular files, directories, links and the kinds that rules of their own judge; no sparse layout (which vzdump writes, and the profile restore accepts), no global pax header",
 		},
 		{
 			ID: "times", Group: Archive, Severity: Warning,
@@ -98,7 +98,7 @@ func archiveRules() []Rule {
 		{
 			ID: "root-layout", Group: Archive, Severity: Error, Restore: true,
 			Reason: "PVE takes an archive without ./sbin, or with hardly a member, for something that is not a system; a link to nowhere there leaves no shell and no loader",
-			Check:  "at least 10 members; bin, sbin, lib (and lib64 where it is there) are folders or lead to the usr folders",
+			Check:  "at least 10 members; bin, sbin, lib (and lib64 where it is there) are directories or lead to the usr directories",
 		},
 	}
 }

@@ -15,7 +15,7 @@ func fileRules() []Rule {
 		},
 		{
 			ID: "world-writable", Group: Files, Severity: Error,
-			Reason: "any process in the guest can change such a file or plant one in such a folder",
+			Reason: "any process in the guest can change such a file or plant one in such a directory",
 			Check:  "only /tmp, /var/tmp and /run/lock, with the sticky bit, and what was allowed by path",
 		},
 		{
@@ -31,11 +31,11 @@ func fileRules() []Rule {
 		{
 			ID: "dangling-links", Group: Files, Severity: Warning,
 			Reason: "a link to nothing is a part that was pruned or forgotten",
-			Check:  "links below /etc, /usr/bin, /usr/sbin and the library folders lead to a member, or into /run, /proc, /dev or /sys, or are allowed",
+			Check:  "links below /etc, /usr/bin, /usr/sbin and the library directories lead to a member, or into /run, /proc, /dev or /sys, or are allowed",
 		},
 		{
 			ID: "mount-points", Group: Files, Severity: Error,
-			Reason: "without these folders, in these modes, nothing can be mounted and nothing starts",
+			Reason: "without these directories, in these modes, nothing can be mounted and nothing starts",
 			Dirs: []Dir{
 				{"dev", 0o755, 0o755},
 				{"proc", 0o555, 0o755},
@@ -52,8 +52,8 @@ func fileRules() []Rule {
 		},
 		{
 			ID: "package-files", Group: Files, Severity: Warning,
-			Reason: "a packaged file that was changed after its installation is overwritten by the next upgrade, and nobody knows why it was",
-			Check:  "files against /var/lib/dpkg/info/*.md5sums (missing ones are pruning, not change); files in /usr/bin and /usr/sbin that no package owns and nobody allowed",
+			Reason: "a packaged file that was changed after its installation is overwritten by the next upgrade, without a record of the change",
+			Check:  "files against /var/lib/dpkg/info/*.md5sums (missing ones are pruning, not change); files in /usr/bin and /usr/sbin that no package owns and no recipe allows",
 		},
 	}
 }
@@ -67,7 +67,7 @@ func bootRules() []Rule {
 		},
 		{
 			ID: "first-boot-unit", Group: Boot, Severity: Error,
-			Reason: "the golden's purpose: without the bootstrap a guest comes up and stays empty",
+			Reason: "what a golden image is for: without the bootstrap a guest comes up and stays empty",
 			Check:  "felhom-controller-bootstrap.service is there and enabled; its program is an executable, static and for the architecture of pct.conf",
 		},
 		{
@@ -94,7 +94,7 @@ func bootRules() []Rule {
 		{
 			ID: "network-online", Group: Boot, Severity: Error,
 			Reason: "a waiter of a network tool that is not in use holds up the boot for 120 s; none at all starts Docker before the address is there",
-			Check:  "network-online.target is wanted by exactly one waiter, that of the tool in use",
+			Check:  "exactly one waiter is in network-online.target.wants, that of the tool in use",
 		},
 		{
 			ID: "masked-units", Group: Boot, Severity: Warning,

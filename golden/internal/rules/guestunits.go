@@ -48,7 +48,7 @@ func Unfits() []Unfit {
 	}
 }
 
-// UnfitCapabilities are those that a unit asks for in vain: the kernel looks for
+// UnfitCapabilities are those that a unit asks for without success: the kernel looks for
 // them in the host's user namespace, although a guest's root seems to have them.
 var UnfitCapabilities = []string{"CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_AUDIT_CONTROL"}
 

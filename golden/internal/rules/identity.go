@@ -7,7 +7,7 @@ func identityRules() []Rule {
 		{
 			ID: "machine-id", Group: Identity, Severity: Error,
 			Reason: "restore does not reset it: guests that share a machine id share DHCP leases and journal identity",
-			Seal:   "writes /etc/machine-id: empty (systemd makes a new id and applies no presets), or \"uninitialized\" where the first boot shall count as one",
+			Seal:   "writes /etc/machine-id: empty (systemd makes a new id and applies no presets), or \"uninitialized\" where the first boot should count as one",
 			Check:  "a regular file, empty or exactly \"uninitialized\"; 32 hex digits are an identity",
 		},
 		{
@@ -45,7 +45,7 @@ func identityRules() []Rule {
 		},
 		{
 			ID: "engine-state", Group: Identity, Severity: Error,
-			Reason: "a Docker that ran in the workshop leaves one engine id, networks and containers to all guests",
+			Reason: "a Docker that ran on the build machine leaves one engine id, networks and containers to all guests",
 			Empty:  []string{"var/lib/docker", "var/lib/containerd"},
 			Absent: []string{"etc/docker/key.json"},
 		},
@@ -58,7 +58,7 @@ func identityRules() []Rule {
 		},
 		{
 			ID: "credentials", Group: Identity, Severity: Error,
-			Reason: "logins of the workshop work from every guest",
+			Reason: "logins of the build machine work from every guest",
 			Seal:   "removes Docker, cloud, git, netrc and package logins of root and all homes, apt's auth.conf and proxy settings",
 			Check:  "no such names",
 			Empty:  []string{"etc/apt/auth.conf.d"},

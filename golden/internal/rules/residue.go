@@ -9,7 +9,7 @@ func residueRules() []Rule {
 	return []Rule{
 		{
 			ID: "logs", Group: Residue, Severity: Error,
-			Reason:   "logs tell of the workshop and differ from build to build",
+			Reason:   "logs describe the build machine and differ from build to build",
 			Empty:    []string{"var/log/journal"},
 			DirsOnly: []string{"var/log"},
 			Cut:      []string{"var/log/wtmp", "var/log/btmp", "var/log/lastlog", "var/log/faillog"},
@@ -21,7 +21,7 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "unstable-caches", Group: Residue, Severity: Error,
-			Reason:   "these files differ between two equal builds and are made anew when needed",
+			Reason:   "these files differ between two equal builds and are made again when needed",
 			Absent:   []string{"var/cache/ldconfig/aux-cache", "var/cache/debconf/*-old"},
 			DirsOnly: []string{"var/cache/man"},
 			Cut:      []string{"var/cache/debconf/passwords.dat"},
@@ -34,12 +34,12 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "packages-complete", Group: Residue, Severity: Error,
-			Reason: "a half-configured package boots and fails later, or at the next upgrade",
+			Reason: "a partly configured package boots and fails later, or at the next upgrade",
 			Check:  "/var/lib/dpkg/status: every package \"install ok installed\", or removed on purpose; no triggers pending",
 		},
 		{
 			ID: "service-guards", Group: Residue, Severity: Error,
-			Reason: "what keeps services from starting in the workshop keeps them from ever starting",
+			Reason: "what keeps services from starting on the build machine keeps them from ever starting",
 			Seal:   "removes policy-rc.d, puts a diverted start-stop-daemon and initctl back",
 			Check:  "/usr/sbin/policy-rc.d absent; no diversion of start-stop-daemon, init or invoke-rc.d",
 			Absent: []string{"usr/sbin/policy-rc.d"},
@@ -52,7 +52,7 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "home-residue", Group: Residue, Severity: Error,
-			Reason: "histories and caches show what was typed in the workshop, passwords among it",
+			Reason: "histories and caches show what was typed on the build machine, passwords among it",
 			Seal:   "removes histories, caches and tool state of root and all homes",
 			Check:  "no such names",
 			Absent: inHomes(
@@ -62,7 +62,7 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "builder-settings", Group: Residue, Severity: Warning,
-			Reason: "settings for the build (no fsync, no checks, a proxy) go on working in the guest",
+			Reason: "settings for the build (no fsync, no checks, a proxy) keep working in the guest",
 			Seal:   "removes the settings of mmdebstrap, debootstrap, debuerreotype and Packer",
 			Check:  "no such names below /etc/apt/apt.conf.d, /etc/dpkg/dpkg.cfg.d, /etc/sudoers.d and in /",
 			Absent: []string{
@@ -74,7 +74,7 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "apt-sources", Group: Residue, Severity: Warning,
-			Reason: "a guest whose sources point to a snapshot, a folder or a machine of the workshop gets no updates, silently",
+			Reason: "a guest whose sources point to a snapshot, a directory or the build machine gets no updates, silently",
 			Check:  "every source: http or https, Signed-By set, no snapshot or loopback address, not trusted=yes; at least one where apt is installed",
 		},
 		{
@@ -91,7 +91,7 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "build-names", Group: Residue, Severity: Error,
-			Reason: "names and paths of the build machine tell of the workshop and make two hosts build two images",
+			Reason: "names and paths of the build machine describe the build machine and make two hosts build two images",
 			Check:  "content of small files below /etc, /var, /root, /home, /opt, /srv and /usr/local against the names that were given",
 		},
 	}

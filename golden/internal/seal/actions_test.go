@@ -9,7 +9,7 @@ import (
 )
 
 // The table and the code agree: paths or an action for each rule with a Seal
-// text, and none besides.
+// text, and no others.
 func TestActionsMatchTable(t *testing.T) {
 	all := actions()
 	for _, r := range rules.All() {
@@ -34,7 +34,7 @@ func TestRunningSystemIsRefused(t *testing.T) {
 		}
 	}
 	if running, err := isRunningSystem(t.TempDir()); running || err != nil {
-		t.Errorf("a temporary folder is the running system: %v, %v", running, err)
+		t.Errorf("a temporary directory is the running system: %v, %v", running, err)
 	}
 }
 

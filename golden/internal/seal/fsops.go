@@ -118,7 +118,7 @@ func (w *work) rewrite(name string, data []byte, st fs.FileInfo) error {
 }
 
 // write makes name a regular file of root with this content and mode, whatever
-// stands there now.
+// is there now.
 func (w *work) write(name string, data []byte, mode fs.FileMode) error {
 	st, err := w.lstat(name)
 	if err != nil {

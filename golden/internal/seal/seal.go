@@ -1,4 +1,4 @@
-// Package seal takes out of a staged root what must not leave the workshop:
+// Package seal removes from a staged root what must not leave the build machine:
 // identity, secrets and the residue of the build, by the rules of
 // golden/internal/rules. It works in place, through os.Root, so that no link
 // in the tree leads it out, and it is idempotent: a second run changes
@@ -71,8 +71,8 @@ func Sealable() []rules.Rule {
 	return slices.DeleteFunc(rules.All(), func(r rules.Rule) bool { return r.Seal == "" })
 }
 
-// Apply seals the root file system in the folder root. Nothing is changed when
-// the options are wrong, when the folder does not look like a root file system
+// Apply seals the root file system in the directory root. Nothing is changed when
+// the options are wrong, when the directory does not look like a root file system
 // or when something is mounted below it: those are [fault.Misuse] and
 // [fault.Invalid]. On another error the report says what was done until then;
 // running it again does the rest.
@@ -139,7 +139,7 @@ func choose(opts Options) ([]rules.Rule, error) {
 }
 
 // checkRoot refuses what would make the work below destructive: the running
-// system, a folder of another kind, and mounts, whose content is not the
+// system, a directory of another kind, and mounts, whose content is not the
 // image's (a bind mount of the host's /dev, most of all).
 func checkRoot(root string) error {
 	abs, err := filepath.Abs(root)
@@ -147,17 +147,17 @@ func checkRoot(root string) error {
 		abs, err = filepath.EvalSymlinks(abs)
 	}
 	if err != nil {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("seal: %w", err), "name the folder of a staged root file system (felhom-golden stage makes one)")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("seal: %w", err), "name the directory of a staged root file system (felhom-golden stage makes one)")
 	}
 	if running, err := isRunningSystem(abs); err != nil {
 		return fmt.Errorf("seal: %w", err)
 	} else if running {
-		return fault.WrapHint(fault.Misuse, fmt.Errorf("seal: %s is the running system", root), "name the folder of a staged root file system")
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("seal: %s is the running system", root), "name the directory of a staged root file system")
 	}
 	for _, name := range []string{"etc", "usr", "var"} {
 		if st, err := os.Lstat(filepath.Join(abs, name)); err != nil || !st.IsDir() {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("seal %s: not a root file system: want a folder %s in it, found none", root, name),
-				"name the folder of a staged root file system (felhom-golden stage makes one)")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("seal %s: not a root file system: want a directory %s in it, got none", root, name),
+				"name the directory of a staged root file system (felhom-golden stage makes one)")
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -174,7 +174,7 @@ func checkRoot(root string) error {
 	return nil
 }
 
-// isRunningSystem compares what the folder is, not what it is called: a bind
+// isRunningSystem compares what the directory is, not what it is called: a bind
 // mount of / has another name and is as dangerous.
 func isRunningSystem(dir string) (bool, error) {
 	own, err := os.Stat("/")
@@ -212,11 +212,11 @@ func (w *work) changed(name, action string) {
 	w.report.Changes = append(w.report.Changes, Change{Rule: w.rule, Path: "/" + name, Action: action})
 }
 
-// lstat returns nil info for a name that does not exist or lies below
-// something that is not a folder of the root.
+// lstat returns nil info for a name that does not exist or is below
+// something that is not a directory of the root.
 func (w *work) lstat(name string) (fs.FileInfo, error) {
 	if dir := path.Dir(name); dir != "." {
-		// A parent that is a link is somebody else's place: /var/run leads to
+		// A parent that is a link leads to another rule's place: /var/run leads to
 		// /run, which has its own rule.
 		st, err := w.lstat(dir)
 		if st == nil || err != nil || !st.IsDir() {

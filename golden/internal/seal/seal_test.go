@@ -37,7 +37,7 @@ func dirt() map[string]map[string]string {
 		"tls-keys":         {"etc/ssl/private/ssl-cert-snakeoil.key": "x", "etc/ssl/certs/ssl-cert-snakeoil.pem": "x"},
 		"credentials":      {"root/.docker/config.json": "x", "home/me/.netrc": "x", "etc/apt/auth.conf.d/a.conf": "x", "etc/apt/apt.conf.d/02proxy": "x"},
 		"cluster-state":    {"var/lib/tailscale/tailscaled.state": "x"},
-		"host-name":        {"etc/mailname": "workshop\n"},
+		"host-name":        {"etc/mailname": "buildhost\n"},
 		"leases":           {"var/lib/dhcpcd/eth0.lease": "x", "var/lib/dhcp/dhclient.leases": "x", "etc/adjtime": "x"},
 		"logs":             {"var/log/dpkg.log": "x", "var/log/apt/term.log": "x", "var/log/journal/0123/system.journal": "x"},
 		"apt-caches":       {"var/lib/apt/lists/mirror_InRelease": "x", "var/cache/apt/pkgcache.bin": "x", "var/cache/apt/archives/a.deb": "x"},
@@ -139,8 +139,8 @@ func TestRewrites(t *testing.T) {
 		{"passwords", "etc/shadow", "root::20781:0:99999:7:::\nme:$y$j9T$abc:20000::::::\nold:!$6$x$y:1::::::\nd:!*:1::::::\n", "root:*:20454:0:99999:7:::\nme:*:20000::::::\nold:*:1::::::\nd:!*:1::::::\n"},
 		{"passwords", "etc/gshadow", "root:*::\nadm:$6$x$y::me\nu:::\n", "root:*::\nadm:!::me\nu:::\n"},
 		{"passwords", "etc/passwd", "root:$1$a$b:0:0::/root:/bin/sh\n", "root:x:0:0::/root:/bin/sh\n"},
-		{"host-name", "etc/hostname", "workshop\n", "golden\n"},
-		{"host-name", "etc/hosts", "# made by hand\n127.0.0.1 localhost workshop\n127.0.1.1 workshop.lan workshop\n10.0.0.7 nas\nff02::1\tip6-allnodes\n", "127.0.0.1\tlocalhost\nff02::1\tip6-allnodes\n"},
+		{"host-name", "etc/hostname", "buildhost\n", "golden\n"},
+		{"host-name", "etc/hosts", "# made by hand\n127.0.0.1 localhost buildhost\n127.0.1.1 buildhost.lan buildhost\n10.0.0.7 nas\nff02::1\tip6-allnodes\n", "127.0.0.1\tlocalhost\nff02::1\tip6-allnodes\n"},
 		{"resolv-conf", "etc/resolv.conf", "nameserver 10.0.0.1\n", ""},
 		{"machine-id", "etc/machine-id", machineID, "uninitialized\n"},
 		{"unstable-caches", "var/cache/debconf/passwords.dat", "Name: x\n", ""},
@@ -202,10 +202,10 @@ func TestNodesModesAndGuards(t *testing.T) {
 	}
 }
 
-// A hostile or careless tree whose folders are links must not lead seal out.
+// A hostile or careless tree whose directories are links must not lead seal out.
 func TestLinksDoNotLeadOut(t *testing.T) {
 	outside := t.TempDir()
-	plant(t, outside, map[string]string{"ssh_host_rsa_key": "theirs", "authorized_keys": "theirs", "a.log": "theirs", "machine-id": "theirs"})
+	plant(t, outside, map[string]string{"ssh_host_rsa_key": "outside", "authorized_keys": "outside", "a.log": "outside", "machine-id": "outside"})
 	root := t.TempDir()
 	plant(t, root, map[string]string{"etc/x": "", "usr/x": "", "var/x": "", "root/x": ""})
 	for link, target := range map[string]string{"etc/ssh": outside, "root/.ssh": outside, "var/log": outside, "tmp": outside, "run": "../../..", "etc/machine-id": filepath.Join(outside, "machine-id"), "home": outside} {
@@ -217,7 +217,7 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ssh_host_rsa_key", "authorized_keys", "a.log", "machine-id"} {
-		if got, err := os.ReadFile(filepath.Join(outside, name)); err != nil || string(got) != "theirs" {
+		if got, err := os.ReadFile(filepath.Join(outside, name)); err != nil || string(got) != "outside" {
 			t.Errorf("outside %s: %q, %v; want it untouched", name, got, err)
 		}
 	}
@@ -236,7 +236,7 @@ func TestRefuses(t *testing.T) {
 		want       fault.Kind
 		text       string
 	}{
-		{"no root file system", t.TempDir(), seal.Options{}, fault.Invalid, "want a folder etc"},
+		{"no root file system", t.TempDir(), seal.Options{}, fault.Invalid, "want a directory etc"},
 		{"missing", filepath.Join(root, "none"), seal.Options{}, fault.Invalid, "no such file"},
 		{"unknown rule", root, seal.Options{Skip: []string{"mashine-id"}}, fault.Misuse, `unknown rule "mashine-id"`},
 		{"rule of verify only", root, seal.Options{Enable: []string{"id-range"}}, fault.Misuse, "seal does nothing"},
@@ -272,7 +272,7 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// Owner and mode of a rewritten file are Debian's, not the workshop's.
+// Owner and mode of a rewritten file are Debian's, not the build machine's.
 func TestRewriteKeepsOwner(t *testing.T) {
 	root := newRoot(t)
 	at := filepath.Join(root, "etc/shadow")

@@ -100,7 +100,7 @@ func checkOrder(c *check) {
 
 func checkParents(c *check) {
 	c.eachOdd(map[vzdump.Oddity]string{
-		vzdump.NoParent: "no member for its folder so far: restore makes it 0755 root:root",
+		vzdump.NoParent: "no member for its directory so far: restore makes it 0755 root:root",
 		vzdump.LateDir:  "comes after one of its children: restore does not apply its mode and owner",
 	})
 }
@@ -143,7 +143,7 @@ func checkIDs(c *check) {
 }
 
 func checkXattrs(c *check) {
-	c.eachOdd(map[vzdump.Oddity]string{vzdump.ForeignXattr: "has an extended attribute outside user.* and security.capability: restore drops it"})
+	c.eachOdd(map[vzdump.Oddity]string{vzdump.OtherXattr: "has an extended attribute outside user.* and security.capability: restore drops it"})
 	for _, e := range c.Entries {
 		if value, ok := e.Capability(); ok {
 			if parsed, err := vzdump.ParseCapability(value); err != nil || parsed.RootID != 0 {
@@ -198,14 +198,14 @@ func checkDebianVersion(c *check) {
 
 func checkLayout(c *check) {
 	if len(c.Entries) < 10 {
-		c.fail("", "%d members, want at least 10: this is no system", len(c.Entries))
+		c.fail("", "%d members, want at least 10: this is not a system", len(c.Entries))
 	}
 	for _, name := range []string{"bin", "sbin", "lib", "usr", "lib64"} {
 		switch e, _ := c.Lookup(name); {
 		case e == nil && (name != "lib64" || c.ByPath[name] != nil):
-			c.fail(name, "leads to nothing, want a folder")
+			c.fail(name, "leads to nothing, want a directory")
 		case e != nil && e.Type != vzdump.Dir:
-			c.fail(name, "leads to a %s, want a folder", e.Type)
+			c.fail(name, "leads to a %s, want a directory", e.Type)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// bootstrapUnit is what a golden is for.
+// bootstrapUnit is what a golden image is for.
 const bootstrapUnit = "felhom-controller-bootstrap.service"
 
 func checkInit(c *check) {
@@ -54,7 +54,7 @@ func checkFirstBootUnit(c *check) {
 	i := slices.IndexFunc(c.binaries, func(b binary) bool { return b.path == at })
 	switch {
 	case i < 0:
-		c.fail(at, "is no ELF program, want a static one: a script depends on what the image has")
+		c.fail(at, "is not an ELF program, want a static one: a script depends on what the image has")
 	case known && c.binaries[i].machine != want:
 		c.fail(at, "is for %s, want %s", c.binaries[i].machine, want)
 	case c.binaries[i].interp != "" || len(c.binaries[i].needed) > 0:
@@ -162,7 +162,7 @@ func checkNetworkOnline(c *check) {
 		own = []string{"systemd-networkd-wait-online.service", "NetworkManager-wait-online.service"}
 	}
 	if len(waiters) != 1 || !slices.Contains(own, waiters[0]) {
-		c.fail(image.AdminUnits+"/network-online.target.wants", "wanted by %q, want exactly one of %q", waiters, own)
+		c.fail(image.AdminUnits+"/network-online.target.wants", "its waiters are %q, want exactly one of %q", waiters, own)
 	}
 }
 
@@ -185,7 +185,7 @@ func checkConsole(c *check) {
 	}
 	for _, name := range []string{"sbin/agetty", "bin/login"} {
 		if e, _ := c.Lookup(name); e == nil {
-			c.fail(name, "is missing: nobody can log in on the console")
+			c.fail(name, "is missing: there is no login on the console")
 		}
 	}
 }

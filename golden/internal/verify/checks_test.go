@@ -6,7 +6,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 )
 
-// The table and the code agree: paths or a check for each rule, and none besides.
+// The table and the code agree: paths or a check for each rule, and no others.
 func TestChecksMatchTable(t *testing.T) {
 	all := checks()
 	for _, r := range rules.All() {

@@ -149,7 +149,7 @@ func checkResolvConf(c *check) {
 	}
 	for line := range strings.Lines(string(c.Content[e.Path])) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			c.fail(e.Path, "names a resolver, want it empty: it is the workshop's")
+			c.fail(e.Path, "names a resolver, want it empty: it is the build machine's")
 			return
 		}
 	}
@@ -188,7 +188,7 @@ func checkPackages(c *check) {
 		}
 	}
 	if text, _ := c.Text("var/lib/dpkg/triggers/Unincorp"); strings.TrimSpace(text) != "" {
-		c.fail("var/lib/dpkg/triggers/Unincorp", "triggers that nobody ran")
+		c.fail("var/lib/dpkg/triggers/Unincorp", "triggers that were not run")
 	}
 }
 
@@ -249,7 +249,7 @@ func checkAptSources(c *check) {
 	for _, s := range sources {
 		u, err := url.Parse(s.uri)
 		if err != nil {
-			c.fail(s.path, "source is no URL")
+			c.fail(s.path, "source is not a URL")
 			continue
 		}
 		host := u.Hostname()

@@ -165,7 +165,7 @@ func checkBinaries(c *check) {
 	for _, b := range c.binaries {
 		switch {
 		case b.bad != "":
-			c.fail(b.path, "starts like an ELF file and is none: %s", b.bad)
+			c.fail(b.path, "starts like an ELF file and is not one: %s", b.bad)
 			continue
 		case known && b.machine != want:
 			c.fail(b.path, "is for %s, want %s", b.machine, want)

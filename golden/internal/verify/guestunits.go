@@ -120,7 +120,7 @@ func otherAlternatives(f image.UnitFile) []string {
 	return list
 }
 
-// unfit returns what the unit does that it may not, or "".
+// unfit returns what the unit does that it must not, or "".
 func (s *subject) unfit(name string, f image.UnitFile) string {
 	commands := s.commands(f)
 	if slices.ContainsFunc(commands, leavesClock) {

@@ -7,11 +7,11 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 )
 
-// enabled puts a unit that boot starts, named in the preset as a golden has it.
+// enabled puts a unit that boot starts, named in the preset as a golden image has it.
 func enabled(name, text string) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) {
-		s.put(unitFolder+name, 0o644, text+"[Install]\nWantedBy=multi-user.target\n")
-		s.link("etc/systemd/system/multi-user.target.wants/"+name, "/"+unitFolder+name)
+		s.put(unitDir+name, 0o644, text+"[Install]\nWantedBy=multi-user.target\n")
+		s.link("etc/systemd/system/multi-user.target.wants/"+name, "/"+unitDir+name)
 		s.replace("etc/systemd/system-preset/10-golden.preset", "disable *", "enable "+name+"\ndisable *")
 	}
 }
@@ -20,7 +20,7 @@ func enabled(name, text string) func(*sample, *verify.Options) {
 func TestGuestUnits(t *testing.T) {
 	for _, tt := range []struct {
 		name, unit, text string
-		want             string // "" is no finding
+		want             string // "" means no finding
 		more             func(*sample, *verify.Options)
 	}{
 		{name: "clock by name", unit: "ntpsec.service", text: "[Service]\nExecStart=/usr/libexec/ntpsec/ntp-systemd-wrapper\n", want: "sets the clock"},
@@ -51,20 +51,20 @@ func TestGuestUnits(t *testing.T) {
 		{name: "module", unit: "own.service", text: "[Service]\nExecStartPre=/sbin/modprobe wireguard\nExecStart=/opt/own\n", want: "(modprobe)"},
 		{name: "module that need not load", unit: "own.service", text: "[Service]\nExecStartPre=-/sbin/modprobe overlay\nExecStart=/opt/own\n"},
 		{name: "by a timer", unit: "own.timer", text: "[Timer]\nOnBootSec=1\n", want: "own.service cannot work", more: func(s *sample, _ *verify.Options) {
-			s.put(unitFolder+"own.service", 0o644, "[Service]\nExecStart=/sbin/hwclock -w\n")
+			s.put(unitDir+"own.service", 0o644, "[Service]\nExecStart=/sbin/hwclock -w\n")
 		}},
 		{name: "required by another", unit: "own.service", text: "[Unit]\nRequires=rngd.service\n[Service]\nExecStart=/opt/own\n", want: "rngd.service cannot work", more: func(s *sample, _ *verify.Options) {
-			s.put(unitFolder+"rngd.service", 0o644, "[Service]\nExecStart=/usr/sbin/rngd -f\n")
+			s.put(unitDir+"rngd.service", 0o644, "[Service]\nExecStart=/usr/sbin/rngd -f\n")
 		}},
 		{name: "masked", unit: "own.service", text: "[Unit]\nWants=rngd.service\n[Service]\nExecStart=/opt/own\n", more: func(s *sample, _ *verify.Options) {
-			s.put(unitFolder+"rngd.service", 0o644, "[Service]\nExecStart=/usr/sbin/rngd -f\n")
+			s.put(unitDir+"rngd.service", 0o644, "[Service]\nExecStart=/usr/sbin/rngd -f\n")
 			s.link("etc/systemd/system/rngd.service", "/dev/null")
 		}},
 		{name: "fstab", unit: "own.service", text: "[Service]\nExecStart=/opt/own\n", want: "line 2 cannot work", more: func(s *sample, _ *verify.Options) {
 			s.put("etc/fstab", 0o644, "# UNCONFIGURED FSTAB FOR BASE SYSTEM\nUUID=1-2 /srv ext4 defaults 0 0\n/dev/sdc /x ext4 nofail 0 0\n")
 		}},
 		{name: "not enabled", unit: "own.service", text: "[Service]\nExecStart=/opt/own\n", more: func(s *sample, _ *verify.Options) {
-			s.put(unitFolder+"chrony.service", 0o644, "[Service]\nExecStart=/usr/sbin/chronyd\n")
+			s.put(unitDir+"chrony.service", 0o644, "[Service]\nExecStart=/usr/sbin/chronyd\n")
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,12 +73,12 @@ func TestGuestUnits(t *testing.T) {
 			if tt.more != nil {
 				tt.more(s, &opts)
 			}
-			found := s.verify(t, opts).Findings
+			got := s.verify(t, opts).Findings
 			switch {
-			case tt.want == "" && len(found) > 0:
-				t.Errorf("found %+v, want none", found)
-			case tt.want != "" && (len(found) != 1 || !strings.Contains(found[0].Message, tt.want)):
-				t.Errorf("found %+v, want one with %q", found, tt.want)
+			case tt.want == "" && len(got) > 0:
+				t.Errorf("got %+v, want none", got)
+			case tt.want != "" && (len(got) != 1 || !strings.Contains(got[0].Message, tt.want)):
+				t.Errorf("got %+v, want one with %q", got, tt.want)
 			}
 		})
 	}

@@ -26,7 +26,7 @@ func key(name, body string) string {
 	return "-----BEGIN " + name + "PRIVATE KEY-----\n" + strings.Repeat(body, 10) + "\n-----END " + name + "PRIVATE KEY-----\n"
 }
 
-const unitFolder = "usr/lib/systemd/system/"
+const unitDir = "usr/lib/systemd/system/"
 
 func file(path, text string) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) { s.put(path, 0o644, text) }
@@ -51,7 +51,7 @@ func without(paths ...string) func(*sample, *verify.Options) {
 	}
 }
 
-func folder(path string, mode int64) func(*sample, *verify.Options) {
+func directory(path string, mode int64) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) { s.dir(path, mode) }
 }
 
@@ -93,7 +93,7 @@ func brokenSamples() []broken {
 		{rule: "guest-config", what: "[snap]", spot: config("unprivileged: 1\n", "unprivileged: 1\n[snap]\narch: amd64\n")},
 		{rule: "guest-config", what: "want 1", spot: config("unprivileged: 1", "unprivileged: 0")},
 		{rule: "guest-config", what: "nesting=1", spot: config("nesting=1", "nesting=0")},
-		{rule: "guest-config", what: "wanted key: value", spot: config("swap: 512", "swap 512")},
+		{rule: "guest-config", what: "\"swap 512\"", spot: config("swap: 512", "swap 512")},
 		{rule: "rootfs-size", what: "want at least 51", spot: config("8G", "400M")},
 		{rule: "size-budget", what: "members, want at most 5", spot: func(_ *sample, o *verify.Options) { o.MaxEntries = 5 }},
 		{rule: "member-names", what: "there before", spot: func(s *sample, _ *verify.Options) {
@@ -106,8 +106,8 @@ func brokenSamples() []broken {
 			}
 		}},
 		{rule: "member-order", what: "want numbers only", spot: header("opt", func(h *tar.Header) { h.Uname = "me" })},
-		{rule: "parent-directories", what: "no member for its folder", spot: file("opt/missing/x", "x")},
-		{rule: "parent-directories", what: "0750", spot: folder("etc", 0o750)},
+		{rule: "parent-directories", what: "no member for its directory", spot: file("opt/missing/x", "x")},
+		{rule: "parent-directories", what: "0750", spot: directory("etc", 0o750)},
 		{rule: "member-types", what: "standard", spot: header("opt", record("VENDOR.x", "1"))},
 		{rule: "times", what: "fraction", spot: header("opt", func(h *tar.Header) { h.ModTime = time.Unix(1700000000, 5e8) })},
 		{rule: "times", what: "none after", spot: header("opt", func(h *tar.Header) { h.ModTime = h.ModTime.AddDate(2030, 0, 0) })},
@@ -120,31 +120,31 @@ func brokenSamples() []broken {
 		{rule: "device-nodes", what: "mknod", spot: func(s *sample, _ *verify.Options) {
 			s.members["opt/x"] = &tar.Header{Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3, Mode: 0o600}
 		}},
-		{rule: "device-nodes", what: "below /dev", spot: folder("dev/pts", 0o755)},
+		{rule: "device-nodes", what: "below /dev", spot: directory("dev/pts", 0o755)},
 		{rule: "debian-version", what: "want MAJOR", spot: file("etc/debian_version", "thirteen\n")},
 		{rule: "debian-version", what: "want the ostype", spot: config("ostype: debian", "ostype: alpine")},
 		{rule: "root-layout", what: "leads to nothing", spot: without("sbin"), also: []string{"init", "console"}},
 
 		{rule: "machine-id", what: "holds an id", spot: file("etc/machine-id", "0123456789abcdef0123456789abcdef\n")},
 		{rule: "machine-id", what: "is missing", spot: without("etc/machine-id")},
-		{rule: "dbus-machine-id", what: "want nothing or a link", spot: both(folder("var/lib/dbus", 0o755), file("var/lib/dbus/machine-id", "x"))},
-		{rule: "ssh-host-keys", what: "ssh_host_rsa_key", spot: both(folder("etc/ssh", 0o755), file("etc/ssh/ssh_host_rsa_key", "x"))},
+		{rule: "dbus-machine-id", what: "want nothing or a link", spot: both(directory("var/lib/dbus", 0o755), file("var/lib/dbus/machine-id", "x"))},
+		{rule: "ssh-host-keys", what: "ssh_host_rsa_key", spot: both(directory("etc/ssh", 0o755), file("etc/ssh/ssh_host_rsa_key", "x"))},
 		{rule: "ssh-host-keys", what: "ssh-keygen", spot: func(s *sample, _ *verify.Options) {
 			s.replace("var/lib/dpkg/status", "Package: apt\n", "Package: openssh-server\nStatus: install ok installed\n\nPackage: apt\n")
 		}},
-		{rule: "ssh-access", what: "authorized_keys", spot: both(folder("root/.ssh", 0o700), file("root/.ssh/authorized_keys", "x"))},
+		{rule: "ssh-access", what: "authorized_keys", spot: both(directory("root/.ssh", 0o700), file("root/.ssh/authorized_keys", "x"))},
 		{rule: "passwords", what: "empty password", spot: file("etc/shadow", "root::1::::::\n")},
 		{rule: "passwords", what: "has a password", spot: file("etc/shadow", "root:*:1::::::\nme:$y$j9T$x:1::::::\n")},
 		{rule: "passwords", what: "uid 0", spot: file("etc/passwd", "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")},
 		{rule: "account-backups", what: "shadow-", spot: file("etc/shadow-", "x")},
-		{rule: "seeds", what: "random-seed", spot: both(folder("var/lib/systemd", 0o755), file("var/lib/systemd/random-seed", "x"))},
-		{rule: "engine-state", what: "engine-id", spot: both(folder("var/lib/docker", 0o710), file("var/lib/docker/engine-id", "x"))},
+		{rule: "seeds", what: "random-seed", spot: both(directory("var/lib/systemd", 0o755), file("var/lib/systemd/random-seed", "x"))},
+		{rule: "engine-state", what: "engine-id", spot: both(directory("var/lib/docker", 0o710), file("var/lib/docker/engine-id", "x"))},
 		{rule: "tls-keys", what: "private", spot: func(s *sample, _ *verify.Options) {
 			s.dir("etc/ssl", 0o755)
 			s.dir("etc/ssl/private", 0o710)
 			s.put("etc/ssl/private/a.key", 0o600, "x")
 		}},
-		{rule: "credentials", what: ".docker", spot: folder("root/.docker", 0o700)},
+		{rule: "credentials", what: ".docker", spot: directory("root/.docker", 0o700)},
 		{rule: "credentials", what: "auth.conf", spot: file("etc/apt/auth.conf", "x")},
 		{rule: "secrets", what: "a private key", spot: file("opt/a.pem", key("RSA ", "QUJDREVGR0"))},
 		{rule: "secrets", what: "a token of the local API", spot: file("opt/a", "fgt_8200_"+strings.Repeat("aB3", 16)+"x")},
@@ -152,18 +152,18 @@ func brokenSamples() []broken {
 		{rule: "secrets", what: "a login in a URL", spot: file("etc/x.conf", "url=https://me:hunter22@host.example/\n")},
 		{rule: "secrets", what: "a GitHub token", spot: file("usr/share/x", "ghp_"+strings.Repeat("a1B2", 9))},
 		{rule: "secrets", what: "an AWS access key", spot: file("etc/x", "AKIA"+strings.Repeat("A1B2", 4))},
-		{rule: "cluster-state", what: "tailscaled.state", spot: both(folder("var/lib/tailscale", 0o700), file("var/lib/tailscale/tailscaled.state", "x"))},
-		{rule: "host-name", what: "workshop", spot: file("etc/hostname", "workshop\n")},
-		{rule: "host-name", what: "want localhost only", spot: file("etc/hosts", "127.0.1.1 workshop\n")},
+		{rule: "cluster-state", what: "tailscaled.state", spot: both(directory("var/lib/tailscale", 0o700), file("var/lib/tailscale/tailscaled.state", "x"))},
+		{rule: "host-name", what: "buildhost", spot: file("etc/hostname", "buildhost\n")},
+		{rule: "host-name", what: "want localhost only", spot: file("etc/hosts", "127.0.1.1 buildhost\n")},
 		{rule: "host-name", what: "mailname", spot: file("etc/mailname", "x\n")},
 		{rule: "resolv-conf", what: "names a resolver", spot: file("etc/resolv.conf", "nameserver 192.0.2.1\n")},
-		{rule: "leases", what: "eth0.lease", spot: both(folder("var/lib/dhcpcd", 0o755), file("var/lib/dhcpcd/eth0.lease", "x"))},
+		{rule: "leases", what: "eth0.lease", spot: both(directory("var/lib/dhcpcd", 0o755), file("var/lib/dhcpcd/eth0.lease", "x"))},
 		{rule: "cron-minutes", what: "line 1", spot: file("etc/crontab", "17 * * * * root run-parts /etc/cron.hourly\n")},
 
 		{rule: "logs", what: "dpkg.log", spot: file("var/log/dpkg.log", "")},
 		{rule: "logs", what: "wtmp", spot: file("var/log/wtmp", "x")},
-		{rule: "apt-caches", what: "pkgcache.bin", spot: both(folder("var/cache/apt", 0o755), file("var/cache/apt/pkgcache.bin", "x"))},
-		{rule: "unstable-caches", what: "aux-cache", spot: both(folder("var/cache/ldconfig", 0o700), file("var/cache/ldconfig/aux-cache", "x"))},
+		{rule: "apt-caches", what: "pkgcache.bin", spot: both(directory("var/cache/apt", 0o755), file("var/cache/apt/pkgcache.bin", "x"))},
+		{rule: "unstable-caches", what: "aux-cache", spot: both(directory("var/cache/ldconfig", 0o700), file("var/cache/ldconfig/aux-cache", "x"))},
 		{rule: "dpkg-backups", what: "status-old", spot: file("var/lib/dpkg/status-old", "x")},
 		{rule: "packages-complete", what: "half-configured", spot: func(s *sample, _ *verify.Options) {
 			s.replace("var/lib/dpkg/status", "Package: apt\nStatus: install ok installed", "Package: apt\nStatus: install ok half-configured")
@@ -186,7 +186,7 @@ func brokenSamples() []broken {
 		{rule: "apt-sources", what: "file", spot: file("etc/apt/sources.list", "deb [signed-by=/k.gpg] file:/srv/a trixie main\n")},
 		{rule: "apt-sources", what: "no source", spot: without("etc/apt/sources.list.d/deb.sources")},
 		{rule: "editor-residue", what: "fstab~", spot: file("etc/fstab~", "x")},
-		{rule: "build-names", what: `"workshop"`, spot: both(file("etc/x", "made on workshop.\n"), func(_ *sample, o *verify.Options) { o.BuildNames = []string{"workshop"} })},
+		{rule: "build-names", what: `"buildhost"`, spot: both(file("etc/x", "made on buildhost.\n"), func(_ *sample, o *verify.Options) { o.BuildNames = []string{"buildhost"} })},
 
 		{rule: "sockets-and-fifos", what: "fifo", spot: func(s *sample, _ *verify.Options) {
 			s.members["opt/x"] = &tar.Header{Typeflag: tar.TypeFifo, Mode: 0o600}
@@ -194,7 +194,7 @@ func brokenSamples() []broken {
 		{rule: "set-id", what: "not on the list", spot: func(s *sample, _ *verify.Options) { s.put("opt/x", 0o4755, "x") }},
 		{rule: "set-id", what: "want 4755", spot: header("usr/bin/passwd", func(h *tar.Header) { h.Gid = 42 })},
 		{rule: "world-writable", what: "opt/x", spot: func(s *sample, _ *verify.Options) { s.put("opt/x", 0o666, "x") }},
-		{rule: "world-writable", what: "/tmp", spot: folder("tmp", 0o777), also: []string{"mount-points"}},
+		{rule: "world-writable", what: "/tmp", spot: directory("tmp", 0o777), also: []string{"mount-points"}},
 		{rule: "capabilities", what: "0100000200", spot: header("usr/bin/login", record("SCHILY.xattr.security.capability", "\x01\x00\x00\x02\x00"+strings.Repeat("\x00", 15)))},
 		{rule: "symlinks", what: "climbs out", spot: link("opt/x", "../../../etc/passwd")},
 		{rule: "symlinks", what: "loop", spot: link("opt/x", "x")},
@@ -207,7 +207,7 @@ func brokenSamples() []broken {
 
 		{rule: "init", what: "does not lead to systemd", spot: without("usr/sbin/init")},
 		{rule: "init", what: "default.target", spot: link("etc/systemd/system/default.target", "/dev/null")},
-		{rule: "first-boot-unit", what: "no such unit", spot: without(unitFolder+"felhom-controller-bootstrap.service", "etc/systemd/system/multi-user.target.wants/felhom-controller-bootstrap.service")},
+		{rule: "first-boot-unit", what: "no such unit", spot: without(unitDir+"felhom-controller-bootstrap.service", "etc/systemd/system/multi-user.target.wants/felhom-controller-bootstrap.service")},
 		{rule: "first-boot-unit", what: "nothing enables it", spot: without("etc/systemd/system/multi-user.target.wants/felhom-controller-bootstrap.service"), also: []string{"preset-closure"}},
 		{rule: "first-boot-unit", what: "is missing", spot: without("usr/sbin/felhom-controller-bootstrap")},
 		{rule: "first-boot-unit", what: "want it static", spot: func(s *sample, _ *verify.Options) {
@@ -218,24 +218,24 @@ func brokenSamples() []broken {
 		}, also: []string{"binaries", "package-files"}},
 		{rule: "first-boot-stamp", what: "bootstrap.json", spot: file("etc/felhom-bootstrap/bootstrap.json", "{}")},
 		{rule: "first-boot-condition", what: "never runs", spot: func(s *sample, _ *verify.Options) {
-			s.replace(unitFolder+"docker.service", "[Unit]\n", "[Unit]\nConditionFirstBoot=yes\n")
+			s.replace(unitDir+"docker.service", "[Unit]\n", "[Unit]\nConditionFirstBoot=yes\n")
 		}},
 		{rule: "preset-closure", what: "would enable it", spot: without("etc/systemd/system-preset/10-golden.preset")},
-		{rule: "preset-closure", what: "would disable it", spot: link("etc/systemd/system/multi-user.target.wants/extra.service", "/"+unitFolder+"extra.service")},
-		{rule: "unit-links", what: "there is no", spot: link("etc/systemd/system/multi-user.target.wants/gone.service", "/"+unitFolder+"gone.service")},
-		{rule: "network-online", what: `wanted by []`, spot: without("etc/systemd/system/network-online.target.wants/networking.service")},
+		{rule: "preset-closure", what: "would disable it", spot: link("etc/systemd/system/multi-user.target.wants/extra.service", "/"+unitDir+"extra.service")},
+		{rule: "unit-links", what: "there is no", spot: link("etc/systemd/system/multi-user.target.wants/gone.service", "/"+unitDir+"gone.service")},
+		{rule: "network-online", what: `waiters are []`, spot: without("etc/systemd/system/network-online.target.wants/networking.service")},
 		{rule: "network-online", what: "systemd-networkd-wait-online.service", spot: both(
-			file(unitFolder+"systemd-networkd-wait-online.service", "[Service]\n"),
-			link("etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service", "/"+unitFolder+"systemd-networkd-wait-online.service"))},
-		{rule: "masked-units", what: "want it masked", spot: file(unitFolder+"sys-kernel-debug.mount", "[Mount]\n")},
+			file(unitDir+"systemd-networkd-wait-online.service", "[Service]\n"),
+			link("etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service", "/"+unitDir+"systemd-networkd-wait-online.service"))},
+		{rule: "masked-units", what: "want it masked", spot: file(unitDir+"sys-kernel-debug.mount", "[Mount]\n")},
 		{rule: "guest-units", what: "chrony.service cannot work in an unprivileged guest: it sets the clock, which is the host's (chronyd); name it in units.mask", spot: enabled("chrony.service", "[Service]\nExecStart=!/usr/sbin/chronyd $DAEMON_OPTS\n")},
-		{rule: "console", what: "container-getty@", spot: without(unitFolder + "container-getty@.service")},
-		{rule: "console", what: "nobody can log in", spot: without("usr/sbin/agetty")},
+		{rule: "console", what: "container-getty@", spot: without(unitDir + "container-getty@.service")},
+		{rule: "console", what: "there is no login", spot: without("usr/sbin/agetty")},
 		{rule: "unit-order", what: "order cycle", spot: func(s *sample, _ *verify.Options) {
-			s.replace(unitFolder+"docker.service", "After=", "After=felhom-controller-bootstrap.service ")
+			s.replace(unitDir+"docker.service", "After=", "After=felhom-controller-bootstrap.service ")
 		}},
 		{rule: "unit-order", what: "no After=docker.socket", spot: func(s *sample, _ *verify.Options) {
-			s.replace(unitFolder+"felhom-controller-bootstrap.service", "After=docker.service", "")
+			s.replace(unitDir+"felhom-controller-bootstrap.service", "After=docker.service", "")
 		}},
 		{rule: "docker", what: "is missing or not executable", spot: without("usr/sbin/dockerd")},
 		{rule: "docker", what: "not JSON", spot: file("etc/docker/daemon.json", "{,}")},
@@ -273,7 +273,7 @@ func TestBrokenSamples(t *testing.T) {
 				}
 			}
 			if !hit {
-				t.Fatalf("no finding of %s with %q; found %+v", b.rule, b.what, report.Findings)
+				t.Fatalf("no finding of %s with %q; got %+v", b.rule, b.what, report.Findings)
 			}
 			rule, _ := rules.ByID(b.rule)
 			want := fault.Invalid

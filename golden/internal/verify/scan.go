@@ -24,7 +24,7 @@ const (
 	// leave behind is small, and programs hold too much that looks like keys.
 	maxScanned = 512 << 10
 	// hitBytes is what one secret, libraryBytes what one library of a program,
-	// and binaryBytes what one program costs besides its texts.
+	// and binaryBytes what one program costs apart from its texts.
 	hitBytes, libraryBytes, binaryBytes = 96, 32, 320
 )
 
@@ -45,7 +45,7 @@ func scan(ctx context.Context, r io.Reader, name string, opts Options) (*subject
 	s := &subject{name: name, packages: map[string]bool{}}
 	sum := sha256.New()
 	img, err := image.Read(ctx, io.TeeReader(r, sum), image.Options{
-		MaxBytes: maxBytes, MaxHoles: maxHoles, Hash: md5.New(), Keep: wanted, //nolint:gosec // see the import
+		MaxBytes: maxBytes, MaxHoles: maxHoles, Hash: md5.New(), Keep: isRead, //nolint:gosec // see the import
 		Visit: func(e *image.Entry, head []byte, rest io.Reader) (int64, error) {
 			return s.visit(e, head, rest, opts.BuildNames)
 		},
@@ -86,8 +86,8 @@ func (s *subject) visit(e *image.Entry, head []byte, rest io.Reader, names []str
 	return int64(cost), nil
 }
 
-// wanted reports whether a rule looks into the file.
-func wanted(name string, size int64) bool {
+// isRead reports whether a rule looks into the file.
+func isRead(name string, size int64) bool {
 	switch {
 	case name == "var/lib/dpkg/diversions", name == "var/lib/dpkg/triggers/Unincorp":
 		return true

@@ -52,7 +52,7 @@ var (
 	urlLogin    = regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/:@"'<>${}%*]{1,64}:[^\s/@"'<>${}*]{3,128}@[A-Za-z0-9.-]{2,}`)
 )
 
-// settingsPlace says whether a file is where people put settings, not where
+// settingsPlace reports whether a file is where people put settings, not where
 // packages put code and examples.
 func settingsPlace(name string) bool {
 	for _, dir := range []string{"etc/", "root/", "home/", "var/", "opt/", "srv/", "usr/local/"} {
@@ -76,22 +76,22 @@ func scanSecrets(name string, data []byte) []secret {
 	return found
 }
 
-// scanNames looks for the build machine's names. A name must stand alone: "vm"
-// is no hit in "kvm".
+// scanNames looks for the build machine's names. A name must be a whole word: "vm"
+// is not found in "kvm".
 func scanNames(name string, data []byte, names []string) []secret {
 	if !settingsPlace(name) {
 		return nil
 	}
 	var found []secret
 	for _, text := range names {
-		if at := standingAlone(data, text); at >= 0 {
+		if at := wholeWord(data, text); at >= 0 {
 			found = append(found, secret{name, 1 + bytes.Count(data[:at], []byte{'\n'}), text})
 		}
 	}
 	return found
 }
 
-func standingAlone(data []byte, text string) int {
+func wholeWord(data []byte, text string) int {
 	if text == "" {
 		return -1
 	}

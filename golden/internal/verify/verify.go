@@ -18,7 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// Profile says what an archive shall be good for.
+// Profile says what an archive must be good for.
 type Profile string
 
 const (
@@ -30,7 +30,7 @@ const (
 )
 
 // Allow lists exceptions by path, without the first slash. An element may hold
-// the wildcards of path.Match; a final slash stands for all below a folder.
+// the wildcards of path.Match; a final slash means everything below a directory.
 type Allow struct {
 	SetID         []string
 	WorldWritable []string
@@ -40,7 +40,7 @@ type Allow struct {
 	Programs      []string // in /usr/bin and /usr/sbin, owned by no package
 }
 
-// Options choose what is checked. The zero value checks all as a golden.
+// Options choose what is checked. The zero value checks all as a golden image.
 type Options struct {
 	Profile Profile  // "" means Golden
 	Enable  []string // only these rules; empty means all of the profile
@@ -48,12 +48,12 @@ type Options struct {
 	Strict  bool     // warnings count as errors
 	Allow   Allow
 
-	Hostnames  []string // besides localhost and the hostname of pct.conf
+	Hostnames  []string // as well as localhost and the hostname of pct.conf
 	BuildNames []string // host names and paths of the build machine that must not occur
 	SHA256     string   // of the archive, in hex; "" is not compared
 	Epoch      time.Time
 
-	// Budgets; 0 is none.
+	// Budgets; 0 means no limit.
 	MaxPacked   int64 // bytes
 	MaxUnpacked int64 // bytes
 	MaxEntries  int
@@ -64,7 +64,7 @@ type Finding struct {
 	Rule     string         `json:"rule"`
 	Severity rules.Severity `json:"severity"`
 	Path     string         `json:"path,omitempty"` // from "/", or "" for the archive as a whole
-	Message  string         `json:"message"`        // what was found, and what was wanted
+	Message  string         `json:"message"`        // want X, got Y, and where
 	Hint     string         `json:"hint"`
 }
 
@@ -100,11 +100,11 @@ func (r Report) Err() error {
 		code = fault.Mismatch
 	}
 	return fault.WrapHint(code, fmt.Errorf("verify %s: %d error(s), %d warning(s)", r.Archive, r.Errors, r.Warnings),
-		"felhom-golden verify --explain RULE tells why a rule is there; --skip RULE leaves one out")
+		"felhom-golden verify --explain RULE shows why a rule exists; --skip RULE leaves one out")
 }
 
 // Archive reads one archive to its end and judges it. name is its file name;
-// folders before it are ignored. The error is for what could not be read: an
+// directories before it are ignored. The error is for what could not be read: an
 // archive that is hostile, truncated or beyond the limits has class
 // [fault.Invalid] and no report, wrong options have [fault.Misuse]. What an
 // archive did wrong is in the report, and in its Err.

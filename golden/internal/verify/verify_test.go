@@ -28,7 +28,7 @@ import (
 const archiveName = "vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"
 
 // sample is an archive as a test makes it: members by path, in an order of
-// its own, written by archive/tar so that nothing of ours is trusted.
+// its own, written by archive/tar so that none of our code is trusted.
 type sample struct {
 	name    string
 	members map[string]*tar.Header // by path without ./

@@ -108,7 +108,7 @@ func TestPipeOfTheShellIsRead(t *testing.T) {
 	}
 }
 
-// Nobody writes and nobody closes: the signal that ends a command must.
+// No one writes and no one closes: the signal that ends a command must.
 func TestSilentPipeEndsWithTheContext(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// bakeRecipe is the smallest image that verify passes as a golden.
+// bakeRecipe is the smallest image that verify passes as a golden image.
 const bakeRecipe = `version: 1
 apt: {security: false}
 output: {compression: fast}
@@ -51,11 +51,11 @@ func bake(t *testing.T, cmd *exec.Cmd) (archive, log string) {
 	return strings.TrimSpace(stdout.String()), stderr.String()
 }
 
-// packed tells what the build said of its base frame: reused or done.
+// packed returns what the build said of its base frame: reused or done.
 func packed(t *testing.T, log string) string {
 	t.Helper()
 	for line := range strings.Lines(log) {
-		if words := strings.Fields(strings.TrimPrefix(line, program+": ")); len(words) > 1 && words[0] == "pack" && (words[1] == "done" || words[1] == "reused") { // others tell how far it is
+		if words := strings.Fields(strings.TrimPrefix(line, program+": ")); len(words) > 1 && words[0] == "pack" && (words[1] == "done" || words[1] == "reused") { // others show how far it is
 			return words[1]
 		}
 	}
@@ -76,7 +76,7 @@ test ! -s /etc/resolv.conf
 echo "$1 $QUOTED" > /etc/ran
 `
 
-// writeTwice makes the recipe's folder, with files of this mode.
+// writeTwice makes the recipe's directory, with files of this mode.
 func writeTwice(t *testing.T, mode fs.FileMode) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,7 +92,7 @@ func writeTwice(t *testing.T, mode fs.FileMode) string {
 }
 
 // TestBuildTwice bakes one recipe twice with everything different that must
-// not matter, the first time after a build that was killed, and goes on with
+// not matter, the first time after a build that was killed, and continues with
 // what a finished base makes cheap.
 func TestBuildTwice(t *testing.T) {
 	golden, bootstrap, changed := bakePrograms(t)
@@ -126,7 +126,7 @@ func TestBuildTwice(t *testing.T) {
 		cmd.Env = append(os.Environ(), v.env...)
 		archive, log := bake(t, cmd)
 		if got := packed(t, log); got != "done" {
-			t.Errorf("build %d with an empty cache: want the frame done anew, found %q", i+1, got)
+			t.Errorf("build %d with an empty cache: want the frame done again, got %q", i+1, got)
 		}
 		if !strings.Contains(log, ", 0 warning(s)") {
 			t.Errorf("want no warning about the built-in packages:\n%s", log)
@@ -148,26 +148,26 @@ func TestBuildTwice(t *testing.T) {
 		t.Error("tar does not list ./etc/vzdump/pct.conf")
 	}
 	if n := strings.Count(string(listing), "\n"); n < 3000 || !strings.Contains(string(listing), "bin/dockerd\n") {
-		t.Errorf("want a whole system with dockerd, found %d members", n)
+		t.Errorf("want a whole system with dockerd, got %d members", n)
 	}
 
 	for name, want := range map[string]string{"./etc/ran": "a b ' \" $HOME\n", "./opt/tree/f": "f"} {
 		if got, err := exec.Command("tar", "--zstd", "-xOf", archives[1], name).Output(); err != nil || string(got) != want {
-			t.Errorf("%s: want %q, found %q %v", name, want, got, err)
+			t.Errorf("%s: want %q, got %q %v", name, want, got, err)
 		}
 	}
 
 	b := bakery{golden: golden, bootstrap: bootstrap, recipe: recipes[0], cache: filepath.Join(one, "cache")}
-	t.Run("another program of ours", func(t *testing.T) {
+	t.Run("another bootstrap program", func(t *testing.T) {
 		b := b
 		b.bootstrap = changed
 		archive, log := bake(t, b.build(t.TempDir()))
 		if got := packed(t, log); got != "reused" {
-			t.Errorf("want the base frame reused, found %q\n%s", got, log)
+			t.Errorf("want the base frame reused, got %q\n%s", got, log)
 		}
 		out, err := exec.Command(golden, "build", "--explain", archives[0], archive).CombinedOutput()
 		if err == nil || strings.Count(string(out), " -> ") != 1 || !strings.Contains(string(out), "felhom-controller-bootstrap: ") {
-			t.Errorf("want the program as the one input that differs, found %v\n%s", err, out)
+			t.Errorf("want the program as the one input that differs, got %v\n%s", err, out)
 		}
 	})
 	t.Run("authorities", func(t *testing.T) { testTrust(t, b) })

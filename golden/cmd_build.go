@@ -15,7 +15,7 @@ import (
 )
 
 type buildOptions struct {
-	workshopOptions
+	bakeOptions
 	out         string
 	force       bool
 	compression string
@@ -38,13 +38,13 @@ SOURCE_DATE_EPOCH sets the image's time; the default is the newest date of the s
 
 Exit code: 0 done (--explain: no recorded input differs), 1 failed (--explain: some differ), 2 misuse, 3 recipe or image
 refused, 4 a signature or digest did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
-		Flags: append(workshopFlags(),
-			&cli.StringFlag{Name: "out", Value: ".", Usage: "`FOLDER` for the archive and its records"},
+		Flags: append(bakeFlags(),
+			&cli.StringFlag{Name: "out", Value: ".", Usage: "`DIRECTORY` for the archive and its records"},
 			&cli.StringFlag{Name: "compression", Usage: "`SETTING` fast or release, in place of the recipe's"},
 			&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"},
 			&cli.BoolFlag{Name: "check", Usage: "check recipe, files, programs, mirrors and registries, and bake nothing"},
 			&cli.BoolFlag{Name: "print-recipe", Usage: "print the built-in recipe and do nothing else"},
-			&cli.BoolFlag{Name: "explain", Usage: "tell which recorded inputs of the two archives A and B differ, and do nothing else"},
+			&cli.BoolFlag{Name: "explain", Usage: "show which recorded inputs of the two archives A and B differ, and do nothing else"},
 			&cli.BoolFlag{Name: "json", Usage: "with --explain: print JSON"},
 		),
 		Action: func(c *cli.Context) error {
@@ -91,10 +91,10 @@ func oneOf(c *cli.Context, flags ...string) error {
 func newBuildOptions(c *cli.Context) (buildOptions, error) {
 	o := buildOptions{out: c.String("out"), force: c.Bool("force"), compression: c.String("compression"), check: c.Bool("check")}
 	if o.compression != "" && o.compression != "fast" && o.compression != "release" {
-		return o, misuse(fmt.Sprintf("--compression: want fast or release, found %q", o.compression), "felhom-golden build --help")
+		return o, misuse(fmt.Sprintf("--compression: want fast or release, got %q", o.compression), "felhom-golden build --help")
 	}
 	var err error
-	o.workshopOptions, err = newWorkshopOptions(c, !o.check)
+	o.bakeOptions, err = newBakeOptions(c, !o.check)
 	return o, err
 }
 
@@ -162,7 +162,7 @@ func explain(a, b string, asJSON bool, std stdio) error {
 	return nil
 }
 
-// differ is the answer "not the same", which is no failure to answer: what was
+// differ is the answer "not the same", which is not a failure to answer: what was
 // printed stays.
 type differ struct{ error }
 

@@ -30,7 +30,7 @@ func TestPrintRecipe(t *testing.T) {
 	}
 }
 
-func TestWorkshopRefuses(t *testing.T) {
+func TestBakeRefuses(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "golden.yaml")
 	if err := os.WriteFile(bad, []byte("suit: trixie\nguest: {vmid: 7}\n"), 0o600); err != nil {
@@ -72,7 +72,7 @@ func TestWorkshopRefuses(t *testing.T) {
 	}
 }
 
-func TestWorkshopRefusesEpoch(t *testing.T) {
+func TestBakeRefusesEpoch(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
 	code, out, talk := call(t, "build")
 	if code != 2 || out != "" || !strings.Contains(talk, "SOURCE_DATE_EPOCH") {

@@ -18,9 +18,9 @@ type inspectOptions struct {
 func inspectCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "tell what is in an archive, without unpacking it",
+		Usage:     "show what is in an archive, without unpacking it",
 		ArgsUsage: "ARCHIVE (- reads stdin)",
-		Description: `System, configuration, images, units, packages, and sizes by folder. It judges nothing; that is what verify does.
+		Description: `System, configuration, images, units, packages, and sizes by directory. It judges nothing; that is what verify does.
 
 Exit codes: 0 done, 1 failed, 2 misuse, 3 archive refused.
 
@@ -28,7 +28,7 @@ Example:
     felhom-golden inspect --config vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
-			&cli.BoolFlag{Name: "config", Usage: "print pct.conf as it stands in the archive, and read no further"},
+			&cli.BoolFlag{Name: "config", Usage: "print pct.conf as it is in the archive, and read no further"},
 		},
 		Action: func(c *cli.Context) error {
 			o := inspectOptions{archive: c.Args().First(), json: c.Bool("json"), config: c.Bool("config")}

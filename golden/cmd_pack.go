@@ -23,7 +23,7 @@ func packCommand(std stdio) *cli.Command {
 		Usage:     "seal a staged root and make its archive",
 		ArgsUsage: "ROOT [ARCHIVE]",
 		Description: `ROOT was made by stage, and may have been changed by run, serve or by hand since. It is sealed in place. ARCHIVE is the file to
-write; without it the name is made of VMID and time, in the working folder. The archive appears once it has passed verify.
+write; without it the name is made of VMID and time, in the working directory. The archive appears once it has passed verify.
 
     felhom-golden pack /var/tmp/root
 

@@ -31,7 +31,7 @@ func runCommand(std stdio) *cli.Command {
 that does not exist here, is a program of the root.
 
 It runs as root in mounts, processes and a host name of its own, with /proc, /sys (read-only), a minimal /dev, and empty /run
-and /tmp. No package that it installs starts a service. Whatever ends it, no mount, process or file of ours stays behind.
+and /tmp. No package that it installs starts a service. Whatever ends it, it leaves no mount, process or file behind.
 
 The environment is passed on, but for what says who and where you are (HOME, PATH, LANG, TMPDIR, SSH_*, SUDO_* and the like);
 --clean-env passes only --env. Unless --offline is given, this machine's network and name servers can be used.
@@ -41,7 +41,7 @@ The environment is passed on, but for what says who and where you are (HOME, PAT
 Exit code: the script's own, 128+n when signal n ended it; 2 misuse, 3 ROOT or SCRIPT refused, 1 could not start, 130 interrupted.`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "env", Usage: "set a variable for the script, `NAME=VALUE`; may be repeated"},
-			&cli.StringFlag{Name: "dir", Value: "/", Usage: "`FOLDER` of the root to start in"},
+			&cli.StringFlag{Name: "dir", Value: "/", Usage: "`DIRECTORY` of the root to start in"},
 			&cli.BoolFlag{Name: "offline", Usage: "give the script no network but a loopback of its own"},
 			&cli.BoolFlag{Name: "clean-env", Usage: "pass nothing of this environment on"},
 		},
@@ -98,7 +98,7 @@ func runInRoot(ctx context.Context, opts runOptions, std stdio) error {
 	return exit.WithCode(exit.Code(code), fmt.Errorf("%s ended with status %d in %s", opts.argv[0], code, opts.root))
 }
 
-// isScript says whether name is a file of this machine.
+// isScript reports whether name is a file of this machine.
 func isScript(name string) bool {
 	if !strings.Contains(name, "/") {
 		return false

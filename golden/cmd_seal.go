@@ -16,11 +16,11 @@ import (
 func sealCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "seal",
-		Usage:     "take out of a staged root what must not leave the workshop",
+		Usage:     "remove from a staged root what must not leave the build machine",
 		ArgsUsage: "[ROOT]",
 		Description: `Works in place and may be repeated. "build" does it on its own.
 
-Exit codes: 0 sealed, 2 misuse, 3 ROOT is no root file system or has mounts below it.
+Exit codes: 0 sealed, 2 misuse, 3 ROOT is not a root file system or has mounts below it.
 
 Example:
     felhom-golden seal --skip ssh-access ./root`,

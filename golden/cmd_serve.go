@@ -35,7 +35,7 @@ func serveCommand(std stdio) *cli.Command {
 		Usage:     "offer SSH and SFTP into a staged root, on the loopback address",
 		ArgsUsage: "ROOT [-- COMMAND [ARG...]]",
 		Description: `Sessions run inside ROOT as with "run"; /tmp is in memory and shared by them. SFTP cannot leave ROOT. Any user name will
-do; the password is taken from the variable ` + passwordEnv + `. The host key is made anew each time.
+do; the password is taken from the variable ` + passwordEnv + `. The host key is made again each time.
 
 With COMMAND, which makes ROOT, the port is opened first and the server goes to the background; sessions wait until COMMAND has
 ended. When it fails, they are refused, and its status is passed on. The server ends with the process --watch-pid. Without

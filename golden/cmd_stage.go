@@ -21,8 +21,8 @@ import (
 	"github.com/felhom/felhom-golden/systemd"
 )
 
-// workshopOptions are the flags that stage and build share.
-type workshopOptions struct {
+// bakeOptions are the flags that stage and build share.
+type bakeOptions struct {
 	recipe    string
 	cache     string
 	bootstrap string
@@ -30,21 +30,21 @@ type workshopOptions struct {
 	verbose   bool
 }
 
-func workshopFlags() []cli.Flag {
+func bakeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "recipe", Usage: "`FILE` to bake by; without it the built-in recipe"},
-		&cli.StringFlag{Name: "cache", Usage: "`FOLDER` of bases, images and frames (default: felhom-golden in the user's cache folder)"},
+		&cli.StringFlag{Name: "cache", Usage: "`DIRECTORY` of bases, images and frames (default: felhom-golden in the user's cache directory)"},
 		&cli.StringFlag{Name: "bootstrap", Usage: "felhom-controller-bootstrap `FILE` to bake in (default: beside this program)"},
 		&cli.BoolFlag{Name: "verbose", Usage: "show what the programs of the build write"},
 	}
 }
 
-func newWorkshopOptions(c *cli.Context, needsRoot bool) (workshopOptions, error) {
-	o := workshopOptions{recipe: c.String("recipe"), cache: c.String("cache"), bootstrap: c.String("bootstrap"), verbose: c.Bool("verbose")}
+func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
+	o := bakeOptions{recipe: c.String("recipe"), cache: c.String("cache"), bootstrap: c.String("bootstrap"), verbose: c.Bool("verbose")}
 	if v, ok := os.LookupEnv("SOURCE_DATE_EPOCH"); ok {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n <= 0 {
-			return o, misuse(fmt.Sprintf("SOURCE_DATE_EPOCH: want seconds since 1970, found %q", v), "unset it: the date of the sources is the default")
+			return o, misuse(fmt.Sprintf("SOURCE_DATE_EPOCH: want seconds since 1970, got %q", v), "unset it: the date of the sources is the default")
 		}
 		o.epoch = time.Unix(n, 0).UTC()
 	}
@@ -75,14 +75,14 @@ func newWorkshopOptions(c *cli.Context, needsRoot bool) (workshopOptions, error)
 	return o, nil
 }
 
-func (o workshopOptions) readRecipe() (recipe.Recipe, error) {
+func (o bakeOptions) readRecipe() (recipe.Recipe, error) {
 	if o.recipe == "" {
 		return recipe.Default()
 	}
 	return recipe.Read(o.recipe)
 }
 
-func (o workshopOptions) settings(std stdio) build.Settings {
+func (o bakeOptions) settings(std stdio) build.Settings {
 	s := build.Settings{
 		Cache: o.cache, Bootstrap: o.bootstrap, Units: systemd.Guest(), Epoch: o.epoch, Builder: version,
 		Progress: progress.New(std.err, progress.Options{Terminal: isTerminal(std.err)}),
@@ -101,17 +101,17 @@ func isTerminal(w io.Writer) bool {
 func stageCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "stage",
-		Usage:     "make the root file system of a recipe in a folder",
+		Usage:     "make the root file system of a recipe in a directory",
 		ArgsUsage: "ROOT",
-		Description: `ROOT is a folder that does not exist yet, or is empty. Beside it ROOT` + build.RecordSuffix + ` records what it was made of, which pack reads.
+		Description: `ROOT is a directory that does not exist yet, or is empty. Beside it ROOT` + build.RecordSuffix + ` records what it was made of, which pack reads.
 The base (packages, scripts) comes from the cache when nothing it depends on has changed.
 
     felhom-golden stage --recipe golden.yaml /var/tmp/root
 
 Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signature did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
-		Flags: workshopFlags(),
+		Flags: bakeFlags(),
 		Action: func(c *cli.Context) error {
-			o, err := newWorkshopOptions(c, true)
+			o, err := newBakeOptions(c, true)
 			if err != nil {
 				return err
 			}
@@ -120,7 +120,7 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signatur
 	}
 }
 
-func stageRoot(ctx context.Context, root string, o workshopOptions, std stdio) error {
+func stageRoot(ctx context.Context, root string, o bakeOptions, std stdio) error {
 	r, err := o.readRecipe()
 	if err != nil {
 		return err

@@ -17,21 +17,21 @@ import (
 )
 
 type unpackOptions struct {
-	archive string
-	folder  string
-	config  string
-	idmap   unpack.IDMap
+	archive   string
+	directory string
+	config    string
+	idmap     unpack.IDMap
 }
 
 func unpackCommand(std stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "unpack",
-		Usage:     "do the restore that Proxmox VE does, into a folder",
-		ArgsUsage: "ARCHIVE FOLDER (- reads stdin)",
-		Description: `FOLDER must not exist or be empty; on an error it is as before. What lies below /dev and the guest's configuration do not come in;
+		Usage:     "do the restore that Proxmox VE does, into a directory",
+		ArgsUsage: "ARCHIVE DIRECTORY (- reads stdin)",
+		Description: `DIRECTORY must not exist or be empty; on an error it is as before. What is below /dev and the guest's configuration do not come in;
 --config keeps the latter. Owners are those of the archive unless --idmap says what they become.
 
-    felhom-golden unpack --idmap b:0:100000:65536 ARCHIVE FOLDER
+    felhom-golden unpack --idmap b:0:100000:65536 ARCHIVE DIRECTORY
 
 Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 		Flags: []cli.Flag{
@@ -39,7 +39,7 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 			&cli.StringFlag{Name: "config", Usage: "`FILE` to write the guest's pct.conf to"},
 		},
 		Action: func(c *cli.Context) error {
-			o := unpackOptions{archive: c.Args().Get(0), folder: filepath.Clean(c.Args().Get(1)), config: c.String("config")}
+			o := unpackOptions{archive: c.Args().Get(0), directory: filepath.Clean(c.Args().Get(1)), config: c.String("config")}
 			var err error
 			if o.idmap, err = unpack.ParseIDMap(c.StringSlice("idmap")); err != nil {
 				return fault.WrapHint(fault.Misuse, err, "an unprivileged guest's usual map is b:0:100000:65536")
@@ -49,22 +49,22 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 	}
 }
 
-// unpackArchive works in a folder beside the wanted one, so that an archive
-// that is refused halfway leaves nothing.
+// unpackArchive works in a directory beside its target, so that an archive that
+// is refused leaves nothing.
 func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) {
 	in, _, err := openArchive(ctx, std.in, o.archive)
 	if err != nil {
 		return fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), fault.HintOf(err))
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	switch entries, err := os.ReadDir(o.folder); {
+	switch entries, err := os.ReadDir(o.directory); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return fault.Wrap(fault.Misuse, fmt.Errorf("unpack: %w", err))
 	case len(entries) > 0:
-		return misuse(fmt.Sprintf("unpack: %s is not empty", o.folder), "name a folder that does not exist yet")
+		return misuse(fmt.Sprintf("unpack: %s is not empty", o.directory), "name a directory that does not exist yet")
 	}
-	parent := filepath.Dir(o.folder)
+	parent := filepath.Dir(o.directory)
 	// A pipe cannot be read twice; what does not fit is found member by member.
 	if f, ok := in.(*os.File); ok {
 		archive := struct {
@@ -75,11 +75,11 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 			return fmt.Errorf("unpack %s: %w", o.archive, err)
 		}
 	}
-	tmp := filepath.Join(parent, "."+filepath.Base(o.folder)+".tmp-"+rand.Text()[:8])
+	tmp := filepath.Join(parent, "."+filepath.Base(o.directory)+".tmp-"+rand.Text()[:8])
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	// The archive's "./" finds this folder there already, so its owner is set
+	// The archive's "./" finds this directory existing, so its owner is set
 	// here, as PVE's mkfs does: root of the guest.
 	uid, gid := o.idmap.Root()
 	if err := os.Chown(tmp, uid, gid); err != nil {
@@ -90,10 +90,10 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 		err = writeConfig(o.config, res.Config)
 	}
 	if err == nil {
-		err = ignoreMissing(os.Remove(o.folder))
+		err = ignoreMissing(os.Remove(o.directory))
 	}
 	if err == nil {
-		err = os.Rename(tmp, o.folder)
+		err = os.Rename(tmp, o.directory)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("unpack %s: %w", o.archive, err), os.RemoveAll(tmp))

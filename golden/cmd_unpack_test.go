@@ -26,10 +26,10 @@ func TestUnpackRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{"arguments", []string{junk}, 2, "missing argument FOLDER"},
+		{"arguments", []string{junk}, 2, "missing argument DIRECTORY"},
 		{"archive missing", []string{"/nowhere", filepath.Join(dir, "a")}, 2, "/nowhere"},
 		{"id map", []string{junk, filepath.Join(dir, "a"), "--idmap", "z"}, 2, "b:0:100000:65536"},
-		{"folder not empty", []string{junk, dir}, 2, "is not empty"},
+		{"directory not empty", []string{junk, dir}, 2, "is not empty"},
 		{"no archive", []string{junk, filepath.Join(dir, "a")}, 3, "unpack "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

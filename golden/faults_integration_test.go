@@ -39,7 +39,7 @@ func (b bakery) fails(t *testing.T, cmd *exec.Cmd, code int) string {
 	out, err := cmd.CombinedOutput()
 	var status *exec.ExitError
 	if !errors.As(err, &status) || status.ExitCode() != code {
-		t.Fatalf("want exit status %d, found %v\n%s", code, err, out)
+		t.Fatalf("want exit status %d, got %v\n%s", code, err, out)
 	}
 	checkNoMount(t, b.cache)
 	return string(out)
@@ -79,7 +79,7 @@ func (b bakery) kill(t *testing.T, out string, at func(line string) bool, args .
 	if err := cmd.Process.Kill(); err != nil && reached {
 		t.Error(err)
 	}
-	for range lines { // until its end: nobody else holds the pipe then
+	for range lines { // until its end: no one else holds the pipe then
 	}
 	err = cmd.Wait()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
@@ -99,7 +99,7 @@ func (b bakery) recovers(t *testing.T, out, archive string) {
 	same(t, b.golden, archive, again)
 	for _, pattern := range []string{filepath.Join(out, ".*"), filepath.Join(b.cache, "*/.*")} {
 		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
-			t.Errorf("want nothing left of the killed build, found %v %v", left, err)
+			t.Errorf("want nothing left of the killed build, got %v %v", left, err)
 		}
 	}
 }
@@ -139,7 +139,7 @@ func testKilled(t *testing.T, b bakery, archive string) {
 	}
 }
 
-// larger says whether a file of this name has that many bytes.
+// larger reports whether a file of this name has that many bytes.
 func larger(pattern string, size int64) bool {
 	found, err := filepath.Glob(pattern)
 	if err != nil || len(found) == 0 {
@@ -172,7 +172,7 @@ func testDiskFull(t *testing.T, b bakery, archive string) {
 				t.Errorf("want the full disk and a hint, found\n%s", said)
 			}
 			if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
-				t.Errorf("want nothing left, found %v %v", left, err)
+				t.Errorf("want nothing left, got %v %v", left, err)
 			}
 			b.recovers(t, t.TempDir(), archive)
 		})
@@ -190,6 +190,6 @@ func testScriptFails(t *testing.T, b bakery) {
 		t.Errorf("want the status and the last words, found\n%s", said)
 	}
 	if left, err := os.ReadDir(out); err != nil || len(left) > 0 || exists(filepath.Join(b.cache, "layers/.*")) {
-		t.Errorf("want nothing left, found %v %v", left, err)
+		t.Errorf("want nothing left, got %v %v", left, err)
 	}
 }

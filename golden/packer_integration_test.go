@@ -16,7 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// sshRecipe is for Ansible: Debian 12's plays upon Debian 12. It takes one
+// sshRecipe is for Ansible: Debian 12's plays on Debian 12. It takes one
 // suite from a source of its own, with its key.
 const sshRecipe = bakeRecipe + `suite: bookworm
 packages: {include: [python3]}
@@ -68,7 +68,7 @@ func TestPacker(t *testing.T) {
 	env := append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir(), "CHECKPOINT_DISABLE=1", "PACKER_CACHE_DIR="+t.TempDir(), "PACKER_CONFIG_DIR="+t.TempDir())
 	for _, name := range []string{"golden", "golden-ssh"} {
 		t.Run(name, func(t *testing.T) {
-			folder := filepath.Join("..", "packer", name)
+			directory := filepath.Join("..", "packer", name)
 			work, output := filepath.Join(t.TempDir(), "work"), filepath.Join(t.TempDir(), "output")
 			vars := []string{
 				"-var", "felhom_golden=" + golden, "-var", "bootstrap=" + bootstrap, "-var", "recipe=" + recipes[name],
@@ -78,7 +78,7 @@ func TestPacker(t *testing.T) {
 				vars = append(vars, "-var", "port="+freePort(t))
 			}
 			packer := func(args ...string) (string, error) {
-				cmd := exec.Command("packer", append(args, folder)...)
+				cmd := exec.Command("packer", append(args, directory)...)
 				cmd.Env = env
 				out, err := cmd.CombinedOutput()
 				return string(out), err
@@ -100,7 +100,7 @@ func TestPacker(t *testing.T) {
 			}
 			archives, err := filepath.Glob(filepath.Join(output, "vzdump-lxc-9100-*.tar.zst"))
 			if err != nil || len(archives) != 1 {
-				t.Fatalf("want one archive, found %v %v\n%s", archives, err, out)
+				t.Fatalf("want one archive, got %v %v\n%s", archives, err, out)
 			}
 			if out, err := exec.Command(golden, "verify", archives[0]).CombinedOutput(); err != nil {
 				t.Errorf("verify: %v\n%s", err, out)
@@ -115,7 +115,7 @@ func TestPacker(t *testing.T) {
 			for member, want := range contents {
 				found, err := exec.Command("tar", "--zstd", "-xOf", archives[0], "./"+member).Output()
 				if err != nil || !strings.Contains(string(found), want) {
-					t.Errorf("%s: want %q, found %q %v", member, want, found, err)
+					t.Errorf("%s: want %q, got %q %v", member, want, found, err)
 				}
 			}
 			check := exec.Command("sha256sum", "--check", filepath.Base(archives[0])+".sha256sum")
@@ -131,17 +131,17 @@ func TestPacker(t *testing.T) {
 			out, err = packer(append([]string{"build", "-color=false", "-var", `scripts=["` + failing + `"]`}, vars...)...)
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "last words") || !strings.Contains(out, "exit status: 7") {
-				t.Errorf("a script that exits 7: want status 1 and its words, found %v\n%s", err, out)
+				t.Errorf("a script that exits 7: want status 1 and its words, got %v\n%s", err, out)
 			}
 			if entries, err := os.ReadDir(output); err != nil || len(entries) > 0 {
-				t.Errorf("want no archive, found %v %v", entries, err)
+				t.Errorf("want no archive, got %v %v", entries, err)
 			}
 			checkNoMount(t, work)
 		})
 	}
 }
 
-// freePort is one that nobody listens on now.
+// freePort is one that no one listens on now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,7 +159,7 @@ func checkGone(t *testing.T, dir string) {
 	t.Helper()
 	checkNoMount(t, dir)
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s: want it gone, found %v", dir, err)
+		t.Errorf("%s: want it gone, got %v", dir, err)
 	}
 }
 

@@ -32,10 +32,10 @@ func testRelease(t *testing.T, b bakery) {
 		t.Fatalf("list with GNU tar: %v", err)
 	}
 	if n := strings.Count(string(listing), "\n"); n < 3000 {
-		t.Errorf("want a whole system, found %d members", n)
+		t.Errorf("want a whole system, got %d members", n)
 	}
 	if window := windowOf(t, archive); window != vzdump.MaxWindow {
-		t.Fatalf("want an archive with the largest window, found %d bytes", window)
+		t.Fatalf("want an archive with the largest window, got %d bytes", window)
 	}
 
 	measure := filepath.Join(t.TempDir(), "measure")
@@ -65,7 +65,7 @@ func testRelease(t *testing.T, b bakery) {
 				t.Fatalf("exit status %d, %v", cost.ExitCode, err)
 			}
 			if peak := cost.RSS << 10; peak > limit || peak < vzdump.MaxWindow {
-				t.Errorf("want a peak between the window and %d bytes, found %d", limit, peak)
+				t.Errorf("want a peak between the window and %d bytes, got %d", limit, peak)
 			}
 			t.Logf("%d MB", cost.RSS<<10/1e6)
 		})
@@ -109,7 +109,7 @@ func testImages(t *testing.T, b bakery) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The recipe's own folder, so that the base stays the same.
+	// The recipe's own directory, so that the base stays the same.
 	recipe := filepath.Join(filepath.Dir(b.recipe), "images.yaml")
 	text := string(base) + "controller: {image: '" + sample.Reference + "'}\npreload:\n" +
 		"  - {image: 'registry.example/docker:1', archive: " + filepath.Join(dir, "docker.tar") + "}\n" +
@@ -142,18 +142,18 @@ func testImages(t *testing.T, b bakery) {
 		}
 	}
 	if err := json.Unmarshal(out, &index); err != nil || len(index.Images) != 3 {
-		t.Fatalf("want three images, found %v\n%s", err, out)
+		t.Fatalf("want three images, got %v\n%s", err, out)
 	}
 	if got := index.Images[0]; got.Reference != sample.Reference || got.ConfigDigest != sample.ConfigDigest || got.ManifestDigest != sample.ManifestDigest {
-		t.Errorf("from the registry: want %+v, found %+v", sample, got)
+		t.Errorf("from the registry: want %+v, got %+v", sample, got)
 	}
 	if docker, oci := index.Images[1], index.Images[2]; docker.ManifestDigest != "" || oci.ManifestDigest == "" {
-		t.Errorf("want the manifest's digest of the OCI archive alone, found %+v and %+v", docker, oci)
+		t.Errorf("want the manifest's digest of the OCI archive alone, got %+v and %+v", docker, oci)
 	}
 	for _, img := range index.Images {
 		listing, err := exec.Command("bash", "-c", `tar --zstd -xOf "$1" "./usr/lib/felhom/images/$2" | tar -t`, "bash", archive, img.File).Output()
 		if err != nil || !strings.Contains(string(listing), "manifest.json\n") {
-			t.Errorf("%s: want a Docker archive, found %v\n%s", img.File, err, listing)
+			t.Errorf("%s: want a Docker archive, got %v\n%s", img.File, err, listing)
 		}
 	}
 }

@@ -31,7 +31,7 @@ const (
 	maxDepth = 100
 )
 
-// maxFindings bounds what is printed of a file that is not of this kind at all.
+// maxFindings bounds what is printed of a file that is something else.
 const maxFindings = 200
 
 // Severity is how much a finding weighs.

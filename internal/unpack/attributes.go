@@ -20,7 +20,7 @@ import (
 // 100,000 of ordinary names.
 const maxDirBytes = 24 << 20
 
-// dirBytes is what one costs besides its name and lists.
+// dirBytes is what one costs without its name and lists.
 const dirBytes = 160
 
 // dirEntry is what is kept of a directory until all below it is written.
@@ -40,7 +40,7 @@ func (d *dirEntry) entry() vzdump.Entry {
 
 // keepDir sets the attributes of a new directory that may be set early and
 // keeps the others for the end: owner and mode, which may forbid writing,
-// lists, which would go on to what is created in it, and the time.
+// lists, which would continue to what is created in it, and the time.
 func (u *unpacker) keepDir(e *vzdump.Entry) error {
 	const aclEntryBytes = 40                                           // with an empty name
 	acl, defaultACL := slices.Clone(e.ACL), slices.Clone(e.DefaultACL) // as small as they can be
@@ -121,7 +121,7 @@ func lookupGroup(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// setXattr tells an attribute that the file system has no place for from a
+// setXattr tells apart an attribute that the file system has no space for and a
 // full disk: the kernel gives ENOSPC for both.
 func setXattr(f *os.File, name string, data []byte) error {
 	err := unix.Fsetxattr(int(f.Fd()), name, data, 0)

@@ -232,7 +232,7 @@ func TestReadsAsTarOrRefuses(t *testing.T) {
 }
 
 // TestMutatedHeadersReadAsTarOrAreRefused changes bytes of good streams at
-// random, with a fixed seed, and mends the checksum.
+// random, with a fixed seed, and repairs the checksum.
 func TestMutatedHeadersReadAsTarOrAreRefused(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same streams in each run
 	accepted := 0
@@ -241,7 +241,7 @@ func TestMutatedHeadersReadAsTarOrAreRefused(t *testing.T) {
 		member := newRaw("012567"[random.IntN(6)], "./m", "").bytes()
 		at := random.IntN(512)
 		member[at] = good[random.IntN(len(good))]
-		mend(member)
+		repair(member)
 		if sameAsTar(t, join(member)) {
 			accepted++
 		}
@@ -251,7 +251,7 @@ func TestMutatedHeadersReadAsTarOrAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzReadsAsTarOrRefuses mends the checksum of each block that looks like a
+// FuzzReadsAsTarOrRefuses repairs the checksum of each block that looks like a
 // header, so that what it changes is read. go test runs the seeds alone.
 func FuzzReadsAsTarOrRefuses(f *testing.F) {
 	for _, s := range streams() {
@@ -263,14 +263,14 @@ func FuzzReadsAsTarOrRefuses(f *testing.F) {
 		data = bytes.Clone(data)
 		for b := data; len(b) >= 512; b = b[512:] {
 			if string(b[257:262]) == "ustar" {
-				mend(b)
+				repair(b)
 			}
 		}
 		sameAsTar(t, data)
 	})
 }
 
-func mend(b []byte) {
+func repair(b []byte) {
 	copy(b[148:156], "        ")
 	sum := 0
 	for _, c := range b[:512] {

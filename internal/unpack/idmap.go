@@ -36,7 +36,7 @@ func ParseIDMap(specs []string) (IDMap, error) {
 			r.Count, errs[2] = strconv.Atoi(parts[3])
 		}
 		if len(parts) != 4 || errs != [3]error{} || parts[0] != "u" && parts[0] != "g" && parts[0] != "b" {
-			return IDMap{}, fault.WrapHint(fault.Misuse, fmt.Errorf("id map %q: wanted type:guest:host:count", spec), idMapForm)
+			return IDMap{}, fault.WrapHint(fault.Misuse, fmt.Errorf("id map %q: want type:guest:host:count", spec), idMapForm)
 		}
 		if parts[0] != "g" {
 			m.UIDs = append(m.UIDs, r)
@@ -70,7 +70,7 @@ func (m IDMap) Check() error {
 		}
 		for id, n := range times {
 			if n != 1 {
-				return fault.WrapHint(fault.Misuse, fmt.Errorf("id map: %s id %d is mapped %s, wanted once", kind.name, id, [...]string{"not at all", "", "more than once"}[n]), idMapForm)
+				return fault.WrapHint(fault.Misuse, fmt.Errorf("id map: %s id %d is mapped %s, want once", kind.name, id, [...]string{"not at all", "", "more than once"}[n]), idMapForm)
 			}
 		}
 	}

@@ -136,7 +136,7 @@ func (m mutator) change(p *piece) {
 	case 13:
 		p.pax = func(x []byte) { // a byte of the records, or of their header
 			x[m.IntN(len(x))] = m.pick("0", "1", "9", " ", "=", "\n", "\x00", "x")[0]
-			mend(x)
+			repair(x)
 		}
 	case 14:
 		h.content = m.pick("", "1\n9000\n0\n", strings.Repeat("1\n", 300), "0\n", strings.Repeat("e", 513))
@@ -180,7 +180,7 @@ func (m mutator) archive() []byte {
 	case 1:
 		at := m.IntN(len(data))/512*512 + m.IntN(512)
 		data[min(at, len(data)-1)] = m.pick("0", "x", "\x00", " ", "7", "\xff")[0]
-		mend(data[min(at, len(data)-1)/512*512:])
+		repair(data[min(at, len(data)-1)/512*512:])
 	case 2:
 		data = slices.Insert(data, m.IntN(len(data)/512)*512, make([]byte, 512)...)
 	case 3:

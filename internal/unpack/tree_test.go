@@ -45,7 +45,7 @@ func describe(t *testing.T, dir string, dirTimes bool) map[string]string {
 			if err != nil {
 				return err
 			}
-			// The file system's own blocks come and go: half of the size is enough to tell.
+			// The file system's own blocks come and go: a part of the size is enough to see it.
 			line += fmt.Sprintf(" %d %x holes %v", len(data), sha256.Sum256(data), st.Blocks*512*2 < st.Size)
 		case d.Type()&fs.ModeSymlink != 0:
 			to, err := os.Readlink(p)

@@ -1,9 +1,9 @@
 // Package unpack owns the restore that Proxmox VE makes of an archive, into a
-// folder: the same members left out, the first of two names kept, owners
+// directory: the same members left out, the first of two names kept, owners
 // through an id map, and afterwards the configuration taken out of the tree.
 //
 // It works below an [os.Root], so that no member reaches outside of the
-// folder, and it reads through internal/vzdump, which refuses hostile archives.
+// directory, and it reads through internal/vzdump, which refuses hostile archives.
 // It does not judge an archive (verify) and runs no program.
 package unpack
 
@@ -34,16 +34,16 @@ type Options struct {
 
 // Result is what came out.
 type Result struct {
-	Config   []byte // pct.conf; it is not in the folder any more
+	Config   []byte // pct.conf; it is not in the directory any more
 	Firewall []byte // pct.fw when it was not empty; likewise
 	Entries  int    // members written
 	Bytes    int64  // of file content
-	Skipped  int    // members below ./dev, and names that were there already
+	Skipped  int    // members below ./dev, and names that already existed
 	Facts    vzdump.Facts
 }
 
-// Unpack writes the archive from r below dir, which must exist. A file that is
-// there already stays, as in PVE's restore. After an error the folder holds
+// Unpack writes the archive from r below dir, which must exist. A file that
+// already exists stays, as in PVE's restore. After an error the directory holds
 // what was written so far, nothing outside of it, and is for the caller to
 // remove.
 func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Result, err error) {
@@ -52,7 +52,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Result{}, fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), "name an existing folder")
+		return Result{}, fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), "name an existing directory")
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	d, err := root.Open(".")
@@ -101,7 +101,7 @@ func (u *unpacker) run() error {
 		}
 	}
 	u.result.Facts = u.ar.Facts()
-	// From the deepest up: a folder may forbid writing, and a time changes
+	// From the deepest up: a directory may forbid writing, and a time changes
 	// with each name below.
 	slices.Reverse(u.dirs)
 	for i := range u.dirs {
@@ -120,7 +120,7 @@ func (u *unpacker) member(e *vzdump.Entry) error {
 		u.result.Skipped++
 		return nil
 	case e.UID > vzdump.MaxID || e.GID > vzdump.MaxID:
-		return fault.Errorf(fault.Invalid, "it belongs to %d:%d: wanted ids up to %d; restore fails on it", e.UID, e.GID, vzdump.MaxID)
+		return fault.Errorf(fault.Invalid, "it belongs to %d:%d: want ids up to %d; restore fails on it", e.UID, e.GID, vzdump.MaxID)
 	case e.Type == vzdump.Block, e.Type == vzdump.Other, e.Type == vzdump.Char && (e.DevMajor != 0 || e.DevMinor != 0):
 		return fault.Errorf(fault.Invalid, "a %s: restore into an unprivileged guest fails on it", e.Type)
 	case e.Odd.Has(vzdump.BadLink):
@@ -132,7 +132,7 @@ func (u *unpacker) member(e *vzdump.Entry) error {
 	there, err := u.root.Lstat(e.Path)
 	switch {
 	case err == nil && e.Type == vzdump.Dir && there.IsDir():
-		// tar --skip-old-files leaves a folder that it did not make itself.
+		// tar --skip-old-files leaves a directory that it did not make itself.
 		if e.Path != "." {
 			u.result.Skipped++
 		}
@@ -193,7 +193,7 @@ func (u *unpacker) file(e *vzdump.Entry) (err error) {
 	return u.byDescriptor(f, e)
 }
 
-// node makes a fifo or whiteout, relative to a descriptor of its folder, which
+// node makes a fifo or whiteout, relative to a descriptor of its directory, which
 // the root has opened: os.Root has no Mknod.
 func (u *unpacker) node(e *vzdump.Entry) (err error) {
 	d, err := u.root.Open(path.Dir(e.Path))
@@ -208,7 +208,7 @@ func (u *unpacker) node(e *vzdump.Entry) (err error) {
 	return unix.Mknodat(int(d.Fd()), path.Base(e.Path), kind|0o600, 0)
 }
 
-// parents makes the folders above p that no member has brought, as tar does:
+// parents makes the directories above p that no member has brought, as tar does:
 // 0755 and the guest's root.
 func (u *unpacker) parents(p string) error {
 	dir := path.Dir(p)
@@ -220,7 +220,7 @@ func (u *unpacker) parents(p string) error {
 	case err == nil && info.IsDir():
 		return nil
 	case err == nil:
-		return fault.Errorf(fault.Invalid, "%q is no folder", dir)
+		return fault.Errorf(fault.Invalid, "%q is not a directory", dir)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -242,7 +242,7 @@ func (u *unpacker) parents(p string) error {
 
 // takeConfig does what PVE does after extraction: the configuration leaves the
 // tree, and so does a firewall file that says something. An empty one stays,
-// and the folder with it.
+// and the directory with it.
 func (u *unpacker) takeConfig() error {
 	read := func(name string) ([]byte, error) {
 		info, err := u.root.Lstat(name)
@@ -254,7 +254,7 @@ func (u *unpacker) takeConfig() error {
 		}
 		const limit = 1 << 20
 		if info.Size() > limit {
-			return nil, fault.Errorf(fault.Invalid, "%s has %d bytes, at most %d are taken", name, info.Size(), limit)
+			return nil, fault.Errorf(fault.Invalid, "%s has %d bytes, which exceeds the limit of %d", name, info.Size(), limit)
 		}
 		return u.root.ReadFile(name)
 	}
@@ -263,7 +263,7 @@ func (u *unpacker) takeConfig() error {
 		return err
 	}
 	if u.result.Config == nil {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("no ./%s", vzdump.ConfigPath), "this is no vzdump archive; restore refuses it")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("no ./%s", vzdump.ConfigPath), "this is not a vzdump archive; restore refuses it")
 	}
 	if err := u.root.Remove(vzdump.ConfigPath); err != nil {
 		return err

@@ -101,7 +101,7 @@ func TestSameTreeAsTar(t *testing.T) {
 	tool(t, "tar", "-x", "-p", "--zstd", "-f", archive, "--totals", "--one-file-system", "--sparse", "--numeric-owner", "--acls", "--xattrs", "--xattrs-include=user.*",
 		"--xattrs-include=security.capability", "--warning=no-file-ignored", "--warning=no-xattr-write", "-C", want, "--skip-old-files", "--anchored", "--exclude", "./dev/*")
 	must(t, os.Remove(filepath.Join(want, "etc/vzdump/pct.conf")))
-	// tar makes implied folders under the umask, PVE under 022.
+	// tar makes implied directories under the umask, PVE under 022.
 	for _, dir := range []string{"etc", "etc/vzdump"} {
 		must(t, os.Chmod(filepath.Join(want, dir), 0o755))
 	}
@@ -149,10 +149,10 @@ func TestParseIDMap(t *testing.T) {
 		{"u:0:100000:65536", "group id 0 is mapped not at all"},
 		{"b:0:100000:65535", "user id 65535 is mapped not at all"},
 		{"b:0:100000:65536 g:5:1:1", "group id 5 is mapped more than once"},
-		{"x:0:1:1", "wanted type:guest:host:count"},
-		{"ub:0:1:1", "wanted type:guest:host:count"},
-		{"b:0:1", "wanted type:guest:host:count"},
-		{"b:0:one:1", "wanted type:guest:host:count"},
+		{"x:0:1:1", "want type:guest:host:count"},
+		{"ub:0:1:1", "want type:guest:host:count"},
+		{"b:0:1", "want type:guest:host:count"},
+		{"b:0:one:1", "want type:guest:host:count"},
 		{"b:-1:1:65537", "outside"},
 		{"b:0:2147483647:65536", "outside"},
 	} {

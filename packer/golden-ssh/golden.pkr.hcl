@@ -1,4 +1,4 @@
-# Bakes a golden with ordinary provisioners (shell, file, ansible) and without
+# Bakes a golden image with ordinary provisioners (shell, file, ansible) and without
 # a Proxmox VE host: felhom-golden offers SSH into the staged root on loopback.
 
 packer {
@@ -10,7 +10,7 @@ locals {
   root    = "${var.work_dir}/root"
   archive = "${var.output_dir}/vzdump-lxc-${var.vmid}-${local.stamp}.tar.zst"
 
-  # Once per run: the server and Packer's client agree upon it.
+  # Once per run: the server and Packer's client agree on it.
   password = uuidv4()
 
   scripts = concat([for f in sort(fileset(".", "scripts/*.sh")) : "${path.root}/${f}"], var.scripts)

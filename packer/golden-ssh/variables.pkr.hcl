@@ -41,7 +41,7 @@ variable "script_env" {
 variable "playbooks" {
   type        = list(string)
   default     = []
-  description = "Ansible playbooks to play upon the image. It needs python3 in the recipe's packages; see the README."
+  description = "Ansible playbooks to play on the image. It needs python3 in the recipe's packages; see the README."
 }
 
 variable "port" {
@@ -53,11 +53,11 @@ variable "port" {
 variable "work_dir" {
   type        = string
   default     = "/var/tmp/felhom-golden-packer-ssh"
-  description = "Folder for the staged root. It is removed before and after a build."
+  description = "Directory for the staged root. It is removed before and after a build."
 }
 
 variable "output_dir" {
   type        = string
   default     = "output-golden"
-  description = "Folder for the archive, its checksum and the manifest."
+  description = "Directory for the archive, its checksum and the manifest."
 }

@@ -1,4 +1,4 @@
-# Bakes a golden without a Proxmox VE host: felhom-golden stages a root file
+# Bakes a golden image without a Proxmox VE host: felhom-golden stages a root file
 # system, scripts run inside it, felhom-golden seals and packs it. Builders and
 # provisioners are Packer's own, so that no plugin is needed.
 

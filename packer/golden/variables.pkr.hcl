@@ -41,11 +41,11 @@ variable "script_env" {
 variable "work_dir" {
   type        = string
   default     = "/var/tmp/felhom-golden-packer"
-  description = "Folder for the staged root. It is removed before and after a build."
+  description = "Directory for the staged root. It is removed before and after a build."
 }
 
 variable "output_dir" {
   type        = string
   default     = "output-golden"
-  description = "Folder for the archive, its checksum and the manifest."
+  description = "Directory for the archive, its checksum and the manifest."
 }

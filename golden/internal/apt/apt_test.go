@@ -54,7 +54,7 @@ func TestMachine(t *testing.T) {
 	}
 	main, security, ok := Debian(got, "bookworm")
 	if !ok || main.URI != want[1].URI || security.URI != want[2].URI {
-		t.Errorf("Debian: found %v %v %v", main, security, ok)
+		t.Errorf("Debian: got %v %v %v", main, security, ok)
 	}
 	if _, _, ok := Debian(got[:1], "bookworm"); ok {
 		t.Error("Debian took an archive without main for Debian's")
@@ -70,7 +70,7 @@ func TestIsPrivate(t *testing.T) {
 		"http://10.0.0.1/debian": true, "http://cache/debian": true, "http://cache.lan/debian": true, "http://u:p@mirror.example/": true, "http://[::1]/": true,
 	} {
 		if got := IsPrivate(uri); got != want {
-			t.Errorf("%s: want %v, found %v", uri, want, got)
+			t.Errorf("%s: want %v, got %v", uri, want, got)
 		}
 	}
 }
@@ -96,20 +96,20 @@ func TestRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := time.Date(2026, 11, 21, 9, 15, 44, 0, time.UTC); !got.Date.Equal(want) || len(got.SHA256) != 64 {
-		t.Errorf("want date %v and a digest, found %+v", want, got)
+		t.Errorf("want date %v and a digest, got %+v", want, got)
 	}
 	for suite, want := range map[string]fault.Kind{"sid": fault.Invalid, "ill": fault.NotReady, "huge": fault.Invalid} {
 		if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", suite); fault.Of(err) != want {
-			t.Errorf("%s: want %v, found %v", suite, want, err)
+			t.Errorf("%s: want %v, got %v", suite, want, err)
 		}
 	}
 	srv.Close()
 	if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", "trixie"); fault.Of(err) != fault.NotReady || fault.HintOf(err) == "" {
-		t.Errorf("mirror down: want not-ready with a hint, found %v", err)
+		t.Errorf("mirror down: want not-ready with a hint, got %v", err)
 	}
 }
 
-func TestReleaseFromFolder(t *testing.T) {
+func TestReleaseFromDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "dists/trixie"), 0o755); err != nil {
 		t.Fatal(err)
@@ -121,13 +121,13 @@ func TestReleaseFromFolder(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := (Client{}).Release(t.Context(), "file:"+dir, "sid"); fault.Of(err) != fault.Invalid {
-		t.Errorf("want refused, found %v", err)
+		t.Errorf("want refused, got %v", err)
 	}
 }
 
 func TestSnapshot(t *testing.T) {
 	got := Snapshot("http://s.example/{snapshot}/d", time.Date(2026, 11, 1, 2, 3, 4, 0, time.UTC))
 	if want := "http://s.example/20261101T020304Z/d"; got != want {
-		t.Errorf("want %s, found %s", want, got)
+		t.Errorf("want %s, got %s", want, got)
 	}
 }

@@ -86,7 +86,7 @@ func (c Client) get(ctx context.Context, at string) (_ []byte, err error) {
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, notThere(fmt.Errorf("GET %s: %s", at, resp.Status))
 	case resp.StatusCode != http.StatusOK:
-		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("GET %s: want 200, found %s", at, resp.Status), "the mirror is not well: try again, or name another one with apt.mirror in the recipe")
+		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("GET %s: want 200, got %s", at, resp.Status), "the mirror is not well: try again, or name another one with apt.mirror in the recipe")
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRelease+1))
 	if err != nil {

@@ -108,7 +108,7 @@ func parseDeb822(text string) []Source {
 }
 
 // Debian picks from a Debian machine's sources the entry of the main archive
-// and, where there is one, that of the security archive. codename is the
+// and, if there is one, that of the security archive. codename is the
 // machine's own release. ok is false when no main entry is there.
 func Debian(list []Source, codename string) (main, security Source, ok bool) {
 	for _, s := range list {
@@ -140,7 +140,7 @@ func Format(list []Source) []byte {
 	return []byte(b.String())
 }
 
-// IsPrivate says whether uri means something on this machine or its network
+// IsPrivate reports whether uri means something on this machine or its network
 // only, so that a guest elsewhere could not use it.
 func IsPrivate(uri string) bool {
 	u, err := url.Parse(uri)

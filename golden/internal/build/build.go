@@ -33,7 +33,7 @@ import (
 
 // Settings are what every command here needs beside the recipe.
 type Settings struct {
-	Cache     string    // folder of bases, images and frames
+	Cache     string    // directory of bases, images and frames
 	Bootstrap string    // felhom-controller-bootstrap on this machine
 	Units     fs.FS     // unit files for the guest
 	Epoch     time.Time // zero: the newest date of the sources
@@ -42,8 +42,8 @@ type Settings struct {
 	Log       io.Writer // what the programs of the build write; nil drops it
 }
 
-// workshop is a resolved recipe with its base and overlay.
-type workshop struct {
+// baked is a resolved recipe with its base and overlay.
+type baked struct {
 	plan    stage.Plan
 	base    *stage.Layer
 	overlay []stage.File
@@ -52,7 +52,7 @@ type workshop struct {
 
 // prepare does all up to the point where base and overlay are there. The caller
 // closes the base.
-func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err error) {
+func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *baked, err error) {
 	st := s.Progress.Start("plan")
 	plan, err := stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
 	if err := AllFindings(err); err != nil {
@@ -62,7 +62,7 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err
 	for _, w := range plan.Warnings {
 		s.Progress.Line("warning: " + w)
 	}
-	w := &workshop{plan: plan}
+	w := &baked{plan: plan}
 	w.images, err = fetchImages(ctx, r, s)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *workshop, err
 	return w, nil
 }
 
-func (w *workshop) lay(s Settings) ([]stage.File, error) {
+func (w *baked) lay(s Settings) ([]stage.File, error) {
 	files := []stage.File{}
 	for _, img := range w.images {
 		files = append(files, stage.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + img.File, Mode: 0o644, Source: img.Path})
@@ -112,7 +112,7 @@ func (w *workshop) lay(s Settings) ([]stage.File, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	return w.plan.Overlay(w.base.Root, stage.Ours{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, DpkgConfig: profile.DpkgConfig()})
+	return w.plan.Overlay(w.base.Root, stage.Own{Bootstrap: s.Bootstrap, Units: s.Units, Images: files, DpkgConfig: profile.DpkgConfig()})
 }
 
 // wants lists the images that r brings along.
@@ -174,7 +174,7 @@ func runScript(ctx context.Context, root, path string, s recipe.Script, log io.W
 		return fmt.Errorf("script %s: %w", s.Path, err)
 	}
 	if code != 0 {
-		text := fmt.Sprintf("script %s: want exit status 0, found %d", s.Path, code)
+		text := fmt.Sprintf("script %s: want exit status 0, got %d", s.Path, code)
 		if tail := said.String(); tail != "" {
 			text += "; it wrote last:\n" + tail
 		}
@@ -211,7 +211,7 @@ func (l *lastWords) String() string {
 }
 
 // manifest records what w is made of; the archive is filled in later.
-func (w *workshop) manifest(s Settings, compression string) (provenance.Manifest, error) {
+func (w *baked) manifest(s Settings, compression string) (provenance.Manifest, error) {
 	r := w.plan.Recipe
 	status, err := regular.Open(filepath.Join(w.base.Root, "var/lib/dpkg/status"))
 	if err != nil {

@@ -24,19 +24,19 @@ func TestTargetPath(t *testing.T) {
 	want := filepath.Join(dir, "vzdump-lxc-9100-2026_11_22-01_09_05.tar.zst")
 	got, err := Target{Dir: dir}.path(r, epoch)
 	if err != nil || got != want {
-		t.Errorf("want %s, found %s %v", want, got, err)
+		t.Errorf("want %s, got %s %v", want, got, err)
 	}
 	if err := os.WriteFile(want, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (Target{Dir: dir}).path(r, epoch); fault.Of(err) != fault.Misuse || !strings.Contains(fault.HintOf(err), "--force") {
-		t.Errorf("archive is there: want misuse with a hint, found %v", err)
+		t.Errorf("archive is there: want misuse with a hint, got %v", err)
 	}
 	if got, err := (Target{Dir: dir, Force: true}).path(r, epoch); err != nil || got != want {
-		t.Errorf("with force: found %s %v", got, err)
+		t.Errorf("with force: got %s %v", got, err)
 	}
 	if _, err := (Target{Dir: filepath.Join(dir, "none")}).path(r, epoch); fault.Of(err) != fault.Misuse {
-		t.Errorf("folder is missing: want misuse, found %v", err)
+		t.Errorf("directory is missing: want misuse, got %v", err)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestCheckEmpty(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]fault.Kind{dir: fault.None, filepath.Join(dir, "none"): fault.None, "/proc/self/status": fault.Misuse, "/etc": fault.Misuse} {
 		if err := checkEmpty(path); fault.Of(err) != want {
-			t.Errorf("%s: want %v, found %v", path, want, err)
+			t.Errorf("%s: want %v, got %v", path, want, err)
 		}
 	}
 }
@@ -67,13 +67,13 @@ func TestCheckEmpty(t *testing.T) {
 func TestReadRecord(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	if _, err := ReadRecord(root); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
-		t.Errorf("missing: want misuse with a hint, found %v", err)
+		t.Errorf("missing: want misuse with a hint, got %v", err)
 	}
 	if err := os.WriteFile(root+RecordSuffix, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ReadRecord(root); fault.Of(err) != fault.Invalid {
-		t.Errorf("broken: want refused, found %v", err)
+		t.Errorf("broken: want refused, got %v", err)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestLastWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := l.String(); len(got) >= maxLastWords || !strings.HasSuffix(got, "xend") {
-		t.Errorf("want the end only, found %d bytes", len(got))
+		t.Errorf("want the end only, got %d bytes", len(got))
 	}
 	if diff := cmp.Diff(text, all.String()); diff != "" {
 		t.Errorf("not all was passed on:\n%s", diff)

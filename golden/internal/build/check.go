@@ -20,15 +20,15 @@ import (
 // would have. Its error has all findings, each with its hint.
 func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path string, err error) {
 	st := s.Progress.Start("check")
-	wanted := wants(r)
-	errs := make([]error, 2+len(wanted))
+	images := wants(r)
+	errs := make([]error, 2+len(images))
 	errs[0] = t.check()
 	var plan stage.Plan
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		plan, errs[1] = stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
 	})
-	for i, w := range wanted {
+	for i, w := range images {
 		wg.Go(func() { errs[2+i] = preload.Check(ctx, w, r.Arch) })
 	}
 	wg.Wait()

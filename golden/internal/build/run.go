@@ -32,9 +32,9 @@ type packJob struct {
 	overlay []stage.File // sorted; wins over root
 	recipe  recipe.Recipe
 	epoch   time.Time
-	key     string // of root: equal keys, equal trees; "" when nobody knows
-	cache   string // folder of frames; "" without a key
-	path    string // archive to write; its folder is there, it is not
+	key     string // of root: equal keys, equal trees; "" when no one knows
+	cache   string // directory of frames; "" without a key
+	path    string // archive to write; its directory is there, it is not
 }
 
 // Target says where an archive goes.
@@ -75,7 +75,7 @@ func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, 
 }
 
 // Pack makes the archive of a root that [Stage] has made and that may have been
-// changed since. It seals root, and writes its closed preset anew.
+// changed since. It seals root, and writes its closed preset again.
 func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error) {
 	rec, err := ReadRecord(root)
 	if err != nil {
@@ -151,7 +151,7 @@ func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
 
 func misplaced(err error, hint string) error { return fault.WrapHint(fault.Misuse, err, hint) }
 
-// publish packs and verifies in a folder beside path and renames the results,
+// publish packs and verifies in a directory beside path and renames the results,
 // the archive last: an archive that is there has passed, and has its records.
 func publish(ctx context.Context, path string, force bool, job packJob, m provenance.Manifest, p *progress.Printer) (_ Result, err error) {
 	dir, name := filepath.Split(path)
@@ -206,7 +206,7 @@ func publish(ctx context.Context, path string, force bool, job packJob, m proven
 	}
 	move := os.Rename
 	if !force {
-		move = os.Link // fails when somebody else was quicker
+		move = os.Link // fails when another process was quicker
 	}
 	if err := move(job.path, path); err != nil {
 		return Result{}, fmt.Errorf("publish archive: %w", err)

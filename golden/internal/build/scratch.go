@@ -13,17 +13,17 @@ import (
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
-// scratchPrefix names the hidden folder in which an archive grows.
+// scratchPrefix names the hidden directory in which an archive grows.
 const scratchPrefix = ".felhom-golden-tmp-"
 
-// scratch is a folder on the file system of the archive, locked for as long as
+// scratch is a directory on the file system of the archive, locked for as long as
 // its owner lives. One without a lock was left by a killed run.
 type scratch struct {
 	dir  string
 	lock *os.File
 }
 
-// newScratch makes a folder in dir, and removes those that killed runs left.
+// newScratch makes a directory in dir, and removes those that killed runs left.
 func newScratch(dir string) (scratch, error) {
 	left, err := filepath.Glob(filepath.Join(escape(dir), scratchPrefix+"*"))
 	if err != nil {
@@ -37,11 +37,11 @@ func newScratch(dir string) (scratch, error) {
 	for {
 		s := scratch{dir: filepath.Join(dir, scratchPrefix+rand.Text()[:8])}
 		if err := os.Mkdir(s.dir, 0o700); err != nil {
-			return scratch{}, fmt.Errorf("make the folder of the archive: %w", err)
+			return scratch{}, fmt.Errorf("make the directory of the archive: %w", err)
 		}
-		s.lock, err = lockFolder(s.dir)
+		s.lock, err = lockDirectory(s.dir)
 		if err != nil {
-			return scratch{}, errors.Join(fmt.Errorf("make the folder of the archive: %w", err), os.RemoveAll(s.dir))
+			return scratch{}, errors.Join(fmt.Errorf("make the directory of the archive: %w", err), os.RemoveAll(s.dir))
 		}
 		if s.lock != nil {
 			return s, nil
@@ -50,20 +50,20 @@ func newScratch(dir string) (scratch, error) {
 	}
 }
 
-// Close removes the folder.
+// Close removes the directory.
 func (s scratch) Close() error { return errors.Join(os.RemoveAll(s.dir), filelock.Close(s.lock)) }
 
 func removeStale(name string) error {
-	lock, err := lockFolder(name)
+	lock, err := lockDirectory(name)
 	if err != nil || lock == nil {
 		return err
 	}
 	return scratch{dir: name, lock: lock}.Close()
 }
 
-// lockFolder returns nil when somebody else has the lock, or when the folder is
+// lockDirectory returns nil when another process has the lock, or when the directory is
 // gone.
-func lockFolder(name string) (*os.File, error) {
+func lockDirectory(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil, nil

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestScratchClearsWhatKilledRunsLeft: of a folder that is locked nothing is
-// taken, one that nobody locks goes, and so does our own in the end.
+// TestScratchClearsWhatKilledRunsLeft: of a directory that is locked nothing is
+// taken, one that no one locks goes, and so does our own in the end.
 func TestScratchClearsWhatKilledRunsLeft(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a[b*")
 	stale, other := filepath.Join(dir, scratchPrefix+"STALE"), filepath.Join(dir, ".other")
@@ -16,7 +16,7 @@ func TestScratchClearsWhatKilledRunsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(stale, "half.tar.zst"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(stale, "part.tar.zst"), []byte("part"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(other, filepath.Join(dir, scratchPrefix+"LINK")); err != nil {
@@ -32,7 +32,7 @@ func TestScratchClearsWhatKilledRunsLeft(t *testing.T) {
 	}
 	for path, want := range map[string]bool{stale: false, other: true, first.dir: true, second.dir: true} {
 		if _, err := os.Lstat(path); (err == nil) != want {
-			t.Errorf("%s: want there %v, found %v", path, want, err)
+			t.Errorf("%s: want there %v, got %v", path, want, err)
 		}
 	}
 	for _, s := range []scratch{first, second} {

@@ -19,7 +19,7 @@ import (
 )
 
 // RecordSuffix is what the name of a staged root's record adds to that of the
-// root. It lies beside the root, so that it is never part of an image.
+// root. It is beside the root, so that it is never part of an image.
 const RecordSuffix = ".stage.json"
 
 // Record says what a staged root is, for the pack that follows.
@@ -65,7 +65,7 @@ func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err e
 		return fmt.Errorf("write record: %w", err)
 	}
 	if err := os.Remove(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("replace the empty folder: %w", err)
+		return fmt.Errorf("replace the empty directory: %w", err)
 	}
 	if err := os.Rename(tmp, root); err != nil {
 		return fmt.Errorf("finish root: %w", err)
@@ -82,7 +82,7 @@ func checkEmpty(root string) error {
 	case err != nil:
 		return fault.Wrap(fault.Misuse, fmt.Errorf("look at ROOT: %w", err))
 	case len(entries) > 0:
-		return fault.WrapHint(fault.Misuse, fmt.Errorf("look at ROOT: %s is not empty", root), "name a folder that does not exist yet")
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("look at ROOT: %s is not empty", root), "name a directory that does not exist yet")
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 // checks that it is one.
 const childName = "felhom-golden-enter"
 
-// scriptDir is where a handed-in script lies; it is in memory, below /run.
+// scriptDir is where a handed-in script is; it is in memory, below /run.
 const scriptDir = "/run/felhom-golden"
 
 // MaybeChild is the first call of a main function (and of a TestMain) whose
@@ -35,18 +35,18 @@ func MaybeChild() (code int, isChild bool) {
 	if os.Getpid() != 1 {
 		return 1, true
 	}
-	// Nobody may stop pid 1 halfway: a terminal's Ctrl-C reaches the program
+	// Nothing may stop pid 1 before its end: a terminal's Ctrl-C reaches the program
 	// itself, and the caller, who then ends the lifeline. A handler and not
 	// Ignore, which the program would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	// Ours, and those that the caller was handed by its own parent: an open
-	// folder of this machine would be a way out of the root.
+	// Those of this program, and those that the caller was handed by its own parent: an open
+	// directory of this machine would be a way out of the root.
 	if err := unix.CloseRange(fdOrder, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return 1, true
 	}
 	report := json.NewEncoder(os.NewFile(fdOutcome, "outcome"))
 	out := serveOrder(report)
-	// If nobody listens any more there is nobody to tell.
+	// If the caller is gone, no one needs the answer.
 	_ = report.Encode(out)
 	return 0, true
 }
@@ -106,7 +106,7 @@ func launch(ord order) (pid int, err error) {
 		return 0, err
 	}
 	if info, err := os.Stat(ord.Dir); err != nil || !info.IsDir() {
-		return 0, &unfitError{msg: fmt.Sprintf("start folder %s: want a folder of the root", ord.Dir)}
+		return 0, &unfitError{msg: fmt.Sprintf("start directory %s: want a directory of the root", ord.Dir)}
 	}
 	attr := &syscall.ProcAttr{Dir: ord.Dir, Env: ord.Env, Files: []uintptr{0, 1, 2}}
 	pid, err = syscall.ForkExec(path, argv, attr)
@@ -170,14 +170,14 @@ func supervise(pid int, dead <-chan struct{}) outcome {
 	select {
 	case code = <-ended:
 	case <-dead:
-		_ = syscall.Kill(-1, syscall.SIGTERM) // everybody but pid 1
+		_ = syscall.Kill(-1, syscall.SIGTERM) // every process but pid 1
 		select {
 		case <-ended:
 		case <-time.After(termDelay):
 		}
 		code = -1
 	}
-	_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: nobody is left, as it should be
+	_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: no process is left, as it should be
 	reapUntil(0)
 	return outcome{Code: code}
 }

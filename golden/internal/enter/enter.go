@@ -1,4 +1,4 @@
-// Package enter runs a program inside a root folder as if that folder were a
+// Package enter runs a program inside a root directory as if that directory were a
 // machine: own mounts, process ids, host name and IPC, with /proc, a read-only
 // /sys, a minimal /dev, and empty /run and /tmp in memory. It is made for image
 // scripts: a package that is installed in there starts no daemon, learns
@@ -9,7 +9,7 @@
 // what it wants to do to the machine on purpose it can. Nothing runs in there
 // that its caller did not choose.
 //
-// How it holds: the program's pid 1 is this same binary, started anew in its
+// How it holds: the program's pid 1 is this same binary, started again in its
 // namespaces (see [MaybeChild]). It holds the reading end of a pipe whose
 // writing end only the caller has. When the caller dies, even by SIGKILL, the
 // pipe ends, pid 1 kills what is left and goes; with its last process the
@@ -36,7 +36,7 @@ import (
 
 // Options is one program to run inside a root.
 type Options struct {
-	Root string   // folder that becomes /
+	Root string   // directory that becomes /
 	Argv []string // program and arguments; a name without a slash is looked up in PATH of Env
 	Env  []string // nil: [BaseEnv]
 	Dir  string   // inside the root; "": /
@@ -63,7 +63,7 @@ const (
 )
 
 // Run runs a program inside opts.Root and returns its exit status; ended by
-// signal n it is 128+n, as in a shell. A status other than 0 is no error. An
+// signal n it is 128+n, as in a shell. A status other than 0 is not an error. An
 // error means that the program did not start, or was stopped because ctx was
 // done; then the code is -1. When Run returns, no process of the program is
 // left and nothing is mounted.
@@ -71,8 +71,8 @@ func Run(ctx context.Context, opts Options) (code int, err error) {
 	return start(ctx, opts, nil)
 }
 
-// Script is [Run] for a script that lies outside of the root: it is handed in
-// by descriptor, lies in memory below /run while it runs, and is never part of
+// Script is [Run] for a script that is outside of the root: it is handed in
+// by descriptor, is in memory below /run while it runs, and is never part of
 // the root. opts.Argv holds its arguments only. A script without "#!" is given
 // to /bin/sh, as shells do.
 func Script(ctx context.Context, opts Options, path string) (code int, err error) {
@@ -136,7 +136,7 @@ func start(ctx context.Context, opts Options, script *os.File) (code int, err er
 		}
 		return -1, fault.WrapHint(fault.Failed, fmt.Errorf("enter %s: start in new namespaces: %w", opts.Root, err), hint)
 	}
-	_ = p.closeChildEnds() // only descriptors of ours; the child has its own
+	_ = p.closeChildEnds() // only descriptors of this process; the child has its own
 
 	orderErr := make(chan error, 1)
 	go func() {
@@ -172,12 +172,12 @@ func newOrder(opts Options, script bool) (order, error) {
 	}
 	if info, err := os.Stat(root); err != nil || !info.IsDir() {
 		if err == nil {
-			err = errors.New("not a folder")
+			err = errors.New("not a directory")
 		}
 		return order{}, fault.WrapHint(fault.Invalid, fmt.Errorf("enter %s: %w", opts.Root, err), "make one with: felhom-golden stage "+opts.Root)
 	}
 	if root == "/" {
-		return order{}, fault.WrapHint(fault.Invalid, errors.New("enter /: that is this machine"), "give the folder that holds the staged root file system")
+		return order{}, fault.WrapHint(fault.Invalid, errors.New("enter /: that is this machine"), "give the directory that holds the staged root file system")
 	}
 	if len(opts.Argv) == 0 {
 		return order{}, fault.Wrap(fault.Misuse, errors.New("no program to run"))
@@ -191,7 +191,7 @@ func newOrder(opts Options, script bool) (order, error) {
 	}
 	if opts.Network {
 		// Without a file there is no name server, and that is what the
-		// program shall see.
+		// program must see.
 		ord.Resolver, err = os.ReadFile(resolvConf)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return order{}, fmt.Errorf("enter %s: %w", opts.Root, err)

@@ -82,14 +82,14 @@ func TestRunRefuses(t *testing.T) {
 		want string
 	}{
 		{"no root", enter.Options{Root: root + "x", Argv: []string{"sh"}}, "no such file"},
-		{"root is a file", enter.Options{Root: filepath.Join(root, "odd"), Argv: []string{"sh"}}, "not a folder"},
+		{"root is a file", enter.Options{Root: filepath.Join(root, "odd"), Argv: []string{"sh"}}, "not a directory"},
 		{"root is this machine", enter.Options{Root: "/", Argv: []string{"sh"}}, "that is this machine"},
-		{"no proc", enter.Options{Root: noProc, Argv: []string{"sh"}}, "want the folder /proc"},
-		{"tmp is a link", enter.Options{Root: linked, Argv: []string{"sh"}}, "want the folder /tmp in it: not a folder"},
+		{"no proc", enter.Options{Root: noProc, Argv: []string{"sh"}}, "want the directory /proc"},
+		{"tmp is a link", enter.Options{Root: linked, Argv: []string{"sh"}}, "want the directory /tmp in it: not a directory"},
 		{"no program", enter.Options{Root: root, Argv: []string{"nope"}}, "program nope: not in the root"},
 		{"no path", enter.Options{Root: root, Argv: []string{"/no/pe"}}, "program /no/pe: not in the root"},
 		{"no interpreter", enter.Options{Root: root, Argv: []string{"/odd"}}, "start /odd"},
-		{"no folder", enter.Options{Root: root, Argv: []string{"sh"}, Dir: "/nope"}, "start folder /nope"},
+		{"no directory", enter.Options{Root: root, Argv: []string{"sh"}, Dir: "/nope"}, "start directory /nope"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, err := enter.Run(t.Context(), tt.opts)
@@ -154,7 +154,7 @@ func TestMachine(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, line, want string }{
 		{"host name", "uname -n", "localhost\n"},
-		{"process id 1 is ours", "echo $PPID", "1\n"},
+		{"process id 1 is this program", "echo $PPID", "1\n"},
 		{"no service may start", "/usr/sbin/policy-rc.d; echo $?", "101\n"},
 		{"name servers", "cat /etc/resolv.conf", string(machine)},
 		{"tmp and run are new", "touch /tmp/x /run/x /dev/shm/x && ls /tmp /run", "/run:\nlock\nsystemd\nx\n\n/tmp:\nx\n"},
@@ -162,7 +162,7 @@ func TestMachine(t *testing.T) {
 		{"sys is read-only", "touch /sys/x 2>/dev/null || echo no", "no\n"},
 		{"sysctl is read-only", "(echo 1 >/proc/sys/kernel/sysrq) 2>/dev/null || echo no", "no\n"},
 		{"umask", "umask", "0022\n"},
-		{"folder", "pwd", "/\n"},
+		{"directory", "pwd", "/\n"},
 		{"nothing on the descriptors", "ls /proc/self/fd", "0\n1\n2\n3\n"},
 		{"background ends too", "sleep 600 & echo go", "go\n"},
 	} {

@@ -37,8 +37,8 @@ func MergeEnv(base []string, over ...string) []string {
 
 // FromCaller is the part of an environment that a script may see: all of it but
 // what says who and where the builder is. Image tools hand a script its
-// variables through the environment of the program that runs it, so that ours
-// and theirs cannot be told apart by origin, only by name.
+// variables through the environment of the program that runs it, so that the
+// two cannot be told apart by origin, only by name.
 func FromCaller(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")

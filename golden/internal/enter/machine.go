@@ -16,7 +16,7 @@ const (
 	policyRcD  = "/usr/sbin/policy-rc.d"
 )
 
-// hostName is what the program sees: one that is no machine's.
+// hostName is what the program sees: not the name of a real machine.
 const hostName = "localhost"
 
 // policy forbids every start of a service; 101 is policy-rc.d's word for it.
@@ -25,7 +25,7 @@ const policy = "#!/bin/sh\nexit 101\n"
 // machine makes a root into what a program takes for a machine.
 type machine struct {
 	ord  order
-	made []string // placeholders in the root that are ours to remove
+	made []string // placeholders in the root that must be removed again
 }
 
 // build sets the namespaces up. All paths inside the root are looked up after
@@ -85,7 +85,7 @@ func (m *machine) pivot() error {
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot root: %w", err)
 	}
-	// The old root is stacked upon the new one, and the current folder.
+	// The old root is stacked on the new one, and the current directory.
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("let the old root go: %w", err)
 	}
@@ -121,11 +121,11 @@ func checkRoot() error {
 	for _, dir := range []string{"/proc", "/sys", "/dev", "/run", "/tmp"} {
 		info, err := os.Lstat(dir)
 		if err == nil && !info.IsDir() {
-			err = errors.New("not a folder")
+			err = errors.New("not a directory")
 		}
 		if err != nil {
 			return &unfitError{
-				msg:  fmt.Sprintf("not a root file system: want the folder %s in it: %v", dir, err),
+				msg:  fmt.Sprintf("not a root file system: want the directory %s in it: %v", dir, err),
 				hint: "make one with: felhom-golden stage ROOT",
 			}
 		}
@@ -169,7 +169,7 @@ func makeDev() error {
 
 // overlayFiles lays our policy-rc.d and, with network, the machine's
 // resolv.conf over those of the root, read-only. Only where the root has none an
-// empty file has to be made to mount upon; the caller hears of it first, and
+// empty file has to be made to mount on; the caller hears of it first, and
 // removes it if we cannot.
 func (m *machine) overlayFiles(report *json.Encoder) error {
 	type file struct {
@@ -184,14 +184,14 @@ func (m *machine) overlayFiles(report *json.Encoder) error {
 	var missing []string
 	for _, f := range files {
 		if _, err := os.Stat(filepath.Dir(f.path)); err != nil {
-			return &unfitError{msg: fmt.Sprintf("not a root file system: want the folder %s in it", filepath.Dir(f.path))}
+			return &unfitError{msg: fmt.Sprintf("not a root file system: want the directory %s in it", filepath.Dir(f.path))}
 		}
 		if _, err := os.Lstat(f.path); errors.Is(err, fs.ErrNotExist) {
 			missing = append(missing, f.path)
 		}
 	}
 	if err := report.Encode(outcome{Made: missing}); err != nil {
-		return fmt.Errorf("tell the caller: %w", err)
+		return fmt.Errorf("report to the caller: %w", err)
 	}
 	for _, f := range files {
 		if err := m.overlay(f.path, f.content, f.mode); err != nil {
@@ -219,8 +219,8 @@ func (m *machine) overlay(path string, content []byte, mode fs.FileMode) error {
 	return os.Remove(src)
 }
 
-// target is the file to mount upon: path itself; the end of a link chain, which
-// is made when it lies below /run, in memory; or a placeholder.
+// target is the file to mount on: path itself; the end of a link chain, which
+// is made when it is below /run, in memory; or a placeholder.
 func (m *machine) target(path string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil

@@ -25,7 +25,7 @@ const formatVersion = 3
 // base has one for each setting.
 const framesKept = 8
 
-// maxRecord bounds a record: a golden of 10,000 members has one of 2 MB.
+// maxRecord bounds a record: a golden image of 10,000 members has one of 2 MB.
 const maxRecord = 64 << 20
 
 const (
@@ -33,14 +33,14 @@ const (
 	recordSuffix = ".json"
 )
 
-// record says what a cached frame holds. It lies beside the frame and is
+// record says what a cached frame holds. It is beside the frame and is
 // written last, so that a frame with a record is complete.
 type record struct {
 	SHA256  string          `json:"sha256"` // of the frame
 	Size    int64           `json:"size"`
 	Content int64           `json:"content"` // bytes of file content
 	Members []ManifestEntry `json:"members"`
-	Parents []ManifestEntry `json:"parents"` // the overlay's folders, as they are in the root
+	Parents []ManifestEntry `json:"parents"` // the overlay's directories, as they are in the root
 	Dropped []string        `json:"dropped"`
 }
 
@@ -193,7 +193,7 @@ func (r record) parents() []vzdump.Entry {
 	for i := range r.Parents {
 		e, err := r.Parents[i].entry()
 		if err != nil {
-			continue // a folder is always of a known type
+			continue // a directory is always of a known type
 		}
 		list = append(list, e)
 	}

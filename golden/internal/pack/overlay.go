@@ -16,12 +16,12 @@ import (
 )
 
 // overlay is what the first frame has beside the config members: the files
-// laid over the root, and the folders above them, which must come before and
+// laid over the root, and the directories above them, which must come before and
 // so cannot stay in the base frame.
 type overlay struct {
-	files   map[string]File
-	folders []string // paths of folders that no File brings, sorted
-	kinds   map[string]vzdump.Type
+	files       map[string]File
+	directories []string // paths of directories that no File brings, sorted
+	kinds       map[string]vzdump.Type
 }
 
 func newOverlay(files []File) (*overlay, error) {
@@ -30,11 +30,11 @@ func newOverlay(files []File) (*overlay, error) {
 		kind := typeOf(f.Mode)
 		switch {
 		case f.Path == "" || !fs.ValidPath(f.Path):
-			return nil, fault.Errorf(fault.Invalid, "overlay: path %q: wanted a clean relative path", f.Path)
+			return nil, fault.Errorf(fault.Invalid, "overlay: path %q: want a clean relative path", f.Path)
 		case kind != vzdump.File && kind != vzdump.Dir && kind != vzdump.Symlink:
-			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: a %s: wanted a file, folder or symlink", f.Path, kind)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: a %s: want a file, directory or symlink", f.Path, kind)
 		case strings.HasPrefix(f.Path, "dev/"), f.Path == path.Dir(vzdump.ConfigPath), strings.HasPrefix(f.Path, path.Dir(vzdump.ConfigPath)+"/"):
-			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: this folder is PVE's", f.Path)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: this directory is PVE's", f.Path)
 		}
 		if _, twice := o.files[f.Path]; twice {
 			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is there twice", f.Path)
@@ -45,25 +45,25 @@ func newOverlay(files []File) (*overlay, error) {
 	for _, f := range files {
 		for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
 			if kind, ok := o.kinds[dir]; ok && kind != vzdump.Dir {
-				return nil, fault.Errorf(fault.Invalid, "overlay: /%s lies below /%s, which is a %s", f.Path, dir, kind)
+				return nil, fault.Errorf(fault.Invalid, "overlay: /%s is below /%s, which is a %s", f.Path, dir, kind)
 			} else if !ok {
 				o.kinds[dir] = vzdump.Dir
-				o.folders = append(o.folders, dir)
+				o.directories = append(o.directories, dir)
 			}
 			if dir == "." {
 				break
 			}
 		}
 	}
-	slices.SortFunc(o.folders, vzdump.ComparePaths)
+	slices.SortFunc(o.directories, vzdump.ComparePaths)
 	return o, nil
 }
 
-// parents looks up the folders that the overlay needs from the root; one that
+// parents looks up the directories that the overlay needs from the root; one that
 // is not there becomes 0755 root:root.
 func (o *overlay) parents(s *scanner) ([]vzdump.Entry, error) {
 	var list []vzdump.Entry
-	for _, dir := range o.folders {
+	for _, dir := range o.directories {
 		n, err := s.node(dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -74,7 +74,7 @@ func (o *overlay) parents(s *scanner) ([]vzdump.Entry, error) {
 			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("overlay: /%s is a symlink to %s in the root, and a member below it cannot be restored", dir, n.Link),
 				"name the file by the real path")
 		case n.Type != vzdump.Dir:
-			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is a %s in the root, wanted a folder", dir, n.Type)
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is a %s in the root, want a directory", dir, n.Type)
 		}
 		list = append(list, n.Entry)
 	}

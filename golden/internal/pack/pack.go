@@ -1,5 +1,5 @@
-// Package pack owns the way from a sealed root folder to an archive: which of
-// its files go in, in which order, what lies over them, and the cache of
+// Package pack owns the way from a sealed root directory to an archive: which of
+// its files go in, in which order, what is over them, and the cache of
 // compressed frames that makes a rebuild cheap.
 //
 // The format is internal/vzdump's. pack changes nothing in the root, follows
@@ -28,14 +28,14 @@ import (
 
 // Source is what goes into the archive.
 type Source struct {
-	Root    string         // folder of the sealed root file system
+	Root    string         // directory of the sealed root file system
 	Overlay []File         // laid over it, in any order; each path once
 	Profile Profile        // what of Root stays out; the zero value keeps all
 	Config  pctconf.Config // becomes ./etc/vzdump/pct.conf
 }
 
 // File is one thing laid over the root: a regular file (Data or Source), a
-// symbolic link, or a folder. It has the fields of stage.File, so that one
+// symbolic link, or a directory. It has the fields of stage.File, so that one
 // converts into the other.
 type File struct {
 	Path     string      // in the guest, without the leading slash
@@ -48,7 +48,7 @@ type File struct {
 
 // Output says where and how the archive is written.
 type Output struct {
-	Path    string         // of the archive; its folder must exist
+	Path    string         // of the archive; its directory must exist
 	Force   bool           // replace an archive that is there
 	Epoch   time.Time      // SOURCE_DATE_EPOCH: no member is newer; whole seconds
 	Setting vzdump.Setting // fast or release
@@ -152,7 +152,7 @@ func check(src Source, out Output) error {
 	case out.Epoch.Unix() < 0:
 		return fault.Errorf(fault.Misuse, "pack: the epoch %s is before 1970", out.Epoch)
 	case (out.CacheDir == "") != (out.CacheKey == ""):
-		return fault.Errorf(fault.Misuse, "pack: a cache needs a folder and a key")
+		return fault.Errorf(fault.Misuse, "pack: a cache needs a directory and a key")
 	}
 	_, err := os.Lstat(out.Path)
 	switch {
@@ -174,7 +174,7 @@ func check(src Source, out Output) error {
 // explain adds a hint where the error has an obvious way out.
 func explain(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fault.WrapHint(fault.Of(err), err, "free space in "+dir+", or in the cache's folder; nothing half-written was kept")
+		return fault.WrapHint(fault.Of(err), err, "free space in "+dir+", or in the cache's directory; no partial file was kept")
 	}
 	return err
 }

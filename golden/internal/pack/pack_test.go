@@ -309,17 +309,17 @@ func TestRefused(t *testing.T) {
 		{name: "archive is there", change: func(t *testing.T, _ *pack.Source, o *pack.Output) {
 			must(t, os.WriteFile(o.Path, []byte("old"), 0o644))
 		}, want: "exists", code: fault.Misuse},
-		{name: "fifo and foreign owner at once", change: func(t *testing.T, s *pack.Source, _ *pack.Output) {
+		{name: "fifo and unmapped owner at once", change: func(t *testing.T, s *pack.Source, _ *pack.Output) {
 			must(t, unix.Mkfifo(filepath.Join(s.Root, "tmp/pipe"), 0o600))
 			must(t, os.Chown(filepath.Join(s.Root, "empty"), 100000, 0))
-		}, want: "/empty: belongs to 100000:0, wanted ids up to 65535\n/tmp/pipe: a fifo", code: fault.Invalid},
+		}, want: "/empty: belongs to 100000:0, want ids up to 65535\n/tmp/pipe: a fifo", code: fault.Invalid},
 		{name: "capability of a namespace", change: func(t *testing.T, s *pack.Source, _ *pack.Output) {
 			v3 := append(bytes.Clone(capNetRaw), 0xa0, 0x86, 1, 0)
 			v3[3] = 3
 			must(t, unix.Setxattr(filepath.Join(s.Root, "usr/bin/su"), "security.capability", v3, 0))
 		}, want: "not of revision 2", code: fault.Invalid},
 		{name: "overlay below a symlink", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "bin/boot" }, want: "/bin is a symlink to usr/bin", code: fault.Invalid},
-		{name: "overlay file over a folder", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "usr/bin" }, want: "/usr/bin: a folder in the root, and a file in the overlay", code: fault.Invalid},
+		{name: "overlay file over a directory", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "usr/bin" }, want: "/usr/bin: a directory in the root, and a file in the overlay", code: fault.Invalid},
 		{name: "overlay path twice", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = s.Overlay[0].Path }, want: "is there twice", code: fault.Invalid},
 		{name: "overlay escapes", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = "../x" }, want: "clean relative path", code: fault.Invalid},
 		{name: "overlay brings a configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = vzdump.ConfigPath }, want: "PVE's", code: fault.Invalid},

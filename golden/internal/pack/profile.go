@@ -59,7 +59,7 @@ func ParseProfile(name string) (Profile, error) {
 			return p, nil
 		}
 	}
-	return Profile{}, fmt.Errorf("profile %q: wanted pruned or full", name)
+	return Profile{}, fmt.Errorf("profile %q: want pruned or full", name)
 }
 
 // DpkgConfig returns the profile as a file for /etc/dpkg/dpkg.cfg.d, so that
@@ -80,7 +80,7 @@ func (p Profile) DpkgConfig() string {
 	return b.String()
 }
 
-// Excludes says whether the member at path (without leading slash) stays out.
+// Excludes reports whether the member at path (without leading slash) stays out.
 // A directory that is excluded comes in all the same when something below it
 // does; the caller sees to that.
 func (p Profile) Excludes(name string, t vzdump.Type) bool {
@@ -105,7 +105,7 @@ func (p Profile) Excludes(name string, t vzdump.Type) bool {
 	return excluded
 }
 
-// literalDir is the folder of the pattern up to its first wildcard.
+// literalDir is the directory of the pattern up to its first wildcard.
 func literalDir(pattern string) string {
 	i := strings.IndexAny(pattern, "*?[")
 	if i < 0 {

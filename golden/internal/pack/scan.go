@@ -33,7 +33,7 @@ type scanner struct {
 	root    *os.Root
 	dir     string // the root's path, for attributes
 	profile Profile
-	brought map[string]vzdump.Type // what the overlay brings, with its folders
+	brought map[string]vzdump.Type // what the overlay brings, with its directories
 	links   map[[2]uint64]string   // the first path of each file with several names
 	nodes   []node
 	dropped []string
@@ -45,7 +45,7 @@ type scanner struct {
 // archive is reported at once.
 func scan(ctx context.Context, root *os.Root, dir string, profile Profile, brought map[string]vzdump.Type) (*scanner, error) {
 	s := &scanner{root: root, dir: dir, profile: profile, brought: brought, links: map[[2]uint64]string{}}
-	if err := s.folder(ctx, "."); err != nil {
+	if err := s.directory(ctx, "."); err != nil {
 		return nil, err
 	}
 	if len(s.wrong) > 0 {
@@ -60,7 +60,7 @@ func scan(ctx context.Context, root *os.Root, dir string, profile Profile, broug
 	return s, nil
 }
 
-func (s *scanner) folder(ctx context.Context, dir string) error {
+func (s *scanner) directory(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -92,12 +92,12 @@ func (s *scanner) folder(ctx context.Context, dir string) error {
 			}
 			continue
 		}
-		// An excluded folder stays when something in it stays.
+		// An excluded directory stays when something in it stays.
 		at := len(s.nodes)
 		s.add(n)
 		first := len(s.nodes)
-		if p != "dev" && p != path.Dir(vzdump.ConfigPath) { // restore leaves ./dev/* out, the config members are ours
-			if err := s.folder(ctx, p); err != nil {
+		if p != "dev" && p != path.Dir(vzdump.ConfigPath) { // restore leaves ./dev/* out, pack writes the config members itself
+			if err := s.directory(ctx, p); err != nil {
 				return err
 			}
 		}
@@ -108,7 +108,7 @@ func (s *scanner) folder(ctx context.Context, dir string) error {
 	return nil
 }
 
-// orphaned says whether n is an alternative, such as a manual page, whose file
+// orphaned reports whether n is an alternative, such as a manual page, whose file
 // the profile leaves out. update-alternatives makes no link to a file that is
 // missing either.
 func (s *scanner) orphaned(n node) bool {
@@ -120,18 +120,18 @@ func (s *scanner) orphaned(n node) bool {
 func (s *scanner) add(n node) {
 	if kind, ok := s.brought[n.Path]; ok {
 		if n.Type == vzdump.Dir && kind != vzdump.Dir {
-			s.wrong = append(s.wrong, fmt.Sprintf("/%s: a folder in the root, and a %s in the overlay", n.Path, kind))
+			s.wrong = append(s.wrong, fmt.Sprintf("/%s: a directory in the root, and a %s in the overlay", n.Path, kind))
 		}
 		return
 	}
-	// The overlay's folders are real ones: nothing of it may lie below a link.
+	// The overlay's directories are real ones: nothing of it may lie below a link.
 	switch n.Type {
 	case vzdump.Char, vzdump.Block, vzdump.Fifo, vzdump.Other:
 		s.wrong = append(s.wrong, fmt.Sprintf("/%s: a %s", n.Path, n.Type))
 		return
 	}
 	if n.UID > vzdump.MaxID || n.GID > vzdump.MaxID {
-		s.wrong = append(s.wrong, fmt.Sprintf("/%s: belongs to %d:%d, wanted ids up to %d", n.Path, n.UID, n.GID, vzdump.MaxID))
+		s.wrong = append(s.wrong, fmt.Sprintf("/%s: belongs to %d:%d, want ids up to %d", n.Path, n.UID, n.GID, vzdump.MaxID))
 		return
 	}
 	if n.Type == vzdump.File && n.ino != 0 {
@@ -173,7 +173,7 @@ func (s *scanner) node(p string) (node, error) {
 		}
 	}
 	if p == "." || p == "etc" {
-		// Restore makes these two so, whatever stands in the archive.
+		// Restore makes these two so, whatever is in the archive.
 		n.Mode, n.UID, n.GID = 0o755, 0, 0
 	}
 	if n.Type == vzdump.File || n.Type == vzdump.Dir {
@@ -183,7 +183,7 @@ func (s *scanner) node(p string) (node, error) {
 }
 
 func (s *scanner) xattrs(p string) (map[string]string, error) {
-	// The folders on the way are no links: the walk has just seen each.
+	// The directories on the way are not links: the walk has just seen each.
 	full := filepath.Join(s.dir, p)
 	var buf [4096]byte
 	size, err := unix.Llistxattr(full, buf[:])

@@ -40,7 +40,7 @@ type base struct {
 	record  record   // what the cached frame holds
 	root    *os.Root
 	scan    *scanner
-	parents []vzdump.Entry // the overlay's folders
+	parents []vzdump.Entry // the overlay's directories
 }
 
 func (b *base) close() error {
@@ -57,7 +57,7 @@ func (b *base) close() error {
 // plan finds out what is to be written, before anything is.
 func (j *job) plan(ctx context.Context) (*base, error) {
 	var err error
-	// The root's own folder is always in the first frame, so that the order
+	// The root's own directory is always in the first frame, so that the order
 	// of members is that of one tree even with an empty overlay.
 	if j.overlay, err = newOverlay(j.src.Overlay); err != nil {
 		return nil, err

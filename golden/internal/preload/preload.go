@@ -1,4 +1,4 @@
-// Package preload owns the images that a golden brings along, so that its first
+// Package preload owns the images that a golden image brings along, so that its first
 // boot pulls nothing: it takes them from a registry, a Docker archive or an OCI
 // archive or layout, and gives Docker archives with an index. It needs no
 // engine. Registry credentials come from Docker's own configuration of the user
@@ -39,7 +39,7 @@ const maxMember = 8 << 30
 // Want is one image to bring along.
 type Want struct {
 	Reference string // as the guest will ask for it
-	Archive   string // Docker or OCI archive, or OCI layout folder; "" is the registry
+	Archive   string // Docker or OCI archive, or OCI layout directory; "" is the registry
 }
 
 // Image is one image that was brought along.
@@ -52,7 +52,7 @@ type Image struct {
 	Path           string // the archive on this machine
 }
 
-// Index is the index of images as it lies in the guest. What the guest's parser
+// Index is the index of images as it is in the guest. What the guest's parser
 // would refuse is refused here.
 func Index(images []Image) ([]byte, error) {
 	var index contract.Preload
@@ -147,7 +147,7 @@ func find(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 		return nil, Image{}, classify(err)
 	}
 	if cfg.OS != "linux" || cfg.Architecture != platform.Architecture {
-		return nil, Image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want an image for linux/%s, found %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
+		return nil, Image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want an image for linux/%s, got %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
 	}
 	config, err := img.ConfigName()
 	if err != nil {
@@ -186,7 +186,7 @@ func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 	}
 	info, err := os.Stat(want.Archive)
 	if err != nil {
-		return source{}, fault.WrapHint(fault.Invalid, err, "look at archive in the recipe: relative paths start at the recipe's folder")
+		return source{}, fault.WrapHint(fault.Invalid, err, "look at archive in the recipe: relative paths start at the recipe's directory")
 	}
 	dir := want.Archive
 	if !info.IsDir() {
@@ -246,7 +246,7 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (sour
 		}
 	}
 	if len(found) != 1 {
-		return source{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want one image for %s/%s, found %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
+		return source{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want one image for %s/%s, got %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
 	}
 	if found[0].MediaType.IsIndex() {
 		sub, err := index.ImageIndex(found[0].Digest)
@@ -313,10 +313,10 @@ func unpack(archive, dir string) (err error) {
 			return refused(archive, err)
 		}
 		if h.Typeflag != tar.TypeReg {
-			continue // folders are made as needed; a layout has nothing else
+			continue // directories are made as needed; a layout has nothing else
 		}
 		if h.Size > maxMember {
-			return refused(archive, fmt.Errorf("%s: want at most %d bytes, found %d", h.Name, int64(maxMember), h.Size))
+			return refused(archive, fmt.Errorf("%s: want at most %d bytes, got %d", h.Name, int64(maxMember), h.Size))
 		}
 		if err := writeMember(root, path.Clean(h.Name), tr); err != nil {
 			return refused(archive, err)

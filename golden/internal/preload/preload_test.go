@@ -58,8 +58,8 @@ func TestFetch(t *testing.T) {
 	if err := tarball.WriteToFile(docker, ref, img); err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(dir, "layout")
-	p, err := layout.Write(folder, empty.Index)
+	directory := filepath.Join(dir, "layout")
+	p, err := layout.Write(directory, empty.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestFetch(t *testing.T) {
 	oci := filepath.Join(dir, "oci.tar")
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)
-	if err := tw.AddFS(os.DirFS(folder)); err != nil {
+	if err := tw.AddFS(os.DirFS(directory)); err != nil {
 		t.Fatal(err)
 	}
 	if err := tw.Close(); err != nil {
@@ -94,7 +94,7 @@ func TestFetch(t *testing.T) {
 		{"registry", "", manifest.String()},
 		{"docker archive", docker, ""},
 		{"oci archive", oci, manifest.String()},
-		{"oci layout", folder, manifest.String()},
+		{"oci layout", directory, manifest.String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := t.TempDir()
@@ -103,15 +103,15 @@ func TestFetch(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got.ConfigDigest != config.String() || got.ManifestDigest != tt.manifest {
-				t.Errorf("want config %s and manifest %q, found %+v", config, tt.manifest, got)
+				t.Errorf("want config %s and manifest %q, got %+v", config, tt.manifest, got)
 			}
 			tag := ref.(name.Tag)
 			loaded, err := tarball.ImageFromPath(got.Path, &tag)
 			if err != nil {
-				t.Fatalf("the result is no Docker archive with its tag: %v", err)
+				t.Fatalf("the result is not a Docker archive with its tag: %v", err)
 			}
 			if c, err := loaded.ConfigName(); err != nil || c != config {
-				t.Errorf("want image %s, found %s %v", config, c, err)
+				t.Errorf("want image %s, got %s %v", config, c, err)
 			}
 			again, err := Fetch(t.Context(), Want{Reference: reference, Archive: tt.archive}, "amd64", cache)
 			if diff := cmp.Diff(got, again); err != nil || diff != "" {
@@ -126,10 +126,10 @@ func TestFetch(t *testing.T) {
 	// The bytes are part of an image's: another form makes other images.
 	want := "{\n  \"images\": [\n    {\n      \"reference\": \"a.example/a:1\",\n      \"config_digest\": \"" + config.String() + "\",\n      \"file\": \"x.tar\"\n    }\n  ]\n}\n"
 	if err != nil || string(index) != want {
-		t.Errorf("index: want %s, found %s %v", want, index, err)
+		t.Errorf("index: want %s, got %s %v", want, index, err)
 	}
 	if _, err := Index([]Image{{Reference: "a:1", ConfigDigest: "sha256:c", File: "x.tar"}}); fault.Of(err) != fault.Invalid {
-		t.Errorf("an index the guest cannot read: want refused, found %v", err)
+		t.Errorf("an index the guest cannot read: want refused, got %v", err)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestFetchRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := t.TempDir()
 			if _, err := Fetch(t.Context(), tt.want, "amd64", cache); fault.Of(err) != tt.code {
-				t.Errorf("want %v, found %v: %v", tt.code, fault.Of(err), err)
+				t.Errorf("want %v, got %v: %v", tt.code, fault.Of(err), err)
 			}
 			if left, _ := os.ReadDir(cache); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
@@ -172,6 +172,6 @@ func TestFetchRefuses(t *testing.T) {
 	}
 	srv.Close()
 	if _, err := Fetch(t.Context(), Want{Reference: host + "/none:1"}, "amd64", t.TempDir()); fault.Of(err) != fault.NotReady {
-		t.Errorf("registry down: want not-ready, found %v", err)
+		t.Errorf("registry down: want not-ready, got %v", err)
 	}
 }

@@ -45,7 +45,7 @@ type Recipe struct {
 	Allow      Allow      `yaml:"allow"`
 	Output     Output     `yaml:"output"`
 
-	// Dir is the folder of the recipe: relative paths in it start there.
+	// Dir is the directory of the recipe: relative paths in it start there.
 	Dir string `yaml:"-" json:"-"`
 }
 
@@ -81,11 +81,11 @@ type Packages struct {
 // and Directory says what it is.
 type File struct {
 	Path      string `yaml:"path"`      // in the guest, absolute
-	Source    string `yaml:"source"`    // file or folder on this machine
+	Source    string `yaml:"source"`    // file or directory on this machine
 	Content   string `yaml:"content"`   // the text itself
 	Link      string `yaml:"link"`      // target of a symbolic link
-	Directory bool   `yaml:"directory"` // an empty folder
-	Mode      string `yaml:"mode"`      // octal; "" is 0644, 0755 for folders, or that of the source's x bit
+	Directory bool   `yaml:"directory"` // an empty directory
+	Mode      string `yaml:"mode"`      // octal; "" is 0644, 0755 for directories, or that of the source's x bit
 	UID       int    `yaml:"uid"`
 	GID       int    `yaml:"gid"`
 }
@@ -129,7 +129,7 @@ type Preload struct {
 type Guest struct {
 	VMID        int      `yaml:"vmid"`
 	Hostname    string   `yaml:"hostname"`
-	Cores       int      `yaml:"cores"`  // 0 is no limit
+	Cores       int      `yaml:"cores"`  // 0: no limit
 	Memory      int      `yaml:"memory"` // MiB
 	Swap        int      `yaml:"swap"`   // MiB
 	RootFS      string   `yaml:"rootfs"` // size: 8G

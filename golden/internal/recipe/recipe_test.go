@@ -39,7 +39,7 @@ func TestParseKeepsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Guest.Memory != 4096 || r.Guest.Swap != 512 || r.Suite != "trixie" || len(r.Units.Disable) != 0 || len(r.Units.Mask) == 0 {
-		t.Errorf("want only the given keys replaced, found %+v", r)
+		t.Errorf("want only the given keys replaced, got %+v", r)
 	}
 }
 
@@ -242,7 +242,7 @@ func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "golden.yaml")
 	if _, err := Read(path); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
-		t.Errorf("missing file: want misuse with a hint, found %v", err)
+		t.Errorf("missing file: want misuse with a hint, got %v", err)
 	}
 	if err := os.WriteFile(path, []byte("version: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -252,16 +252,16 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := r.Local("a/b"), filepath.Join(dir, "a/b"); got != want {
-		t.Errorf("Local: want %s, found %s", want, got)
+		t.Errorf("Local: want %s, got %s", want, got)
 	}
 	if got := r.Local("/x"); got != "/x" {
-		t.Errorf("Local of an absolute path: found %s", got)
+		t.Errorf("Local of an absolute path: got %s", got)
 	}
 	if err := os.WriteFile(path, []byte(strings.Repeat("#", MaxBytes+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Read(path); fault.Of(err) != fault.Invalid {
-		t.Errorf("large file: want refused, found %v", err)
+		t.Errorf("large file: want refused, got %v", err)
 	}
 }
 

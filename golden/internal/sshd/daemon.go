@@ -32,7 +32,7 @@ type Config struct {
 }
 
 // Daemon is a serving process. It has a mount namespace of its own, where the
-// root's /tmp is a folder in memory that all sessions and SFTP share: what tools
+// root's /tmp is a directory in memory that all sessions and SFTP share: what tools
 // leave there is not in the image, and is gone with the process.
 type Daemon struct {
 	process *os.Process
@@ -107,7 +107,7 @@ func Start(cfg Config, l *net.TCPListener, stderr *os.File) (d *Daemon, err erro
 	return &Daemon{process: process, staged: stagedW}, nil
 }
 
-// Staged tells the sessions whether there is a root. A caller that dies without
+// Staged reports to the sessions whether there is a root. A caller that dies without
 // a word has said no.
 func (d *Daemon) Staged(ok bool) error {
 	if !ok {
@@ -160,7 +160,7 @@ func serveConfig(ctx context.Context) (err error) {
 	if err := in.Close(); err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	// Slave: mounts that staging makes are seen, ours are not.
+	// Slave: mounts that staging makes are seen, those of the daemon are not.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("keep mounts to ourselves: %w", err)
 	}
@@ -209,7 +209,7 @@ func keepOwnDescriptors() error {
 		}
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		switch {
-		case err != nil: // the folder's own, closed by now
+		case err != nil: // the directory's own, closed by now
 		case fd <= fdWatched:
 			unix.CloseOnExec(fd)
 		case flags&unix.FD_CLOEXEC == 0:
@@ -231,7 +231,7 @@ func waitFor(pidfd int32) {
 	}
 }
 
-// mountTmp puts a folder in memory upon /tmp of the root. The root may hold any
+// mountTmp puts a directory in memory on /tmp of the root. The root may hold any
 // link: the kernel looks /tmp up as if it were in there.
 func mountTmp(root string) (err error) {
 	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -82,7 +82,7 @@ func (f *files) Filecmd(r *sftp.Request) error {
 	case "Link":
 		return status(f.root.Link(name, inRoot(r.Target)))
 	case "Symlink":
-		// Filepath is what the link says, Target where it lies: as data, a
+		// Filepath is what the link says, Target where it is: as data, a
 		// link may say anything.
 		return status(f.root.Symlink(r.Filepath, inRoot(r.Target)))
 	}

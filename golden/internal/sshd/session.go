@@ -69,14 +69,14 @@ func (s *Server) session(ctx context.Context, ch ssh.Channel, reqs <-chan *ssh.R
 			} else {
 				code = do()
 			}
-			// The client may be gone; there is nobody else to tell.
+			// The client may be gone; no one else needs the error.
 			_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(code)}))
 			_ = ch.Close()
 		})
 	}
 }
 
-// isSFTP says whether a command line starts an SFTP server: Ansible's and
+// isSFTP reports whether a command line starts an SFTP server: Ansible's and
 // Packer's proxies name OpenSSH's by its path.
 func isSFTP(line string) bool {
 	words := strings.Fields(line)
@@ -117,7 +117,7 @@ func (s *Server) sftp(ctx context.Context, ch ssh.Channel) int {
 		say(ch.Stderr(), "%v", err)
 		return 1
 	}
-	defer func() { _ = root.Close() }() // a folder's descriptor: nothing is lost
+	defer func() { _ = root.Close() }() // a directory's descriptor: nothing is lost
 	h := &files{root: root}
 	srv := sftp.NewRequestServer(ch, sftp.Handlers{FileGet: h, FilePut: h, FileCmd: h, FileList: h}, sftp.WithStartDirectory("/root"))
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })

@@ -4,8 +4,8 @@
 // process and cannot leave the root, so that the image needs neither sshd nor
 // sftp-server.
 //
-// It is no general server: one user, one password that lives as long as the
-// build, a host key made anew each time, loopback only, no forwarding, no
+// It is not a general server: one user, one password that lives as long as the
+// build, a host key made again each time, loopback only, no forwarding, no
 // terminal.
 package sshd
 
@@ -30,7 +30,7 @@ import (
 // maxConns is how many clients that showed the password may be connected at once.
 const maxConns = 32
 
-// ErrNotStaged is what a Staged function returns when there will be no root.
+// ErrNotStaged is what a Staged function returns when no root will come.
 var ErrNotStaged = errors.New("staging failed")
 
 // Server serves one root. Its fields are set before [Server.Serve] and not
@@ -123,7 +123,7 @@ func (s *Server) config() (*ssh.ServerConfig, error) {
 }
 
 // connection serves one client to its end.
-func (s *Server) connection(ctx context.Context, conn *stranger, waiting *waitingRoom, slots chan struct{}, config *ssh.ServerConfig) {
+func (s *Server) connection(ctx context.Context, conn *unknownClient, waiting *waitingRoom, slots chan struct{}, config *ssh.ServerConfig) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

@@ -204,7 +204,7 @@ func TestSFTP(t *testing.T) {
 	}
 	got, err := os.ReadFile(filepath.Join(root, "etc/app/big"))
 	if err != nil || !bytes.Equal(got, big) {
-		t.Errorf("uploaded %d bytes, found %d, error %v", len(big), len(got), err)
+		t.Errorf("uploaded %d bytes, got %d, error %v", len(big), len(got), err)
 	}
 	info, err := f.Lstat("/etc/app/big")
 	if err != nil {

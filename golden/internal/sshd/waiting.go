@@ -20,25 +20,25 @@ const (
 // version at once, so silent connections cannot keep it out.
 type waitingRoom struct {
 	mu      sync.Mutex
-	clients []*stranger // oldest first
+	clients []*unknownClient // oldest first
 }
 
-// stranger is a connection that counts what its client sent.
-type stranger struct {
+// unknownClient is a connection that counts what its client sent.
+type unknownClient struct {
 	net.Conn
 	received atomic.Int64
 }
 
 // Read counts what it reads.
-func (s *stranger) Read(p []byte) (int, error) {
+func (s *unknownClient) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	s.received.Add(int64(n))
 	return n, err
 }
 
 // add takes conn in, and closes another one if the room is full.
-func (w *waitingRoom) add(conn net.Conn) *stranger {
-	client := &stranger{Conn: conn}
+func (w *waitingRoom) add(conn net.Conn) *unknownClient {
+	client := &unknownClient{Conn: conn}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.clients) >= maxWaiting {
@@ -56,7 +56,7 @@ func (w *waitingRoom) add(conn net.Conn) *stranger {
 }
 
 // remove lets client out, whether it is in or not.
-func (w *waitingRoom) remove(client *stranger) {
+func (w *waitingRoom) remove(client *unknownClient) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, c := range w.clients {

@@ -22,7 +22,7 @@ import (
 
 // Hooks are the parts of a base that other packages do.
 type Hooks struct {
-	// Seal takes out of root what must not leave the workshop. It is safe to repeat.
+	// Seal removes from root what must not leave the build machine. It is safe to repeat.
 	Seal func(ctx context.Context, root string) error
 	// Script runs one script of the recipe inside root; a status other than 0
 	// is an error that names it.
@@ -127,7 +127,7 @@ func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) 
 	return nil
 }
 
-// neutralName runs its arguments under a name that is no machine's, so that
+// neutralName runs its arguments under a name that no real machine has, so that
 // packages do not write this machine's name into what they configure.
 const neutralName = `echo localhost >/proc/sys/kernel/hostname
 echo localdomain >/proc/sys/kernel/domainname
@@ -199,7 +199,7 @@ func (p *Plan) finish(ctx context.Context, root string, h Hooks) (err error) {
 
 // emptyDev removes mmdebstrap's device nodes: no guest's tar can make them, and
 // the kernel's own are mounted over them. A /dev that is another file system
-// than the root is somebody's mount, the machine's own in the worst case, and
+// than the root is a mount of another process, the machine's own in the worst case, and
 // is refused before anything is removed.
 func emptyDev(r *os.Root) error {
 	top, err := r.Stat(".")
@@ -214,7 +214,7 @@ func emptyDev(r *os.Root) error {
 		return err
 	}
 	if !dev.IsDir() || dev.Sys().(*syscall.Stat_t).Dev != top.Sys().(*syscall.Stat_t).Dev {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("/dev of %s: want a folder of the root's own file system, found another", r.Name()), "umount "+filepath.Join(r.Name(), "dev"))
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("/dev of %s: want a directory of the root's own file system, got another", r.Name()), "umount "+filepath.Join(r.Name(), "dev"))
 	}
 	nodes, err := fs.ReadDir(r.FS(), "dev")
 	if err != nil {
@@ -246,7 +246,7 @@ func classify(err error, log string, p *Plan) error {
 		code  fault.Kind
 		hint  string
 	}{
-		{[]string{"No space left on device"}, fault.Failed, "the cache's disk is full: make room, or name another folder with --cache"},
+		{[]string{"No space left on device"}, fault.Failed, "the cache's disk is full: make room, or name another directory with --cache"},
 		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, fault.Mismatch, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
 		{[]string{"is expired", "is not valid yet"}, fault.Mismatch, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
 		{[]string{"Unable to locate package", "has no installation candidate", "couldn't find any package"}, fault.Invalid, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
@@ -311,7 +311,7 @@ func (t *transcript) String() string {
 
 func diskHint(err error) error {
 	if err != nil && strings.Contains(err.Error(), "No space left on device") {
-		return fault.WrapHint(fault.Failed, err, "the cache's disk is full: make room, or name another folder with --cache")
+		return fault.WrapHint(fault.Failed, err, "the cache's disk is full: make room, or name another directory with --cache")
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func TestBase(t *testing.T) {
 	}
 	t.Cleanup(func() { closeNow(t, again) })
 	if !again.Reused {
-		t.Error("the second build made the base anew")
+		t.Error("the second build made the base again")
 	}
 }
 
@@ -101,7 +101,7 @@ func TestBaseFaults(t *testing.T) {
 			}
 			_, err = p.Base(t.Context(), cache, Hooks{})
 			if fault.Of(err) != tt.code || fault.HintOf(err) == "" || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("want %v with a hint and %q, found %v (%v, hint %q)", tt.code, tt.want, fault.Of(err), err, fault.HintOf(err))
+				t.Errorf("want %v with a hint and %q, got %v (%v, hint %q)", tt.code, tt.want, fault.Of(err), err, fault.HintOf(err))
 			}
 			checkNothingLeft(t, cache)
 		})
@@ -122,7 +122,7 @@ func TestBaseInterrupted(t *testing.T) {
 		return len(b), nil
 	})})
 	if fault.Of(err) != fault.Interrupted {
-		t.Errorf("want interrupted, found %v", err)
+		t.Errorf("want interrupted, got %v", err)
 	}
 	checkNothingLeft(t, cache)
 }

@@ -28,7 +28,7 @@ type Cache struct {
 // Layer is a finished root in the cache, locked against removal until Close.
 type Layer struct {
 	Key    string
-	Root   string // folder of the root file system; not to be written to
+	Root   string // directory of the root file system; not to be written to
 	Reused bool
 	lock   *os.File
 }
@@ -41,7 +41,7 @@ func (l *Layer) Close() error {
 	return filelock.Close(l.lock)
 }
 
-// Layer gives the root of key, and calls build to make it in an empty folder
+// Layer gives the root of key, and calls build to make it in an empty directory
 // when it is not there. waiting is called once when another build is making it.
 func (c Cache) Layer(ctx context.Context, key string, waiting func(), build func(ctx context.Context, root string) error) (_ *Layer, err error) {
 	for _, dir := range []string{"layers", "locks"} {
@@ -77,11 +77,11 @@ func (c Cache) Layer(ctx context.Context, key string, waiting func(), build func
 		if err := c.make(ctx, key, build); err != nil {
 			return nil, err
 		}
-		// Taking the shared lock may let somebody remove the layer: look again.
+		// Taking the shared lock may let another process remove the layer: look again.
 	}
 }
 
-// finished says whether key is there and can be trusted. After a restart of the
+// finished reports whether key is there and can be trusted. After a restart of the
 // machine it cannot: its data may have been lost with the power while its name
 // was kept.
 func (c Cache) finished(key string) bool {

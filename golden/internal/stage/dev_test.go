@@ -46,7 +46,7 @@ func TestEmptyDev(t *testing.T) {
 	})
 	touch()
 	if err := emptyDev(r); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
-		t.Errorf("want refused with a hint, found %v", err)
+		t.Errorf("want refused with a hint, got %v", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dev, "null")); err != nil {
 		t.Errorf("removed from a mount: %v", err)

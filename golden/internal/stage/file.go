@@ -25,7 +25,7 @@ import (
 var timeZero time.Time
 
 // File is one thing laid over a root: a regular file (Data or Source), a
-// symbolic link, or a folder.
+// symbolic link, or a directory.
 type File struct {
 	Path     string      // in the guest, without the leading slash
 	Mode     fs.FileMode // fs.ModeDir and fs.ModeSymlink say the kind; permission, set-id and sticky bits
@@ -135,13 +135,13 @@ func sourceFiles(r *recipe.Recipe, f recipe.File, base File) ([]File, error) {
 				file.Mode = 0o755
 			}
 		default:
-			return fmt.Errorf("%s is neither file, folder nor link", name)
+			return fmt.Errorf("%s is neither file, directory nor link", name)
 		}
 		list = append(list, file)
 		return err
 	})
 	if err != nil {
-		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read files for %s: %w", f.Path, err), "look at files[].source in the recipe: relative paths start at the recipe's folder")
+		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read files for %s: %w", f.Path, err), "look at files[].source in the recipe: relative paths start at the recipe's directory")
 	}
 	return list, nil
 }
@@ -157,7 +157,7 @@ func unixMode(bits uint64) fs.FileMode {
 	return m
 }
 
-// Lay writes files into root, replacing what is in their place; folders on the
+// Lay writes files into root, replacing what is in their place; directories on the
 // way are made with mode 0755. No link in the tree leads out of root. It is
 // safe to repeat.
 func Lay(root string, files []File, mtime time.Time) (err error) {
@@ -203,7 +203,7 @@ func lay(r *os.Root, f File) (err error) {
 	case info.IsDir() && f.Mode.IsDir():
 		return nil
 	case info.IsDir():
-		return unix.EISDIR // a recipe that wants a file where packages made a folder
+		return unix.EISDIR // a recipe that wants a file where packages made a directory
 	default:
 		if err := r.Remove(f.Path); err != nil {
 			return err

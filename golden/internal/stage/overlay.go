@@ -43,8 +43,8 @@ const hostKeysName = "felhom-ssh-hostkeys.service"
 // waits for a first boot, and a guest whose machine-id is empty never has one.
 const debianHostKeysName = "sshd-keygen.service"
 
-// Ours are the parts of the overlay that are not in the recipe.
-type Ours struct {
+// Own are the parts of the overlay that are not in the recipe.
+type Own struct {
 	Bootstrap  string // felhom-controller-bootstrap on this machine
 	Units      fs.FS  // unit files for the guest, at the top, and drop-ins in their directories
 	Images     []File // preloaded images with their index
@@ -55,8 +55,8 @@ type Ours struct {
 // and settings, the recipe's files where no script has seen them in the base,
 // and the closed preset last. The list is sorted and has no path twice; where
 // the recipe names one of our files, the recipe's wins.
-func (p *Plan) Overlay(root string, ours Ours) ([]File, error) {
-	list, err := p.ourFiles(root, ours)
+func (p *Plan) Overlay(root string, own Own) ([]File, error) {
+	list, err := p.ownFiles(root, own)
 	if err != nil {
 		return nil, err
 	}
@@ -84,17 +84,17 @@ func (p *Plan) Overlay(root string, ours Ours) ([]File, error) {
 	return out, nil
 }
 
-func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
+func (p *Plan) ownFiles(root string, own Own) ([]File, error) {
 	list, err := p.guestFiles()
 	if err != nil {
 		return nil, err
 	}
-	units, err := p.unitFiles(root, ours)
+	units, err := p.unitFiles(root, own)
 	if err != nil {
 		return nil, err
 	}
 	list = append(list, units...)
-	list = append(list, ours.Images...)
+	list = append(list, own.Images...)
 	dhcp, err := dhcpFiles(root)
 	if err != nil {
 		return nil, err
@@ -120,8 +120,8 @@ func (p *Plan) ourFiles(root string, ours Ours) ([]File, error) {
 		}
 		list = append(list, File{Path: "etc/felhom/controller-container.yaml", Mode: 0o644, Data: data})
 	}
-	if ours.DpkgConfig != "" {
-		list = append(list, File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(ours.DpkgConfig)})
+	if own.DpkgConfig != "" {
+		list = append(list, File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(own.DpkgConfig)})
 	}
 	return list, nil
 }
@@ -143,9 +143,9 @@ func (p *Plan) guestFiles() ([]File, error) {
 	return list, nil
 }
 
-func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
+func (p *Plan) unitFiles(root string, own Own) ([]File, error) {
 	var list []File
-	// Where the host mounts its folder; a mount in a running guest needs it there.
+	// Where the host mounts its directory; a mount in a running guest needs it there.
 	list = append(list, File{Path: "etc/felhom-bootstrap", Mode: fs.ModeDir | 0o755})
 	for _, name := range p.Recipe.Units.Mask {
 		list = append(list, File{Path: path.Join(unitDir, name), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
@@ -171,15 +171,15 @@ func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 		}
 		list = append(list, links...)
 	}
-	if ours.Units == nil {
+	if own.Units == nil {
 		return list, nil
 	}
-	names, err := unitNames(ours.Units)
+	names, err := unitNames(own.Units)
 	if err != nil {
 		return nil, fmt.Errorf("read own units: %w", err)
 	}
 	for _, name := range names {
-		text, err := fs.ReadFile(ours.Units, name)
+		text, err := fs.ReadFile(own.Units, name)
 		if err != nil {
 			return nil, fmt.Errorf("read own units: %w", err)
 		}
@@ -191,10 +191,10 @@ func (p *Plan) unitFiles(root string, ours Ours) ([]File, error) {
 		if at == "" {
 			return nil, fmt.Errorf("%s: no program in ExecStart", bootstrapUnit)
 		}
-		if err := CheckBinary(ours.Bootstrap, p.Recipe.Arch); err != nil {
+		if err := CheckBinary(own.Bootstrap, p.Recipe.Arch); err != nil {
 			return nil, err
 		}
-		list = append(list, File{Path: strings.TrimPrefix(at, "/"), Mode: 0o755, Source: ours.Bootstrap})
+		list = append(list, File{Path: strings.TrimPrefix(at, "/"), Mode: 0o755, Source: own.Bootstrap})
 	}
 	return list, nil
 }
@@ -243,7 +243,7 @@ func CheckBinary(path, arch string) (err error) {
 	}
 	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
 	if f.Machine != want {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: want architecture %s (%v), found %v", path, arch, want, f.Machine), hint)
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: want architecture %s (%v), got %v", path, arch, want, f.Machine), hint)
 	}
 	libs, err := f.ImportedLibraries()
 	if err != nil {
@@ -251,7 +251,7 @@ func CheckBinary(path, arch string) (err error) {
 	}
 	interp := slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 	if interp || len(libs) > 0 {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: want a static program, found one that needs a loader and libraries %v", path, libs), "build it with CGO_ENABLED=0")
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: want a static program, got one that needs a loader and libraries %v", path, libs), "build it with CGO_ENABLED=0")
 	}
 	return nil
 }

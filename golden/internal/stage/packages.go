@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// packageCounter reads what apt and dpkg write while mmdebstrap runs, and tells
+// packageCounter reads what apt and dpkg write while mmdebstrap runs, and reports
 // how many packages are done of all. mmdebstrap has them in two parts: first the
 // essential ones, then those that were asked for with all that they need, so
 // that the whole number is known in the second part only.
 type packageCounter struct {
-	tell func(state string, done, total int)
+	report func(state string, done, total int)
 
 	line     []byte // the begin of the current line
 	parts    int    // lists of packages so far
@@ -25,8 +25,8 @@ type packageCounter struct {
 	done     map[string]bool
 }
 
-func newPackageCounter(tell func(state string, done, total int)) *packageCounter {
-	return &packageCounter{tell: tell, unpacked: map[string]bool{}, done: map[string]bool{}}
+func newPackageCounter(report func(state string, done, total int)) *packageCounter {
+	return &packageCounter{report: report, unpacked: map[string]bool{}, done: map[string]bool{}}
 }
 
 // maxCountedLine is the most that is kept of a line; those that count are shorter.
@@ -34,7 +34,7 @@ const maxCountedLine = 4 << 10
 
 // Write implements [io.Writer] and never fails. A nil counter drops b.
 func (c *packageCounter) Write(b []byte) (int, error) {
-	if c == nil || c.tell == nil {
+	if c == nil || c.report == nil {
 		return len(b), nil
 	}
 	for rest := b; len(rest) > 0; {
@@ -82,10 +82,10 @@ func (c *packageCounter) read(line string) {
 	}
 }
 
-// show tells no more than what is known: a package that is set up twice, or was
+// show reports no more than what is known: a package that is set up twice, or was
 // not in a list, does not make it more than all.
 func (c *packageCounter) show(state string, done int) {
-	c.tell(state, min(done, c.total), c.total)
+	c.report(state, min(done, c.total), c.total)
 }
 
 // PackagesText words what [Hooks.Packages] is told.

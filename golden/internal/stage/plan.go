@@ -1,4 +1,4 @@
-// Package stage owns the root file system of a golden before it is packed: it
+// Package stage owns the root file system of a golden image before it is packed: it
 // resolves a recipe into a plan, builds the base (everything that comes from
 // packages or runs code) with mmdebstrap and keeps it in a cache, and lists the
 // overlay (our own files), which is cheap to replace. It does not seal and does
@@ -25,7 +25,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// baseSet is in every golden unless the recipe excludes it. ifupdown and
+// baseSet is in every golden image unless the recipe excludes it. ifupdown and
 // dhcpcd-base are there because PVE writes /etc/network/interfaces and nothing
 // else: without them a guest restores cleanly and has no network.
 var baseSet = []string{

@@ -46,7 +46,7 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("asked for, -want +found:\n%s", diff)
 	}
 	if want := time.Date(2026, 11, 1, 2, 3, 4, 0, time.UTC); !p.Epoch.Equal(want) {
-		t.Errorf("time of the image: want %s, found %s", want, p.Epoch)
+		t.Errorf("time of the image: want %s, got %s", want, p.Epoch)
 	}
 	if text := string(apt.Format(p.Sources)); strings.Count(text, "/20261101T020304Z/") != 2 || strings.Contains(text, "{snapshot}") {
 		t.Errorf("want the snapshot in both sources, found\n%s", text)
@@ -55,10 +55,10 @@ func TestSnapshot(t *testing.T) {
 	const expired = `--aptopt=Acquire::Check-Valid-Until "false"`
 	args := p.bootstrapArgs("ROOT", "SOURCES")
 	if !slices.Contains(args, expired) || strings.Contains(strings.ToLower(strings.Join(args, " ")), "unauthenticated") || strings.Contains(strings.Join(args, " "), "trusted") {
-		t.Errorf("want %s and nothing about trust, found %q", expired, args)
+		t.Errorf("want %s and nothing about trust, got %q", expired, args)
 	}
 	if len(p.Guest) > 0 || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "apt.guest") {
-		t.Errorf("want no source in the guest and a warning, found %v and %q", p.Guest, p.Warnings)
+		t.Errorf("want no source in the guest and a warning, got %v and %q", p.Guest, p.Warnings)
 	}
 
 	p.Recipe.Apt.Snapshot = ""

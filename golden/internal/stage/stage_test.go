@@ -120,11 +120,11 @@ func TestLay(t *testing.T) {
 	for name, want := range map[string]fs.FileMode{"etc": fs.ModeDir | 0o755, "etc/a/b": 0o640 | fs.ModeSetuid, "etc/dir": fs.ModeDir | 0o750, "etc/link": fs.ModeSymlink | 0o777, "etc/src": 0o755} {
 		info, err := os.Lstat(filepath.Join(root, name))
 		if err != nil || info.Mode() != want {
-			t.Errorf("%s: want %v, found %v %v", name, want, info, err)
+			t.Errorf("%s: want %v, got %v %v", name, want, info, err)
 		}
 	}
 	if info, err := os.Stat(filepath.Join(root, "etc/src")); err != nil || !info.ModTime().Equal(epoch) {
-		t.Errorf("time: want %v, found %v %v", epoch, info, err)
+		t.Errorf("time: want %v, got %v %v", epoch, info, err)
 	}
 	if err := os.Symlink(outside, filepath.Join(root, "out")); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestLay(t *testing.T) {
 		t.Error("wrote through a link that leads out of the root")
 	}
 	if err := Lay(root, []File{{Path: "etc", Mode: 0o644}}, epoch); err == nil {
-		t.Error("replaced a folder by a file")
+		t.Error("replaced a directory by a file")
 	}
 }
 
@@ -166,7 +166,7 @@ func TestFiles(t *testing.T) {
 	}
 	r.Files[0].Source = "none"
 	if _, err := Files(&r); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
-		t.Errorf("missing source: want refused with a hint, found %v", err)
+		t.Errorf("missing source: want refused with a hint, got %v", err)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestCacheAfterFailure(t *testing.T) {
 	c := Cache{Dir: t.TempDir()}
 	boom := errors.New("boom")
 	if _, err := c.Layer(t.Context(), "k", nil, func(context.Context, string) error { return boom }); !errors.Is(err, boom) {
-		t.Fatalf("want boom, found %v", err)
+		t.Fatalf("want boom, got %v", err)
 	}
 	// What a killed build leaves, and a base from before a restart of the machine.
 	for _, dir := range []string{".tmp-k-DEAD/root", "k/root"} {
@@ -223,7 +223,7 @@ func TestCacheAfterFailure(t *testing.T) {
 	}
 	entries, err := os.ReadDir(filepath.Join(c.Dir, "layers"))
 	if err != nil || len(entries) != 1 {
-		t.Errorf("want the one base, found %v %v", entries, err)
+		t.Errorf("want the one base, got %v %v", entries, err)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestCacheTrim(t *testing.T) {
 	}
 	entries, err := os.ReadDir(filepath.Join(c.Dir, "layers"))
 	if err != nil || len(entries) != layersKept+1 || entries[0].Name() != "a" {
-		t.Errorf("want the newest %d and the one in use, found %v %v", layersKept, entries, err)
+		t.Errorf("want the newest %d and the one in use, got %v %v", layersKept, entries, err)
 	}
 }
 
@@ -266,7 +266,7 @@ func TestCacheWaitEnds(t *testing.T) {
 		return err
 	})
 	if fault.Of(err) != fault.Interrupted {
-		t.Errorf("want interrupted, found %v", err)
+		t.Errorf("want interrupted, got %v", err)
 	}
 }
 
@@ -354,21 +354,21 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := time.Date(2026, 11, 21, 9, 15, 44, 0, time.UTC); !p.Epoch.Equal(want) {
-		t.Errorf("epoch: want %v, found %v", want, p.Epoch)
+		t.Errorf("epoch: want %v, got %v", want, p.Epoch)
 	}
 	if len(p.Releases) != 3 || len(p.Sources) != 2 || p.Sources[1].Suites[0] != "trixie-security" {
-		t.Errorf("sources: found %+v", p.Sources)
+		t.Errorf("sources: got %+v", p.Sources)
 	}
 	// The test's mirror is on loopback: it must not go out with the image.
 	if len(p.Guest) != 0 || len(p.Warnings) != 2 {
-		t.Errorf("guest: want nothing and two warnings, found %+v %v", p.Guest, p.Warnings)
+		t.Errorf("guest: want nothing and two warnings, got %+v %v", p.Guest, p.Warnings)
 	}
 	if _, err := Resolve(t.Context(), r, Options{Machine: fstest.MapFS{"etc/os-release": {Data: []byte("VERSION_CODENAME=x\n")}}}); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
-		t.Errorf("no sources: want refused with a hint, found %v", err)
+		t.Errorf("no sources: want refused with a hint, got %v", err)
 	}
 	r.Packages.Exclude = []string{"docker.io"}
 	if set := packageSet(r); slices.Contains(set, "docker.io") || !slices.Contains(set, "docker.io-") {
-		t.Errorf("excluded package: found %v", set)
+		t.Errorf("excluded package: got %v", set)
 	}
 }
 
@@ -388,7 +388,7 @@ func TestCheckBinary(t *testing.T) {
 	}
 	for name, err := range map[string]error{"other architecture": CheckBinary(static, "arm64"), "missing": CheckBinary("/nowhere", "amd64"), "no ELF": CheckBinary(src, "amd64"), "dynamic": CheckBinary("/bin/sh", "amd64")} {
 		if fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
-			t.Errorf("%s: want refused with a hint, found %v", name, err)
+			t.Errorf("%s: want refused with a hint, got %v", name, err)
 		}
 	}
 }
@@ -400,7 +400,7 @@ func TestOverlayHostKeys(t *testing.T) {
 	files["usr/bin/ssh-keygen"], files["usr/sbin/sshd"] = "/bin/sh", "/bin/sh"
 	files["etc/systemd/system/ssh.service.wants/sshd-keygen.service"] = "/usr/lib/systemd/system/sshd-keygen.service"
 	p := Plan{}
-	list, err := p.Overlay(tree(t, files), Ours{})
+	list, err := p.Overlay(tree(t, files), Own{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +423,7 @@ func TestOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := Plan{Recipe: r}
-	list, err := p.Overlay(root, Ours{Units: fstest.MapFS{"x.path": {Data: []byte("[Install]\nWantedBy=multi-user.target\n")}}, DpkgConfig: "path-exclude=/usr/share/man/*\n"})
+	list, err := p.Overlay(root, Own{Units: fstest.MapFS{"x.path": {Data: []byte("[Install]\nWantedBy=multi-user.target\n")}}, DpkgConfig: "path-exclude=/usr/share/man/*\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -441,13 +441,13 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("preset: %q", got[presetPath])
 	}
 	if got["etc/systemd/system/sys-kernel-debug.mount"] != "/dev/null" || got["etc/felhom/controller-container.yaml"] != "ports:\n    - 8080:8080\n" {
-		t.Errorf("found %v", got)
+		t.Errorf("got %v", got)
 	}
 	if got["etc/systemd/system/sshd-keygen.service"] != "" || strings.Contains(got[presetPath], "felhom-ssh-hostkeys") {
 		t.Error("host keys are made in a guest without an SSH server")
 	}
 	p.Recipe.Units.Enable = []string{"none.service"}
-	if _, err := p.Overlay(root, Ours{}); fault.Of(err) != fault.Invalid {
-		t.Errorf("unknown unit: want refused, found %v", err)
+	if _, err := p.Overlay(root, Own{}); fault.Of(err) != fault.Invalid {
+		t.Errorf("unknown unit: want refused, got %v", err)
 	}
 }

@@ -1,5 +1,5 @@
 // Package entertest makes small roots for tests of what runs inside a root: a
-// few programs of this machine with their libraries, and the folders that every
+// few programs of this machine with their libraries, and the directories that every
 // root has. Only tests import it.
 package entertest
 

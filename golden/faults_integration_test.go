@@ -169,7 +169,7 @@ func testDiskFull(t *testing.T, b bakery, archive string) {
 			})
 			said := b.fails(t, b.build(out), 1)
 			if !strings.Contains(said, "no space left on device") || !strings.Contains(said, "hint: free space in ") {
-				t.Errorf("want the full disk and a hint, found\n%s", said)
+				t.Errorf("want the full disk and a hint, got\n%s", said)
 			}
 			if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
 				t.Errorf("want nothing left, got %v %v", left, err)
@@ -186,8 +186,8 @@ func testScriptFails(t *testing.T, b bakery) {
 	}
 	out := t.TempDir()
 	said := b.fails(t, b.build(out), 1)
-	if !strings.Contains(said, "want exit status 0, found 7; it wrote last:\nfelhom-golden: last words") {
-		t.Errorf("want the status and the last words, found\n%s", said)
+	if !strings.Contains(said, "want exit status 0, got 7; it wrote last:\nfelhom-golden: last words") {
+		t.Errorf("want the status and the last words, got\n%s", said)
 	}
 	if left, err := os.ReadDir(out); err != nil || len(left) > 0 || exists(filepath.Join(b.cache, "layers/.*")) {
 		t.Errorf("want nothing left, got %v %v", left, err)

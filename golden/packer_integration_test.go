@@ -113,9 +113,9 @@ func TestPacker(t *testing.T) {
 				contents["etc/debian_version"] = "12."
 			}
 			for member, want := range contents {
-				found, err := exec.Command("tar", "--zstd", "-xOf", archives[0], "./"+member).Output()
-				if err != nil || !strings.Contains(string(found), want) {
-					t.Errorf("%s: want %q, got %q %v", member, want, found, err)
+				content, err := exec.Command("tar", "--zstd", "-xOf", archives[0], "./"+member).Output()
+				if err != nil || !strings.Contains(string(content), want) {
+					t.Errorf("%s: want %q, got %q %v", member, want, content, err)
 				}
 			}
 			check := exec.Command("sha256sum", "--check", filepath.Base(archives[0])+".sha256sum")

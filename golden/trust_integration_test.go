@@ -51,15 +51,15 @@ func testTrust(t *testing.T, b bakery) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := 0
+	number := 0
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		found++
+		number++
 		if string(block.Bytes) == string(der) {
-			if found < 50 {
-				t.Errorf("it is number %d: want Debian's own before it", found)
+			if number < 50 {
+				t.Errorf("it is number %d: want Debian's own before it", number)
 			}
 			return
 		}
 	}
-	t.Errorf("%d certificates in the bundle, and the recipe's is not among them", found)
+	t.Errorf("%d certificates in the bundle, and the recipe's is not among them", number)
 }

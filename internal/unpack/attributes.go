@@ -121,8 +121,8 @@ func lookupGroup(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// setXattr tells apart an attribute that the file system has no space for and a
-// full disk: the kernel gives ENOSPC for both.
+// setXattr sets one attribute. Its error tells an attribute that the file system
+// cannot hold from a full disk: the kernel gives ENOSPC for both.
 func setXattr(f *os.File, name string, data []byte) error {
 	err := unix.Fsetxattr(int(f.Fd()), name, data, 0)
 	var fs unix.Statfs_t

@@ -78,7 +78,7 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 		return nil, record{}, err
 	}
 	data, err := regular.Read(j.cache.Path(key+recordSuffix), maxRecord)
-	if isNoFrame(err) {
+	if isUnusable(err) {
 		return nil, record{}, nil
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 		return nil, record{}, nil
 	}
 	f, err := regular.Open(j.cache.Path(key + frameSuffix))
-	if isNoFrame(err) {
+	if isUnusable(err) {
 		return nil, record{}, nil
 	}
 	if err != nil {
@@ -115,9 +115,9 @@ func (j *job) lookup(ctx context.Context) (_ *os.File, _ record, err error) {
 	return f, rec, nil
 }
 
-// isNoFrame reports whether a name of the cache means nothing that this program
+// isUnusable reports whether a name of the cache means nothing that this program
 // has written: the frame is made again, and replaces what the name means.
-func isNoFrame(err error) bool {
+func isUnusable(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, regular.ErrNotRegular) || errors.Is(err, regular.ErrTooLarge)
 }
 

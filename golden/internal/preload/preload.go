@@ -230,36 +230,36 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (sour
 	if err != nil {
 		return source{}, classify(err)
 	}
-	var found []v1.Descriptor
+	var fitting []v1.Descriptor
 	for _, d := range m.Manifests {
 		if d.Platform == nil || d.Platform.Satisfies(platform) {
-			found = append(found, d)
+			fitting = append(fitting, d)
 		}
 	}
-	if len(found) > 1 {
+	if len(fitting) > 1 {
 		// Several images: that of the name, by the key of the OCI image layout.
-		for _, d := range found {
+		for _, d := range fitting {
 			if n := d.Annotations["org.opencontainers.image.ref.name"]; n != "" && (n == ref.Identifier() || n == ref.String() || n == ref.Name()) {
-				found = []v1.Descriptor{d}
+				fitting = []v1.Descriptor{d}
 				break
 			}
 		}
 	}
-	if len(found) != 1 {
-		return source{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want one image for %s/%s, got %d", platform.OS, platform.Architecture, len(found)), "give an archive with that one image")
+	if len(fitting) != 1 {
+		return source{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want one image for %s/%s, got %d", platform.OS, platform.Architecture, len(fitting)), "give an archive with that one image")
 	}
-	if found[0].MediaType.IsIndex() {
-		sub, err := index.ImageIndex(found[0].Digest)
+	if fitting[0].MediaType.IsIndex() {
+		sub, err := index.ImageIndex(fitting[0].Digest)
 		if err != nil {
 			return source{}, classify(err)
 		}
 		s, err := choose(sub, ref, platform)
 		if s.index == "" { // the innermost one has the image
-			s.index = found[0].Digest.String()
+			s.index = fitting[0].Digest.String()
 		}
 		return s, err
 	}
-	img, err := index.Image(found[0].Digest)
+	img, err := index.Image(fitting[0].Digest)
 	return source{image: img, hasManifest: true}, classify(err)
 }
 

@@ -62,7 +62,7 @@ func TestSFTPOfOddFilesReturns(t *testing.T) {
 }
 
 // Connections that never authenticate, however many, keep no client out.
-func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
+func TestSilentConnectionsKeepNoClientOut(t *testing.T) {
 	root := entertest.Root(t)
 	l, err := sshd.Listen(t.Context(), 0)
 	if err != nil {

@@ -43,13 +43,13 @@ func TestSnapshot(t *testing.T) {
 		"/debian/20261101T020304Z/dists/trixie-updates/InRelease",
 		"/debian/20261101T020304Z/dists/trixie/InRelease",
 	}, asked); diff != "" {
-		t.Errorf("asked for, -want +found:\n%s", diff)
+		t.Errorf("asked for, -want +got:\n%s", diff)
 	}
 	if want := time.Date(2026, 11, 1, 2, 3, 4, 0, time.UTC); !p.Epoch.Equal(want) {
 		t.Errorf("time of the image: want %s, got %s", want, p.Epoch)
 	}
 	if text := string(apt.Format(p.Sources)); strings.Count(text, "/20261101T020304Z/") != 2 || strings.Contains(text, "{snapshot}") {
-		t.Errorf("want the snapshot in both sources, found\n%s", text)
+		t.Errorf("want the snapshot in both sources, got\n%s", text)
 	}
 	// An old Release file is expired; that its signature is checked must not change.
 	const expired = `--aptopt=Acquire::Check-Valid-Until "false"`

@@ -67,7 +67,7 @@ func TestDisableAndPreset(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := []File{
-		{Path: "etc/systemd/system/x.target.wants/ours.service", Mode: fs.ModeSymlink, Link: "/usr/lib/systemd/system/ours.service"},
+		{Path: "etc/systemd/system/x.target.wants/own.service", Mode: fs.ModeSymlink, Link: "/usr/lib/systemd/system/own.service"},
 		{Path: "etc/systemd/system/ssh.service", Mode: fs.ModeSymlink, Link: "/dev/null"},
 		{Path: "etc/motd", Mode: 0o644},
 	}
@@ -76,7 +76,7 @@ func TestDisableAndPreset(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := slices.DeleteFunc(strings.Split(string(f.Data), "\n"), func(l string) bool { return strings.HasPrefix(l, "#") || l == "" })
-	want := []string{"enable docker.service", "enable getty@.service tty1", "enable ours.service", "disable *"}
+	want := []string{"enable docker.service", "enable getty@.service tty1", "enable own.service", "disable *"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -394,7 +394,7 @@ func TestCheckBinary(t *testing.T) {
 }
 
 // Debian 13's sshd-keygen.service waits for a first boot that an empty
-// machine-id never gives: ours is enabled in its place.
+// machine-id never gives: the unit of this package is enabled in its place.
 func TestOverlayHostKeys(t *testing.T) {
 	files := maps.Clone(enabled)
 	files["usr/bin/ssh-keygen"], files["usr/sbin/sshd"] = "/bin/sh", "/bin/sh"

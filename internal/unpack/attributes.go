@@ -121,7 +121,7 @@ func lookupGroup(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// setXattr sets one attribute. Its error tells an attribute that the file system
+// setXattr sets one attribute. Its error separates an attribute that the file system
 // cannot hold from a full disk: the kernel gives ENOSPC for both.
 func setXattr(f *os.File, name string, data []byte) error {
 	err := unix.Fsetxattr(int(f.Fd()), name, data, 0)

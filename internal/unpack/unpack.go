@@ -1,6 +1,7 @@
-// Package unpack owns the restore that Proxmox VE makes of an archive, into a
-// directory: the same members left out, the first of two names kept, owners
-// through an id map, and afterwards the configuration taken out of the tree.
+// Package unpack restores an archive into a directory as Proxmox VE does. Call
+// [CheckSpace] if the archive can be read twice, then [Unpack]. The same members
+// are left out, the first of two equal names is kept, owners go through an id
+// map, and the configuration is removed from the tree at the end.
 //
 // It works below an [os.Root], so that no member reaches outside of the
 // directory, and it reads through internal/vzdump, which refuses hostile archives.

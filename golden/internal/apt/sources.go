@@ -1,6 +1,6 @@
-// Package apt owns apt's sources: reading those of this machine, writing those
-// of a build and of a guest, and fetching the signed index that says what an
-// archive holds now. It installs nothing and verifies no signature: apt itself
+// Package apt reads and writes apt's sources. Call [Machine] and [Debian] for
+// those of this machine, [Format] to write those of a build or a guest, and
+// [Client.Release] to fetch the signed index that says what an archive has now. It installs nothing and verifies no signature: apt itself
 // does that, with the keyrings that are named here.
 package apt
 

@@ -1,7 +1,10 @@
-// Package build owns the way from a recipe to a verified archive: plan, base,
-// seal, overlay, pack, verify, records. It knows the order and what is shown
-// and recorded; each step is another package's. An archive appears under its
-// name only when it has passed verify, with its records beside it before it.
+// Package build bakes a recipe into a verified archive. Call [Run]; or [Check],
+// which bakes nothing; or [Stage] and then [Pack], with changes in between. The
+// steps are plan, base, seal, overlay, pack, verify and records.
+//
+// It holds the order and what is shown and recorded; each step is in a package
+// of its own. An archive gets its name after it has passed verify, and its
+// records are beside it before that.
 package build
 
 import (

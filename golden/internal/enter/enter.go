@@ -1,6 +1,7 @@
-// Package enter runs a program inside a root directory as if that directory were a
-// machine: own mounts, process ids, host name and IPC, with /proc, a read-only
-// /sys, a minimal /dev, and empty /run and /tmp in memory. It is made for image
+// Package enter runs a program inside a root directory as if that directory were
+// a machine. Call [Run] or [Script]; main calls [MaybeChild] first. The program
+// has its own mounts, process ids, host name and IPC, with /proc, a read-only
+// /sys, a minimal /dev, and empty /run and /tmp in memory. It is for image
 // scripts: a package that is installed in there starts no daemon, learns
 // nothing of this machine, and leaves no mount and no process behind, whatever
 // ends it.

@@ -1,6 +1,6 @@
-// Package pack owns the way from a sealed root directory to an archive: which of
-// its files go in, in which order, what is over them, and the cache of
-// compressed frames that makes a rebuild cheap.
+// Package pack writes a sealed root directory and an overlay as an archive. Call
+// [Pack]. It decides which files are in the archive and in which order, and
+// keeps compressed frames in a cache, which makes a second build cheap.
 //
 // The format is internal/vzdump's. pack changes nothing in the root, follows
 // no symbolic link, gives no identity to a file that a rule should have

@@ -1,8 +1,10 @@
-// Package preload owns the images that a golden image brings along, so that its first
-// boot pulls nothing: it takes them from a registry, a Docker archive or an OCI
-// archive or layout, and gives Docker archives with an index. It needs no
-// engine. Registry credentials come from Docker's own configuration of the user
-// and never reach the image.
+// Package preload fetches the container images that a golden image brings along,
+// so that its first boot pulls nothing. Call [Fetch] for each image, or [Check]
+// without downloading it, and [Index] for the list that the guest reads.
+//
+// Images come from a registry, a Docker archive or an OCI archive or layout, and
+// become Docker archives. No engine is needed. Registry credentials come from
+// the user's Docker configuration and never reach the golden image.
 package preload
 
 import (

@@ -1,11 +1,11 @@
-// Package sshd is the small SSH server that lets image tools (Packer's ssh
-// communicator, Ansible) provision a staged root as if it were a machine. A
+// Package sshd serves SSH into a staged root, so that image tools (Packer's ssh
+// communicator, Ansible) provision it as if it were a machine. Call [New]. A
 // session runs inside the root through package enter; SFTP is served from this
 // process and cannot leave the root, so that the image needs neither sshd nor
 // sftp-server.
 //
 // It is not a general server: one user, one password that lives as long as the
-// build, a host key made again each time, loopback only, no forwarding, no
+// build, a new host key each time, loopback only, no forwarding, no
 // terminal.
 package sshd
 

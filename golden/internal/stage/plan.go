@@ -1,8 +1,9 @@
-// Package stage owns the root file system of a golden image before it is packed: it
-// resolves a recipe into a plan, builds the base (everything that comes from
-// packages or runs code) with mmdebstrap and keeps it in a cache, and lists the
-// overlay (our own files), which is cheap to replace. It does not seal and does
-// not pack: what seals a finished base is given to it.
+// Package stage makes the root file system of a golden image. Call [Resolve] to
+// turn a recipe into a [Plan], then [Plan.Base] for the base (what comes from
+// packages or runs code; made by mmdebstrap and kept in a cache) and
+// [Plan.Overlay] for the files over it, which are cheap to replace.
+//
+// It does not seal and does not pack: the caller passes what seals a base.
 package stage
 
 import (

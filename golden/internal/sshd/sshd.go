@@ -1,8 +1,8 @@
 // Package sshd serves SSH into a staged root, so that image tools (Packer's ssh
-// communicator, Ansible) provision it as if it were a machine. Call [Listen], then serve with a [Server]. A
-// session runs inside the root through package enter; SFTP is served from this
-// process and cannot leave the root, so that the image needs neither sshd nor
-// sftp-server.
+// communicator, Ansible) provision it as if it were a machine. Call [Listen],
+// then [Server.Serve]. A session runs inside the root through package enter;
+// SFTP is served from this process and cannot leave the root, so that the image
+// needs neither sshd nor sftp-server.
 //
 // It is not a general server: one user, one password that lives as long as the
 // build, a new host key each time, loopback only, no forwarding, no

@@ -65,6 +65,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 				},
 			},
 			provisionCommand(stdout, stderr),
+			checkCommand(stdout, stderr),
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),
 			auditCommand(stdout),

@@ -147,15 +147,3 @@ func resolverOf(cfg config.Config) string {
 	}
 	return "/etc/resolv.conf"
 }
-
-// checkServing wants the daemon to answer: without it a guest can report to
-// nobody, and the wait would be in vain.
-func checkServing(ctx context.Context, cfg config.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := askHealth(ctx, cfg.HealthSocket); err != nil {
-		return fault.WrapHint(fault.NotReady, fmt.Errorf("felhom-agentd does not serve: %w", err),
-			"systemctl start felhom-agentd; or do not wait for the guest: --wait 0s")
-	}
-	return nil
-}

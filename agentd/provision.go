@@ -64,16 +64,11 @@ type provisionArgs struct {
 }
 
 func provisionCommand(stdout, stderr io.Writer) *cli.Command {
-	flags := []cli.Flag{
-		&cli.StringFlag{Name: "spec", Usage: "`FILE` with several guests (docs/agentd.md)"},
+	flags := append([]cli.Flag{
 		&cli.BoolFlag{Name: "no-start", Usage: "leave the guest stopped"},
 		&cli.DurationFlag{Name: "wait", Usage: "how long to wait for the guest's bootstrap; 0s: not at all", DefaultText: "provision.wait, 5m"},
 		jsonFlag(),
-	}
-	for _, f := range guestFlags {
-		flags = append(flags, &cli.StringFlag{Name: f.name, Usage: f.usage})
-	}
-	flags = append(flags, containerFlags()...)
+	}, guestFlagList()...)
 	return &cli.Command{
 		Name: "provision", Usage: "make a guest from a golden and see its controller come up",
 		Description: `Mints a token, writes the config mount, restores the golden, attaches the mount, starts the guest and waits for its
@@ -86,7 +81,7 @@ Example:
    felhom-agentd provision --vmid 8200 --hostname web --ip 192.0.2.7/24`,
 		Flags: flags,
 		Action: func(c *cli.Context) error {
-			o, err := provisionFlags(c)
+			o, err := provisionFlags(c, false)
 			if err != nil {
 				return err
 			}
@@ -99,7 +94,17 @@ Example:
 	}
 }
 
-func provisionFlags(c *cli.Context) (provisionArgs, error) {
+// guestFlagList are the flags that say which guests there are to be.
+func guestFlagList() []cli.Flag {
+	flags := []cli.Flag{&cli.StringFlag{Name: "spec", Usage: "`FILE` with several guests (docs/agentd.md)"}}
+	for _, f := range guestFlags {
+		flags = append(flags, &cli.StringFlag{Name: f.name, Usage: f.usage})
+	}
+	return append(flags, containerFlags()...)
+}
+
+// provisionFlags reads the flags; mayBeNone allows no guest at all.
+func provisionFlags(c *cli.Context, mayBeNone bool) (provisionArgs, error) {
 	o := provisionArgs{asJSON: c.Bool("json")}
 	if c.IsSet("wait") {
 		wait := c.Duration("wait")
@@ -148,6 +153,8 @@ func provisionFlags(c *cli.Context) (provisionArgs, error) {
 		o.isSpec = true
 		o.guests, err = config.ParseGuests(c.String("spec"), data)
 		return o, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
+	case mayBeNone && !isSet:
+		return o, nil
 	case g.VMID == 0:
 		return o, misuse(c, errors.New("--vmid is missing, or --spec for several guests"))
 	}
@@ -273,7 +280,13 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, st
 	defer func() { err = errors.Join(err, done()) }()
 	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start }) {
 		if err := checkServing(ctx, cfg); err != nil {
-			return err
+			all := []error{err}
+			for _, job := range jobs { // all that is wrong, at once
+				if _, err := p.Check(ctx, job); err != nil {
+					all = append(all, fmt.Errorf("guest %d: %w", job.VMID, err))
+				}
+			}
+			return errors.Join(all...)
 		}
 	}
 	summaries, err := p.All(ctx, jobs, wait)

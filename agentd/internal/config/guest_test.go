@@ -6,10 +6,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -56,7 +58,10 @@ func TestDocumentedSpecification(t *testing.T) {
 		{
 			VMID: 8200, Hostname: "web", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"),
 			IP6: pctconf.Fixed(netip.MustParsePrefix("2001:db8::7/64")), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53 2001:db8::53",
-			Asked: config.Asked{Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0"}, Memory: 4096,
+			Asked: config.Asked{
+				Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", ReadyWait: 10 * time.Minute, EnvFile: "/etc/felhom/web.env",
+				Container: &contract.Container{Environment: map[string]string{"MODE": "edge"}, Volumes: []string{"data:/data"}},
+			}, Memory: 4096,
 		},
 		{VMID: 8201, Hostname: "mail", Golden: "/srv/golden/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst", Start: &no},
 	}

@@ -73,6 +73,9 @@ func (js journals) write(j *journal) error {
 
 // readJournal returns nil where no run is unfinished.
 func (js journals) read(vmid int) (j *journal, err error) {
+	if _, err := os.Lstat(js.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // reading makes no directory
+	}
 	err = js.with(func(root *os.Root) error {
 		data, err := regular.ReadIn(root, journalName(vmid), maxJournalBytes)
 		if errors.Is(err, fs.ErrNotExist) {

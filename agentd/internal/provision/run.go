@@ -152,12 +152,8 @@ func (r *run) steps(ctx context.Context) error {
 // in the way.
 func (r *run) update(ctx context.Context) (Result, error) {
 	vmid := r.job.VMID
-	record, err := r.p.options.Store.Get(vmid)
-	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+	if err := r.p.isOwn(r.guest); err != nil {
 		return Result{}, err
-	}
-	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(r.guest.Description) || r.guest.Half {
-		return Result{}, taken(r.guest)
 	}
 	if err := compare(r.job.Spec, r.guest); err != nil {
 		return Result{}, err

@@ -1,0 +1,80 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
+)
+
+// Check returns what Provision would do with the job, and everything that would
+// make its first step fail, joined. It changes nothing.
+func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
+	j, err := p.journals.read(job.VMID)
+	switch {
+	case err != nil:
+		return "", err
+	case j != nil && j.Removing:
+		return "", fault.WrapHint(fault.Invalid, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
+	}
+	g, err := p.options.Hypervisor.Guest(ctx, job.VMID)
+	if err != nil && !errors.Is(err, driver.ErrNotFound) {
+		return "", err
+	}
+	r := &run{p: p, job: job, journal: j, guest: g, exists: err == nil}
+	if !r.exists || j != nil {
+		if r.exists = r.exists && !g.Half; r.exists && idOf(g.Description) != j.ID {
+			return "", taken(g)
+		}
+		_, err := r.check(ctx)
+		if j != nil {
+			return Finished, err
+		}
+		return Provisioned, err
+	}
+	if err := p.isOwn(g); err != nil {
+		return "", err
+	}
+	last, err := p.progress(job.VMID)
+	if err != nil {
+		return "", err
+	}
+	r.isUpdate, r.last = true, last
+	_, err = r.check(ctx)
+	if err := errors.Join(compare(job.Spec, g), err); err != nil {
+		return "", err
+	}
+	switch {
+	case r.isStale || r.needsAttach():
+		return Updated, nil
+	case r.needsStart():
+		return Started, nil
+	}
+	return Unchanged, nil
+}
+
+// CheckBootstrap returns what is wrong with what every new guest would be told.
+func (p *Provisioner) CheckBootstrap() error {
+	boot, err := p.options.Bootstrap(contract.MinGuestID, Asked{})
+	if err != nil {
+		return err
+	}
+	_, err = encoded(boot)
+	return fault.Wrap(fault.Invalid, err)
+}
+
+// isOwn refuses a guest that no job made.
+func (p *Provisioner) isOwn(g driver.Guest) error {
+	record, err := p.options.Store.Get(g.VMID)
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return err
+	}
+	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(g.Description) || g.Half {
+		return taken(g)
+	}
+	return nil
+}

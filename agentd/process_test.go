@@ -118,7 +118,7 @@ func (c *crowd) ask(ctx context.Context, i int, method, path string, body []byte
 	return res.StatusCode, res.Header.Get("Retry-After"), errors.Join(err, res.Body.Close())
 }
 
-// askUntil asks until the answer is the wanted status and returns its Retry-After.
+// askUntil asks until the answer has status want and returns its Retry-After.
 // It asks again after the statuses of retries, and without an answer: a busy
 // machine can take too long for a handshake.
 func (c *crowd) askUntil(t testing.TB, i int, method, path string, body []byte, want int, retries ...int) (retryAfter string) {

@@ -135,9 +135,9 @@ func TestEveryRouteForEveryPairOfGuests(t *testing.T) {
 					t.Errorf("%s %s by %d: %d %s", route.Method, pathOf(route, other), asking, got.status, got.body)
 				}
 				if isOwn {
-					for _, foreign := range vmids {
-						if foreign != asking && strings.Contains(got.body, strconv.Itoa(foreign)) {
-							t.Errorf("%s %s by %d shows guest %d: %s", route.Method, route.Path, asking, foreign, got.body)
+					for _, other := range vmids {
+						if other != asking && strings.Contains(got.body, strconv.Itoa(other)) {
+							t.Errorf("%s %s by %d shows guest %d: %s", route.Method, route.Path, asking, other, got.body)
 						}
 					}
 					continue
@@ -193,7 +193,7 @@ func TestNothingIsReadableWithoutAToken(t *testing.T) {
 		}
 	}
 	if strings.Contains(want, "secretversion") || strings.Contains(want, "8200") {
-		t.Errorf("the refusal tells something: %s", want)
+		t.Errorf("the refusal shows something: %s", want)
 	}
 	for _, e := range b.events {
 		if text := fmt.Sprintf("%+v", e); strings.Contains(text, good[9:20]) {
@@ -317,7 +317,7 @@ func TestReports(t *testing.T) {
 		})
 	}
 	if n := b.count(api.ReportReceived); n != 1 {
-		t.Errorf("%d events, want one: a repeat is no news", n)
+		t.Errorf("%d events, want one: a repeat is not news", n)
 	}
 	p, err := b.store.Progress(8200)
 	if err != nil || p.Sequence != 1 || p.Run != "run-1" {

@@ -24,7 +24,7 @@ const (
 	meterAge = 5 * time.Minute
 )
 
-// errNoFigures says that the storage did not answer in time.
+// errNoFigures means that the storage did not answer in time.
 var errNoFigures = errors.New("the storage does not answer")
 
 // meter looks at guests' file systems: once at a time for each guest, and a few
@@ -72,7 +72,7 @@ func (m *meter) usage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	return m.last(vmid)
 }
 
-// start returns the look that is under way, or a new one; nil where there are
+// start returns the look that is under way, or a new one; nil if there are
 // too many.
 func (m *meter) start(ctx context.Context, vmid int) *look {
 	m.mu.Lock()

@@ -49,7 +49,7 @@ func TestStorageThatHangs(t *testing.T) {
 	d.isDead.Store(true)
 	before := runtime.NumGoroutine()
 	var asking sync.WaitGroup
-	begun := time.Now()
+	started := time.Now()
 	for range 4 {
 		for _, vmid := range vmids {
 			asking.Go(func() {
@@ -65,7 +65,7 @@ func TestStorageThatHangs(t *testing.T) {
 		}
 	}
 	asking.Wait()
-	if took := time.Since(begun); took > time.Minute {
+	if took := time.Since(started); took > time.Minute {
 		t.Errorf("the answers took %v", took)
 	}
 	if n := runtime.NumGoroutine() - before; n > 20 || d.most.Load() > 8 {

@@ -47,7 +47,7 @@ func TestRegistryWantsTheGuestsToken(t *testing.T) {
 	}{
 		"bearer":             {"Bearer " + good, http.StatusTeapot},
 		"basic":              {basic("guest-8200", good), http.StatusTeapot},
-		"another user":       {basic("anybody", good), http.StatusTeapot},
+		"another user":       {basic("alice", good), http.StatusTeapot},
 		"no user":            {basic("", good), http.StatusTeapot},
 		"another's name":     {basic("guest-8201", good), http.StatusTeapot},
 		"token as the user":  {basic(good, ""), 401},

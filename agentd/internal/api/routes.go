@@ -1,9 +1,10 @@
-// Package api owns the local API: its one route table, the gate before it, the
-// limits on who may ask how often, and the answers. It decides from a request's
-// token alone which guest is asking. Records and reports belong to the guests
-// package, figures to a driver, sockets to listener, and what is worth a log
-// line to the caller, who gets it as an [Event]. The API is specified in
-// docs/local-api.md and docs/openapi.yaml.
+// Package api answers the requests of guests to the local API. Call [New] for the
+// handler, [HTTP] for its server, and [TLS] for the listener to serve from. It
+// has the one route table, the checks before it, and the limits on how often a
+// client may ask. Which guest asks is decided from the request's token alone.
+// Records and reports are in package guests, figures come from a driver, and what
+// is worth a log line goes to the caller as an [Event]. docs/local-api.md and
+// docs/openapi.yaml specify the API.
 package api
 
 import (
@@ -69,7 +70,7 @@ func (s *Server) Routes() []Route {
 	}, s.registryRoutes()...)
 }
 
-// match tells whether a path, in its escaped form, is of this row, and what
+// match reports whether a path, in its escaped form, is of this row, and what
 // stands for {vmid}. Nothing is cleaned or redirected: another spelling of a
 // path is another path.
 func (r Route) match(path string) (vmid string, ok bool) {

@@ -24,8 +24,8 @@ import (
 
 // Guests is what the API needs of the store.
 type Guests interface {
-	// Authenticate returns guests.ErrUnknownToken for a token that is no
-	// guest's; any other error says that the store cannot be read.
+	// Authenticate returns guests.ErrUnknownToken for a token that is not valid;
+	// any other error means that the store cannot be read.
 	Authenticate(tok token.Token) (guests.Match, error)
 	MarkUsed(ctx context.Context, tok token.Token) error
 	AddReport(ctx context.Context, vmid int, r contract.Report) (isNews bool, err error)
@@ -153,7 +153,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out, err := route.handle(r.Context(), request{vmid: vmid, body: body})
 	if err != nil {
-		// A busy store is no mistake, and each guest of a crowd would tell of it.
+		// A busy store is not a mistake, and each guest of a crowd would cause a line.
 		if !errors.Is(err, guests.ErrBusy) && s.denials.allow(vmid, s.now()) {
 			s.event(Event{Kind: HandlerFailed, VMID: vmid, Err: err})
 		}
@@ -163,7 +163,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	write(w, out.status, out.value)
 }
 
-// gate refuses what no guest of ours sends: a name that is not ours (DNS
+// gate refuses what no guest sends: a name that is not this agent's (DNS
 // rebinding), and anything that comes by a browser or a proxy.
 func (s *Server) gate(r *http.Request) *refusal {
 	if !s.hosts[strings.ToLower(r.Host)] {
@@ -199,7 +199,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 	}
 	// Counted per source, never per claimed guest: else a neighbour could lock a
 	// guest out in its name. And only after the token was looked at, so that a
-	// good one is never refused for somebody else's bad ones.
+	// good one is never refused for the bad ones of another client.
 	if !s.failures.allow(sourceOf(r), s.now()) {
 		w.Header().Set("Retry-After", "1")
 		refusedFailures.write(w)
@@ -219,7 +219,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 }
 
 // markUsed notes the first use of tok, and returns false when the store is too
-// busy for it. A store that cannot be written is no reason to refuse a guest.
+// busy for it. With a store that cannot be written, guests are served.
 func (s *Server) markUsed(ctx context.Context, tok token.Token) bool {
 	s.mu.Lock()
 	wait := s.now().Before(s.retryAt[tok.VMID()])
@@ -323,5 +323,5 @@ func write(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the guest is gone: nobody is left to tell
+	_, _ = w.Write(append(body, '\n')) // the guest is gone
 }

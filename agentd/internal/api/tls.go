@@ -128,7 +128,7 @@ func ownAnswer(p []byte) (status string, ok bool) {
 		return "", false
 	}
 	isPlain := bytes.HasPrefix(rest[len("1 ")+len(line):], []byte(plainHeaders))
-	// 417 has no body and the ordinary headers; no handler of ours gives it.
+	// 417 has no body and the ordinary headers; no handler of this package gives it.
 	if !isPlain && !bytes.HasPrefix(line, []byte("417 ")) {
 		return "", false
 	}

@@ -1,7 +1,7 @@
-// Package configmount owns the folder that a guest sees read-only at
-// /etc/felhom-bootstrap: who owns it and how a file in it is replaced. What it
-// reads back is for comparing alone, because a guest's root can remount the bind
-// read-write, and it never removes what others put there (controller.yaml.tmpl)
+// Package configmount writes the directory that a guest sees read-only at
+// /etc/felhom-bootstrap. Call [New], then [Dir.Put] for each file. What it reads
+// back is for comparing alone, because a guest's root can remount the bind
+// read-write. It never removes what others put there (controller.yaml.tmpl)
 // while the guest is known.
 //
 // The directory is root:<mapped root> 0750 with an ACL that lets the guest's root
@@ -33,15 +33,15 @@ import (
 // BootstrapFile is the name of the contract's file in the mount.
 const BootstrapFile = "bootstrap.json"
 
-// Target is where a guest sees its folder.
+// Target is where a guest sees its directory.
 const Target = "/etc/felhom-bootstrap"
 
 const (
 	parentMode = 0o711 // of the directories above: each mount is closed by itself
-	folderMode = 0o750
+	mountMode  = 0o750
 )
 
-// Owner says whose the files in a mount are.
+// Owner is who owns the files in a mount.
 type Owner int
 
 // The owners.
@@ -50,12 +50,12 @@ const (
 	// file, whatever it does to its mount.
 	OwnerHost Owner = iota
 	// OwnerGuest: <mapped root> 0600, for programs in the guest that want root
-	// as owner. A guest's root that remounts the folder read-write can change
+	// as owner. A guest's root that remounts the directory read-write can change
 	// and fill the file.
 	OwnerGuest
 )
 
-// Dir is the host folder below which each guest has its mount.
+// Dir is the host directory below which each guest has its mount.
 type Dir struct {
 	path  string
 	owner Owner
@@ -65,31 +65,31 @@ type Dir struct {
 // New returns the mounts below path. path need not exist yet.
 func New(path string, owner Owner) Dir { return Dir{path: path, owner: owner, seen: new(atomic.Bool)} }
 
-// Path returns the host folder of guest vmid: the source of its bind mount.
+// Path returns the host directory of guest vmid: the source of its bind mount.
 func (d Dir) Path(vmid int) string { return filepath.Join(d.path, strconv.Itoa(vmid)) }
 
-// Put replaces file name in the mount of guest vmid, making the folder first
-// where there is none and setting its owner and mode where they are different.
+// Put replaces file name in the mount of guest vmid, creating the directory if
+// none exists and setting its owner and mode if they are different.
 // root is the guest's root, in this host's ids. The guest sees the old file or the new
 // one, and no symbolic link is followed.
 func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error) {
 	if filepath.Base(name) != name || name == "." || name == ".." {
 		return fmt.Errorf("config mount of guest %d: %q is not the name of a file", vmid, name)
 	}
-	folder, err := d.open(vmid, root)
+	mount, err := d.open(vmid, root)
 	if err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
-	defer func() { err = errors.Join(err, folder.Close()) }()
+	defer func() { err = errors.Join(err, mount.Close()) }()
 	attr := atomicfile.Attr{Mode: 0o640, Chown: true, UID: 0, GID: root.GID}
 	if d.owner == OwnerGuest {
 		attr = atomicfile.Attr{Mode: 0o600, Chown: true, UID: root.UID, GID: root.GID}
 	}
 	// The file of a write that was killed holds a token, and the guest sees it.
-	if err := atomicfile.Sweep(folder, name); err != nil {
+	if err := atomicfile.Sweep(mount, name); err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
-	if err := atomicfile.Write(folder, name, data, attr); err != nil {
+	if err := atomicfile.Write(mount, name, data, attr); err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
 	return nil
@@ -152,9 +152,9 @@ func guestsIn(parent *os.Root) (vmids []int, err error) {
 	return vmids, err
 }
 
-// Remove removes the mount of guest vmid with all that is in it. A folder that
-// is not there is nothing to do; a guest that still has it mounted goes on
-// seeing an empty one.
+// Remove removes the mount of guest vmid with all that is in it. If there is
+// no directory, nothing is done; a guest that still has it mounted sees an empty
+// one from then on.
 func (d Dir) Remove(vmid int) error {
 	return d.inParent(vmid, func(parent *os.Root) error { return parent.RemoveAll(strconv.Itoa(vmid)) })
 }
@@ -174,7 +174,7 @@ func (d Dir) RemoveFile(vmid int, name string) error {
 // is nothing to do.
 func (d Dir) inMount(vmid int, work func(mount *os.Root) error) error {
 	return d.inParent(vmid, func(parent *os.Root) error {
-		mount, err := openFolder(parent, strconv.Itoa(vmid))
+		mount, err := openMount(parent, strconv.Itoa(vmid))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -201,7 +201,7 @@ func (d Dir) inParent(vmid int, work func(parent *os.Root) error) error {
 	return nil
 }
 
-// Exists says whether guest vmid has a folder here.
+// Exists reports whether guest vmid has a directory here.
 func (d Dir) Exists(vmid int) bool {
 	_, err := os.Lstat(d.Path(vmid))
 	return err == nil
@@ -220,14 +220,14 @@ func (d Dir) open(vmid int, ids driver.IDs) (_ *os.Root, err error) {
 	if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	folder, err := openFolder(parent, name)
+	mount, err := openMount(parent, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(closeMount(folder, ids), d.openParent(parent, ids)); err != nil {
-		return nil, errors.Join(err, folder.Close())
+	if err := errors.Join(closeMount(mount, ids), d.openParent(parent, ids)); err != nil {
+		return nil, errors.Join(err, mount.Close())
 	}
-	return folder, nil
+	return mount, nil
 }
 
 // closeMount makes the mount the host's, and lets only the guest's root read it:
@@ -245,7 +245,7 @@ func closeMount(mount *os.Root, ids driver.IDs) (err error) {
 			return err
 		}
 	}
-	return mount.Chmod(".", folderMode)
+	return mount.Chmod(".", mountMode)
 }
 
 // openParent lets all users walk through the directory of the mounts, which are
@@ -345,25 +345,25 @@ func makeParents(path string) error {
 	return os.Chmod(path, parentMode)
 }
 
-// openFolder opens the folder that Lstat saw, and nothing that took its place.
-func openFolder(parent *os.Root, name string) (*os.Root, error) {
+// openMount opens the directory that Lstat saw, and nothing that took its place.
+func openMount(parent *os.Root, name string) (*os.Root, error) {
 	seen, err := parent.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !seen.IsDir() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%v, want a folder", seen.Mode().Type())}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%v, want a directory", seen.Mode().Type())}
 	}
-	folder, err := parent.OpenRoot(name)
+	mount, err := parent.OpenRoot(name)
 	if err != nil {
 		return nil, err
 	}
-	got, err := folder.Stat(".")
+	got, err := mount.Stat(".")
 	if err != nil {
-		return nil, errors.Join(err, folder.Close())
+		return nil, errors.Join(err, mount.Close())
 	}
 	if !os.SameFile(seen, got) {
-		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errors.New("it was replaced while being opened")}, folder.Close())
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errors.New("it was replaced while being opened")}, mount.Close())
 	}
-	return folder, nil
+	return mount, nil
 }

@@ -41,7 +41,7 @@ func TestPut(t *testing.T) {
 		before func(guest string) error
 	}{
 		{name: "nothing there", before: func(string) error { return nil }},
-		{name: "folder and file of the guest's root, as in the spike", before: func(guest string) error {
+		{name: "directory and file of the guest's root, as in the spike", before: func(guest string) error {
 			if err := os.WriteFile(filepath.Join(guest, "bootstrap.json"), []byte("old"), 0o600); err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ func TestPut(t *testing.T) {
 			}
 			return os.Chown(guest, mappedRoot, mappedRoot)
 		}},
-		{name: "world-readable folder", before: func(guest string) error { return os.Chmod(guest, 0o755) }},
+		{name: "world-readable directory", before: func(guest string) error { return os.Chmod(guest, 0o755) }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestPutFollowsNoLinkOfTheGuest(t *testing.T) {
 	}
 }
 
-func TestPutRefusesAFolderThatIsALink(t *testing.T) {
+func TestPutRefusesADirectoryThatIsALink(t *testing.T) {
 	top, victim := t.TempDir(), t.TempDir()
 	if err := os.Symlink(victim, filepath.Join(top, "8200")); err != nil {
 		t.Fatal(err)
@@ -133,13 +133,13 @@ func TestPutRefusesAFolderThatIsALink(t *testing.T) {
 	}
 	for _, vmid := range []int{8200, 8202} {
 		err := configmount.New(top, configmount.OwnerHost).Put(vmid, root, configmount.BootstrapFile, nil)
-		if err == nil || !strings.Contains(err.Error(), "want a folder") {
+		if err == nil || !strings.Contains(err.Error(), "want a directory") {
 			t.Errorf("guest %d: error %v, want a refusal", vmid, err)
 		}
 	}
-	for _, folder := range []string{victim, filepath.Join(top, "8201")} {
-		if entries, err := os.ReadDir(folder); err != nil || len(entries) > 0 {
-			t.Errorf("%s was written to: %v, %v", folder, entries, err)
+	for _, place := range []string{victim, filepath.Join(top, "8201")} {
+		if entries, err := os.ReadDir(place); err != nil || len(entries) > 0 {
+			t.Errorf("%s was written to: %v, %v", place, entries, err)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func TestPutLeavesOtherFilesAlone(t *testing.T) {
 		names = append(names, e.Name())
 	}
 	if want := []string{"bootstrap.json", "controller.yaml.tmpl"}; !slices.Equal(names, want) {
-		t.Errorf("folder holds %v, want %v", names, want)
+		t.Errorf("directory holds %v, want %v", names, want)
 	}
 }
 

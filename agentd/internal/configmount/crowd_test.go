@@ -111,7 +111,7 @@ var layouts = map[string]func(t *testing.T, path string, ids []int){
 }
 
 // TestEarlierLayouts has the first write of a new version find what an earlier
-// one made: no mount opens to a group on the way, and all guests keep theirs.
+// one made: no mount opens to a group on the way, and each guest keeps its own.
 func TestEarlierLayouts(t *testing.T) {
 	for name, make := range layouts {
 		t.Run(name, func(t *testing.T) {

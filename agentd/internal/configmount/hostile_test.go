@@ -19,11 +19,11 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 )
 
-// TestMain is also the guest's root: the test starts itself anew in a user
+// TestMain is also the guest's root: the test starts itself again in a user
 // namespace whose root is 100000 here.
 func TestMain(m *testing.M) {
-	if folder := os.Getenv("FELHOM_HOSTILE_FOLDER"); folder != "" {
-		attack(os.Stdout, folder, os.Getenv("FELHOM_HOSTILE_VICTIM"))
+	if place := os.Getenv("FELHOM_HOSTILE_DIR"); place != "" {
+		attack(os.Stdout, place, os.Getenv("FELHOM_HOSTILE_VICTIM"))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 
 // attack is what a guest's root does to its mount. It writes a line for each
 // try, "what: ok" or what it met.
-func attack(w io.Writer, folder, victim string) {
+func attack(w io.Writer, place, victim string) {
 	try := func(what string, err error) {
 		text := "ok"
 		errno, isErrno := errors.AsType[syscall.Errno](err)
@@ -45,17 +45,17 @@ func attack(w io.Writer, folder, victim string) {
 		}
 		_, _ = fmt.Fprintf(w, "%s: %s\n", what, text) // a lost line is missed by the test
 	}
-	if err := unix.MoveMount(3, "", unix.AT_FDCWD, folder, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(3, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		_, _ = fmt.Fprintln(w, "no mount:", err) // likewise
 		return
 	}
-	file := filepath.Join(folder, configmount.BootstrapFile)
+	file := filepath.Join(place, configmount.BootstrapFile)
 	_, err := os.ReadFile(file)
 	try("read", err)
-	_, err = os.Create(filepath.Join(folder, "early"))
+	_, err = os.Create(filepath.Join(place, "early"))
 	try("write while read-only", err)
 	// The flag of the bind mount does not bind a guest's root.
-	try("remount read-write", unix.Mount("", folder, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV, ""))
+	try("remount read-write", unix.Mount("", place, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV, ""))
 
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	try("open for writing", err)
@@ -65,36 +65,36 @@ func attack(w io.Writer, folder, victim string) {
 	try("truncate", os.Truncate(file, 0))
 	try("chmod file", os.Chmod(file, 0o666))
 	try("chown file", os.Chown(file, 0, 0))
-	try("chmod folder", os.Chmod(folder, 0o777))
-	try("chown folder", os.Chown(folder, 0, 0))
+	try("chmod directory", os.Chmod(place, 0o777))
+	try("chown directory", os.Chown(place, 0, 0))
 	try("extended attribute", unix.Setxattr(file, "user.x", []byte("x"), 0))
-	try("fill", os.WriteFile(filepath.Join(folder, "fill"), make([]byte, 1<<16), 0o600))
-	try("create folder", os.Mkdir(filepath.Join(folder, "d"), 0o700))
-	try("create fifo", unix.Mkfifo(filepath.Join(folder, "fifo"), 0o600))
-	try("hard link", os.Link(file, filepath.Join(folder, "hard")))
-	try("rename", firstOf(os.Rename(file, filepath.Join(folder, "moved")), os.Rename(filepath.Join(folder, "moved"), file)))
-	try("link for the next write", os.Symlink(victim, filepath.Join(folder, ".bootstrap.json.tmp")))
+	try("fill", os.WriteFile(filepath.Join(place, "fill"), make([]byte, 1<<16), 0o600))
+	try("create directory", os.Mkdir(filepath.Join(place, "d"), 0o700))
+	try("create fifo", unix.Mkfifo(filepath.Join(place, "fifo"), 0o600))
+	try("hard link", os.Link(file, filepath.Join(place, "hard")))
+	try("rename", firstOf(os.Rename(file, filepath.Join(place, "moved")), os.Rename(filepath.Join(place, "moved"), file)))
+	try("link for the next write", os.Symlink(victim, filepath.Join(place, ".bootstrap.json.tmp")))
 	try("unlink", os.Remove(file))
 	try("link in its place", os.Symlink(victim, file))
 }
 
-// asGuestRoot runs attack as root of a user namespace that has folder mounted
+// asGuestRoot runs attack as root of a user namespace that has directory mounted
 // read-only, in the way in which a hypervisor plugs it in: the host clones the
 // tree, sets it read-only, and moves it into the guest's mount namespace.
-func asGuestRoot(t *testing.T, folder, victim string) map[string]string {
+func asGuestRoot(t *testing.T, place, victim string) map[string]string {
 	t.Helper()
 	target, err := os.MkdirTemp("", "felhom-hostile-") // not t.TempDir: the guest's root has to get there
 	no(t, err)
 	t.Cleanup(func() { no(t, os.RemoveAll(target)) })
 	no(t, os.Chmod(target, 0o755))
-	tree, err := unix.OpenTree(unix.AT_FDCWD, folder, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err := unix.OpenTree(unix.AT_FDCWD, place, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	no(t, err)
-	mount := os.NewFile(uintptr(tree), folder)
+	mount := os.NewFile(uintptr(tree), place)
 	defer func() { no(t, mount.Close()) }()
 	no(t, unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}))
 
 	cmd := exec.Command("/proc/self/exe") // by its path the guest's root can not get there
-	cmd.Env = []string{"FELHOM_HOSTILE_FOLDER=" + target, "FELHOM_HOSTILE_VICTIM=" + victim}
+	cmd.Env = []string{"FELHOM_HOSTILE_DIR=" + target, "FELHOM_HOSTILE_VICTIM=" + victim}
 	cmd.ExtraFiles = []*os.File{mount}
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: mappedRoot, Size: 65536}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -113,10 +113,10 @@ func asGuestRoot(t *testing.T, folder, victim string) map[string]string {
 	return said
 }
 
-// tree is all of a folder that a guest could have changed.
-func tree(t *testing.T, folder string) (list []string) {
+// tree is all of a directory that a guest could have changed.
+func tree(t *testing.T, place string) (list []string) {
 	t.Helper()
-	no(t, filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+	no(t, filepath.WalkDir(place, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func tree(t *testing.T, folder string) (list []string) {
 		case info.Mode().Type() == os.ModeSymlink:
 			content, err = os.Readlink(path)
 		}
-		list = append(list, fmt.Sprintf("%s %v %d:%d %q", strings.TrimPrefix(path, folder), info.Mode(), st.Uid, st.Gid, content))
+		list = append(list, fmt.Sprintf("%s %v %d:%d %q", strings.TrimPrefix(path, place), info.Mode(), st.Uid, st.Gid, content))
 		return err
 	}))
 	return list
@@ -143,12 +143,12 @@ func tree(t *testing.T, folder string) (list []string) {
 
 // writeNaively is how a plain program fills the mount, and how the spike did:
 // by path, and then the owner that the guest needs.
-func writeNaively(folder, content string) error {
-	file := filepath.Join(folder, configmount.BootstrapFile)
+func writeNaively(place, content string) error {
+	file := filepath.Join(place, configmount.BootstrapFile)
 	return firstOf(os.WriteFile(file, []byte(content), 0o600), os.Chown(file, mappedRoot, mappedRoot), os.Chmod(file, 0o600))
 }
 
-// newVictim makes a host file that root alone may read, in a folder that root
+// newVictim makes a host file that root alone may read, in a directory that root
 // alone may enter.
 func newVictim(t *testing.T) string {
 	t.Helper()
@@ -161,12 +161,12 @@ func newVictim(t *testing.T) string {
 
 var allRefused = map[string]string{
 	"read": "ok", "write while read-only": "EROFS", "remount read-write": "ok",
-	"open for writing": "refused", "truncate": "refused", "chmod file": "refused", "chown file": "refused", "chmod folder": "refused", "chown folder": "refused",
-	"extended attribute": "refused", "fill": "refused", "create folder": "refused", "create fifo": "refused", "hard link": "refused", "rename": "refused",
+	"open for writing": "refused", "truncate": "refused", "chmod file": "refused", "chown file": "refused", "chmod directory": "refused", "chown directory": "refused",
+	"extended attribute": "refused", "fill": "refused", "create directory": "refused", "create fifo": "refused", "hard link": "refused", "rename": "refused",
 	"link for the next write": "refused", "unlink": "refused", "link in its place": "EEXIST",
 }
 
-// The attack of a guest's root on its mount changes nothing of ours and reaches
+// The attack of a guest's root on its mount changes no file of the host and reaches
 // nothing of the host.
 func TestHostileGuest(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -208,7 +208,7 @@ func isIntact(t *testing.T, victim string) {
 }
 
 // The same attack succeeds against a naive writer, or the test above would show
-// nothing. Our Put takes the very folder back, and its link goes.
+// nothing. Our Put takes the very directory back, and its link goes.
 func TestHostileGuestOfANaiveWriter(t *testing.T) {
 	attacked := func(t *testing.T) (mounts configmount.Dir, victim string) {
 		t.Helper()

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// With OwnerGuest the file is the mapped root's alone; the folder stays the
+// With OwnerGuest the file is the mapped root's alone; the directory stays the
 // host's, so that the file can be written but not replaced by a link.
 func TestPutForTheGuest(t *testing.T) {
 	ids := driver.IDs{UID: 200000, GID: 300000}
@@ -41,26 +41,26 @@ func TestPutForTheGuest(t *testing.T) {
 	}
 }
 
-// A folder as the spike had it was the guest's: whatever it put there goes, and
+// A directory as the spike had it was the guest's: whatever it put there goes, and
 // nothing that it points to.
 func TestRemove(t *testing.T) {
 	outside := t.TempDir()
 	victim := filepath.Join(outside, "keep")
 	dir := configmount.New(filepath.Join(t.TempDir(), "mounts"), configmount.OwnerHost)
 	for name, make := range map[string]func(guest string) error{
-		"nothing there":    func(string) error { return nil },
-		"link to a folder": func(guest string) error { return os.Symlink(outside, filepath.Join(guest, "bootstrap.json")) },
+		"nothing there":       func(string) error { return nil },
+		"link to a directory": func(guest string) error { return os.Symlink(outside, filepath.Join(guest, "bootstrap.json")) },
 		"chain of links": func(guest string) error {
 			return firstOf(os.Symlink("b", filepath.Join(guest, "a")), os.Symlink("../../../../..", filepath.Join(guest, "b")))
 		},
-		"deep folders": func(guest string) error {
+		"deep directories": func(guest string) error {
 			deep := guest
 			for range 200 {
 				deep = filepath.Join(deep, "d")
 			}
 			return firstOf(os.MkdirAll(deep, 0o700), os.Symlink(outside, filepath.Join(deep, "out")))
 		},
-		"folder without rights": func(guest string) error {
+		"directory without rights": func(guest string) error {
 			return firstOf(os.MkdirAll(filepath.Join(guest, "closed/inner"), 0o700), os.Chmod(filepath.Join(guest, "closed"), 0))
 		},
 		"special files": func(guest string) error {
@@ -69,8 +69,8 @@ func TestRemove(t *testing.T) {
 		"odd names": func(guest string) error {
 			return firstOf(os.WriteFile(filepath.Join(guest, "\n\x1b[2J"), nil, 0), os.WriteFile(filepath.Join(guest, "..."), nil, 0))
 		},
-		"link in place of the folder": func(guest string) error { return firstOf(os.Remove(guest), os.Symlink(outside, guest)) },
-		"file in place of the folder": func(guest string) error { return firstOf(os.Remove(guest), os.WriteFile(guest, nil, 0o600)) },
+		"link in place of the directory": func(guest string) error { return firstOf(os.Remove(guest), os.Symlink(outside, guest)) },
+		"file in place of the directory": func(guest string) error { return firstOf(os.Remove(guest), os.WriteFile(guest, nil, 0o600)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := firstOf(os.WriteFile(victim, []byte("host"), 0o600), os.MkdirAll(dir.Path(8200), 0o700), make(dir.Path(8200)), os.MkdirAll(dir.Path(8201), 0o700)); err != nil {
@@ -81,11 +81,11 @@ func TestRemove(t *testing.T) {
 					t.Fatal(err)
 				}
 				if dir.Exists(8200) {
-					t.Error("the folder is still there")
+					t.Error("the directory is still there")
 				}
 			}
 			if data, err := os.ReadFile(victim); string(data) != "host" || !dir.Exists(8201) {
-				t.Errorf("what is outside: %q, %v; the next guest's folder is there: %v", data, err, dir.Exists(8201))
+				t.Errorf("what is outside: %q, %v; the next guest's directory is there: %v", data, err, dir.Exists(8201))
 			}
 		})
 	}

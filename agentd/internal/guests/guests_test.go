@@ -43,7 +43,7 @@ func open(t *testing.T) bed {
 	return b
 }
 
-// another opens the same folders as a second process would.
+// another opens the same directories as a second process would.
 func (b bed) another(t *testing.T) *guests.Store {
 	t.Helper()
 	s, err := guests.Open(b.records, b.state, b.clock.now)
@@ -123,7 +123,7 @@ func TestRotation(t *testing.T) {
 		assertToken(t, b.Store, second, "second", false)
 		assertToken(t, b.Store, third, "third", true)
 	})
-	t.Run("use of the old one is no first use", func(t *testing.T) {
+	t.Run("use of the old one is not a first use", func(t *testing.T) {
 		b := open(t)
 		first := mint(t, b.Store, 8200)
 		mint(t, b.Store, 8200)
@@ -135,7 +135,7 @@ func TestRotation(t *testing.T) {
 
 func TestChangesOfAnotherProcessAreSeenAtOnce(t *testing.T) {
 	state := t.TempDir()
-	openReal := func() *guests.Store { // a real clock: with one that stands still nothing is ever kept
+	openReal := func() *guests.Store { // a real clock: with one that does not move nothing is ever kept
 		s, err := guests.Open(filepath.Join(state, "guests"), state, time.Now)
 		if err != nil {
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestChangesOfAnotherProcessAreSeenAtOnce(t *testing.T) {
 		return s
 	}
 	serving, adding := openReal(), openReal()
-	// Many rounds, so that changes fall into one tick of the folder's clock.
+	// Many rounds, so that changes fall into one tick of the directory's clock.
 	for range 50 {
 		tok := mint(t, adding, 8200)
 		assertToken(t, serving, tok, "just minted", true)
@@ -164,7 +164,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 	assertToken(t, b.Store, token.Mint(8201), "unknown guest's", false)
 }
 
-func TestOneBrokenRecordStopsNobodyElse(t *testing.T) {
+func TestOneBrokenRecordStopsNoOtherGuest(t *testing.T) {
 	b := open(t)
 	good, bad := mint(t, b.Store, 8200), mint(t, b.Store, 8201)
 	cases := []struct {
@@ -349,7 +349,7 @@ func TestReports(t *testing.T) {
 	}
 	b := open(t)
 	if _, err := b.Progress(8200); !errors.Is(err, guests.ErrNotFound) {
-		t.Errorf("error %v, want ErrNotFound", err)
+		t.Errorf("error %v, want that there is none", err)
 	}
 	for _, s := range steps {
 		isNews, err := b.AddReport(t.Context(), 8200, s.report)

@@ -225,8 +225,8 @@ func (s *Store) Close() (err error) {
 const sweepPatience = 5 * time.Second
 
 // Sweep removes what killed writes left in both directories. Only the daemon may
-// call it, before its first report. After an error the files stay, which is no
-// reason not to serve.
+// call it, before its first report. After an error the files stay; the daemon can
+// serve all the same.
 func (s *Store) Sweep(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepPatience)
 	defer cancel()

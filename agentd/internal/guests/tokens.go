@@ -189,7 +189,7 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 }
 
 // Authenticate finds the guest of tok. Any error but ErrUnknownToken means that
-// the store could not be read, and says nothing about the token.
+// the store could not be read; the token may be valid.
 //
 // A guest that does not exist takes the same comparisons as one that exists.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {

@@ -71,8 +71,8 @@ func (w *reportWriter) init(s *Store) {
 
 // AddReport keeps r if it is news: of each step of the last run the report with
 // the highest sequence number. It returns once r is on disk, and is safe to
-// repeat; false means that this report, or a later one, is already there.
-// [ErrBusy] means that r may not be kept and that a later try may succeed.
+// repeat; false means that this report, or a later one, is kept already.
+// [ErrBusy] means that r is possibly not kept and that a later try may succeed.
 func (s *Store) AddReport(ctx context.Context, vmid int, r contract.Report) (bool, error) {
 	s.writer.start.Do(func() { go s.writer.run() })
 	done := make(chan taken, 1)

@@ -1,8 +1,8 @@
-// Package identity owns the host's two TLS keys, current and next, and their
-// self-signed certificates in the state folder. A key is made once and kept: it
-// is what the guests pin, so a damaged key file is an error and never a reason
-// to make another. A certificate is remade, from the same key, when the
-// addresses that it must name change. Nothing here listens or dials.
+// Package identity keeps the host's two TLS keys, current and next, and their
+// self-signed certificates. Call [Load]. A key is made once: guests pin it, so a
+// damaged key file is an error and never replaced. A certificate is made again,
+// from the same key, when the addresses that it must name change or its end is
+// near.
 package identity
 
 import (
@@ -37,7 +37,7 @@ const lifetime = 10 * 365 * 24 * time.Hour
 // renewBefore is how long before its end a certificate is remade.
 const renewBefore = 365 * 24 * time.Hour
 
-// maxFileBytes bounds a key or certificate; ours have less than 1 KiB.
+// maxFileBytes bounds a key or certificate; those of this package have less than 1 KiB.
 const maxFileBytes = 64 << 10
 
 const (
@@ -158,7 +158,7 @@ func fits(leaf *x509.Certificate, key *ecdsa.PrivateKey, addrs []netip.Addr, now
 		now.Before(leaf.NotAfter.Add(-renewBefore)) && now.After(leaf.NotBefore)
 }
 
-// makeCertificate makes a leaf that is no authority: as its own root it is then
+// makeCertificate makes a leaf that is not an authority: as its own root it is then
 // an exact-certificate pin for dockerd and for Go.
 func makeCertificate(key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))

@@ -33,22 +33,22 @@ const (
 // Caps limits connections over all listeners that it wraps. A connection over a
 // cap is closed before its handshake, which is what costs.
 //
-// A connection is untrusted until [Conn.Trust]. Half of all connections are kept
-// for sources from which a valid token came within the last hour; in the other
-// half, a new connection takes the place of the oldest untrusted one of the
-// source that has the most. So what has no token cannot keep out what has one.
+// A connection is untrusted until [Conn.Trust]. One of two connections is kept
+// for sources from which a valid token came within the last hour; of the others,
+// a new one takes the place of the oldest untrusted one of the source that has
+// most of them. So clients without a token cannot keep out those that have one.
 type Caps struct {
 	perSource, total int
 	rate             rate.Limit
 	burst            int
 
-	mu        sync.Mutex
-	conns     map[*Conn]bool
-	sources   map[netip.Prefix]*source
-	guests    map[int]int // trusted connections
-	recent    map[netip.Prefix]map[int]time.Time
-	strangers int // untrusted connections of sources that are not recent
-	swept     time.Time
+	mu      sync.Mutex
+	conns   map[*Conn]bool
+	sources map[netip.Prefix]*source
+	guests  map[int]int // trusted connections
+	recent  map[netip.Prefix]map[int]time.Time
+	unknown int // untrusted connections of sources that are not recent
+	swept   time.Time
 }
 
 type source struct {
@@ -104,7 +104,7 @@ func (c *Caps) take(conn *Conn, now time.Time) (evicted *Conn, ok bool) {
 	if s.open >= c.perSource || !s.limiter.AllowN(now, 1) {
 		return nil, false
 	}
-	if len(c.conns) >= c.total || !conn.isRecent && c.strangers >= c.total-c.total/2 {
+	if len(c.conns) >= c.total || !conn.isRecent && c.unknown >= c.total-c.total/2 {
 		if evicted = c.victim(); evicted == nil {
 			return nil, false
 		}
@@ -115,13 +115,13 @@ func (c *Caps) take(conn *Conn, now time.Time) (evicted *Conn, ok bool) {
 	s.open++
 	s.untrusted++
 	if !conn.isRecent {
-		c.strangers++
+		c.unknown++
 	}
 	return evicted, true
 }
 
 // victim returns the connection that gives its place to a new one, or nil: of
-// strangers, then of known sources without a token, of the source that has the
+// unknown sources, then of known sources without a token, of the source that has the
 // most untrusted ones, the oldest; then of the guest that has the most, the one
 // that is idle for longest. A request under way is never ended.
 func (c *Caps) victim() *Conn {
@@ -138,7 +138,7 @@ func (c *Caps) victim() *Conn {
 }
 
 const (
-	rankStranger = iota
+	rankUnknown = iota
 	rankUntrusted
 	rankIdle
 	rankBusy
@@ -147,7 +147,7 @@ const (
 func (conn *Conn) rank() int {
 	switch {
 	case !conn.isTrusted && !conn.isRecent:
-		return rankStranger
+		return rankUnknown
 	case !conn.isTrusted:
 		return rankUntrusted
 	case !conn.idle.IsZero():
@@ -179,7 +179,7 @@ func (c *Caps) remove(conn *Conn) {
 	}
 	s.untrusted--
 	if !conn.isRecent {
-		c.strangers--
+		c.unknown--
 	}
 }
 
@@ -267,6 +267,6 @@ func (l *capped) Accept() (net.Conn, error) {
 		if ok {
 			return conn, nil
 		}
-		_ = accepted.Close() // refused: nobody waits for an answer
+		_ = accepted.Close() // refused: no client waits for an answer
 	}
 }

@@ -44,7 +44,7 @@ func (conn *Conn) Trust(guest int) bool {
 	}
 	c.sources[conn.from].untrusted--
 	if !conn.isRecent {
-		c.strangers--
+		c.unknown--
 	}
 	conn.isTrusted, conn.guest = true, guest
 	c.guests[guest]++

@@ -49,7 +49,7 @@ func holderOf(a netip.AddrPort) string {
 }
 
 // listening returns the inode of the listening socket in a table of the form of
-// /proc/net/tcp that stands in the way of a: same port, same or any address.
+// /proc/net/tcp that conflicts with a: same port, same or any address.
 func listening(table io.Reader, a netip.AddrPort) string {
 	const stateListen = "0A"
 	lines := bufio.NewScanner(table)

@@ -1,6 +1,7 @@
-// Package listener owns the sockets of the local API: which addresses they are
-// bound to, who holds a port that is taken, and how many connections one source
-// and all of them together may open. It knows neither TLS nor HTTP.
+// Package listener opens the sockets of the local API and limits how many
+// connections one source and all of them together may have. Call [Addresses],
+// then [Bind]; wrap what it returns with [Caps.Wrap]. An error about a port names
+// the process that has it. The package knows neither TLS nor HTTP.
 package listener
 
 import (
@@ -13,7 +14,7 @@ import (
 	"syscall"
 )
 
-// ErrInUse says that an address is taken by another process.
+// ErrInUse means that another process has the address.
 var ErrInUse = errors.New("address in use")
 
 // InterfaceAddresses returns the addresses of one interface of this host.

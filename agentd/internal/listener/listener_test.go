@@ -41,7 +41,7 @@ func TestBindNamesTheHolder(t *testing.T) {
 	_ = l.Close()
 }
 
-func TestBindOnAForeignAddress(t *testing.T) {
+func TestBindOnAnAddressOfAnotherHost(t *testing.T) {
 	_, err := Bind(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:8443")})
 	if err == nil || errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "no such address") {
 		t.Errorf("error %v, want that the host has no such address", err)
@@ -167,7 +167,7 @@ func (c *counts) take(source byte) (conn, evicted *Conn) {
 	return conn, evicted
 }
 
-func TestAFullHalfMakesRoom(t *testing.T) {
+func TestAFullShareMakesRoom(t *testing.T) {
 	c := &counts{NewCaps(8, 12, 100), t, time.Now()}
 	oldest, _ := c.take(1)
 	for range 3 {
@@ -180,8 +180,8 @@ func TestAFullHalfMakesRoom(t *testing.T) {
 	if _, evicted := c.take(3); evicted != oldest {
 		t.Errorf("evicted %+v, want the oldest of the source that has the most", evicted)
 	}
-	if c.strangers != 6 {
-		t.Errorf("%d strangers, want half of all", c.strangers)
+	if c.unknown != 6 {
+		t.Errorf("%d unknown, want one of two", c.unknown)
 	}
 	known, _ := c.take(4)
 	if !known.Trust(100) {
@@ -216,8 +216,8 @@ func TestAGuestWithManyAddresses(t *testing.T) {
 	for conn := range c.conns {
 		c.remove(conn)
 	}
-	if c.strangers != 0 || len(c.guests) != 0 {
-		t.Errorf("after all were closed: %d strangers, guests %v", c.strangers, c.guests)
+	if c.unknown != 0 || len(c.guests) != 0 {
+		t.Errorf("after all were closed: %d unknown, guests %v", c.unknown, c.guests)
 	}
 	for from, s := range c.sources {
 		if s.open != 0 || s.untrusted != 0 {
@@ -277,7 +277,7 @@ func TestWrapClosesWhatIsOverTheCap(t *testing.T) {
 		t.Errorf("second connection: read %d, %v, want it closed", n, err)
 	}
 	_ = server.Close()
-	_ = server.Close() // closing twice gives back once
+	_ = server.Close() // closing twice counts once
 	dial()
 	_ = (<-accepted).Close()
 	_ = l.Close()

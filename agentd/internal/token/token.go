@@ -1,12 +1,12 @@
-// Package token owns the form of a guest's bearer token,
+// Package token mints and parses the bearer tokens of guests. Call [Mint] for a
+// new token, [Parse] for one that a client sent, and [Token.Digest] for what is
+// stored. A token has the form
 //
 //	fgt_<vmid>_<43 base62 digits><6 base62 digits of a CRC-32>
 //
-// how one is minted, parsed and turned into the digest that is stored. The
-// prefix lets secret scanners find one, the lack of a hyphen lets a double
-// click take the whole, and the checksum tells a typo before anything is
-// looked up. The VMID selects the guest's record; it is no secret and proves
-// nothing. The package stores no token and decides no right.
+// The prefix is for secret scanners, a double click selects the whole because it
+// has no hyphen, and the checksum shows a typo before a record is read. The VMID
+// selects the guest's record; it is not secret and proves nothing.
 package token
 
 import (
@@ -38,7 +38,7 @@ const (
 	MaxVMID = 999_999_999
 )
 
-// ErrMalformed says that a string is not one of our tokens: another form, a
+// ErrMalformed means that a string is not a token: another form, a
 // typo, or a part of one. It never quotes the string.
 var ErrMalformed = errors.New("malformed token")
 

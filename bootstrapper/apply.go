@@ -96,7 +96,7 @@ func engineUnit(o applyOptions) func(context.Context) (engineunit.State, error) 
 	if o.root != "/" || o.dockerHost != "unix://"+bootstrap.EngineSocket && o.dockerHost != "unix:///var"+bootstrap.EngineSocket {
 		return nil
 	}
-	return engineunit.Unit{Log: engineunit.LogFile}.State
+	return engineunit.Unit{Log: engineunit.LogFile, Status: engineunit.StatusFile}.State
 }
 
 // resultOf gives the record of a run.

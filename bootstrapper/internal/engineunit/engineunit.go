@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -21,9 +22,14 @@ const Name = "docker.service"
 // writes it, and the next start of the engine's unit removes it.
 const LogFile = "/run/felhom-engine-failed.log"
 
+// StatusFile has the unit's result and the exit code and status of its process, as
+// systemd names them: "exit-code exited 1". It is written with LogFile.
+const StatusFile = "/run/felhom-engine-failed.status"
+
 // The limits of what is read and shown.
 const (
 	maxLog  = 64 << 10
+	maxWord = 32 // of StatusFile
 	maxLine = 500
 )
 
@@ -37,7 +43,8 @@ type State struct {
 
 // Unit is the engine's unit of this guest.
 type Unit struct {
-	Log string // path of LogFile
+	Log    string // path of LogFile
+	Status string // path of StatusFile; "" if it is not known
 }
 
 // State returns the zero State while the unit has not failed.
@@ -49,11 +56,39 @@ func (u Unit) State(context.Context) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read the last lines of %s: %w", Name, err)
 	}
-	s := State{Failed: true, Text: Name + " has failed"}
+	s := State{Failed: true, Text: Name + " has failed" + u.how()}
 	if line := pick(string(data)); line != "" {
 		s.Text, s.Quoted = s.Text+": "+line, true
 	}
 	return s, nil
+}
+
+// how returns the unit's result and how its process ended, in parentheses; "" if
+// they are not known: systemd before 251 does not pass them on.
+func (u Unit) how() string {
+	if u.Status == "" {
+		return ""
+	}
+	data, err := regular.Read(u.Status, maxLog)
+	if err != nil {
+		return ""
+	}
+	words := strings.Fields(string(data))
+	if len(words) == 0 || len(words) > 3 || slices.ContainsFunc(words, func(w string) bool { return !isWord(w) }) {
+		return ""
+	}
+	text := words[0]
+	if len(words) == 3 {
+		text += ", " + words[1] + " with " + words[2]
+	}
+	return " (" + text + ")"
+}
+
+// isWord reports whether w is a word or number as systemd writes them.
+func isWord(w string) bool {
+	return len(w) <= maxWord && !strings.ContainsFunc(w, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '+'
+	})
 }
 
 // pick returns the last line that is not a mere note. Of a crash it is the one

@@ -1,6 +1,7 @@
 package engineunit
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,5 +48,27 @@ func TestLogIsBounded(t *testing.T) {
 	}
 	if got, err := u.State(t.Context()); err == nil {
 		t.Errorf("%+v of a file that is too large", got)
+	}
+}
+
+// The unit's result and its process's status are named, and nothing else is taken from their file.
+func TestStateNamesResultAndStatus(t *testing.T) {
+	for text, want := range map[string]string{
+		"exit-code exited 1\n":         "docker.service has failed (exit-code, exited with 1)",
+		"oom-kill killed KILL\n":       "docker.service has failed (oom-kill, killed with KILL)",
+		"start-limit-hit\n":            "docker.service has failed (start-limit-hit)",
+		"  \n":                         "docker.service has failed",
+		"exit-code exited 1 2\n":       "docker.service has failed",
+		"exit-code \x1b[31m 1\n":       "docker.service has failed",
+		strings.Repeat("x", 2*maxWord): "docker.service has failed",
+	} {
+		dir := t.TempDir()
+		u := Unit{Log: filepath.Join(dir, "log"), Status: filepath.Join(dir, "status")}
+		if err := errors.Join(os.WriteFile(u.Log, nil, 0o600), os.WriteFile(u.Status, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := u.State(t.Context()); err != nil || got.Text != want || !got.Failed {
+			t.Errorf("%q: got %+v, %v, want %q", text, got, err, want)
+		}
 	}
 }

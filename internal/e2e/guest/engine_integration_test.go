@@ -56,7 +56,7 @@ func TestFailedEngineIsNamed(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &result); err != nil {
 			return err
 		}
-		if !strings.Contains(result.Message, word) || !strings.Contains(result.Message, "docker.service") || result.Hint == "" {
+		if !strings.Contains(result.Message, word) || !strings.Contains(result.Message, "docker.service has failed (") || !strings.Contains(result.Message, "exited with 1") || result.Hint == "" {
 			return fmt.Errorf("the bootstrap says %q, hint %q, want dockerd's own words", result.Message, result.Hint)
 		}
 		for _, step := range result.Steps {

@@ -55,23 +55,6 @@ func (p Problem) String() string {
 // Problems are all mistakes in the settings, in the order of the settings.
 type Problems []Problem
 
-// Err returns nil if there is no problem, and else an error with all of them in one line.
-func (ps Problems) Err() error {
-	if len(ps) == 0 {
-		return nil
-	}
-	return ps
-}
-
-// Error returns all problems in one line.
-func (ps Problems) Error() string {
-	texts := make([]string, 0, len(ps))
-	for _, p := range ps {
-		texts = append(texts, p.String())
-	}
-	return strings.Join(texts, "; ")
-}
-
 // Defaults returns what a container of that profile gets if nothing else is set.
 func Defaults(p contract.Profile) contract.Container {
 	if p == contract.ProfilePlain {

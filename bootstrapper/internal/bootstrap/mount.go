@@ -150,23 +150,23 @@ func mappedRoot(uidMap string) uint32 {
 // Check reads and checks the contract at path and the container's settings as a run
 // does, and returns the warnings of valid ones.
 func Check(o Options, path string) (contract.Bootstrap, []string, error) {
-	b, warnings, err := o.input(filepath.Dir(path), filepath.Base(path))
+	b, warnings, err := readInput(filepath.Dir(path), filepath.Base(path))
 	if err == nil {
-		_, err = withDefaults(o).plan(b)
+		_, err = planOf(withDefaults(o), b)
 	}
 	return b, warnings, err
 }
 
-// input reads and parses the contract.
-func (o Options) input(dir, file string) (contract.Bootstrap, []string, error) {
+// readInput reads and parses the contract.
+func readInput(dir, file string) (contract.Bootstrap, []string, error) {
 	uidMap, _ := os.ReadFile("/proc/self/uid_map") // unreadable: the hint names the usual id
 	return mountStep{dir: dir, file: file, idBase: mappedRoot(string(uidMap))}.run()
 }
 
-// plan reads what the golden image says about the container, and merges it with
+// planOf reads what the golden image says about the container, and merges it with
 // what the contract says. What the engine would refuse of it later is refused here.
-func (o Options) plan(b contract.Bootstrap) (plan, error) {
+func planOf(o Options, b contract.Bootstrap) (plan, error) {
 	return specBuilder{
-		name: ContainerName, root: o.at(""), file: o.at(SpecFile), socket: o.Socket, profile: b.Profile, settings: b.Container,
+		name: ContainerName, root: at(o.Root, ""), file: at(o.Root, SpecFile), socket: o.Socket, profile: b.Profile, settings: b.Container,
 	}.build()
 }

@@ -32,7 +32,7 @@ func proxiedFrom(b contract.Bootstrap, o Options) *proxied {
 		return nil
 	}
 	return &proxied{
-		agent: b.LocalAPIEndpoint.HostPort(), mount: o.MountPath(), certs: o.at(CertsDir),
+		agent: b.LocalAPIEndpoint.HostPort(), mount: o.Mount, certs: at(o.Root, CertsDir),
 		credential: docker.Credential{Username: fmt.Sprintf("guest-%d", b.GuestID), Password: b.LocalAPIToken.Reveal()},
 	}
 }

@@ -63,15 +63,8 @@ type Options struct {
 	Connected func(*hostapi.Client)
 }
 
-func (o Options) at(path string) string { return filepath.Join("/", o.Root, path) }
-
-// MountPath returns the directory of the config mount.
-func (o Options) MountPath() string {
-	if o.Mount != "" {
-		return o.Mount
-	}
-	return o.at(MountDir)
-}
+// at returns path below root.
+func at(root, path string) string { return filepath.Join("/", root, path) }
 
 // Outcomes is what a run did.
 type Outcomes struct {
@@ -102,8 +95,11 @@ func withDefaults(o Options) Options {
 	if o.PullPatience == 0 {
 		o.PullPatience = 5 * time.Minute
 	}
+	if o.Mount == "" {
+		o.Mount = at(o.Root, MountDir)
+	}
 	if o.Socket == "" {
-		o.Socket = o.at(EngineSocket)
+		o.Socket = at(o.Root, EngineSocket)
 	}
 	return o
 }
@@ -151,7 +147,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	if err := r.step(contract.StepMount, func(note func(string)) (outcome, error) {
 		var warnings []string
 		var err error
-		if b, warnings, err = o.input(o.MountPath(), ConfigFile); err != nil {
+		if b, warnings, err = readInput(o.Mount, ConfigFile); err != nil {
 			return outcome{}, err
 		}
 		for _, w := range warnings {
@@ -163,7 +159,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	}
 	// Read now, so that its values are hidden from the first message on, and told of
 	// when the host listens.
-	p, planErr := o.plan(b)
+	p, planErr := planOf(o, b)
 	r.scrub = scrubber(b, append(containerspec.Pairs(environmentOf(b)), p.spec.Environment...))
 	host := &hostapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
 	defer host.Close()
@@ -208,7 +204,7 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	engineAnswer := make(chan answer, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	own := func() []nic { return nics(o.at("/")) }
+	own := func() []nic { return nics(at(o.Root, "/")) }
 	r.obs.Started(contract.StepChannel)
 	r.obs.Started(contract.StepEngine)
 	go func() {
@@ -248,8 +244,8 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 	}
 	began := time.Now()
 	now, err := settingsStep{
-		templates: []string{filepath.Join(o.MountPath(), TemplateName), o.at(TemplateFile)},
-		dir:       o.at(SettingsDir), values: valuesOf(b),
+		templates: []string{filepath.Join(o.Mount, TemplateName), at(o.Root, TemplateFile)},
+		dir:       at(o.Root, SettingsDir), values: valuesOf(b),
 	}.render()
 	if err == nil && now.replaces() {
 		return func() error {
@@ -270,12 +266,12 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
 			store: engine, ref: b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
-			credential: credentialFor(b), proxy: proxiedFrom(b, o), preload: o.at(contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
+			credential: credentialFor(b), proxy: proxiedFrom(b, o), preload: at(o.Root, contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {
 				if b.RegistryProxy || !engine.ReachesDirectly(ctx, host) {
 					return docker.Probe{}
 				}
-				return docker.ProbeRegistry(ctx, o.at(CertsDir), host)
+				return docker.ProbeRegistry(ctx, at(o.Root, CertsDir), host)
 			},
 		}
 		var out outcome
@@ -292,7 +288,7 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	}
 	settingsPath := ""
 	if b.Profile != contract.ProfilePlain {
-		settingsPath = filepath.Join(o.at(SettingsDir), SettingsFile)
+		settingsPath = filepath.Join(at(o.Root, SettingsDir), SettingsFile)
 	}
 	var now running
 	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {

@@ -47,7 +47,7 @@ test-engine-29: build
 	engine=$$(tools/engine29/build); export PATH="$$engine:$$PATH"; go build -o .cache/withbed ./internal/e2e/withbed; \
 	for containerd in true false; do \
 	  .cache/withbed -own-engine -engine-config "{\"features\":{\"containerd-snapshotter\":$$containerd}}" -- \
-	    go test -race -count=1 -tags integration -timeout 20m ./internal/driver/docker/... ./bootstrapper/...; \
+	    go test -race -count=1 -tags integration -timeout 20m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry; \
 	done
 
 # What needs neither root nor an engine.

@@ -127,3 +127,19 @@ func TestRegistryRowsAreInTheTable(t *testing.T) {
 		t.Errorf("rows %q", got)
 	}
 }
+
+// An engine begins each pull without a token: that is no failure to count or to log.
+func TestRegistryAsksForTheTokenAnyNumberOfTimes(t *testing.T) {
+	b, _ := withRegistry(t, 8200)
+	for range 100 {
+		if got := b.ask("GET", "/v2/", "", ""); got.status != 401 {
+			t.Fatalf("%d, want 401", got.status)
+		}
+	}
+	if n := b.count(api.TokenRefused); n != 0 {
+		t.Errorf("%d events", n)
+	}
+	if got := b.ask("GET", "/v2/", "", "", authorize("Bearer x")); got.status != 401 || b.count(api.TokenRefused) != 1 {
+		t.Errorf("a wrong token afterwards: %d, %d events, want its own", got.status, b.count(api.TokenRefused))
+	}
+}

@@ -197,6 +197,12 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 			return tok, m, false
 		}
 	}
+	// Engines ask a registry without a token first, to learn how to show one.
+	if s.isRegistry(r) && len(r.Header.Values("Authorization")) == 0 {
+		w.Header().Set("WWW-Authenticate", s.challenge(r))
+		refusedToken.write(w)
+		return tok, m, false
+	}
 	// Counted per source, never per claimed guest: else a neighbour could lock a
 	// guest out in its name. And only after the token was looked at, so that a
 	// good one is never refused for the bad ones of another client.

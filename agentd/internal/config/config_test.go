@@ -124,8 +124,8 @@ func TestDocumentedExample(t *testing.T) {
 	}}
 	want.RegistryAccess = "proxy"
 	want.Repositories = []config.Repository{{Host: "docker.io", Path: "library/postgres", Tag: "17"}, {Host: "registry.example:5000", Path: "team/apps"}}
-	want.Cache = &config.Cache{Dir: "/var/lib/felhom/blobs", Size: 20 << 30}
-	want.RegistryMirror, want.ReadyWait = "mirror.example:5000", 5*time.Minute
+	want.Cache = &config.Cache{Dir: "/var/lib/felhom-agentd/blobs", Size: 20 << 30}
+	want.ReadyWait = 5 * time.Minute
 	want.StorageFolder = "/var/lib/felhom/guests"
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)

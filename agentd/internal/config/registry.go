@@ -178,10 +178,15 @@ func (c *Config) checkRegistries(doc *strictyaml.Document) {
 	case c.RegistryAccess == RegistryCredential && len(c.Registries) > 0:
 		doc.Add("registries", "guests can have the credential of one registry; use registry_access: proxy")
 	case c.RegistryAccess != "":
+	case c.RegistryMirror != "" && c.Registry != nil && len(c.Registries) == 0:
+		c.RegistryAccess = RegistryCredential // as it was before there was a proxy
 	case slices.ContainsFunc(c.AllRegistries(), Registry.HasSecret):
-		c.RegistryAccess = DefaultRegistryAccess
+		c.RegistryAccess = RegistryProxy
 	default:
 		c.RegistryAccess = RegistryNone
+	}
+	if c.RegistryAccess == RegistryProxy && c.RegistryMirror != "" {
+		doc.Add("registry_mirror", "with registry_access: proxy guests pull through this host; leave it out")
 	}
 	if c.RegistryAccess != RegistryProxy && c.Cache != nil {
 		doc.Add("cache", "only registry_access: proxy uses it")
@@ -190,9 +195,6 @@ func (c *Config) checkRegistries(doc *strictyaml.Document) {
 		doc.Add("repositories", "only registry_access: proxy uses it")
 	}
 }
-
-// DefaultRegistryAccess is registry_access where the host has a credential.
-const DefaultRegistryAccess = RegistryCredential
 
 // check finds what is missing of a credential. wantsOne is of a registry that
 // without one has no purpose.

@@ -21,6 +21,7 @@ func TestRegistryFindings(t *testing.T) {
 		{"credential as a path", "registries: [{host: h, username: u, credential: ../c}]\n", `4:49: error: registries[0].credential: want the name of a credential of the unit (LoadCredential=), got "../c"`},
 		{"host as a URL", "registries: [{host: h, blob_hosts: [\"https://x\"]}]\n", `4:37: error: registries[0].blob_hosts[0]: want host or host:port, got "https://x"`},
 		{"others with a credential in mounts", one + "registry_access: credential\nregistries: [{host: i}]\n", `6:13: error: registries: guests can have the credential of one registry; use registry_access: proxy`},
+		{"a mirror of the proxy", one + "registry_access: proxy\nregistry_mirror: m\n", `6:18: error: registry_mirror: with registry_access: proxy guests pull through this host; leave it out`},
 		{"small cache", "registry_access: proxy\ncache: {dir: /c, size: 1MiB}\n", `5:24: error: cache.size: want a size like 20GiB, at least 64MiB, got "1MiB"`},
 		{"odd size", "registry_access: proxy\ncache: {dir: /c, size: much}\n", `5:24: error: cache.size: want a size like 20GiB, at least 64MiB, got "much"`},
 		{"a cache of nothing", "cache: {dir: /c, size: 1GiB}\n", `4:8: error: cache: only registry_access: proxy uses it`},
@@ -45,7 +46,8 @@ func TestRegistryFindings(t *testing.T) {
 func TestRegistryAccess(t *testing.T) {
 	for input, want := range map[string]string{
 		"": "none",
-		"registry: {host: h, username: u, token_file: /t}\n":                        config.DefaultRegistryAccess,
+		"registry: {host: h, username: u, token_file: /t}\n":                        "proxy",
+		"registry: {host: h, username: u, token_file: /t}\nregistry_mirror: m\n":    "credential",
 		"registries: [{host: h}]\n":                                                 "none",
 		"registry_access: proxy\n":                                                  "proxy",
 		"registry_access: none\nregistry: {host: h, username: u, token_file: /t}\n": "none",

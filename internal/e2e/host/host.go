@@ -62,14 +62,16 @@ bridge: %s
 controller_image: %s
 controller_image_manifest_digest: %s
 controller_image_config_digest: %s
+registry_access: proxy
 registry:
   host: %s
   username: %s
   token_file: %s
+  ca_file: %[10]s
 state_dir: %[8]s/host/state
 mounts_dir: %[8]s/host/mounts
 health_socket: %[8]s/host/health.sock
-%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir, guests), nil
+%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir, guests, bed.CAFile), nil
 }
 
 // Start returns when the daemon is healthy. On an error nothing runs.

@@ -227,7 +227,7 @@ func TestGuestIsAFileSystem(t *testing.T) {
 // away, or weakened, is a difference.
 var hardening = map[string]map[string]string{
 	bootstrap: {
-		"AmbientCapabilities": "", "CapabilityBoundingSet": "", "LimitCORE": "0", "ReadWritePaths": "/opt /run",
+		"AmbientCapabilities": "", "CapabilityBoundingSet": "", "LimitCORE": "0", "ReadWritePaths": "/opt /run /etc/docker/certs.d",
 		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
 	},
 	agentd: {

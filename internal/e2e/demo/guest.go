@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -115,7 +116,39 @@ func (d *demo) provision(ctx context.Context, h *hostSide, archive, address stri
 	if _, err := h.readMount(other); err != nil {
 		return err
 	}
-	return d.readRegistryToken(h)
+	if err := d.readRegistryToken(h); err != nil {
+		return err
+	}
+	return d.credentialFree(h)
+}
+
+// credentialFree looks for the registry's credential in the guest's mount and in
+// what its disk keeps of settings and logins.
+func (d *demo) credentialFree(h *hostSide) error {
+	id, err := strconv.Atoi(vmid)
+	if err != nil {
+		return err
+	}
+	root := guest.Guest{VMID: id, Path: d.bed.LXCPath()}.Rootfs()
+	files, held := 0, []string{}
+	for _, dir := range []string{h.Mount(vmid), filepath.Join(root, "etc"), filepath.Join(root, "root"), filepath.Join(root, "opt"), filepath.Join(root, "var/lib/felhom")} {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			files++
+			data, err := os.ReadFile(path)
+			if strings.Contains(string(data), h.secrets["registry"]) {
+				held = append(held, path)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the guest runs: files come and go
+			return err
+		}
+	}
+	d.check(files > 3 && len(held) == 0, "the image came through the host, and none of %d files of the guest's mount and settings holds the registry's credential", files)
+	return nil
 }
 
 func (d *demo) page(ctx context.Context, url string) error {

@@ -71,7 +71,7 @@ func (d *demo) short(text string) string { return strings.ReplaceAll(text, d.dir
 var shown = []string{
 	"schema_version", "hub_url", "host_id", "guest_id", "local_api_endpoint",
 	"local_api_pin_spki_sha256", "local_api_pin_spki_sha256_next", "local_api_pin_leaf_sha256", "local_api_pin_leaf_sha256_next",
-	"registry", "host", "username", "registry_mirror",
+	"registry_access", "registry", "host", "username", "registry_mirror",
 	"controller_image", "controller_image_manifest_digest", "controller_image_config_digest",
 }
 

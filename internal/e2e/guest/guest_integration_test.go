@@ -533,11 +533,30 @@ func (s *stack) noSecret(t *testing.T) {
 		}
 		search(fmt.Sprintf("docker inspect in guest %d", vmid), inspect)
 		s.searchDisk(t, g, search)
+		s.searchMount(t, vmid)
 	}
 	if places < 5000 {
 		t.Errorf("only %d places were searched", places)
 	}
 	t.Logf("%d places searched for %d secrets", places, len(s.secrets))
+}
+
+// searchMount wants no credential of the registry where the guest gets its token.
+func (s *stack) searchMount(t *testing.T, vmid int) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.mountDir(vmid), "*"))
+	if err != nil || len(files) < 3 {
+		t.Errorf("mount of guest %d has %v, %v, want bootstrap.json, hosts.toml and agent.crt", vmid, files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		}
+		if bytes.Contains(data, []byte(s.secrets["registry"])) || bytes.Contains(data, []byte(s.bed.Username+`"`)) {
+			t.Errorf("%s holds the registry's credential", file)
+		}
+	}
 }
 
 // searchDisk reads every file of the guest. controller.yaml alone may hold the

@@ -52,9 +52,11 @@ func (s Settings) Config(bed testbed.Bed) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	guests := fmt.Sprintf("storage:\n  folder: %s/guests\n", s.Dir)
+	// A guest that is a directory shares the engine of this machine, whose certs.d is
+	// not the guest's: it cannot be led to the proxy.
+	access, guests := "credential", fmt.Sprintf("storage:\n  folder: %s/guests\n", s.Dir)
 	if s.LXC {
-		guests = fmt.Sprintf("hypervisor: lxc\nlxc:\n  path: %s\nprovision:\n  wait: 5m\n", bed.LXCPath())
+		access, guests = "proxy", fmt.Sprintf("hypervisor: lxc\nlxc:\n  path: %s\nprovision:\n  wait: 5m\n", bed.LXCPath())
 	}
 	return fmt.Sprintf(`host_id: demo-felhom
 hub_url: https://hub.example
@@ -62,16 +64,16 @@ bridge: %s
 controller_image: %s
 controller_image_manifest_digest: %s
 controller_image_config_digest: %s
-registry_access: proxy
+registry_access: %[11]s
 registry:
-  host: %s
-  username: %s
-  token_file: %s
+  host: %[5]s
+  username: %[6]s
+  token_file: %[7]s
   ca_file: %[10]s
 state_dir: %[8]s/host/state
 mounts_dir: %[8]s/host/mounts
 health_socket: %[8]s/host/health.sock
-%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir, guests, bed.CAFile), nil
+%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir, guests, bed.CAFile, access), nil
 }
 
 // Start returns when the daemon is healthy. On an error nothing runs.

@@ -14,7 +14,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build demo demo-local test test-engine-29 unit soak lint fmt bench bench-golden bench-guest repro clean
+.PHONY: build demo demo-local test test-engine-29 unit soak lint fmt bench bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -80,6 +80,10 @@ bench-guest: build
 # The image maker's part alone, which needs no engine. It bakes several times: ten minutes or so.
 bench-golden: build
 	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only golden
+
+# One large blob from a registry, through the host's proxy, and from its cache. It needs three minutes or so.
+bench-registry:
+	$(BED) -own-engine -- go test -count=1 -tags integration -run '^$$' -bench BenchmarkBlob -benchtime 1x ./internal/e2e/registry
 
 # Two builds in two directories must give the same bytes.
 repro:

@@ -57,6 +57,7 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	touched atomic.Int64 // when the last byte went through
+	renew   time.Time    // when the deadline of the guest's side is set again
 	ctx     context.Context
 	sent    int64
 }
@@ -107,7 +108,10 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 
 // Write sends p to the guest, within a deadline of its own.
 func (s *stream) Write(p []byte) (int, error) {
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.proxy.limits.Stall)) // a recorder has none
+	if now := time.Now(); now.After(s.renew) {
+		s.renew = now.Add(s.proxy.limits.Stall / 4)
+		_ = s.control.SetWriteDeadline(now.Add(s.proxy.limits.Stall)) // a recorder has none
+	}
 	if s.ctx.Err() != nil {
 		return 0, context.Cause(s.ctx)
 	}

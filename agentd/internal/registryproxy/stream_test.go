@@ -148,18 +148,25 @@ func TestAStreamEnds(t *testing.T) {
 	}{
 		"revoked":  {func(*registryproxy.Limits) {}, func(b *bed) { b.mu.Lock(); b.revoked = true; b.mu.Unlock() }, "no longer valid"},
 		"ending":   {func(*registryproxy.Limits) {}, func(b *bed) { b.Stop() }, "is ending"},
-		"stalled":  {func(l *registryproxy.Limits) { l.Stall = 300 * time.Millisecond }, func(*bed) {}, "no byte"},
-		"too long": {func(l *registryproxy.Limits) { l.Longest = 300 * time.Millisecond }, func(*bed) {}, "too long"},
+		"stalled":  {func(l *registryproxy.Limits) { l.Stall = 3 * time.Second }, func(*bed) {}, "no byte"},
+		"too long": {func(l *registryproxy.Limits) { l.Longest = 3 * time.Second }, func(*bed) {}, "too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := limits
 			c.change(&l)
-			started := slow(t, up, len(i.layer))
+			slow(t, up, len(i.layer))
 			b := newBed(t, up, withLimits(l))
-			go func() { <-started; c.act(b) }()
-			got := b.get(t, blobPath(i.layerHash))
-			if got.err == nil {
-				t.Errorf("%d, %d bytes: the stream came to its end", got.status, len(got.body))
+			resp, err := http.Get(b.server.URL + blobPath(i.layerHash))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			c.act(b)
+			if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+				t.Error("the stream came to its end")
 			}
 			lines := waitFor(t, func() []registryproxy.Pull { return b.lines() })
 			if last := lines[len(lines)-1]; last.Err == nil || !strings.Contains(last.Err.Error(), c.want) {

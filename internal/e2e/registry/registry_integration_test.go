@@ -42,7 +42,7 @@ type scene struct {
 	daemon   *testbed.Daemon
 }
 
-func newScene(t *testing.T, withTokens bool) *scene {
+func newScene(t testing.TB, withTokens bool) *scene {
 	t.Helper()
 	bed := testbed.FromEnv(t)
 	bed.Lock(t)
@@ -84,7 +84,7 @@ func newScene(t *testing.T, withTokens bool) *scene {
 }
 
 // build returns the directory of the programs.
-func build(t *testing.T) string {
+func build(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for program, source := range map[string]string{"felhom-agentd": "agentd", "felhom-controller-bootstrap": "bootstrapper"} {
@@ -97,7 +97,7 @@ func build(t *testing.T) string {
 	return dir
 }
 
-func (s *scene) startHost(t *testing.T) {
+func (s *scene) startHost(t testing.TB) {
 	t.Helper()
 	tokenHosts := ""
 	if s.tokenHost != "" {
@@ -118,7 +118,7 @@ health_socket: %[7]s/h.sock
 	s.agentd(t, "guest", "add", s.vmid)
 }
 
-func (s *scene) startDaemon(t *testing.T) {
+func (s *scene) startDaemon(t testing.TB) {
 	t.Helper()
 	var err error
 	s.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(filepath.Join(s.programs, "felhom-agentd"), "--config", filepath.Join(s.dir, "agentd.yaml"), "serve"), filepath.Join(s.dir, "agentd.log"))
@@ -154,7 +154,7 @@ func (s *scene) healthy(ctx context.Context) error {
 	return nil
 }
 
-func (s *scene) agentd(t *testing.T, args ...string) string {
+func (s *scene) agentd(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(s.programs, "felhom-agentd"), append([]string{"--config", filepath.Join(s.dir, "agentd.yaml")}, args...)...)
 	var stderr bytes.Buffer

@@ -52,7 +52,7 @@ type upstream struct {
 
 // startUpstream starts Debian's docker-registry with TLS, and with a password or
 // with a token server, and copies the sample controller into it.
-func startUpstream(t *testing.T, bed testbed.Bed, dir string, withTokens bool) *upstream {
+func startUpstream(t testing.TB, bed testbed.Bed, dir string, withTokens bool) *upstream {
 	t.Helper()
 	u := &upstream{host: freePort(t, bed.Address), ca: filepath.Join(dir, "upstream.crt"), secret: filepath.Join(dir, "upstream.secret")}
 	u.makeCertificate(t, net.ParseIP(bed.Address), filepath.Join(dir, "upstream.key"))
@@ -88,7 +88,7 @@ func startUpstream(t *testing.T, bed testbed.Bed, dir string, withTokens bool) *
 	return u
 }
 
-func (u *upstream) makeCertificate(t *testing.T, ip net.IP, keyFile string) {
+func (u *upstream) makeCertificate(t testing.TB, ip net.IP, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -116,7 +116,7 @@ func (u *upstream) makeCertificate(t *testing.T, ip net.IP, keyFile string) {
 }
 
 // serveTokens is a token server: for the password it signs what is asked for.
-func (u *upstream) serveTokens(t *testing.T, address string) string {
+func (u *upstream) serveTokens(t testing.TB, address string) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != puller || password != u.password {
@@ -176,7 +176,7 @@ func (u *upstream) sign(access []map[string]any) (string, error) {
 }
 
 // copyImage copies the bed's sample controller into the registry.
-func (u *upstream) copyImage(t *testing.T, bed testbed.Bed) {
+func (u *upstream) copyImage(t testing.TB, bed testbed.Bed) {
 	t.Helper()
 	sample, err := bed.Image("v1")
 	if err != nil {
@@ -246,7 +246,7 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.RoundTripper.RoundTrip(r)
 }
 
-func trusting(t *testing.T, file string) *http.Transport {
+func trusting(t testing.TB, file string) *http.Transport {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -261,7 +261,7 @@ func trusting(t *testing.T, file string) *http.Transport {
 	return transport
 }
 
-func freePort(t *testing.T, address string) string {
+func freePort(t testing.TB, address string) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
@@ -271,7 +271,7 @@ func freePort(t *testing.T, address string) string {
 	return l.Addr().String()
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -78,6 +78,9 @@ func (d *Daemon) Wait(ctx context.Context, ready func(context.Context) error) er
 	}
 }
 
+// PID returns the daemon's process.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
 // Stop asks the daemon to end, and kills it when it has not within grace.
 func (d *Daemon) Stop(grace time.Duration) error {
 	select {

@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 			// Paths in the configuration are absolute: it is made for each script.
 			text := fmt.Sprintf("host_id: demo\nhub_url: https://hub.example\ncontroller_image: registry.example/felhom/controller:v1\n"+
 				"listen: [\"127.0.0.1:18443\"]\nstate_dir: %[1]s/state\nmounts_dir: %[1]s/mounts\nhealth_socket: /run/felhom-test/health.sock\n"+
-				"registry: {host: registry.example, username: puller, token_file: %[1]s/registry-token}\n", env.WorkDir)
+				"registry_access: credential\nregistry: {host: registry.example, username: puller, token_file: %[1]s/registry-token}\n", env.WorkDir)
 			return errors.Join(
 				os.WriteFile(filepath.Join(env.WorkDir, "agentd.yaml"), []byte(text), 0o600),
 				os.WriteFile(filepath.Join(env.WorkDir, "registry-token"), []byte("upstream-secret\n"), 0o600))

@@ -435,8 +435,11 @@ func wantConsole(t *testing.T, g guest.Guest, words ...string) {
 	defer cancel()
 	if err := guest.Poll(ctx, func() error {
 		out, err := g.Ask(ctx, "cat", "/etc/issue.d/felhom.issue")
-		if err != nil || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) }) {
-			return fmt.Errorf("want %q on the console, got %q %v", words, out, err)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) }) {
+			return fmt.Errorf("want %q on the console, got %q", words, out)
 		}
 		return nil
 	}); err != nil {

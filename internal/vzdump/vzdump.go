@@ -1,7 +1,8 @@
 // Package vzdump owns the format of Proxmox VE's container backups: names of
 // archives, members and their order, tar dialect and zstd frames, as specified
-// in docs/vzdump.md. It reads what any PVE wrote and what an attacker may have
-// written, and writes one canonical form.
+// in docs/vzdump.md. [NewReader] reads what any PVE wrote and what an attacker
+// may have written, [ReadConfig] its pct.conf alone; [NewFrame] writes the one
+// canonical form.
 //
 // It works on io.Reader and io.Writer: it opens no file, makes no decision
 // about content, and does not know the grammar of pct.conf (package pctconf).

@@ -110,7 +110,7 @@ func checkTypes(c *check) {
 		vzdump.Sparse:        "is stored with holes",
 		vzdump.UnknownRecord: "has a pax record that is not in the standard",
 	}
-	if c.opts.profile() == Restore {
+	if c.opts.Profile == Restore {
 		delete(what, vzdump.Sparse) // vzdump writes them, and restore makes them again
 	}
 	c.eachOdd(what)

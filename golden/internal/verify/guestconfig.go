@@ -31,7 +31,7 @@ func checkGuestConfig(c *check) {
 			c.fail(file.Path, "%s", f)
 		}
 	}
-	golden := c.opts.profile() == Golden
+	golden := c.opts.Profile == Golden
 	for _, key := range []string{"arch", "ostype", "rootfs", "unprivileged", "features", "hostname", "memory"} {
 		if _, ok := config.Get(key); !ok && (golden || key == "rootfs") {
 			c.fail(file.Path, "no key %s", key)

@@ -1,4 +1,5 @@
-// Package verify judges an archive by the rules of golden/internal/rules. It
+// Package verify judges an archive by the rules of golden/internal/rules. Call
+// [Archive]; what is wrong is in its report, and in the report's Err. It
 // reads the archive once, as a stream, keeps an index and the few small files
 // that the rules look into, and trusts nothing: not the name, not the order,
 // and not what stage, seal or pack did, none of which it imports. It changes
@@ -6,6 +7,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,6 +111,7 @@ func (r Report) Err() error {
 // [fault.Invalid] and no report, wrong options have [fault.Misuse]. What an
 // archive did wrong is in the report, and in its Err.
 func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Report, error) {
+	opts.Profile = cmp.Or(opts.Profile, Golden)
 	chosen, err := choose(opts)
 	if err != nil {
 		return Report{}, err
@@ -119,7 +122,7 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 		return Report{}, fmt.Errorf("verify %s: %w", name, err)
 	}
 	report := Report{
-		Archive: name, Profile: opts.profile(), SHA256: archive.sha256,
+		Archive: name, Profile: opts.Profile, SHA256: archive.sha256,
 		Packed: archive.Facts.Packed, Unpacked: archive.Facts.Content, Entries: archive.Facts.Entries,
 		Findings: []Finding{}, More: map[string]int{},
 	}
@@ -149,16 +152,9 @@ func (r *Report) add(rule rules.Rule, c *check, strict bool) {
 	r.Findings = append(r.Findings, c.findings...)
 }
 
-func (o Options) profile() Profile {
-	if o.Profile == "" {
-		return Golden
-	}
-	return o.Profile
-}
-
 // choose gives the rules to check, in the order of the table.
 func choose(opts Options) ([]rules.Rule, error) {
-	if p := opts.profile(); p != Golden && p != Restore {
+	if p := opts.Profile; p != Golden && p != Restore {
 		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("verify: profile %q", p), "want \"golden\" or \"restore\"")
 	}
 	if len(opts.Enable) > 0 && len(opts.Skip) > 0 {
@@ -173,7 +169,7 @@ func choose(opts Options) ([]rules.Rule, error) {
 		if len(opts.Enable) > 0 {
 			return !slices.Contains(opts.Enable, r.ID)
 		}
-		return slices.Contains(opts.Skip, r.ID) || opts.profile() == Restore && !r.Restore
+		return slices.Contains(opts.Skip, r.ID) || opts.Profile == Restore && !r.Restore
 	}), nil
 }
 

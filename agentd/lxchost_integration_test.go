@@ -141,7 +141,7 @@ func (h *lxcHost) left(t *testing.T, vmid string) []string {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil // a guest beside this one is being removed
 		}
-		if err == nil && strings.Trim(strings.TrimSuffix(strings.TrimSuffix(name, ".half"), ".json"), ".") == vmid {
+		if err == nil && strings.Trim(strings.TrimSuffix(strings.TrimSuffix(name, ".partial"), ".json"), ".") == vmid {
 			list = append(list, path)
 		}
 		if isDir && name == "rootfs" {
@@ -320,7 +320,7 @@ func (h *lxcHost) signalInRestore(t *testing.T, vmid string, sig os.Signal) resu
 	cmd := h.command(h.provision(vmid, "--golden", h.large)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	no(t, cmd.Start())
-	half := h.path("guests/." + vmid + ".half/rootfs/padding")
+	half := h.path("guests/." + vmid + ".partial/rootfs/padding")
 	waitFor(t, half, func() bool { info, err := os.Stat(half); return err == nil && info.Size() > 0 })
 	no(t, cmd.Process.Signal(sig))
 	_ = cmd.Wait()

@@ -41,7 +41,7 @@ func (h *lxcHost) killed(t *testing.T) {
 				t.Parallel()
 				if i == 0 {
 					h.signalInRestore(t, vmid, syscall.SIGKILL)
-					for name, want := range map[string]bool{"." + vmid + ".half": true, vmid: false} {
+					for name, want := range map[string]bool{"." + vmid + ".partial": true, vmid: false} {
 						if _, err := os.Lstat(h.path("guests/" + name)); (err == nil) != want {
 							t.Fatalf("guests/%s after the kill: %v", name, err)
 						}

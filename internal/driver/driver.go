@@ -1,5 +1,5 @@
 // Package driver owns what the two hypervisor adapters (pct, lxc) and the plain
-// folder have in common: the interface that agentd uses, its value types and
+// directory have in common: the interface that agentd uses, its value types and
 // its sentinel errors. It reaches out to nothing itself.
 package driver
 

@@ -26,7 +26,7 @@ var (
 	ErrStop       = errors.New("the guest does not stop")                             // perhaps
 	ErrProtected  = errors.New("the guest is protected or managed by something else") // final: protection, HA, replication, template
 	ErrRefused    = errors.New("the hypervisor refuses the setting")                  // final
-	ErrHalf       = errors.New("an interrupted restore left a part of the guest")     // final until Discard
+	ErrPartial    = errors.New("an interrupted restore left a part of the guest")     // final until Discard
 )
 
 // ErrWrongHost is ErrNotReady where no later try helps: a program has to be

@@ -43,12 +43,12 @@ type Spec struct {
 type Guest struct {
 	VMID        int
 	State       State
-	Half        bool   // an interrupted Restore left it; Discard removes it
+	Partial     bool   // an interrupted Restore left it; Discard removes it
 	Lock        string // the hypervisor's word for who holds it; "" for nobody
 	Hostname    string
 	Description string
 	Net         Net
-	Mounts      []Mount // host folders only, in the order of the configuration
+	Mounts      []Mount // host directories only, in the order of the configuration
 	Root        IDs     // of the guest's root, on this host
 	OnBoot      bool
 }
@@ -128,7 +128,7 @@ type Hypervisor interface {
 	// it hard. ErrNotRunning where it does not run.
 	Shutdown(ctx context.Context, vmid int, grace time.Duration) error
 
-	// Destroy removes a stopped guest with its disks; host folders that were
+	// Destroy removes a stopped guest with its disks; host directories that were
 	// mounted stay. ErrRunning where it runs.
 	Destroy(ctx context.Context, vmid int) error
 }

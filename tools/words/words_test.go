@@ -31,7 +31,7 @@ func TestFind(t *testing.T) {
 		{"behind an escape", "a.go", `"x\nfolder"`, []string{"1:5 folder"}},
 		{"YAML key", "a.yaml", "work_folder: x", []string{"1:6 folder"}},
 		{"file name", "docs/folder.md", "", []string{"1:1 folder"}},
-		{"directory name", "internal/driver/folder/x.go", "", []string{"1:1 folder"}},
+		{"directory name", "internal/driver/directory/x.go", "", []string{"1:1 folder"}},
 		{"phrase over two comment lines", "a.go", "\t// the name is\n\t// no path", []string{"1:14 is no"}},
 		{"phrase over two lines of prose", "a.md", "the name is\nno path", []string{"1:10 is no"}},
 		{"not over a paragraph", "a.md", "the name is\n\nno path", nil},

@@ -215,7 +215,7 @@ func (s Source) askOne(ctx context.Context, row *Row) {
 	case g.Net.IP6.IsFixed():
 		row.Address = g.Net.IP6.Prefix.Addr().String()
 	}
-	if g.Half {
+	if g.Partial {
 		row.State = Partial
 	}
 	if st, err := s.Hypervisor.Status(ctx, row.Guest); err == nil {

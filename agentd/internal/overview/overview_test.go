@@ -41,7 +41,7 @@ func TestRows(t *testing.T) {
 	hv.Put(driver.Guest{VMID: 8202, State: driver.Running, Hostname: "evil"})
 	hv.Put(driver.Guest{VMID: 8203, State: driver.Stopped, Hostname: "off"})
 	hv.Put(driver.Guest{VMID: 8206, State: driver.Running, Hostname: "new"})
-	hv.MakeHalf(8205)
+	hv.MakePartial(8205)
 	for vmid, reports := range map[int][]contract.Report{
 		8200: {report(1, contract.StepReady, contract.StateDone, "ready: http://192.0.2.7:9001/"), report(2, contract.StepRun, contract.StateDone, "")},
 		8201: {report(1, contract.StepImage, contract.StateFailed, "no registry"), report(2, contract.StepImage, contract.StateStarted, "")},

@@ -30,7 +30,7 @@ func TestRestoreStillAtWork(t *testing.T) {
 			t.Errorf("%s: before %v, after %v", what, before, after)
 		}
 	}
-	r.hv.MakeHalf(vmid) // the task has ended
+	r.hv.MakePartial(vmid) // the task has ended
 	r.apply(t, job(), provision.Finished)
 }
 

@@ -27,7 +27,7 @@ func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
 	}
 	r := &run{p: p, job: job, journal: j, guest: g, exists: err == nil}
 	if !r.exists || j != nil {
-		if r.exists = r.exists && !g.Half; r.exists && idOf(g.Description) != j.ID {
+		if r.exists = r.exists && !g.Partial; r.exists && idOf(g.Description) != j.ID {
 			return "", taken(g)
 		}
 		_, err := r.check(ctx)
@@ -73,7 +73,7 @@ func (p *Provisioner) isOwn(g driver.Guest) error {
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
 		return err
 	}
-	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(g.Description) || g.Half {
+	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(g.Description) || g.Partial {
 		return taken(g)
 	}
 	return nil

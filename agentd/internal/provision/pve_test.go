@@ -129,7 +129,7 @@ func TestKilledRestoreOnPVE(t *testing.T) {
 		if _, err := r.Apply(t.Context(), j); !errors.Is(err, driver.ErrExists) {
 			t.Fatalf("error %v", err)
 		}
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		if _, err := r.Remove(t.Context(), vmid, true); err != nil && !errors.Is(err, provision.ErrKnownNothing) {
 			t.Errorf("remove: %v", err)
 		}

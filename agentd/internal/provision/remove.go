@@ -81,7 +81,7 @@ func (p *Provisioner) letGo(ctx context.Context, vmid int, id string, wasOurs bo
 		return nil // a host that only serves guests may have no hypervisor that we could ask
 	case err != nil:
 		return err
-	case g.Half, id != "" && idOf(g.Description) == id:
+	case g.Partial, id != "" && idOf(g.Description) == id:
 		return nil
 	case wasOurs && p.isAttached(g):
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
@@ -104,7 +104,7 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 		return false, err
 	case j != nil && j.Restoring && isBeingMade(g, id):
 		return false, busy(g)
-	case g.Half && idOf(g.Description) != id && (j == nil || !j.Restoring), !g.Half && idOf(g.Description) != id:
+	case g.Partial && idOf(g.Description) != id && (j == nil || !j.Restoring), !g.Partial && idOf(g.Description) != id:
 		return false, nil // somebody else's
 	case g.State == driver.Running && !force:
 		return false, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
@@ -133,7 +133,7 @@ const lockDestroyed = "destroyed"
 // hypervisor refused: as long as the guest is whole, nothing is to be finished.
 func (p *Provisioner) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
 	g, err := p.options.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
-	if isWhole := err == nil && !g.Half && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
+	if isWhole := err == nil && !g.Partial && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
 		return nil // the next removal goes on from what is left
 	}
 	if before == nil || before.Golden == "" { // it was a removal's alone

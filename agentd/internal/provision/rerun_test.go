@@ -146,7 +146,7 @@ func TestTakenBySomebodyElse(t *testing.T) {
 	})
 	t.Run("half a guest of theirs", func(t *testing.T) {
 		r := newRig(t)
-		r.hv.MakeHalf(vmid)
+		r.hv.MakePartial(vmid)
 		_, err := r.Apply(t.Context(), job())
 		wantError(t, err, fault.Invalid, "another VMID", "guest 8200: ")
 		if d := cmp.Diff([]string{"guest 8200"}, r.left(t)); d != "" {
@@ -170,7 +170,7 @@ func TestTakenBySomebodyElse(t *testing.T) {
 		} {
 			r := newRig(t)
 			r.kill(t, atStep("mount done"))
-			r.hv.MakeHalf(vmid)
+			r.hv.MakePartial(vmid)
 			_ = again(r) // the one refuses, the other removes what is ours
 			if d := cmp.Diff([]string{"guest 8200"}, r.left(t)); d != "" {
 				t.Errorf("what there is (-want +got):\n%s", d)

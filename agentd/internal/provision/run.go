@@ -208,7 +208,7 @@ func (r *run) repair(ctx context.Context) error {
 		return nil
 	}
 	switch j := r.journal; {
-	case r.guest.Half && j.Restoring:
+	case r.guest.Partial && j.Restoring:
 		err := r.p.step(r.job.VMID, StepRepair, func() (StepResult, error) {
 			return StepResult{Detail: "removed what an interrupted restore had left"}, r.p.options.Hypervisor.Discard(ctx, r.job.VMID, j.Storage)
 		})
@@ -235,7 +235,7 @@ const lockCreate = "create"
 // ID makes: the ID is written last, and the hypervisor's task outlives the
 // process that asked for it.
 func isBeingMade(g driver.Guest, id string) bool {
-	return !g.Half && g.Lock == lockCreate && idOf(g.Description) != id
+	return !g.Partial && g.Lock == lockCreate && idOf(g.Description) != id
 }
 
 func busy(g driver.Guest) error {

@@ -85,7 +85,7 @@ func (p *Provisioner) destroy(ctx context.Context, j *journal, grace time.Durati
 		return nil
 	case err != nil:
 		return err
-	case g.Half:
+	case g.Partial:
 		return p.options.Hypervisor.Discard(ctx, vmid, j.Storage)
 	case isBeingMade(g, id):
 		return busy(g)

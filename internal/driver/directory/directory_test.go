@@ -18,11 +18,11 @@ import (
 func addGuest(t *testing.T, dir string, vmid int, mounts ...string) {
 	t.Helper()
 	guest := filepath.Join(dir, strconv.Itoa(vmid))
-	folders := []string{filepath.Join(guest, "rootfs")}
+	directories := []string{filepath.Join(guest, "rootfs")}
 	for _, m := range mounts {
-		folders = append(folders, filepath.Join(guest, "mounts", unit.UnitNamePathEscape(m)))
+		directories = append(directories, filepath.Join(guest, "mounts", unit.UnitNamePathEscape(m)))
 	}
-	for _, f := range folders {
+	for _, f := range directories {
 		if err := os.MkdirAll(f, 0o755); err != nil {
 			t.Fatal(err)
 		}

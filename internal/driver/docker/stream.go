@@ -32,7 +32,7 @@ type message struct {
 	} `json:"errorDetail"`
 }
 
-// streamError is a failure that the engine told inside a stream that had begun
+// streamError is a failure that the engine told inside a stream that had started
 // with 200. It has no class but its text.
 type streamError struct{ text string }
 
@@ -101,7 +101,7 @@ func (l *layer) update(m message, sum *Progress) bool {
 			sum.Total += m.Progress.Total - l.total
 			l.total = m.Progress.Total
 		}
-		sum.Done += m.Progress.Current - l.done // may go back: a retry begins anew
+		sum.Done += m.Progress.Current - l.done // may go back: a retry begins again
 		l.done = m.Progress.Current
 	case "Download complete", "Pull complete":
 		sum.Done += l.total - l.done

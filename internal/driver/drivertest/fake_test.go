@@ -52,8 +52,8 @@ func TestFakeHypervisorConforms(t *testing.T) {
 		fake, vmid := fakeHypervisor(), 8200
 		return drivertest.HypervisorBed{
 			Hypervisor: fake, Archive: "/a.tar.zst", Truncated: "/short.tar.zst", NoConfig: "/empty.tar.zst", Bridge: "vmbr0",
-			VMID:     func() int { vmid++; return vmid },
-			MakeHalf: func(_ *testing.T, vmid int) { fake.MakeHalf(vmid) },
+			VMID:        func() int { vmid++; return vmid },
+			MakePartial: func(_ *testing.T, vmid int) { fake.MakePartial(vmid) },
 		}
 	})
 }
@@ -91,7 +91,7 @@ func TestFakeHypervisorIsKilled(t *testing.T) {
 			if !errors.Is(err, drivertest.ErrKilled) || killed != 1 {
 				t.Errorf("error %v after %d kills, want ErrKilled after one", err, killed)
 			}
-			if g, err := fake.Guest(t.Context(), 8200); err != nil || !g.Half {
+			if g, err := fake.Guest(t.Context(), 8200); err != nil || !g.Partial {
 				t.Errorf("left %+v, %v, want a half guest", g, err)
 			}
 			if err := fake.Discard(t.Context(), 8200, ""); err != nil || killed != 1 {

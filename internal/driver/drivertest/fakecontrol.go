@@ -31,11 +31,11 @@ func (f *FakeHypervisor) Kill(method string, at func()) {
 	f.kill[method] = at
 }
 
-// MakeHalf leaves what an interrupted Restore leaves.
-func (f *FakeHypervisor) MakeHalf(vmid int) {
+// MakePartial leaves what an interrupted Restore leaves.
+func (f *FakeHypervisor) MakePartial(vmid int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.guests[vmid] = &driver.Guest{VMID: vmid, State: driver.Stopped, Half: true, Lock: "create"}
+	f.guests[vmid] = &driver.Guest{VMID: vmid, State: driver.Stopped, Partial: true, Lock: "create"}
 }
 
 // Put makes a guest as it is given, in place of an older one.

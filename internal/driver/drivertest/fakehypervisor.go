@@ -25,7 +25,7 @@ type FakeArchive struct {
 }
 
 // FakeHypervisor is a [driver.Hypervisor] in memory that passes the suite.
-// Archives exist in it alone; sources of mounts are real folders.
+// Archives exist in it alone; sources of mounts are real directories.
 type FakeHypervisor struct {
 	// OnStart is told of each guest that started, after Start's work and
 	// before its return: the place to act as the guest would.
@@ -83,8 +83,8 @@ func (f *FakeHypervisor) whole(vmid int) (*driver.Guest, error) {
 	switch g := f.guests[vmid]; {
 	case g == nil:
 		return nil, driver.ErrNotFound
-	case g.Half:
-		return g, driver.ErrHalf
+	case g.Partial:
+		return g, driver.ErrPartial
 	default:
 		return g, nil
 	}
@@ -184,7 +184,7 @@ func (f *FakeHypervisor) Networks(context.Context) (map[int]driver.Net, error) {
 	defer f.mu.Unlock()
 	nets := map[int]driver.Net{}
 	for vmid, g := range f.guests {
-		if !g.Half {
+		if !g.Partial {
 			nets[vmid] = g.Net
 		}
 	}
@@ -252,7 +252,7 @@ func (f *FakeHypervisor) Restore(ctx context.Context, vmid int, s driver.Spec, p
 		return fmt.Errorf("%s: unexpected end: %w", s.Archive, driver.ErrArchive)
 	}
 	if f.kill["Restore"] != nil {
-		g = &driver.Guest{VMID: vmid, State: driver.Stopped, Half: true, Lock: "create"}
+		g = &driver.Guest{VMID: vmid, State: driver.Stopped, Partial: true, Lock: "create"}
 	}
 	f.guests[vmid] = g
 	return nil
@@ -265,7 +265,7 @@ func (f *FakeHypervisor) Discard(ctx context.Context, vmid int, _ string) (err e
 	if err != nil {
 		return err
 	}
-	if g := f.guests[vmid]; g != nil && !g.Half {
+	if g := f.guests[vmid]; g != nil && !g.Partial {
 		return driver.ErrExists
 	}
 	delete(f.guests, vmid)
@@ -380,7 +380,7 @@ func (f *FakeHypervisor) Destroy(ctx context.Context, vmid int) (err error) {
 	case g.State == driver.Running:
 		return driver.ErrRunning
 	case f.kill["Destroy"] != nil:
-		g.Half, g.Lock = true, "destroyed"
+		g.Partial, g.Lock = true, "destroyed"
 	default:
 		delete(f.guests, vmid)
 	}

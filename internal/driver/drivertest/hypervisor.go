@@ -28,13 +28,13 @@ type HypervisorBed struct {
 	VMID func() int
 	// Root is the mapped root that guests of Archive get; zero is 100000:100000.
 	Root driver.IDs
-	// Dir returns a new folder of the host without symbolic links in its path;
-	// nil is a temporary folder that is readable by everybody.
+	// Dir returns a new directory of the host without symbolic links in its path;
+	// nil is a temporary directory that is readable by everybody.
 	Dir func(t *testing.T) string
 
-	// MakeHalf leaves what an interrupted Restore leaves. nil: the suite says
+	// MakePartial leaves what an interrupted Restore leaves. nil: the suite says
 	// that it did not look at half guests.
-	MakeHalf func(t *testing.T, vmid int)
+	MakePartial func(t *testing.T, vmid int)
 	// Sees tells whether the running guest has a file at path. nil: the suite
 	// believes what Guest says of mounts.
 	Sees func(t *testing.T, vmid int, path string) bool
@@ -59,10 +59,10 @@ func RunHypervisor(t *testing.T, bed func(t *testing.T) HypervisorBed) {
 	t.Run("done context", s.done)
 	t.Run("refused restore", s.refused)
 	t.Run("interrupted restore", s.interrupted)
-	if s.MakeHalf != nil {
+	if s.MakePartial != nil {
 		t.Run("half guest", s.half)
 	} else {
-		t.Log("no MakeHalf: half guests were not looked at")
+		t.Log("no MakePartial: half guests were not looked at")
 	}
 	t.Run("two guests", s.lifecycle)
 }
@@ -117,7 +117,7 @@ func (s *suite) remove(t *testing.T, vmid int) {
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		return
-	case g.Half:
+	case g.Partial:
 		err = s.Hypervisor.Discard(ctx, vmid, s.Storage)
 	case err == nil:
 		if g.State == driver.Running {
@@ -152,20 +152,20 @@ func (s *suite) state(t *testing.T, vmid int, want driver.State) {
 	}
 }
 
-// publicDir is a folder that a guest's root can reach: the folders above a
+// publicDir is a directory that a guest's root can reach: the directories above a
 // test's own are 0700 or wider, never more closed.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
-	no(t, "temporary folder", err)
+	no(t, "temporary directory", err)
 	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-// folder returns a folder of the host with one file in it.
-func (s *suite) folder(t *testing.T, file string) string {
+// directory returns a directory of the host with one file in it.
+func (s *suite) directory(t *testing.T, file string) string {
 	t.Helper()
 	dir := s.Dir(t)
 	no(t, "write", os.WriteFile(filepath.Join(dir, file), []byte(file), 0o644))
@@ -286,15 +286,15 @@ func (s *suite) interrupted(t *testing.T) {
 
 func (s *suite) half(t *testing.T) {
 	h, ctx, vmid := s.Hypervisor, t.Context(), s.take(t)
-	s.MakeHalf(t, vmid)
-	if g := s.guest(t, vmid); !g.Half || g.State != driver.Stopped {
+	s.MakePartial(t, vmid)
+	if g := s.guest(t, vmid); !g.Partial || g.State != driver.Stopped {
 		t.Errorf("half guest is %+v", g)
 	}
 	s.state(t, vmid, driver.Stopped)
 	want(t, "restore over it", h.Restore(ctx, vmid, s.spec(), nil), driver.ErrExists)
-	want(t, "start", h.Start(ctx, vmid), driver.ErrHalf)
-	want(t, "attach", h.Attach(ctx, vmid, driver.Mount{Source: s.Dir(t), Target: "/mnt"}), driver.ErrHalf)
-	want(t, "destroy", h.Destroy(ctx, vmid), driver.ErrHalf)
+	want(t, "start", h.Start(ctx, vmid), driver.ErrPartial)
+	want(t, "attach", h.Attach(ctx, vmid, driver.Mount{Source: s.Dir(t), Target: "/mnt"}), driver.ErrPartial)
+	want(t, "destroy", h.Destroy(ctx, vmid), driver.ErrPartial)
 	no(t, "discard", h.Discard(ctx, vmid, s.Storage))
 	s.absent(t, vmid)
 	no(t, "discard again", h.Discard(ctx, vmid, s.Storage))

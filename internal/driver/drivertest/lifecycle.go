@@ -42,7 +42,7 @@ func (s *suite) lifecycle(t *testing.T) {
 	t.Run("restored", func(t *testing.T) { s.restored(t, full, plain) })
 	t.Run("taken", func(t *testing.T) { s.taken(t, full) })
 	t.Run("mount of a stopped guest", func(t *testing.T) { s.mountStopped(t, full) })
-	source := s.folder(t, "before-start")
+	source := s.directory(t, "before-start")
 	no(t, "attach", h.Attach(ctx, full, driver.Mount{Source: source, Target: "/etc/felhom-bootstrap", ReadOnly: true}))
 	no(t, "start", h.Start(ctx, full))
 	t.Run("running", func(t *testing.T) { s.running(t, full, source) })
@@ -56,7 +56,7 @@ func (s *suite) lifecycle(t *testing.T) {
 	s.absent(t, full)
 	want(t, "destroy again", h.Destroy(ctx, full), driver.ErrNotFound)
 	if data, err := os.ReadFile(filepath.Join(source, "before-start")); err != nil || string(data) != "before-start" {
-		t.Errorf("the mounted folder after destroy: %q, %v", data, err)
+		t.Errorf("the mounted directory after destroy: %q, %v", data, err)
 	}
 	s.state(t, plain, driver.Stopped)
 }
@@ -114,7 +114,7 @@ func (s *suite) restored(t *testing.T, full, plain int) {
 	}, got, cmp.Comparer(func(x, y netip.Prefix) bool { return x == y }), cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); d != "" {
 		t.Errorf("the guest with every option (- wanted, + found):\n%s", d)
 	}
-	if b.State != driver.Stopped || b.Half || b.Hostname == "" || b.Net.Bridge != s.Bridge || b.Net.IP.Word != pctconf.DHCP {
+	if b.State != driver.Stopped || b.Partial || b.Hostname == "" || b.Net.Bridge != s.Bridge || b.Net.IP.Word != pctconf.DHCP {
 		t.Errorf("the guest with the archive's own settings is %+v", b)
 	}
 	for _, mac := range []string{a.Net.MAC, b.Net.MAC} {
@@ -151,13 +151,13 @@ func (s *suite) taken(t *testing.T, vmid int) {
 
 func (s *suite) mountStopped(t *testing.T, vmid int) {
 	h, ctx := s.Hypervisor, t.Context()
-	m := driver.Mount{Source: s.folder(t, "first"), Target: "/mnt/conform", ReadOnly: true}
+	m := driver.Mount{Source: s.directory(t, "first"), Target: "/mnt/conform", ReadOnly: true}
 	mac := s.guest(t, vmid).Net.MAC
 	for _, what := range []string{"attach", "attach again"} {
 		no(t, what, h.Attach(ctx, vmid, m))
 		s.mounts(t, vmid, m)
 	}
-	m.Source, m.ReadOnly = s.folder(t, "second"), false
+	m.Source, m.ReadOnly = s.directory(t, "second"), false
 	no(t, "attach another source", h.Attach(ctx, vmid, m))
 	s.mounts(t, vmid, m)
 
@@ -214,14 +214,14 @@ func (s *suite) running(t *testing.T, vmid int, source string) {
 	s.state(t, vmid, driver.Running)
 
 	first := driver.Mount{Source: source, Target: "/etc/felhom-bootstrap", ReadOnly: true}
-	second := driver.Mount{Source: s.folder(t, "hotplugged"), Target: "/mnt/conform", ReadOnly: true}
+	second := driver.Mount{Source: s.directory(t, "hotplugged"), Target: "/mnt/conform", ReadOnly: true}
 	for _, what := range []string{"attach", "attach again"} {
 		no(t, what, h.Attach(ctx, vmid, second))
 		s.mounts(t, vmid, first, second)
 	}
 	s.sees(t, vmid, "/mnt/conform/hotplugged", true)
 
-	third := driver.Mount{Source: s.folder(t, "third"), Target: second.Target, ReadOnly: true}
+	third := driver.Mount{Source: s.directory(t, "third"), Target: second.Target, ReadOnly: true}
 	want(t, "attach another source", h.Attach(ctx, vmid, third), driver.ErrPending)
 	s.mounts(t, vmid, first, second)
 	s.sees(t, vmid, "/mnt/conform/hotplugged", true)

@@ -126,7 +126,7 @@ func (d *Driver) checkSpace(archive string) error {
 	return nil
 }
 
-// existing is the deepest folder of path that is there.
+// existing is the deepest directory of path that is there.
 func existing(path string) (string, error) {
 	for {
 		_, err := os.Stat(path)

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// TestDetach: what was mounted ends also when the folder is gone or another one
+// TestDetach: what was mounted ends also when the directory is gone or another one
 // by now, and what the guest has mounted over it is not taken for success.
 func TestDetach(t *testing.T) {
 	b := newBed(t)
@@ -45,14 +45,14 @@ func TestDetach(t *testing.T) {
 		want         error
 	}{
 		{"as it was", "/mnt/a", func(string) error { return nil }, nil},
-		{"folder gone", "/mnt/b", os.RemoveAll, nil},
-		{"another folder", "/mnt/c", func(source string) error { return errors.Join(os.RemoveAll(source), os.Mkdir(source, 0o755)) }, nil},
+		{"directory gone", "/mnt/b", os.RemoveAll, nil},
+		{"another directory", "/mnt/c", func(source string) error { return errors.Join(os.RemoveAll(source), os.Mkdir(source, 0o755)) }, nil},
 		{"a link", "/mnt/d", func(source string) error { return errors.Join(os.RemoveAll(source), os.Symlink("/", source)) }, nil},
 		{"ended in the guest", "/mnt/e", func(string) error {
 			return b.InGuest(ctx, vmid, pid, func() error { return unix.Unmount("/mnt/e", 0) })
 		}, nil},
 		{"mounted over", "/mnt/f", tmpfsOn("/mnt/f"), driver.ErrPending},
-		{"mounted over the folder above", "/mnt/over/g", tmpfsOn("/mnt/over"), driver.ErrPending},
+		{"mounted over the directory above", "/mnt/over/g", tmpfsOn("/mnt/over"), driver.ErrPending},
 	}
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -64,8 +64,8 @@ func (d *Driver) chooseIDs(c *pctconf.Config) error {
 }
 
 // reserveIDs is chooseIDs, and keeps the range for the guest that becomes of
-// half: from here on no other restore takes it.
-func (d *Driver) reserveIDs(ctx context.Context, half string, c *pctconf.Config) (err error) {
+// partial: from here on no other restore takes it.
+func (d *Driver) reserveIDs(ctx context.Context, partial string, c *pctconf.Config) (err error) {
 	if !d.o.PerGuest {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (d *Driver) reserveIDs(ctx context.Context, half string, c *pctconf.Config)
 		return err
 	}
 	text := (&pctconf.Config{LXC: c.LXC}).Format()
-	return os.WriteFile(filepath.Join(half, reservedFile), text, 0o600)
+	return os.WriteFile(filepath.Join(partial, reservedFile), text, 0o600)
 }
 
 // reservedFile holds the id map of a guest that is being restored, as lines of

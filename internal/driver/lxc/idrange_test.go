@@ -29,8 +29,8 @@ func TestFreeRange(t *testing.T) {
 		{"another user's", "root:200000:655360\nalice:210000:65536", "root:200000:655360\nbob:275536:65536", nil, 341072},
 		{"of a guest", "root:200000:655360", "root:200000:655360", map[string]string{"8200/pct.conf": "lxc.idmap: u 0 200000 65536\nlxc.idmap: g 0 200000 65536\n"}, 265536},
 		{"of a group alone", "root:200000:655360", "root:200000:655360", map[string]string{"8200/pct.conf": "lxc.idmap: g 0 265535 1\n"}, 265536},
-		{"being restored", "root:200000:655360", "root:200000:655360", map[string]string{".8200.half/idmap": "lxc.idmap: u 0 200000 65536\n"}, 265536},
-		{"being removed", "root:200000:655360", "root:200000:655360", map[string]string{".8200.half/pct.conf": "lxc.idmap: u 0 200000 65536\n"}, 265536},
+		{"being restored", "root:200000:655360", "root:200000:655360", map[string]string{".8200.partial/idmap": "lxc.idmap: u 0 200000 65536\n"}, 265536},
+		{"being removed", "root:200000:655360", "root:200000:655360", map[string]string{".8200.partial/pct.conf": "lxc.idmap: u 0 200000 65536\n"}, 265536},
 		{"beyond signed ids", "root:2147450000:655360", "root:2147450000:655360", nil, 0},
 		{"more than there are", "root:200000:9223372036854775807", "root:200000:9223372036854775807", nil, 0},
 	}
@@ -67,13 +67,13 @@ func TestReserveIDs(t *testing.T) {
 	confs := make([]*pctconf.Config, guests)
 	var all sync.WaitGroup
 	for i := range guests {
-		half := d.halfDir(8200 + i)
-		if err := os.MkdirAll(half, 0o700); err != nil {
+		partial := d.partialDir(8200 + i)
+		if err := os.MkdirAll(partial, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		confs[i] = parse(t, "unprivileged: 1\nlxc.idmap: u 0 200000 65536\nlxc.idmap: g 0 300000 65536\n")
 		all.Go(func() {
-			if err := d.reserveIDs(t.Context(), half, confs[i]); err != nil {
+			if err := d.reserveIDs(t.Context(), partial, confs[i]); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,9 +1,9 @@
 // Package lxc is the hypervisor adapter of plain liblxc hosts: a workshop or a
-// homelab without Proxmox VE. A guest is a folder <path>/<vmid> that liblxc takes
+// homelab without Proxmox VE. A guest is a directory <path>/<vmid> that liblxc takes
 // as a container of that name:
 //
 //	pct.conf     what the guest is, in PVE's grammar; the source of the next
-//	config       liblxc's configuration, written anew before each start
+//	config       liblxc's configuration, written again before each start
 //	rootfs       its root file system, owned through the id map
 //	console.log  what it wrote to its console since the last start
 //
@@ -32,7 +32,7 @@ import (
 
 // Options are the host's places. The zero value of each but Path is Debian's.
 type Options struct {
-	Path       string         // folder of the guests: liblxc's lxcpath; absolute
+	Path       string         // directory of the guests: liblxc's lxcpath; absolute
 	Storage    driver.Storage // who knows how full the guests below Path are
 	ConfigDir  string         // liblxc's common configuration; /usr/share/lxc/config
 	SysDir     string         // /sys
@@ -49,7 +49,7 @@ type Options struct {
 	PerGuest bool
 }
 
-// Driver runs the guests below one folder. It implements [driver.Hypervisor];
+// Driver runs the guests below one directory. It implements [driver.Hypervisor];
 // file system figures are those of [Options].
 type Driver struct {
 	o Options
@@ -89,9 +89,9 @@ const (
 
 func (d *Driver) dir(vmid int) string { return filepath.Join(d.o.Path, strconv.Itoa(vmid)) }
 
-// halfDir is where a guest is before it is whole, and after it was.
-func (d *Driver) halfDir(vmid int) string {
-	return filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".half")
+// partialDir is where a guest is before it is whole, and after it was.
+func (d *Driver) partialDir(vmid int) string {
+	return filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".partial")
 }
 
 // Guest implements [driver.Hypervisor].
@@ -101,8 +101,8 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 	}
 	conf, err := d.readConf(vmid)
 	if errors.Is(err, driver.ErrNotFound) {
-		if _, err := os.Lstat(d.halfDir(vmid)); err == nil {
-			return driver.Guest{VMID: vmid, State: driver.Stopped, Half: true}, nil
+		if _, err := os.Lstat(d.partialDir(vmid)); err == nil {
+			return driver.Guest{VMID: vmid, State: driver.Stopped, Partial: true}, nil
 		}
 	}
 	if err != nil {
@@ -152,7 +152,7 @@ func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(d.dir(vmid)); err == nil {
-			return nil, driver.Fault(driver.ErrExists, "the folder is another container's: take another VMID", fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile))
+			return nil, driver.Fault(driver.ErrExists, "the directory is another container's: take another VMID", fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile))
 		}
 		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
 	}
@@ -248,7 +248,7 @@ const installHint = "apt-get install lxc uidmap"
 // claim takes the guest for one change. Another process that has it is ErrBusy.
 // The lock is on a file beside the guest's directory, which release removes.
 func (d *Driver) claim(vmid int) (release func() error, err error) {
-	if err := makeFolders(d.o.Path); err != nil {
+	if err := makeDirectories(d.o.Path); err != nil {
 		return nil, err
 	}
 	release, err = filelock.Claim(filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".lock"))
@@ -258,14 +258,14 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 	return release, err
 }
 
-// makeFolders makes path and what is missing above it such that a guest's root
+// makeDirectories makes path and what is missing above it such that a guest's root
 // gets through, whatever this process' umask is. Folders that are there stay as
 // they are.
-func makeFolders(path string) error {
+func makeDirectories(path string) error {
 	const mode = 0o711
 	err := os.Mkdir(path, mode)
 	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
-		if err := makeFolders(filepath.Dir(path)); err != nil {
+		if err := makeDirectories(filepath.Dir(path)); err != nil {
 			return err
 		}
 		err = os.Mkdir(path, mode)

@@ -46,7 +46,7 @@ func newBed(t *testing.T) bed {
 	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start"); err != nil {
 		t.Fatal(err)
 	}
-	// Not t.TempDir: its folders are closed, and a guest's root is nobody here.
+	// Not t.TempDir: its directories are closed, and a guest's root is nobody here.
 	dir, err := os.MkdirTemp("", "felhom-lxc-")
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestConforms(t *testing.T) {
 				}
 				return dir
 			},
-			MakeHalf: func(t *testing.T, vmid int) { b.killRestore(t, vmid) },
+			MakePartial: func(t *testing.T, vmid int) { b.killRestore(t, vmid) },
 			Sees: func(t *testing.T, vmid int, path string) bool {
 				_, err := os.Lstat(filepath.Join("/proc", b.pid(t, vmid), "root", path))
 				return err == nil
@@ -237,7 +237,7 @@ func TestGuestFiles(t *testing.T) {
 	}
 }
 
-// TestUmask: a caller's umask does not close a guest's folders to the guest.
+// TestUmask: a caller's umask does not close a guest's directories to the guest.
 func TestUmask(t *testing.T) {
 	b := newBed(t)
 	b.path = filepath.Join(b.path, "deep/guests")

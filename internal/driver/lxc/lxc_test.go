@@ -210,8 +210,8 @@ func TestCheckPath(t *testing.T) {
 	}
 }
 
-// TestAnotherContainersFolder is not taken for a guest, nor for nothing.
-func TestAnotherContainersFolder(t *testing.T) {
+// TestAnotherContainersDirectory is not taken for a guest, nor for nothing.
+func TestAnotherContainersDirectory(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "8200/config"), "lxc.uts.name = somebody\n")
 	_, err := New(Options{Path: dir}).Guest(t.Context(), 8200)
@@ -268,10 +268,10 @@ func TestOnThread(t *testing.T) {
 }
 
 // TestClaimComesFirst: what another command makes of the guest meanwhile is
-// not decided upon, but a look needs no claim.
+// not decided on, but a look needs no claim.
 func TestClaimComesFirst(t *testing.T) {
 	d := New(Options{Path: t.TempDir()})
-	if err := os.Mkdir(d.halfDir(8200), 0o700); err != nil {
+	if err := os.Mkdir(d.partialDir(8200), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	release, err := d.claim(8200)
@@ -292,18 +292,18 @@ func TestClaimComesFirst(t *testing.T) {
 			t.Errorf("%s: error %v, want ErrBusy", c.what, c.err)
 		}
 	}
-	if g, err := d.Guest(t.Context(), 8200); err != nil || !g.Half {
+	if g, err := d.Guest(t.Context(), 8200); err != nil || !g.Partial {
 		t.Errorf("a look shows %+v, %v, want the half guest", g, err)
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Start(t.Context(), 8200); !errors.Is(err, driver.ErrHalf) {
-		t.Errorf("start after it: error %v, want ErrHalf", err)
+	if err := d.Start(t.Context(), 8200); !errors.Is(err, driver.ErrPartial) {
+		t.Errorf("start after it: error %v, want ErrPartial", err)
 	}
 }
 
-// TestPlaceOf: a folder that is gone has the place that it had.
+// TestPlaceOf: a directory that is gone has the place that it had.
 func TestPlaceOf(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b/c")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -19,7 +19,7 @@ import (
 const maxConsoleFile = 1 << 20
 
 // writeLXC writes liblxc's configuration of guest vmid from its pct.conf into
-// root, the guest's folder or the one that becomes it.
+// root, the guest's directory or the one that becomes it.
 func (d *Driver) writeLXC(root *os.Root, vmid int, c *pctconf.Config) error {
 	text, err := d.lxcConfig(vmid, c)
 	if err != nil {

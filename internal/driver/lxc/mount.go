@@ -107,8 +107,8 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 	if err != nil {
 		return err
 	}
-	if g.Half {
-		return driver.Fault(driver.ErrHalf, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+	if g.Partial {
+		return driver.Fault(driver.ErrPartial, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrPartial))
 	}
 	conf, err := d.readConf(vmid)
 	if err != nil {
@@ -139,11 +139,11 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 	return d.writeLXC(root, vmid, conf)
 }
 
-// plug mounts m into the running guest, as PVE does: a clone of the folder's
+// plug mounts m into the running guest, as PVE does: a clone of the directory's
 // tree is made and set read-only here, and moved into the guest's namespace.
 // What is there already is left alone.
 func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner driver.IDs) (err error) {
-	source, err := openFolder(m.Source)
+	source, err := openDirectory(m.Source)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner 
 			return err
 		}
 		defer func() { err = errors.Join(err, target.Close()) }()
-		same, err := sameFolder(source, target)
+		same, err := isSameDirectory(source, target)
 		if err != nil || same {
 			return err
 		}
@@ -179,7 +179,7 @@ func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner 
 }
 
 // unplug ends the mount of m in the running guest, also one that is in use or
-// whose folder is gone. ErrPending where the guest has mounted something over it.
+// whose directory is gone. ErrPending where the guest has mounted something over it.
 func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) (err error) {
 	source, err := placeOf(m.Source)
 	if err != nil {
@@ -198,7 +198,7 @@ func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) (err
 		if err != nil {
 			return err
 		}
-		parent, err := openGuestFolder(filepath.Dir(m.Target))
+		parent, err := openGuestDirectory(filepath.Dir(m.Target))
 		if errors.Is(err, fs.ErrNotExist) {
 			return notHidden(entries, source, m.Target)
 		}
@@ -210,7 +210,7 @@ func (d *Driver) unplug(ctx context.Context, vmid, pid int, m driver.Mount) (err
 }
 
 // unmountIn ends the mount of source at target, a name in parent. It leaves the
-// thread's working folder in parent.
+// thread's working directory in parent.
 func unmountIn(parent *os.File, entries []mountinfo.Mount, source place, target string) error {
 	base := filepath.Base(target)
 	f, err := openNoLinks(int(parent.Fd()), base, target+" in the guest")
@@ -230,7 +230,7 @@ func unmountIn(parent *os.File, entries []mountinfo.Mount, source place, target 
 	if !slices.ContainsFunc(entries, func(m mountinfo.Mount) bool { return m.ID == id && rootOf(m) == source }) {
 		return hidden(target)
 	}
-	// The folder of this thread alone: the path is not looked up again, so
+	// The directory of this thread alone: the path is not looked up again, so
 	// that nothing else can be put in its way.
 	if err := unix.Fchdir(int(parent.Fd())); err != nil {
 		return os.NewSyscallError("fchdir", err)
@@ -254,7 +254,7 @@ func hidden(target string) error {
 	return driver.Faultf(driver.ErrPending, "it ends with the guest's next stop", "something else is mounted over %s in the running guest", target)
 }
 
-func sameFolder(a, b *os.File) (bool, error) {
+func isSameDirectory(a, b *os.File) (bool, error) {
 	ai, err := a.Stat()
 	if err != nil {
 		return false, err
@@ -263,14 +263,14 @@ func sameFolder(a, b *os.File) (bool, error) {
 	return err == nil && os.SameFile(ai, bi), err
 }
 
-// openFolder opens a folder of this host that no symbolic link leads to.
-func openFolder(path string) (*os.File, error) {
+// openDirectory opens a directory of this host that no symbolic link leads to.
+func openDirectory(path string) (*os.File, error) {
 	return openNoLinks(unix.AT_FDCWD, path, path)
 }
 
-// openGuestFolder opens a folder of the guest whose namespace the thread is
+// openGuestDirectory opens a directory of the guest whose namespace the thread is
 // in. The guest's root may have put links anywhere.
-func openGuestFolder(path string) (*os.File, error) {
+func openGuestDirectory(path string) (*os.File, error) {
 	return openNoLinks(unix.AT_FDCWD, path, path+" in the guest")
 }
 
@@ -293,7 +293,7 @@ func openResolved(at int, path, name string, resolve uint64) (*os.File, error) {
 // openTarget opens the mount point in the guest and makes what is missing of
 // it, as the guest's root would.
 func openTarget(path string, owner driver.IDs) (*os.File, error) {
-	f, err := openGuestFolder(path)
+	f, err := openGuestDirectory(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
@@ -304,20 +304,20 @@ func openTarget(path string, owner driver.IDs) (*os.File, error) {
 	base := filepath.Base(path)
 	switch err = unix.Mkdirat(int(parent.Fd()), base, 0o755); {
 	case err == nil:
-		err = giveFolder(parent, base, owner)
+		err = giveDirectory(parent, base, owner)
 	case errors.Is(err, unix.EEXIST):
 		err = nil
 	}
 	if err := errors.Join(err, parent.Close()); err != nil {
 		return nil, fmt.Errorf("make %s in the guest: %w", path, err)
 	}
-	return openGuestFolder(path)
+	return openGuestDirectory(path)
 }
 
-// giveFolder makes owner the owner of the folder that was just made in parent.
-// The guest's root may have mounted one of this host's folders on it since:
-// another mount's folder is not touched.
-func giveFolder(parent *os.File, base string, owner driver.IDs) (err error) {
+// giveDirectory makes owner the owner of the directory that was just made in parent.
+// The guest's root may have mounted one of this host's directories on it since:
+// another mount's directory is not touched.
+func giveDirectory(parent *os.File, base string, owner driver.IDs) (err error) {
 	f, err := openResolved(int(parent.Fd()), base, base, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
 	if err != nil {
 		return err

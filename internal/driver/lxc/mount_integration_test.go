@@ -20,8 +20,8 @@ func (d *Driver) InGuest(ctx context.Context, vmid, pid int, work func() error) 
 	return d.inGuest(ctx, vmid, pid, work)
 }
 
-// TestFolderIsGivenToItsOwner, and not one that was mounted on it in between.
-func TestFolderIsGivenToItsOwner(t *testing.T) {
+// TestDirectoryIsGivenToItsOwner, and not one that was mounted on it in between.
+func TestDirectoryIsGivenToItsOwner(t *testing.T) {
 	dir := t.TempDir()
 	owner := driver.IDs{UID: 100000, GID: 100001}
 	target := filepath.Join(dir, "made/target")
@@ -51,10 +51,10 @@ func TestFolderIsGivenToItsOwner(t *testing.T) {
 			return err
 		}
 		defer func() { err = errors.Join(err, parent.Close()) }()
-		return giveFolder(parent, "swapped", owner)
+		return giveDirectory(parent, "swapped", owner)
 	})
 	if !errors.Is(err, unix.EXDEV) {
-		t.Errorf("a folder with a mount on it: error %v, want EXDEV", err)
+		t.Errorf("a directory with a mount on it: error %v, want EXDEV", err)
 	}
 	if got := ownerOf(t, secret); got == owner {
 		t.Errorf("what was mounted belongs to %v now", got)

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/mountinfo"
 )
 
-// place is where a folder is in the file system that it is on, whatever of that
+// place is where a directory is in the file system that it is on, whatever of that
 // is mounted where.
 type place struct {
 	device string // major:minor
@@ -45,13 +45,13 @@ func mountOf(f *os.File) (id uint64, isRoot bool, err error) {
 	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
 
-// placeOf returns the place of a folder of this host, also of one that is gone.
+// placeOf returns the place of a directory of this host, also of one that is gone.
 func placeOf(path string) (p place, err error) {
 	dir := path
-	f, err := openFolder(dir)
+	f, err := openDirectory(dir)
 	for err != nil && dir != "/" {
 		dir = filepath.Dir(dir)
-		f, err = openFolder(dir)
+		f, err = openDirectory(dir)
 	}
 	if err != nil {
 		return p, err

@@ -68,8 +68,8 @@ func (d *Driver) prepareCgroups() error {
 }
 
 // inGuest runs work in the mount namespace of guest vmid, whose init is pid,
-// seen from its root. work may make system calls on mounts and folders, and
-// change the thread's working folder; it must start nothing. The user namespace
+// seen from its root. work may make system calls on mounts and directories, and
+// change the thread's working directory; it must start nothing. The user namespace
 // stays this host's.
 func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) (err error) {
 	ns, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "ns/mnt"))
@@ -85,7 +85,7 @@ func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) 
 	}
 	return onThread(func() error {
 		// The kernel lets a thread into another mount namespace only when it
-		// shares its root and working folder with no other.
+		// shares its root and working directory with no other.
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}

@@ -108,7 +108,7 @@ func TestCheckVLAN(t *testing.T) {
 // damaged, hide no other guest.
 func TestNetworks(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"8200", ".8201.half", "lost+found"} {
+	for _, name := range []string{"8200", ".8201.partial", "lost+found"} {
 		write(t, filepath.Join(dir, name, confFile), archived)
 	}
 	write(t, filepath.Join(dir, "8202", confFile), strings.Replace(archived, "ip=dhcp", "ip=nonsense", 1))

@@ -72,8 +72,8 @@ func (d *Driver) whole(ctx context.Context, vmid int, state driver.State) (*pctc
 	switch {
 	case err != nil:
 		return nil, err
-	case g.Half:
-		return nil, driver.Fault(driver.ErrHalf, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrHalf))
+	case g.Partial:
+		return nil, driver.Fault(driver.ErrPartial, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrPartial))
 	case g.State == driver.Running && state == driver.Stopped:
 		return nil, driver.Fault(driver.ErrRunning, "", fmt.Errorf("guest %d: %w", vmid, driver.ErrRunning))
 	case g.State == driver.Stopped && state == driver.Running:
@@ -102,7 +102,7 @@ func (d *Driver) checkMounts(vmid int, conf *pctconf.Config) error {
 	return nil
 }
 
-// renew writes liblxc's configuration anew: what the host can do may have
+// renew writes liblxc's configuration again: what the host can do may have
 // changed since the last start.
 func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
 	root, err := os.OpenRoot(d.dir(vmid))

@@ -48,7 +48,7 @@ func refuseArchive(archive string, err error) error {
 	return driver.Faultf(driver.ErrArchive, "felhom-golden verify "+archive+" says all that is wrong with it", "%s: %w", archive, err)
 }
 
-// Restore implements [driver.Hypervisor]. The guest is made in a folder beside
+// Restore implements [driver.Hypervisor]. The guest is made in a directory beside
 // its own, which takes the guest's name last.
 func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) (err error) {
 	if err := context.Cause(ctx); err != nil {
@@ -59,22 +59,22 @@ func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	for _, dir := range []string{d.dir(vmid), d.halfDir(vmid)} {
+	for _, dir := range []string{d.dir(vmid), d.partialDir(vmid)} {
 		if _, err := os.Lstat(dir); err == nil {
 			return driver.Fault(driver.ErrExists, "take another VMID, or remove that guest first", fmt.Errorf("restore guest %d: %w: %s", vmid, driver.ErrExists, dir))
 		}
 	}
-	half := d.halfDir(vmid)
-	if err := os.Mkdir(half, 0o700); err != nil {
+	partial := d.partialDir(vmid)
+	if err := os.Mkdir(partial, 0o700); err != nil {
 		return fmt.Errorf("restore guest %d: %w", vmid, err)
 	}
-	if err := d.restore(ctx, half, vmid, s, p); err != nil {
-		return errors.Join(fmt.Errorf("restore guest %d: %w", vmid, err), os.RemoveAll(half))
+	if err := d.restore(ctx, partial, vmid, s, p); err != nil {
+		return errors.Join(fmt.Errorf("restore guest %d: %w", vmid, err), os.RemoveAll(partial))
 	}
 	return nil
 }
 
-func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Spec, p driver.Progress) (err error) {
+func (d *Driver) restore(ctx context.Context, partial string, vmid int, s driver.Spec, p driver.Progress) (err error) {
 	data, err := d.ArchiveConfig(ctx, s.Archive)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	if err != nil {
 		return err
 	}
-	if err := d.reserveIDs(ctx, half, conf); err != nil {
+	if err := d.reserveIDs(ctx, partial, conf); err != nil {
 		return err
 	}
 	ids, err := idMap(conf)
@@ -98,11 +98,11 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	if err := errors.Join(err, d.checkBridge(net.Bridge)); err != nil {
 		return err
 	}
-	rootfs := filepath.Join(half, rootfsDir)
+	rootfs := filepath.Join(partial, rootfsDir)
 	if err := os.Mkdir(rootfs, 0o755); err != nil {
 		return err
 	}
-	// The archive's "./" finds this folder there already, so its owner is set
+	// The archive's "./" finds this directory there already, so its owner is set
 	// here, as PVE's mkfs does: root of the guest.
 	uid, gid := ids.Root()
 	if err := errors.Join(os.Chown(rootfs, uid, gid), os.Chmod(rootfs, 0o755)); err != nil { // whatever the umask is
@@ -114,7 +114,7 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	if err := guestFiles(rootfs, vmid, conf); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(half)
+	root, err := os.OpenRoot(partial)
 	if err != nil {
 		return err
 	}
@@ -125,13 +125,13 @@ func (d *Driver) restore(ctx context.Context, half string, vmid int, s driver.Sp
 	if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
 		return err
 	}
-	if err := closeGuest(half, ids); err != nil {
+	if err := closeGuest(partial, ids); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(half, reservedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(partial, reservedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // pct.conf holds the ids now
 	}
-	return os.Rename(half, d.dir(vmid))
+	return os.Rename(partial, d.dir(vmid))
 }
 
 func parseArchived(archive string, data []byte) (*pctconf.Config, error) {
@@ -201,11 +201,11 @@ func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	if _, err := os.Lstat(d.dir(vmid)); err == nil {
 		return driver.Fault(driver.ErrExists, "", fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
 	}
-	return os.RemoveAll(d.halfDir(vmid))
+	return os.RemoveAll(d.partialDir(vmid))
 }
 
-// Destroy implements [driver.Hypervisor]. A guest that is only half removed is
-// a half one: Discard ends it.
+// Destroy implements [driver.Hypervisor]. A guest that is only partial removed is
+// a partial one: Discard ends it.
 func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	release, err := d.claim(vmid)
 	if err != nil {
@@ -216,18 +216,18 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	switch {
 	case err != nil:
 		return fmt.Errorf("destroy: %w", err)
-	case g.Half:
-		return fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrHalf)
+	case g.Partial:
+		return fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrPartial)
 	case g.State == driver.Running:
 		return driver.Fault(driver.ErrRunning, "", fmt.Errorf("destroy guest %d: %w", vmid, driver.ErrRunning))
 	}
 	if err := d.sweepCgroups(ctx, vmid); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
-	if err := os.Rename(d.dir(vmid), d.halfDir(vmid)); err != nil {
+	if err := os.Rename(d.dir(vmid), d.partialDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
-	if err := os.RemoveAll(d.halfDir(vmid)); err != nil {
+	if err := os.RemoveAll(d.partialDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
 	return nil

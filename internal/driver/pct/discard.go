@@ -160,9 +160,9 @@ func (d *Driver) discard(ctx context.Context, vmid int, storage string) error {
 		return nil
 	case err != nil:
 		return err
-	case v.half && v.clone != "":
+	case v.partial && v.clone != "":
 		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
-	case v.half:
+	case v.partial:
 		return d.clear(ctx, vmid, storage)
 	case unfinished(v.config):
 		return driver.Faultf(driver.ErrBusy, "wait for that task", "a task still works on it")

@@ -57,7 +57,7 @@ func TestForeignVolumesStay(t *testing.T) {
 	}
 	t.Run("interrupted restore", func(t *testing.T) {
 		n, d := bed(t)
-		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+		cancel, result := pause(t, n, d, pcttest.Faults{KeepPartial: true}, spec())
 		if got := n.Volumes("local-lvm"); len(got) != 1 {
 			t.Errorf("half-way there is %v", got)
 		}
@@ -70,7 +70,7 @@ func TestForeignVolumesStay(t *testing.T) {
 	})
 	t.Run("discard", func(t *testing.T) {
 		n, d := bed(t)
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		if err := d.Discard(t.Context(), vmid, ""); err != nil {
 			t.Error(err)
 		}
@@ -78,7 +78,7 @@ func TestForeignVolumesStay(t *testing.T) {
 	})
 	t.Run("discard of a restore killed together with its driver", func(t *testing.T) {
 		n, d := bed(t)
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		n.SetStorage("local-lvm", pcttest.Storage{Content: "rootdir", Avail: 1 << 40, Volumes: []string{block}})
 		if err := d.Discard(t.Context(), vmid, ""); err != nil {
 			t.Error(err)
@@ -95,7 +95,7 @@ func TestRefusedDiscardLeavesHalf(t *testing.T) {
 	n.SetConfig(vmid, guestConfig+"lock: destroyed\n")
 	n.SetFaults(pcttest.Faults{HA: []int{vmid}})
 	wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrProtected)
-	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half || !strings.Contains(n.Config(vmid), "lock: destroyed") {
+	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Partial || !strings.Contains(n.Config(vmid), "lock: destroyed") {
 		t.Errorf("guest %+v, %v", g, err)
 	}
 }
@@ -116,7 +116,7 @@ func TestTakenElsewhere(t *testing.T) {
 	}
 	t.Run("while a restore is undone", func(t *testing.T) {
 		n, d := newDriver(t)
-		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+		cancel, result := pause(t, n, d, pcttest.Faults{KeepPartial: true}, spec())
 		n.SetElsewhere(vmid, "pve2", "qemu")
 		cancel()
 		wantClass(t, <-result, context.Canceled, "vm-8200-disk-0 left alone")
@@ -134,16 +134,16 @@ func TestCloneTargetStays(t *testing.T) {
 	}
 	t.Run("discard", func(t *testing.T) {
 		n, d := newDriver(t)
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		n.SetTasks(clone...)
 		wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrBusy, "UPID:pve:00000007:")
-		if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half {
+		if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Partial {
 			t.Errorf("guest %+v, %v", g, err)
 		}
 	})
 	t.Run("undo", func(t *testing.T) {
 		n, d := newDriverOf(t, 3*time.Second)
-		cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+		cancel, result := pause(t, n, d, pcttest.Faults{KeepPartial: true}, spec())
 		n.SetTasks(clone...)
 		cancel()
 		wantClass(t, <-result, driver.ErrBusy, "UPID:pve:00000007:")
@@ -164,7 +164,7 @@ func TestCloneTargetStays(t *testing.T) {
 // A worker that outlives pct and the wait for it is left alone, by its name.
 func TestUndoOfLivingTask(t *testing.T) {
 	n, d := newDriverOf(t, 3*time.Second)
-	cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, spec())
+	cancel, result := pause(t, n, d, pcttest.Faults{KeepPartial: true}, spec())
 	n.SetTasks(pcttest.Task{PID: 8, Type: "vzrestore", ID: "8200", Status: "RUNNING"})
 	cancel()
 	err := <-result
@@ -191,7 +191,7 @@ func TestUndoOfWholeGuest(t *testing.T) {
 			n, d := newDriver(t)
 			s := spec()
 			s.Description = c.asked
-			cancel, result := pause(t, n, d, pcttest.Faults{KeepHalf: true}, s)
+			cancel, result := pause(t, n, d, pcttest.Faults{KeepPartial: true}, s)
 			n.SetConfig(vmid, c.found+guestConfig)
 			cancel()
 			err := <-result

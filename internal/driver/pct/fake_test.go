@@ -109,11 +109,11 @@ func TestConforms(t *testing.T) {
 		vmid := 8200
 		return drivertest.HypervisorBed{
 			Hypervisor: d, Archive: n.Dir("local/dump/" + golden), Storage: "local-lvm", Bridge: "vmbr0",
-			Truncated: archive(t, n, "vzdump-lxc-9100-short.tar.zst", goldenConfig, 40),
-			NoConfig:  bare(t, n, "vzdump-lxc-9100-bare.tar"),
-			VMID:      func() int { vmid++; return vmid },
-			MakeHalf:  func(_ *testing.T, vmid int) { n.MakeHalf(vmid) },
-			Sees:      func(_ *testing.T, vmid int, path string) bool { return n.Sees(vmid, path) },
+			Truncated:   archive(t, n, "vzdump-lxc-9100-short.tar.zst", goldenConfig, 40),
+			NoConfig:    bare(t, n, "vzdump-lxc-9100-bare.tar"),
+			VMID:        func() int { vmid++; return vmid },
+			MakePartial: func(_ *testing.T, vmid int) { n.MakePartial(vmid) },
+			Sees:        func(_ *testing.T, vmid int, path string) bool { return n.Sees(vmid, path) },
 		}
 	})
 }

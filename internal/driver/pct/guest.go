@@ -36,12 +36,12 @@ func resource(vmid int, what string) string { return "/lxc/" + strconv.Itoa(vmid
 
 // view is one look at a guest.
 type view struct {
-	state  driver.State
-	lock   string
-	config *pctconf.Config // without what is pending
-	digest string
-	half   bool
-	clone  string // of a half guest: the task that may be making it nevertheless
+	state   driver.State
+	lock    string
+	config  *pctconf.Config // without what is pending
+	digest  string
+	partial bool
+	clone   string // of a half guest: the task that may be making it nevertheless
 }
 
 // askConfig has PVE tell the configuration as it is in effect.
@@ -96,7 +96,7 @@ func (d *Driver) look(ctx context.Context, vmid int) (v view, err error) {
 		return v, nil
 	}
 	w, err := d.tasks(ctx, vmid)
-	v.half, v.clone = w.own == "", w.clone
+	v.partial, v.clone = w.own == "", w.clone
 	return v, err
 }
 
@@ -115,8 +115,8 @@ func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
 	switch {
 	case err != nil:
 		return v, err
-	case v.half:
-		return v, driver.Faultf(driver.ErrHalf, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.lock)
+	case v.partial:
+		return v, driver.Faultf(driver.ErrPartial, "what is left of it has to be discarded first", "its lock is %q and no task works on it", v.lock)
 	case v.lock != "":
 		return v, driver.Faultf(driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none", "CT is locked (%s)", v.lock)
 	}
@@ -134,7 +134,7 @@ func (d *Driver) Guest(ctx context.Context, vmid int) (driver.Guest, error) {
 		return driver.Guest{}, wrap(vmid, "look", err)
 	}
 	g, _ := driver.GuestOf(vmid, v.config) // PVE keeps a wrong line, which has no effect
-	g.State, g.Half, g.Root = v.state, v.half, driver.IDs{UID: uid, GID: gid}
+	g.State, g.Partial, g.Root = v.state, v.partial, driver.IDs{UID: uid, GID: gid}
 	return g, nil
 }
 

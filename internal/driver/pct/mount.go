@@ -157,7 +157,7 @@ func (d *Driver) detach(ctx context.Context, vmid int, target string) error {
 	case !there:
 		return nil
 	case !old.IsDirectory():
-		return driver.Faultf(driver.ErrRefused, "", "%s is the volume %s, not a folder of the host", old.Key, old.Source)
+		return driver.Faultf(driver.ErrRefused, "", "%s is the volume %s, not a directory of the host", old.Key, old.Source)
 	}
 	_, setErr := d.pct(ctx, "set", strconv.Itoa(vmid), "--delete", old.Key, "--digest", v.digest)
 	if err := context.Cause(ctx); err != nil {

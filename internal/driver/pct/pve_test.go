@@ -74,8 +74,8 @@ func TestConformsOnPVE(t *testing.T) {
 		return drivertest.HypervisorBed{
 			Hypervisor: d, Archive: golden, Truncated: short, NoConfig: bareAt(t, filepath.Join(dir, "vzdump-lxc-9100-bare.tar")),
 			Storage: env("STORAGE"), Bridge: env("BRIDGE"), Root: driver.IDs{UID: 100000, GID: 100000},
-			VMID:     func() int { return int(last.Add(1)) },
-			MakeHalf: func(t *testing.T, vmid int) { makeHalf(t, env("STORAGE"), vmid) },
+			VMID:        func() int { return int(last.Add(1)) },
+			MakePartial: func(t *testing.T, vmid int) { makeHalf(t, env("STORAGE"), vmid) },
 		}
 	})
 }

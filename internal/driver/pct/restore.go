@@ -24,7 +24,7 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	case errors.Is(err, driver.ErrNotFound):
 	case err != nil:
 		return err
-	case v.half:
+	case v.partial:
 		return driver.Faultf(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
 	default:
 		return driver.Faultf(driver.ErrExists, otherVMID, "it is %s", v.state)

@@ -126,7 +126,7 @@ func TestAttachTraps(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, n.Config(vmid))
 		}
 		if !strings.Contains(n.Config(vmid), "BC:24:11:00:00:77") {
-			t.Error("the MAC was drawn anew")
+			t.Error("the MAC was drawn again")
 		}
 	})
 	t.Run("without an effect", func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestAttachTraps(t *testing.T) {
 		over := m(t)
 		over.Target = "/srv"
 		wantClass(t, d.Attach(t.Context(), vmid, over), driver.ErrRefused, "mp0 is the volume")
-		wantClass(t, d.Detach(t.Context(), vmid, "/srv"), driver.ErrRefused, "not a folder")
+		wantClass(t, d.Detach(t.Context(), vmid, "/srv"), driver.ErrRefused, "not a directory")
 	})
 	t.Run("started meanwhile", func(t *testing.T) {
 		n, d := newDriver(t)
@@ -230,7 +230,7 @@ func TestRestoreTraps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, d := newDriver(t)
 			touch := filepath.Join(t.TempDir(), "paused")
-			n.SetFaults(pcttest.Faults{PauseRestore: true, KeepHalf: keep, Touch: touch})
+			n.SetFaults(pcttest.Faults{PauseRestore: true, KeepPartial: keep, Touch: touch})
 			ctx, cancel := context.WithCancel(t.Context())
 			result := make(chan error, 1)
 			go func() { result <- d.Restore(ctx, vmid, spec(), nil) }()
@@ -276,10 +276,10 @@ func TestRestoreTraps(t *testing.T) {
 // A half guest is not touched while a task lives, whatever its lock says.
 func TestDiscardTraps(t *testing.T) {
 	n, d := newDriver(t)
-	n.MakeHalf(vmid)
+	n.MakePartial(vmid)
 	n.SetTasks(pcttest.Task{PID: 1, Type: "vzrestore", ID: "8200", Status: "RUNNING"})
 	wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrBusy)
-	if g, err := d.Guest(t.Context(), vmid); err != nil || g.Half || g.Lock != "create" {
+	if g, err := d.Guest(t.Context(), vmid); err != nil || g.Partial || g.Lock != "create" {
 		t.Errorf("guest %+v, %v: a living task's is not half", g, err)
 	}
 	n.SetTasks(pcttest.Task{PID: 1, Type: "vzrestore", ID: "8200", Status: "interrupted by signal"}, pcttest.Task{Type: "vzstart", ID: "8201", Status: "RUNNING"})
@@ -288,7 +288,7 @@ func TestDiscardTraps(t *testing.T) {
 	}
 	// Killed between unlock and destroy: no lock, and no root file system.
 	n.SetConfig(vmid, "unprivileged: 1\n")
-	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Half {
+	if g, err := d.Guest(t.Context(), vmid); err != nil || !g.Partial {
 		t.Errorf("guest %+v, %v", g, err)
 	}
 	if err := d.Discard(t.Context(), vmid, ""); err != nil {

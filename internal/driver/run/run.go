@@ -34,7 +34,7 @@ type Cmd struct {
 	Path   string
 	Args   []string // without the program's name
 	Env    []string // nil: this process's environment
-	Dir    string   // "": this process's folder
+	Dir    string   // "": this process's directory
 	Stdin  io.Reader
 	Stdout io.Writer // nil: kept in Result.Stdout
 	Stderr io.Writer // nil: kept in Result.Stderr; given: its end is still quoted in errors

@@ -63,7 +63,7 @@ type Faults struct {
 	HAPolls      int    // rounds of its manager until HA has done it
 	Replicated   []int  // guests with a replication job
 	PauseRestore bool   // the restore waits for SIGTERM half-way
-	KeepHalf     bool   // and an interrupted worker leaves what it made
+	KeepPartial  bool   // and an interrupted worker leaves what it made
 	MountBusy    bool   // what a killed restore has mounted is in use
 	RestoreAdds  string // lines that the restored guest's configuration has, too
 	LoseRestore  bool   // restore exits 0 and there is no guest
@@ -231,9 +231,9 @@ func (n *Node) Config(vmid int) string {
 	return string(data)
 }
 
-// MakeHalf leaves what a restore leaves that was killed hard with its worker:
+// MakePartial leaves what a restore leaves that was killed hard with its worker:
 // a configuration of one line, and a mounted volume that it does not name.
-func (n *Node) MakeHalf(vmid int) {
+func (n *Node) MakePartial(vmid int) {
 	n.t.Helper()
 	if err := os.MkdirAll(rootfsDir(n.dir, vmid), 0o755); err != nil {
 		n.t.Fatal(err)

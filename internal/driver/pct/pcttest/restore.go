@@ -128,7 +128,7 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 	p.log("  Logical volume \"%s\" created.\nrestoring '%s' now..", volume, archive)
 	if f := p.state.Faults; f.PauseRestore {
 		p.waitForTERM(f.Touch)
-		if f.KeepHalf {
+		if f.KeepPartial {
 			return p.fail("unable to restore CT %d - received interrupt", vmid)
 		}
 		return fail("received interrupt")

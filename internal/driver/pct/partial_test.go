@@ -43,7 +43,7 @@ func TestDiscardOfKilledRestore(t *testing.T) {
 	}
 	t.Run("number taken by a VM", func(t *testing.T) {
 		n, d := newDriver(t)
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		n.SetElsewhere(vmid, "pve2", "qemu")
 		wantClass(t, d.Discard(t.Context(), vmid, "local-lvm"), driver.ErrExists, "vm-8200-disk-0 left alone")
 		if len(n.Volumes("local-lvm")) != 1 {
@@ -52,7 +52,7 @@ func TestDiscardOfKilledRestore(t *testing.T) {
 	})
 	t.Run("killed while it was removed", func(t *testing.T) {
 		n, d := newDriver(t)
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		ctx, cancel := context.WithCancel(t.Context())
 		o := options(n)
 		o.Unmount = func(path string) error { cancel(); return n.Unmount(path) }
@@ -63,7 +63,7 @@ func TestDiscardOfKilledRestore(t *testing.T) {
 	})
 	t.Run("other mounts stay", func(t *testing.T) {
 		n, _ := newDriver(t)
-		n.MakeHalf(vmid)
+		n.MakePartial(vmid)
 		root := n.Dir("var/lib/lxc/8200/rootfs")
 		paths := []string{"/", root, root + `/srv/a\040b`, root + "2", n.Dir("var/lib/lxc/82001/rootfs")}
 		var ended []string

@@ -1,6 +1,7 @@
-// Package driver owns what the two hypervisor adapters (pct, lxc) and the plain
-// directory have in common: the interface that agentd uses, its value types and
-// its sentinel errors. It reaches out to nothing itself.
+// Package driver has what agentd needs of a hypervisor, and what its drivers (pct,
+// lxc, directory) share: the interface [Hypervisor] with its value types, the
+// errors and their kinds, and the rules for mounts. Drivers make their errors
+// with [Fault] and [Faultf].
 package driver
 
 import "context"

@@ -23,7 +23,7 @@ type IDs struct{ UID, GID int }
 // archive's is changed to, by its method With; Restore always draws a fresh MAC.
 type Net = pctconf.Net
 
-// Spec says what shall become of an archive. A zero field means: as the
+// Spec says what becomes of an archive. A zero field means: as the
 // archive's own configuration says.
 type Spec struct {
 	Archive     string // absolute path of a vzdump archive; for PVE also a volume ID such as local:backup/vzdump-lxc-….tar.zst
@@ -44,7 +44,7 @@ type Guest struct {
 	VMID        int
 	State       State
 	Partial     bool   // an interrupted Restore left it; Discard removes it
-	Lock        string // the hypervisor's word for who holds it; "" for nobody
+	Lock        string // the hypervisor's word for who holds it; "" for no task
 	Hostname    string
 	Description string
 	Net         Net
@@ -99,7 +99,7 @@ type Hypervisor interface {
 	Status(ctx context.Context, vmid int) (Status, error)
 
 	// Restore makes stopped guest vmid. ErrExists where there is one, also a
-	// half one. It never overwrites. On any error but a killed process nothing
+	// partial one. It never overwrites. On any error but a killed process nothing
 	// of the guest is left. p may be nil. PVE: p hears of 0 bytes after the
 	// storage was found to have no disk of vmid, and before there is one.
 	Restore(ctx context.Context, vmid int, s Spec, p Progress) error

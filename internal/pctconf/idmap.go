@@ -32,7 +32,7 @@ func IDRanges(c *Config) ([]IDRange, error) {
 		}
 		m := idmapPattern.FindStringSubmatch(s.Value)
 		if m == nil {
-			return nil, fmt.Errorf("lxc.idmap: %q: wanted u or g, the guest's first id, the host's first id, a count", s.Value)
+			return nil, fmt.Errorf("lxc.idmap: %q: want u or g, the guest's first id, the host's first id, a count", s.Value)
 		}
 		r := IDRange{Group: m[1] == "g"}
 		for i, field := range []*int{&r.Guest, &r.Host, &r.Count} {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// form turns a value into its canonical form, or says what was wanted.
+// form turns a value into its canonical form, or says what was asked for.
 type form func(value string) (string, error)
 
 // forms holds every key of the current configuration, without its number.
@@ -79,7 +79,7 @@ func isProperty(key string) bool {
 }
 
 // Canonical checks a value against the form of its key and returns it as PVE
-// would write it. The error names the key, and says what is wanted.
+// would write it. The error names the key, and says what is valid.
 func Canonical(key, value string) (string, error) {
 	name := keyName(key)
 	f, known := formByKey[name]
@@ -91,7 +91,7 @@ func Canonical(key, value string) (string, error) {
 	case hasNumber:
 		n, err := strconv.Atoi(digits)
 		if err != nil || n > limit || strconv.Itoa(n) != digits {
-			return "", fmt.Errorf("%s: no such key in pct.conf: wanted %s0 to %s%d", key, name, name, limit)
+			return "", fmt.Errorf("%s: no such key in pct.conf: want %s0 to %s%d", key, name, name, limit)
 		}
 	}
 	if strings.ContainsAny(value, "\n\r\x00") {
@@ -139,7 +139,7 @@ func oneOf(words ...string) form {
 		if slices.Contains(words, s) {
 			return s, nil
 		}
-		return "", fmt.Errorf("%q: wanted one of %s", s, strings.Join(words, ", "))
+		return "", fmt.Errorf("%q: want one of %s", s, strings.Join(words, ", "))
 	}
 }
 
@@ -147,7 +147,7 @@ func integer(least, most int64) form {
 	return func(s string) (string, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < least || n > most || strconv.FormatInt(n, 10) != s { // PVE keeps a sign or leading zeros as they are
-			return "", fmt.Errorf("%q: wanted a whole number from %d to %d", s, least, most)
+			return "", fmt.Errorf("%q: want a whole number from %d to %d", s, least, most)
 		}
 		return strconv.FormatInt(n, 10), nil
 	}
@@ -159,7 +159,7 @@ func number(least, most float64) form {
 	return func(s string) (string, error) {
 		n, err := strconv.ParseFloat(s, 64)
 		if err != nil || !numberPattern.MatchString(s) || n < least || n > most {
-			return "", fmt.Errorf("%q: wanted a number from %g to %g", s, least, most)
+			return "", fmt.Errorf("%q: want a number from %g to %g", s, least, most)
 		}
 		return s, nil
 	}
@@ -172,7 +172,7 @@ func text(limit int) form {
 			return "", errors.New("the value is empty")
 		}
 		if limit > 0 && len(s) > limit {
-			return "", fmt.Errorf("%q has %d bytes, wanted at most %d", s, len(s), limit)
+			return "", fmt.Errorf("%q has %d bytes, more than the limit of %d", s, len(s), limit)
 		}
 		return s, nil
 	}
@@ -182,7 +182,7 @@ var hostLabel = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?
 
 func hostname(s string) (string, error) {
 	if len(s) > 255 {
-		return "", fmt.Errorf("the name has %d bytes, wanted at most 255", len(s))
+		return "", fmt.Errorf("the name has %d bytes, more than the limit of 255", len(s))
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if !hostLabel.MatchString(label) {
@@ -197,7 +197,7 @@ var startupPattern = regexp.MustCompile(`^(order=)?[0-9]+$|^(up|down)=[0-9]+$`)
 func startup(s string) (string, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		if !startupPattern.MatchString(part) {
-			return "", fmt.Errorf("%q: wanted [order=]N,up=N,down=N", s)
+			return "", fmt.Errorf("%q: want [order=]N,up=N,down=N", s)
 		}
 	}
 	return s, nil
@@ -210,7 +210,7 @@ func tags(s string) (string, error) {
 	list := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return r == ';' || r == ',' || r == ' ' || r == '\t' })
 	for _, tag := range list {
 		if !tagPattern.MatchString(tag) {
-			return "", fmt.Errorf("%q is no tag: wanted a letter, digit or _ first, then also -, + or a full stop", tag)
+			return "", fmt.Errorf("%q is not a tag: want a letter, digit or _ first, then also -, + or a full stop", tag)
 		}
 	}
 	slices.Sort(list)

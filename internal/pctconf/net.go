@@ -58,7 +58,7 @@ func parseIP(s string, v6 bool, words []string) (IP, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Addr().Is6() != v6 || p.Addr().Is4In6() {
-		return IP{}, fmt.Errorf("%q: wanted address/bits, %s", s, strings.Join(words, ", "))
+		return IP{}, fmt.Errorf("%q: want address/bits, %s", s, strings.Join(words, ", "))
 	}
 	return Fixed(p), nil
 }
@@ -66,7 +66,7 @@ func parseIP(s string, v6 bool, words []string) (IP, error) {
 func parseGateway(s string, v6 bool) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Is6() != v6 || a.Is4In6() || a.Zone() != "" {
-		return netip.Addr{}, fmt.Errorf("%q: wanted the address of a gateway", s)
+		return netip.Addr{}, fmt.Errorf("%q: want the address of a gateway", s)
 	}
 	return a, nil
 }
@@ -90,7 +90,7 @@ type Net struct {
 }
 
 // ParseNet reads the value of a netN. The error says which part is wrong, and
-// what is wanted.
+// what is valid.
 func ParseNet(value string) (Net, error) {
 	canonical, err := properties(netProperties)(strings.TrimSpace(value))
 	if err != nil {
@@ -182,7 +182,7 @@ func (n Net) String() string {
 
 // With returns the interface of a new guest: n, the golden image's, with what o
 // says otherwise. The zero value of a field of o keeps what n has, with two
-// exceptions: the MAC is nobody's yet, and a fixed IPv4 address of n, which one
+// exceptions: the MAC is not chosen yet, and a fixed IPv4 address of n, which one
 // guest alone can have, becomes DHCP. An address of o brings its own gateway,
 // or none.
 func (n Net) With(o Net) Net {

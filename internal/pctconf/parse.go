@@ -59,7 +59,7 @@ func odd(line string) (at int, r rune) {
 	return -1, 0
 }
 
-// keyOf returns the key of a line that may not be valid, for its finding.
+// keyOf returns the key of a line that is perhaps not valid, for its finding.
 func keyOf(line string) string {
 	key, _, _ := strings.Cut(line, ":")
 	if settingPattern.MatchString(key + ":") {
@@ -132,7 +132,7 @@ func (p *parser) line(n int, line string) {
 	case line[0] == '[':
 		m := sectionPattern.FindStringSubmatch(line)
 		if m == nil {
-			p.fail(n, "", "%q is no section: wanted [name] with a letter first, then letters, digits, _ and -", line)
+			p.fail(n, "", "%q is not a section: want [name] with a letter first, then letters, digits, _ and -", line)
 			return
 		}
 		p.leave()
@@ -161,7 +161,7 @@ func (p *parser) setting(n int, line string) {
 	}
 	m := settingPattern.FindStringSubmatch(line)
 	if m == nil {
-		p.fail(n, "", "%q is no setting: wanted key: value", line)
+		p.fail(n, "", "%q is not a setting: want key: value", line)
 		return
 	}
 	key, value := m[1], m[2]

@@ -38,7 +38,7 @@ type Config struct {
 	Snapshots   []Section
 }
 
-// Severity says whether a finding makes a configuration wrong.
+// Severity reports whether a finding makes a configuration wrong.
 type Severity string
 
 // The severities.

@@ -62,21 +62,21 @@ func TestFindings(t *testing.T) {
 	}{
 		{"unknown key", "colour: red", []string{"line 1: colour: no such key in pct.conf"}},
 		{"all at once", "arch: vax\n\nmemory: 8\nnet0: bridge=vmbr0", []string{
-			`line 1: arch: "vax": wanted one of amd64, i386, arm64, armhf, riscv32, riscv64`,
-			`line 3: memory: "8": wanted a whole number from 16 to 2147483647`,
+			`line 1: arch: "vax": want one of amd64, i386, arm64, armhf, riscv32, riscv64`,
+			`line 3: memory: "8": want a whole number from 16 to 2147483647`,
 			"line 4: net0: no property name, which is required",
 		}},
-		{"no setting", "Memory 512", []string{`line 1: "Memory 512" is no setting: wanted key: value`}},
+		{"no setting", "Memory 512", []string{`line 1: "Memory 512" is not a setting: want key: value`}},
 		{"set again", "swap: 1\nswap: 2", []string{"line 2: swap: set again; the first is on line 1 and the last one counts"}},
-		{"section name", "[1st]", []string{`line 1: "[1st]" is no section: wanted [name] with a letter first, then letters, digits, _ and -`}},
+		{"section name", "[1st]", []string{`line 1: "[1st]" is not a section: want [name] with a letter first, then letters, digits, _ and -`}},
 		{"section again", "[ab]\n[ab]", []string{"line 2: a second section [ab]; the first is on line 1"}},
 		{"pending again", "[pve:pending]\n[PVE:PENDING]", []string{"line 2: a second pending section; the first is on line 1"}},
 		{"raw key", "lxc.rootfs.path: /", []string{"line 1: lxc.rootfs.path: this raw key is not allowed: PVE sets it"}},
 		{"old cgroup", "lxc.cgroup.memory = 1", []string{"line 1: lxc.cgroup.memory: this raw key is for cgroup v1: use lxc.cgroup2"}},
 		{"not canonical", "onboot: yes", []string{`line 1: onboot: "yes" is not the canonical form, which is "1"`}},
-		{"in a snapshot", "[ab]\nmemory: x\nparent: other", []string{`line 2: memory: "x": wanted a whole number from 16 to 2147483647`}},
-		{"number of a key", "net32: name=eth0", []string{"line 1: net32: no such key in pct.conf: wanted net0 to net31"}},
-		{"number with a zero", "net00: name=eth0", []string{"line 1: net00: no such key in pct.conf: wanted net0 to net31"}},
+		{"in a snapshot", "[ab]\nmemory: x\nparent: other", []string{`line 2: memory: "x": want a whole number from 16 to 2147483647`}},
+		{"number of a key", "net32: name=eth0", []string{"line 1: net32: no such key in pct.conf: want net0 to net31"}},
+		{"number with a zero", "net00: name=eth0", []string{"line 1: net00: no such key in pct.conf: want net0 to net31"}},
 		{"too large", strings.Repeat("#\n", 600_000), []string{"line 1: the file has 1200000 bytes, at most 1048576 are taken"}},
 	}
 	for _, c := range cases {

@@ -34,7 +34,7 @@ func ParseProperties(s, defaultKey string) (Properties, error) {
 		key, value, named := strings.Cut(part, "=")
 		if !named {
 			if defaultKey == "" {
-				return nil, fmt.Errorf("%q: wanted key=value", part)
+				return nil, fmt.Errorf("%q: want key=value", part)
 			}
 			key, value = defaultKey, part
 		}
@@ -59,7 +59,7 @@ func properties(get func() schema) form {
 		for key, value := range props {
 			part, ok := sch.parts[key]
 			if !ok {
-				return "", fmt.Errorf("no property %q: wanted %s", key, strings.Join(names(sch.parts), ", "))
+				return "", fmt.Errorf("no property %q: want %s", key, strings.Join(names(sch.parts), ", "))
 			}
 			canonical, err := part.form(value)
 			if err != nil {
@@ -117,10 +117,10 @@ var (
 	mountsPattern = regexp.MustCompile(`^[a-z0-9_.-]+(;[a-z0-9_.-]+)*$`)
 )
 
-func matching(p *regexp.Regexp, wanted string) form {
+func matching(p *regexp.Regexp, want string) form {
 	return func(s string) (string, error) {
 		if !p.MatchString(s) {
-			return "", fmt.Errorf("%q: wanted %s", s, wanted)
+			return "", fmt.Errorf("%q: want %s", s, want)
 		}
 		return s, nil
 	}
@@ -219,7 +219,7 @@ func unusedProperties() schema {
 // in PVE; a fraction is allowed.
 func ParseSize(s string) (int64, error) {
 	if !sizePattern.MatchString(s) {
-		return 0, fmt.Errorf("%q is no size: wanted a number and K, M, G or T", s)
+		return 0, fmt.Errorf("%q is not a size: want a number and K, M, G or T", s)
 	}
 	unit := int64(1)
 	if i := strings.IndexByte("KMGT", s[len(s)-1]); i >= 0 {

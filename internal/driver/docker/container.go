@@ -136,7 +136,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 	return made.ID, nil
 }
 
-// KnowsStartInterval tells whether the engine runs a health test more often
+// KnowsStartInterval reports whether the engine runs a health test more often
 // while a container starts. Before Connect the answer means nothing.
 func (c *Client) KnowsStartInterval() bool {
 	return versions.GreaterThanOrEqualTo(c.api.ClientVersion(), startIntervalAPI)

@@ -131,7 +131,7 @@ var statusWord = regexp.MustCompile(`(?:unexpected HTTP status|failed with statu
 
 // fromStranger judges an answer that does not come from a registry: a page or a
 // text of a proxy, firewall or login. Its words mean nothing, and no credential
-// is blamed for them; its status says whether it passes.
+// is blamed for them; its status reports whether it passes.
 func fromStranger(text string) Kind {
 	isPage := pageWord.MatchString(text)
 	status := strangeBody.FindStringSubmatch(text)

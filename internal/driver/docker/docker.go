@@ -21,7 +21,7 @@ import (
 )
 
 // ErrNotFound says that the engine has no such image or container. It is final
-// until somebody makes one.
+// until one is made.
 var ErrNotFound = errors.New("not found")
 
 // oldestAPI is the API of Engine 20.10, the oldest that is tested.
@@ -69,7 +69,7 @@ func (c *Client) Connect(ctx context.Context) (Engine, error) {
 	if versions.LessThan(version, oldestAPI) {
 		return Engine{API: version}, &FaultError{
 			Op: "reach the engine", Kind: APIVersion,
-			Err: fmt.Errorf("the engine at %s speaks API %s, wanted %s or later", c.host, version, oldestAPI),
+			Err: fmt.Errorf("the engine at %s speaks API %s, want %s or later", c.host, version, oldestAPI),
 		}
 	}
 	return Engine{API: version}, nil

@@ -18,9 +18,9 @@ import (
 // structured facts first and on text second.
 type Kind string
 
-// The kinds. The verdict of each stands in the table of kinds below.
+// The kinds. The verdict of each is in the table of kinds below.
 const (
-	Unknown        Kind = "unknown"               // text nobody has seen before
+	Unknown        Kind = "unknown"               // text that is not known
 	Credential401  Kind = "credential-refused"    // wrong or expired credential
 	NoCredential   Kind = "credential-missing"    // the registry wants one, none was given
 	Denied         Kind = "access-denied"         // credential good, right missing
@@ -46,7 +46,7 @@ const (
 	TimedOut       Kind = "registry-timeout"      // accepted, never answered
 	Stalled        Kind = "transfer-stalled"      // no bytes, by our own rule
 	DiskFull       Kind = "disk-full"             //
-	EngineAbsent   Kind = "engine-absent"         // no socket, nobody listens
+	EngineAbsent   Kind = "engine-absent"         // no socket, or no process listens
 	EngineGone     Kind = "engine-gone"           // stopped while it worked for us
 	EngineDenied   Kind = "engine-permission"     // EACCES on the socket
 	NameTaken      Kind = "name-taken"            // container name in use
@@ -69,7 +69,7 @@ const (
 	Permanent                // until configuration or host change
 )
 
-// Verdict returns what the kind calls for. A kind nobody knows is retried, few times.
+// Verdict returns what the kind calls for. An unknown kind is retried, few times.
 func (k Kind) Verdict() Verdict {
 	switch k {
 	case Credential401, NoCredential, Denied, WrongPlatform, UntrustedTLS, PlainHTTP, BlobMissing, EngineDenied,
@@ -82,7 +82,7 @@ func (k Kind) Verdict() Verdict {
 }
 
 // FaultError is a failed call: what was tried, what the failure means, and the
-// engine's own words, which hold no credential of ours.
+// engine's own words, which hold no credential.
 type FaultError struct {
 	Op   string
 	Kind Kind

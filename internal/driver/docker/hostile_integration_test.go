@@ -34,7 +34,7 @@ const (
 	typeLayer    = "application/vnd.oci.image.layer.v1.tar"
 )
 
-// answer is what the registry, or what stands before it, says.
+// answer is what the registry, or what is before it, says.
 type answer struct {
 	status int
 	kind   string // Content-Type
@@ -79,7 +79,7 @@ func (g registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	say := func(a *answer) {
 		w.Header().Set("Content-Type", a.kind)
 		w.WriteHeader(a.status)
-		_, _ = w.Write([]byte(a.body)) // the engine may not want all of it
+		_, _ = w.Write([]byte(a.body)) // the engine might not read all of it
 	}
 	blob := func(data []byte) {
 		w.Header().Set("Docker-Content-Digest", digestOf(data))

@@ -91,6 +91,6 @@ func TestProbe(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	if got := ProbeRegistry(t.Context(), t.TempDir(), strings.TrimPrefix(gone.URL, "http://")); got.Kind != Unreachable {
-		t.Errorf("nobody there: %+v", got)
+		t.Errorf("no process there: %+v", got)
 	}
 }

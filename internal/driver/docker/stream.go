@@ -85,7 +85,7 @@ func readMessages(r io.Reader, report func(Progress), said func(string)) error {
 	}
 }
 
-// update takes one message of the layer into the sum and says whether anything moved.
+// update takes one message of the layer into the sum and reports whether anything moved.
 func (l *layer) update(m message, sum *Progress) bool {
 	moved := m.Status != l.status
 	if moved {

@@ -6,5 +6,5 @@ import (
 )
 
 // noTrace keeps the client library from looking for a global tracer: spans
-// would cost time in each call, and there is nobody to send them to.
+// would cost time in each call, and there is no receiver.
 func noTrace() trace.TracerProvider { return noop.NewTracerProvider() }

@@ -92,7 +92,7 @@ func TestFakeHypervisorIsKilled(t *testing.T) {
 				t.Errorf("error %v after %d kills, want ErrKilled after one", err, killed)
 			}
 			if g, err := fake.Guest(t.Context(), 8200); err != nil || !g.Partial {
-				t.Errorf("left %+v, %v, want a half guest", g, err)
+				t.Errorf("left %+v, %v, want a partial guest", g, err)
 			}
 			if err := fake.Discard(t.Context(), 8200, ""); err != nil || killed != 1 {
 				t.Errorf("discard: %v", err)

@@ -24,7 +24,7 @@ func (f *FakeHypervisor) Fail(method string, err error) {
 // Kill makes the next call of a method leave what a process leaves that is
 // killed in the middle of it, and then call at, which need not return: it may
 // block for ever, so that no deferred function of the caller runs either.
-// A Restore leaves a half guest, a Destroy too; the others have done their work.
+// A Restore leaves a partial guest, a Destroy too; the others have done their work.
 func (f *FakeHypervisor) Kill(method string, at func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,7 +60,7 @@ func (f *FakeHypervisor) SetWarnings(warnings ...string) {
 	f.warnings = warnings
 }
 
-// VMIDs returns the guests that there are, half ones too, sorted.
+// VMIDs returns the guests that there are, partial ones too, sorted.
 func (f *FakeHypervisor) VMIDs() []int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

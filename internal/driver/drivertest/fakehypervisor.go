@@ -78,7 +78,7 @@ func (f *FakeHypervisor) end(method string, vmid int, err *error) {
 	}
 }
 
-// whole returns a guest that is there and not half; f is locked.
+// whole returns a guest that is there and not partial; f is locked.
 func (f *FakeHypervisor) whole(vmid int) (*driver.Guest, error) {
 	switch g := f.guests[vmid]; {
 	case g == nil:

@@ -29,13 +29,13 @@ type HypervisorBed struct {
 	// Root is the mapped root that guests of Archive get; zero is 100000:100000.
 	Root driver.IDs
 	// Dir returns a new directory of the host without symbolic links in its path;
-	// nil is a temporary directory that is readable by everybody.
+	// nil is a temporary directory that is readable by all users.
 	Dir func(t *testing.T) string
 
 	// MakePartial leaves what an interrupted Restore leaves. nil: the suite says
-	// that it did not look at half guests.
+	// that it did not look at partial guests.
 	MakePartial func(t *testing.T, vmid int)
-	// Sees tells whether the running guest has a file at path. nil: the suite
+	// Sees reports whether the running guest has a file at path. nil: the suite
 	// believes what Guest says of mounts.
 	Sees func(t *testing.T, vmid int, path string) bool
 }
@@ -60,9 +60,9 @@ func RunHypervisor(t *testing.T, bed func(t *testing.T) HypervisorBed) {
 	t.Run("refused restore", s.refused)
 	t.Run("interrupted restore", s.interrupted)
 	if s.MakePartial != nil {
-		t.Run("half guest", s.half)
+		t.Run("partial guest", s.partial)
 	} else {
-		t.Log("no MakePartial: half guests were not looked at")
+		t.Log("no MakePartial: partial guests were not looked at")
 	}
 	t.Run("two guests", s.lifecycle)
 }
@@ -211,7 +211,7 @@ func (s *suite) unknown(t *testing.T) {
 	h, ctx, vmid := s.Hypervisor, t.Context(), s.VMID()
 	usage, err := h.Storage(ctx, vmid)
 	if usage != nil {
-		t.Errorf("storage of nobody: %v", usage)
+		t.Errorf("storage of an unknown guest: %v", usage)
 	}
 	_, guestErr := h.Guest(ctx, vmid)
 	_, statusErr := h.Status(ctx, vmid)
@@ -284,11 +284,11 @@ func (s *suite) interrupted(t *testing.T) {
 	s.absent(t, vmid)
 }
 
-func (s *suite) half(t *testing.T) {
+func (s *suite) partial(t *testing.T) {
 	h, ctx, vmid := s.Hypervisor, t.Context(), s.take(t)
 	s.MakePartial(t, vmid)
 	if g := s.guest(t, vmid); !g.Partial || g.State != driver.Stopped {
-		t.Errorf("half guest is %+v", g)
+		t.Errorf("partial guest is %+v", g)
 	}
 	s.state(t, vmid, driver.Stopped)
 	want(t, "restore over it", h.Restore(ctx, vmid, s.spec(), nil), driver.ErrExists)

@@ -112,7 +112,7 @@ func (s *suite) restored(t *testing.T, full, plain int) {
 		VMID: full, State: driver.Stopped, Hostname: "conform-a", Description: description, Root: s.Root,
 		Net: want,
 	}, got, cmp.Comparer(func(x, y netip.Prefix) bool { return x == y }), cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); d != "" {
-		t.Errorf("the guest with every option (- wanted, + found):\n%s", d)
+		t.Errorf("the guest with every option (-want +got):\n%s", d)
 	}
 	if b.State != driver.Stopped || b.Partial || b.Hostname == "" || b.Net.Bridge != s.Bridge || b.Net.IP.Word != pctconf.DHCP {
 		t.Errorf("the guest with the archive's own settings is %+v", b)

@@ -37,7 +37,7 @@ func (d *Driver) sweepCgroups(ctx context.Context, vmid int) error {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
-				return nil // somebody's who runs: not this guest's
+				return nil // of another process that runs
 			}
 		}
 	})

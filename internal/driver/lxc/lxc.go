@@ -1,9 +1,9 @@
-// Package lxc is the hypervisor adapter of plain liblxc hosts: a workshop or a
-// homelab without Proxmox VE. A guest is a directory <path>/<vmid> that liblxc takes
-// as a container of that name:
+// Package lxc drives the guests of a plain liblxc host, a build machine or a host
+// without Proxmox VE: call [New]. A guest is a directory <path>/<vmid> that liblxc
+// takes as a container of that name:
 //
 //	pct.conf     what the guest is, in PVE's grammar; the source of the next
-//	config       liblxc's configuration, written again before each start
+//	config       liblxc's configuration, written before each start
 //	rootfs       its root file system, owned through the id map
 //	console.log  what it wrote to its console since the last start
 //

@@ -46,7 +46,7 @@ func newBed(t *testing.T) bed {
 	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start"); err != nil {
 		t.Fatal(err)
 	}
-	// Not t.TempDir: its directories are closed, and a guest's root is nobody here.
+	// Not t.TempDir: its directories are closed, and a guest's root is another user here.
 	dir, err := os.MkdirTemp("", "felhom-lxc-")
 	if err != nil {
 		t.Fatal(err)

@@ -120,8 +120,8 @@ func TestIDMap(t *testing.T) {
 			UIDs: []unpack.Range{{Guest: 0, Host: 200000, Count: 65536}}, GIDs: []unpack.Range{{Guest: 0, Host: 300000, Count: 65536}},
 		}, ""},
 		{"privileged", "", unpack.IDMap{}, "unprivileged is not 1"},
-		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "wanted u or g, the guest's first id"},
-		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "wanted u or g"},
+		{"no number", "lxc.idmap: u 0 x 65536\n", unpack.IDMap{}, "want u or g, the guest's first id"},
+		{"other letter", "lxc.idmap: x 0 1 65536\n", unpack.IDMap{}, "want u or g"},
 		{"root of this host", "lxc.idmap: u 0 0 65536\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "u 0 0 65536: the ids of this host below 65536"},
 		{"group of this host", "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 100000 44\nlxc.idmap: g 44 44 1\nlxc.idmap: g 45 100045 65491\n", unpack.IDMap{}, "g 44 44 1: the ids"},
 		{"overlap", "lxc.idmap: u 1000 100999 64536\nlxc.idmap: u 0 100000 1000\nlxc.idmap: g 0 100000 65536\n", unpack.IDMap{}, "id 100999 of this host is mapped already"},
@@ -213,7 +213,7 @@ func TestCheckPath(t *testing.T) {
 // TestAnotherContainersDirectory is not taken for a guest, nor for nothing.
 func TestAnotherContainersDirectory(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "8200/config"), "lxc.uts.name = somebody\n")
+	write(t, filepath.Join(dir, "8200/config"), "lxc.uts.name = other\n")
 	_, err := New(Options{Path: dir}).Guest(t.Context(), 8200)
 	if !errors.Is(err, driver.ErrExists) {
 		t.Errorf("error %v, want ErrExists", err)
@@ -293,7 +293,7 @@ func TestClaimComesFirst(t *testing.T) {
 		}
 	}
 	if g, err := d.Guest(t.Context(), 8200); err != nil || !g.Partial {
-		t.Errorf("a look shows %+v, %v, want the half guest", g, err)
+		t.Errorf("a look shows %+v, %v, want the partial guest", g, err)
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)

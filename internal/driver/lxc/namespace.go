@@ -101,7 +101,7 @@ func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) 
 // since it was asked for, and the number be another process's; one that is just
 // starting is in this host's still.
 func (d *Driver) checkNamespace(ctx context.Context, vmid, pid int, ns *os.File) error {
-	theirs, err := ns.Stat()
+	found, err := ns.Stat()
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (d *Driver) checkNamespace(ctx context.Context, vmid, pid int, ns *os.File)
 	if err != nil {
 		return err
 	}
-	if os.SameFile(theirs, own) {
+	if os.SameFile(found, own) {
 		return changing(vmid, fmt.Sprintf("process %d is in this host's mount namespace", pid))
 	}
 	state, now, err := d.info(ctx, vmid)

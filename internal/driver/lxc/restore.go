@@ -204,7 +204,7 @@ func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	return os.RemoveAll(d.partialDir(vmid))
 }
 
-// Destroy implements [driver.Hypervisor]. A guest that is only partial removed is
+// Destroy implements [driver.Hypervisor]. A guest that is only removed in part is
 // a partial one: Discard ends it.
 func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	release, err := d.claim(vmid)

@@ -24,7 +24,7 @@ func (d *Driver) path(ctx context.Context, archive string) (string, error) {
 	}
 	storage, volume, ok := strings.Cut(archive, ":")
 	if !ok || storage == "" || strings.HasPrefix(archive, "-") {
-		return "", driver.Faultf(driver.ErrArchive, "wanted an absolute path, or STORAGE:backup/FILE", "%q is neither a path nor a volume", archive)
+		return "", driver.Faultf(driver.ErrArchive, "want an absolute path, or STORAGE:backup/FILE", "%q is neither a path nor a volume", archive)
 	}
 	file, isBackup := strings.CutPrefix(volume, "backup/")
 	if !isBackup {

@@ -41,7 +41,7 @@ func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, a
 	case limited.Err() != nil:
 		return res.Stdout, fmt.Errorf("%s: %w", run.Quote(name, args...), context.Cause(limited))
 	case res.ExitCode < 0:
-		return res.Stdout, err // not started, or killed by somebody
+		return res.Stdout, err // not started, or killed from outside
 	}
 	return res.Stdout, classify(run.Quote(name, args...), string(res.Stdout), string(res.Stderr))
 }
@@ -113,7 +113,7 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// wrap names the guest and what was wanted.
+// wrap names the guest and what was asked for.
 func wrap(vmid int, what string, err error) error {
 	if err == nil {
 		return nil
@@ -121,7 +121,7 @@ func wrap(vmid int, what string, err error) error {
 	return fmt.Errorf("guest %d: %s: %w", vmid, what, err)
 }
 
-// isClass says whether err is one of the sentinels.
+// isClass reports whether err is one of the sentinels.
 func isClass(err error, sentinels ...error) bool {
 	for _, s := range sentinels {
 		if errors.Is(err, s) {

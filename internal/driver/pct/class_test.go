@@ -18,7 +18,7 @@ func TestNotReadyForGood(t *testing.T) {
 		want   fault.Kind
 		words  string
 	}{
-		{"no pct", func(_ *testing.T, _ *pcttest.Node, o *pct.Options) { o.Pct = "pct-of-nobody" }, fault.Failed, "pct-of-nobody is not installed"},
+		{"no pct", func(_ *testing.T, _ *pcttest.Node, o *pct.Options) { o.Pct = "pct-of-none" }, fault.Failed, "pct-of-none is not installed"},
 		{"other node's name", func(_ *testing.T, _ *pcttest.Node, o *pct.Options) { o.Node, o.UnixSockets = "web", "/nonexistent" }, fault.Failed, "hostname lookup 'web' failed"},
 		{"not root", func(t *testing.T, n *pcttest.Node, o *pct.Options) {
 			t.Helper()

@@ -28,7 +28,7 @@ var rules = []rule{
 	{has(`contains a filesystem in use`), driver.ErrBusy, "the volume is still mounted: umount /var/lib/lxc/VMID/rootfs"},
 	{has(`CT is locked \(`), driver.ErrBusy, "wait for that task, or take the lock away with pct unlock when there is none"},
 	{has(`can't lock file '.*' - got timeout`), driver.ErrBusy, "another command works on the guest; try again"},
-	{has(`detected modified configuration`), driver.ErrBusy, "somebody changed the guest at the same moment; try again"},
+	{has(`detected modified configuration`), driver.ErrBusy, "the guest was changed at the same moment; try again"},
 	{has(`already running|container is running|can't overwrite running container|if the CT is running`), driver.ErrRunning, ""},
 	{has(`(CT|VM) \d+ not running`), driver.ErrNotRunning, ""},
 	{has(`protection mode enabled`), driver.ErrProtected, "pct set VMID --protection 0 allows it"},

@@ -74,7 +74,7 @@ func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) e
 
 // clear removes guest vmid and what a restore of it left: what it mounted, then
 // volumes that no configuration names yet, then the guest. Whatever ends this
-// half-way, the configuration is still there for the next to find. storage is
+// in the middle, the configuration is still there for the next to find. storage is
 // where there was no volume of that VMID when the restore began; "" where that
 // is not known.
 func (d *Driver) clear(ctx context.Context, vmid int, storage string) error {
@@ -137,7 +137,7 @@ func (d *Driver) freeVolumes(ctx context.Context, vmid int, storage string, conf
 	return errors.Join(append(errs, err)...)
 }
 
-// hasVolume says whether a configuration has the volume as one of its disks.
+// hasVolume reports whether a configuration has the volume as one of its disks.
 func hasVolume(config *pctconf.Config, volume string) bool {
 	return config != nil && slices.ContainsFunc(config.Settings, func(s pctconf.Setting) bool {
 		props, err := pctconf.ParseProperties(s.Value, "volume")

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// pause begins a restore of guest vmid and returns when it is half-way, with
+// pause begins a restore of guest vmid and returns when it is in the middle, with
 // what ends it and where its error comes.
 func pause(t *testing.T, n *pcttest.Node, d *pct.Driver, f pcttest.Faults, s driver.Spec) (cancel context.CancelFunc, result <-chan error) {
 	t.Helper()
@@ -40,18 +40,18 @@ func pause(t *testing.T, n *pcttest.Node, d *pct.Driver, f pcttest.Faults, s dri
 	}
 }
 
-// Volumes of a guest's number may be somebody's last copy, on each storage.
+// Volumes of a guest's number may be the last copy of data, on each storage.
 func TestForeignVolumesStay(t *testing.T) {
-	const foreign, block = "8200/vm-8200-disk-0.raw", "vm-8200-disk-0"
+	const other, block = "8200/vm-8200-disk-0.raw", "vm-8200-disk-0"
 	bed := func(t *testing.T) (*pcttest.Node, *pct.Driver) {
 		t.Helper()
 		n, d := newDriver(t)
-		n.SetStorage("other", pcttest.Storage{Type: "dir", Content: "rootdir", Avail: 1 << 40, Volumes: []string{foreign}})
+		n.SetStorage("other", pcttest.Storage{Type: "dir", Content: "rootdir", Avail: 1 << 40, Volumes: []string{other}})
 		return n, d
 	}
 	stays := func(t *testing.T, n *pcttest.Node) {
 		t.Helper()
-		if !slices.Equal(n.Volumes("other"), []string{foreign}) {
+		if !slices.Equal(n.Volumes("other"), []string{other}) {
 			t.Errorf("on the other storage is %v", n.Volumes("other"))
 		}
 	}
@@ -59,7 +59,7 @@ func TestForeignVolumesStay(t *testing.T) {
 		n, d := bed(t)
 		cancel, result := pause(t, n, d, pcttest.Faults{KeepPartial: true}, spec())
 		if got := n.Volumes("local-lvm"); len(got) != 1 {
-			t.Errorf("half-way there is %v", got)
+			t.Errorf("in the middle there is %v", got)
 		}
 		cancel()
 		wantClass(t, <-result, context.Canceled)
@@ -88,7 +88,7 @@ func TestForeignVolumesStay(t *testing.T) {
 	})
 }
 
-// A guest that a destroy has half removed must not look whole when the next
+// A guest that a destroy has removed in part must not look whole when the next
 // destroy is refused.
 func TestRefusedDiscardLeavesHalf(t *testing.T) {
 	n, d := newDriver(t)
@@ -175,7 +175,7 @@ func TestUndoOfLivingTask(t *testing.T) {
 	}
 }
 
-// A whole guest that stands where a restore failed is somebody else's, unless
+// A whole guest that exists where a restore failed was not made by it, unless
 // it has the description that was asked for.
 func TestUndoOfWholeGuest(t *testing.T) {
 	for name, c := range map[string]struct {

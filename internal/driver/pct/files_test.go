@@ -28,7 +28,7 @@ func wantCalls(t *testing.T, n *pcttest.Node, what string, seen map[string]int, 
 	for program, want := range map[string]int{"pct": pctCalls, "pvesm": pvesm, "pvesh": 0} {
 		lines := n.Started(program)
 		if got := lines[seen[program]:]; len(got) != want {
-			t.Errorf("%s started %s %d times, wanted %d: %q", what, program, len(got), want, got)
+			t.Errorf("%s started %s %d times, want %d: %q", what, program, len(got), want, got)
 		}
 		seen[program] = len(lines)
 	}

@@ -25,7 +25,7 @@ var genuine = []struct {
 	isNoUse bool  // no hint can help
 }{
 	{"lock destroyed", conf("lock: destroyed\n"), "pct destroy 8200", 255, "", "CT is locked (destroyed)", driver.ErrBusy, false},
-	{"half guest", conf("unprivileged: 1\n"), "pct start 8200", 255, "", "missing 'arch' - internal error at ", driver.ErrStart, false},
+	{"partial guest", conf("unprivileged: 1\n"), "pct start 8200", 255, "", "missing 'arch' - internal error at ", driver.ErrStart, false},
 	{"missing config", nil, "pct set 8200 --cores 2", 2, "", "Configuration file 'nodes/pve/lxc/8200.conf' does not exist", driver.ErrNotFound, true},
 	{"missing config of start", nil, "pct start 8200", 255, "", "Configuration file 'nodes/pve/lxc/8200.conf' does not exist", driver.ErrNotFound, true},
 	{"stop of an unknown guest", nil, "pct stop 8200", 255, "", "CT 8200 not running", driver.ErrNotRunning, true},

@@ -41,7 +41,7 @@ type view struct {
 	config  *pctconf.Config // without what is pending
 	digest  string
 	partial bool
-	clone   string // of a half guest: the task that may be making it nevertheless
+	clone   string // of a partial guest: the task that may be making it nevertheless
 }
 
 // askConfig has PVE tell the configuration as it is in effect.
@@ -100,7 +100,7 @@ func (d *Driver) look(ctx context.Context, vmid int) (v view, err error) {
 	return v, err
 }
 
-// unfinished says whether the configuration is one that a restore or a destroy
+// unfinished reports whether the configuration is one that a restore or a destroy
 // works on, or that one of them left. PVE writes the root file system's line
 // only after everything was extracted.
 func unfinished(config *pctconf.Config) bool {
@@ -109,7 +109,7 @@ func unfinished(config *pctconf.Config) bool {
 	return lock == "create" || lock == "destroyed" || !rootfs
 }
 
-// whole is look, for what needs a guest that nobody else works on.
+// whole is look, for what needs a guest that no other task works on.
 func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
 	v, err := d.look(ctx, vmid)
 	switch {

@@ -67,7 +67,7 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	case there && !old.IsDirectory():
 		return driver.Faultf(driver.ErrRefused, "choose another target", "%s is the volume %s", old.Key, old.Source)
 	case there && covers(old.Mount, m) && waiting[old.Key]:
-		// An earlier Detach of a running guest: take it back.
+		// An earlier Detach of a running guest: revert it.
 		if _, err := d.pct(ctx, "set", strconv.Itoa(vmid), "--revert", old.Key); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 		return nil
 	case there && v.state == driver.Running:
 		// PVE would save it, exit 0, and change nothing until the next start.
-		return driver.Faultf(driver.ErrPending, "shut the guest down first", "%s is %s in the running guest, wanted %s", m.Target, describe(old.Mount), describe(m))
+		return driver.Faultf(driver.ErrPending, "shut the guest down first", "%s is %s in the running guest, want %s", m.Target, describe(old.Mount), describe(m))
 	}
 	key := old.Key
 	if !there {
@@ -102,14 +102,14 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	return nil
 }
 
-// covers says whether a mount is what is wanted. One that the operator called
+// covers reports whether a mount is what was asked for. One that the operator called
 // shared by hand, so that the guest can migrate, is.
-func covers(found, wanted driver.Mount) bool {
-	return found.Source == wanted.Source && found.Target == wanted.Target && found.ReadOnly == wanted.ReadOnly && (found.Shared || !wanted.Shared)
+func covers(got, want driver.Mount) bool {
+	return got.Source == want.Source && got.Target == want.Target && got.ReadOnly == want.ReadOnly && (got.Shared || !want.Shared)
 }
 
 // attached reads back whether m is at key. What waits there for the next start
-// is taken back.
+// is reverted.
 func (d *Driver) attached(ctx context.Context, vmid int, key string, m driver.Mount) error {
 	config, _, err := d.config(ctx, vmid)
 	if err != nil {
@@ -121,7 +121,7 @@ func (d *Driver) attached(ctx context.Context, vmid int, key string, m driver.Mo
 	}
 	if waiting[key] {
 		if _, err := d.pct(ctx, "set", strconv.Itoa(vmid), "--revert", key); err != nil {
-			return fmt.Errorf("take back the pending %s: %w", key, err)
+			return fmt.Errorf("revert the pending %s: %w", key, err)
 		}
 		return driver.Faultf(driver.ErrPending, "shut the guest down first", "PVE keeps %s for the next start", key)
 	}
@@ -131,7 +131,7 @@ func (d *Driver) attached(ctx context.Context, vmid int, key string, m driver.Mo
 		}
 	}
 	value, _ := config.Get(key)
-	return fmt.Errorf("pct set said nothing, and %s is %q, wanted %q", key, value, m.String())
+	return fmt.Errorf("pct set said nothing, and %s is %q, want %q", key, value, m.String())
 }
 
 func describe(m driver.Mount) string {

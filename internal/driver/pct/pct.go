@@ -1,12 +1,13 @@
-// Package pct is the hypervisor adapter of Proxmox VE. It drives a node's
-// containers by its own programs: pct changes. What can be read from the node's
-// files is read there, since each of the programs takes a second to start; where
-// a file is missing or not understood, pvesm and pvesh are asked. It starts them through package run alone, never asks PVE to execute anything inside a
-// guest, and believes no exit status: what a program says is classified by its
+// Package pct drives the containers of a Proxmox VE node by the node's own
+// programs: call [New], then [Driver.Check]. pct changes guests. What can be read
+// from the node's files is read there, since each of the programs takes a second
+// to start; if a file is missing or not understood, pvesm and pvesh are asked. It
+// starts them through package run only, never asks PVE to execute anything inside
+// a guest, and believes no exit status: what a program says is classified by its
 // text, and what became of the guest is read back.
 //
-// What PVE cannot tell it does not tell: Storage has the root file system of a
-// running guest alone, and a restore's progress is its beginning and its end.
+// Some of it PVE does not tell: Storage has only the root file system of a running
+// guest, and a restore's progress is its start and its end.
 package pct
 
 import (

@@ -15,7 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// plan is a restore as pct shall do it.
+// plan is a restore as pct does it.
 type plan struct {
 	config  *pctconf.Config // the archive's
 	storage string
@@ -56,7 +56,7 @@ func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 		archive("pct.conf: %s %s", f.Key, f.Message)
 	}
 	if vmid < vzdump.MinVMID || vmid > vzdump.MaxVMID {
-		errs = append(errs, driver.Faultf(driver.ErrRefused, "", "VMID %d: wanted %d to %d", vmid, vzdump.MinVMID, vzdump.MaxVMID))
+		errs = append(errs, driver.Faultf(driver.ErrRefused, "", "VMID %d: want %d to %d", vmid, vzdump.MinVMID, vzdump.MaxVMID))
 	}
 	errs = append(errs, p.disk(s), p.setNet(s.Net), p.set(s))
 	return p, errors.Join(errs...)

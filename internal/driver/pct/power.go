@@ -67,7 +67,7 @@ func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha tim
 	case err != nil:
 		return err
 	case ok && isClass(cmdErr, driver.ErrRunning, driver.ErrNotRunning):
-		return cmdErr // somebody else was faster
+		return cmdErr // another command was faster
 	case ok:
 		return nil
 	case cmdErr != nil && isClass(cmdErr, class, driver.ErrBusy, driver.ErrNotReady, driver.ErrNoBridge, driver.ErrProtected, driver.ErrNotFound):

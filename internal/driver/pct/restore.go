@@ -68,7 +68,7 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	return nil
 }
 
-// described says whether a guest has the description that was asked for, if any.
+// described reports whether a guest has the description that was asked for, if any.
 func (p *plan) described(config *pctconf.Config) bool {
 	want, given := p.options["description"]
 	return !given || config.Description == strings.TrimSuffix(want, "\n")
@@ -93,7 +93,7 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 	for _, key := range []string{"hostname", "cores", "memory", "swap", "onboot"} {
 		if want, given := p.options[key]; given {
 			if got, _ := config.Get(key); got != want {
-				errs = append(errs, fmt.Errorf("%s is %q, wanted %q", key, got, want))
+				errs = append(errs, fmt.Errorf("%s is %q, want %q", key, got, want))
 			}
 		}
 	}
@@ -106,13 +106,13 @@ func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 	}
 	want.MAC = got.MAC
 	if p.bridge != "" && (got.Bridge != p.bridge || got.MAC == "" || got.MAC == old.MAC) {
-		errs = append(errs, fmt.Errorf("net0 has bridge %q and MAC %q, wanted bridge %q and a fresh MAC", got.Bridge, got.MAC, p.bridge))
+		errs = append(errs, fmt.Errorf("net0 has bridge %q and MAC %q, want bridge %q and a fresh MAC", got.Bridge, got.MAC, p.bridge))
 	}
 	if p.bridge != "" && got != want {
-		errs = append(errs, fmt.Errorf("net0 is %q, wanted %q", got, want))
+		errs = append(errs, fmt.Errorf("net0 is %q, want %q", got, want))
 	}
 	if !p.described(config) {
-		errs = append(errs, fmt.Errorf("the description is %q, wanted %q", config.Description, p.options["description"]))
+		errs = append(errs, fmt.Errorf("the description is %q, want %q", config.Description, p.options["description"]))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("pct reported success, and the guest is not what was asked for: %w", errors.Join(errs...))

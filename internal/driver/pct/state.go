@@ -21,7 +21,7 @@ const (
 	maxStorageFile = 1 << 20
 )
 
-// state tells whether guest vmid runs. Each of PVE's own programs takes a
+// state reports whether guest vmid runs. Each of PVE's own programs takes a
 // second of a processor to tell it, and finds it out in the same place.
 func (d *Driver) state(ctx context.Context, vmid int) (driver.State, error) {
 	if err := context.Cause(ctx); err != nil {

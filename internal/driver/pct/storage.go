@@ -51,9 +51,9 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 	case st.Active == 0:
 		return driver.Faultf(driver.ErrNoStorage, "pvesm status says why", "storage '%s' is not active on node %s", storage, d.o.Node)
 	case !slices.Contains(strings.FieldsFunc(st.Content, isListSeparator), "rootdir"):
-		return driver.Faultf(driver.ErrNoStorage, storageHint, "storage '%s' has the content %q, wanted rootdir in it", storage, st.Content)
+		return driver.Faultf(driver.ErrNoStorage, storageHint, "storage '%s' has the content %q, want rootdir in it", storage, st.Content)
 	case int64(st.Avail) < need:
-		return driver.Faultf(driver.ErrNoSpace, "make space on the storage, or name another", "storage '%s' has %d MiB free, wanted %d", storage, int64(st.Avail)>>20, need>>20)
+		return driver.Faultf(driver.ErrNoSpace, "make space on the storage, or name another", "storage '%s' has %d MiB free, want %d", storage, int64(st.Avail)>>20, need>>20)
 	}
 	return nil
 }

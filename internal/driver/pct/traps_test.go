@@ -226,7 +226,7 @@ func TestRestoreTraps(t *testing.T) {
 		}
 		left(t, n, d)
 	})
-	for name, keep := range map[string]bool{"interrupted": false, "interrupted, and PVE left half": true} {
+	for name, keep := range map[string]bool{"interrupted": false, "interrupted, and PVE left a part": true} {
 		t.Run(name, func(t *testing.T) {
 			n, d := newDriver(t)
 			touch := filepath.Join(t.TempDir(), "paused")
@@ -273,14 +273,14 @@ func TestRestoreTraps(t *testing.T) {
 	})
 }
 
-// A half guest is not touched while a task lives, whatever its lock says.
+// A partial guest is not touched while a task lives, whatever its lock says.
 func TestDiscardTraps(t *testing.T) {
 	n, d := newDriver(t)
 	n.MakePartial(vmid)
 	n.SetTasks(pcttest.Task{PID: 1, Type: "vzrestore", ID: "8200", Status: "RUNNING"})
 	wantClass(t, d.Discard(t.Context(), vmid, ""), driver.ErrBusy)
 	if g, err := d.Guest(t.Context(), vmid); err != nil || g.Partial || g.Lock != "create" {
-		t.Errorf("guest %+v, %v: a living task's is not half", g, err)
+		t.Errorf("guest %+v, %v: a living task's is not partial", g, err)
 	}
 	n.SetTasks(pcttest.Task{PID: 1, Type: "vzrestore", ID: "8200", Status: "interrupted by signal"}, pcttest.Task{Type: "vzstart", ID: "8201", Status: "RUNNING"})
 	if err := d.Discard(t.Context(), vmid, ""); err != nil {
@@ -317,7 +317,7 @@ func TestCheckFinds(t *testing.T) {
 		}, driver.ErrNoStorage, "not active"},
 		{"full storage", func(n *pcttest.Node, s *driver.Spec) {
 			n.SetStorage("local-lvm", pcttest.Storage{Type: "lvm", Content: "rootdir", Avail: 3 << 30})
-		}, driver.ErrNoSpace, "3072 MiB free, wanted 4096"},
+		}, driver.ErrNoSpace, "3072 MiB free, want 4096"},
 		{"missing volume", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "local:backup/vzdump-lxc-1.tar.zst" }, driver.ErrArchive, "no such file"},
 		{"unknown storage of the archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "nowhere:backup/x.tar.zst" }, driver.ErrArchive, "no storage nowhere"},
 		{"template for an archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "local:vztmpl/x.tar.zst" }, driver.ErrArchive, "not a backup"},

@@ -71,7 +71,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// IsNotFound says whether err means that the program is not installed.
+// IsNotFound reports whether err means that the program is not installed.
 func IsNotFound(err error) bool {
 	return errors.Is(err, exec.ErrNotFound)
 }
@@ -89,7 +89,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	cmd.Cancel = func() error { return terminate(cmd) }
 	cmd.WaitDelay = killDelay
 	// The kernel kills the child when the thread that started it ends, and one
-	// that a goroutine has left locked ends with that goroutine. This one is ours
+	// that a goroutine has left locked ends with that goroutine. This one belongs to this package
 	// until the child has ended.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -229,7 +229,7 @@ func (s suite) exits(ctx context.Context, t *testing.T) {
 	}
 }
 
-// await collects the container's events until those that are wanted came, in
+// await collects the container's events until those that were asked for came, in
 // number, leaving out the health test's words on a container that ends.
 func await(ctx context.Context, t *testing.T, events <-chan docker.Event, id string, want ...string) []string {
 	t.Helper()

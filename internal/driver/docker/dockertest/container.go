@@ -23,7 +23,7 @@ type createRequest struct {
 	}
 }
 
-// Add puts a container of somebody else's there, running.
+// Add makes a running container of another program.
 func (e *Engine) Add(name, image string) (id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

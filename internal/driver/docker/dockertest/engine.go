@@ -29,7 +29,7 @@ import (
 type Engine struct {
 	Host               string        // unix://PATH
 	API                string        // "1.41"
-	Username, Password string        // of every registry; both empty: none is wanted
+	Username, Password string        // of every registry; both empty: none is asked for
 	Containerd         bool          // image store of containerd: IDs are manifest digests
 	Late               time.Duration // after which a container of a tag "late" is healthy
 

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// Config is what a golden's pct.conf has; ARCH stands for this node's.
+// Config is what the pct.conf of a golden image has; ARCH stands for this node's.
 const Config = `#Golden image%3A 100%25
 arch: ARCH
 features: keyctl=1,nesting=1
@@ -63,7 +63,7 @@ func (n *Node) AddArchive(name, config string, cut int) string {
 	return path
 }
 
-// KillRestore leaves a restore of guest vmid half-way, as SIGKILL of all of its
+// KillRestore leaves a restore of guest vmid in the middle, as SIGKILL of all of its
 // processes does. The traps that were set are gone.
 func (n *Node) KillRestore(vmid int, archive, storage string) {
 	n.t.Helper()

@@ -342,7 +342,7 @@ func firewallPath(dir string, vmid int) string {
 	return filepath.Join(dir, "etc/pve/firewall", strconv.Itoa(vmid)+".fw")
 }
 
-// names says whether a configuration has the volume as one of its disks.
+// names reports whether a configuration has the volume as one of its disks.
 func names(config *pctconf.Config, volid string) bool {
 	return slices.ContainsFunc(config.Settings, func(s pctconf.Setting) bool {
 		disk := s.Key == "rootfs" || isMountKey(s.Key) || strings.HasPrefix(s.Key, "unused")

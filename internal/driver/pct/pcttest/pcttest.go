@@ -62,7 +62,7 @@ type Faults struct {
 	HA           []int  // guests that HA manages: start and stop return at once
 	HAPolls      int    // rounds of its manager until HA has done it
 	Replicated   []int  // guests with a replication job
-	PauseRestore bool   // the restore waits for SIGTERM half-way
+	PauseRestore bool   // the restore waits for SIGTERM in the middle
 	KeepPartial  bool   // and an interrupted worker leaves what it made
 	MountBusy    bool   // what a killed restore has mounted is in use
 	RestoreAdds  string // lines that the restored guest's configuration has, too
@@ -246,7 +246,7 @@ func (n *Node) MakePartial(vmid int) {
 	n.SetConfig(vmid, "lock: create\n")
 }
 
-// Sees tells whether the running guest has a file at path: what a mount shows.
+// Sees reports whether the running guest has a file at path: what a mount shows.
 func (n *Node) Sees(vmid int, path string) bool {
 	n.t.Helper()
 	r := readRun(n.dir, vmid)
@@ -345,7 +345,7 @@ func readConf(dir string, vmid int) (config *pctconf.Config, raw []byte, ok bool
 	return config, raw, true
 }
 
-// writeConf replaces it at once, so that no reader sees half of it.
+// writeConf replaces it at once, so that no reader sees a part of it.
 func writeConf(dir string, vmid int, config *pctconf.Config) error {
 	tmp := confPath(dir, vmid) + ".tmp." + strconv.Itoa(os.Getpid())
 	if err := os.WriteFile(tmp, config.Format(), 0o640); err != nil {

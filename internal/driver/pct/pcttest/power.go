@@ -54,7 +54,7 @@ func (p *process) boot(vmid int, config *pctconf.Config) int {
 	}
 	run := running{Running: true, Mounts: map[string]string{}}
 	for _, props := range bindMounts(config) {
-		// What the hook found wrong stands in LXC's log at debug level only.
+		// What the hook found wrong is in LXC's log at debug level only.
 		if mountFault(props["volume"]) != "" {
 			p.log("run_buffer: 322 Script exited with status 2\nlxc_init: 844 Failed to run lxc.hook.pre-start for container \"%d\"\n__lxc_start: 2027 Failed to initialize container \"%d\"", vmid, vmid)
 			return p.fail("startup for container '%d' failed", vmid)

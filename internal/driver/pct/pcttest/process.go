@@ -63,7 +63,7 @@ func (p *process) parse(args, known []string) bool {
 	return true
 }
 
-// matches says whether key is known, or known with a number ("mpN").
+// matches reports whether key is known, or known with a number ("mpN").
 func matches(known, key string) bool {
 	prefix, numbered := strings.CutSuffix(known, "N")
 	if !numbered {

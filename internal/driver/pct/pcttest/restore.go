@@ -170,7 +170,7 @@ func (p *process) tarFailure(err error) string {
 	return tarCommand
 }
 
-// waitForTERM says that it is half-way and waits to be stopped.
+// waitForTERM says that it is in the middle and waits to be stopped.
 func (p *process) waitForTERM(touch string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

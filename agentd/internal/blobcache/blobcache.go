@@ -1,8 +1,8 @@
 // Package blobcache keeps blobs of registries on disk, within a limit of bytes:
 // call [Open], then [Cache.Open] to read a blob and [Cache.Create] to keep one.
 //
-// A blob is kept for the repository that it was pulled from and is found by
-// nobody who asks for another one, so that who may pull one repository cannot
+// A blob is kept for the repository that it was pulled from and is not
+// found by requests for another one, so that who may pull one repository cannot
 // learn what others pulled. It gets its name only after its SHA-256 was found
 // right, and is checked again at its first use after a start, or after its file
 // changed: a file that a loss of power has torn is dropped and not served.

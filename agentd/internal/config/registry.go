@@ -27,7 +27,7 @@ const (
 type Registry struct {
 	Host       string
 	Username   string   // "" where the registry wants none
-	TokenFile  string   // of the secret; "" where Credential is set, or none is wanted
+	TokenFile  string   // of the secret; "" if Credential is set or none is needed
 	Credential string   // name of a credential of the daemon's systemd unit
 	CAFile     string   // authorities of the registry; "": the system's
 	TokenHosts []string // that may be its token server, beside Host

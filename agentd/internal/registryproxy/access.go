@@ -16,9 +16,9 @@ type Image struct {
 	Host       string // of the registry, as in references
 	Repository string // path on it
 	// Tag and Digest name one image; without them it is the whole repository.
-	// With both, the tag stands for the digest.
+	// With both, the tag means the digest.
 	Tag    string
-	Digest contract.Digest // of the manifest that the tag stands for
+	Digest contract.Digest // of the manifest
 	// Config is the digest of the only image configuration that may be pulled;
 	// zero: any. It has no meaning for a whole repository.
 	Config contract.Digest
@@ -80,8 +80,8 @@ func (r *resolved) of(key string) *meaning {
 	return r.byTag[key]
 }
 
-// resolve returns the manifest that the tag stands for now, and what it stood
-// for not long ago.
+// resolve returns the manifest that the tag means now, and what it meant
+// not long ago.
 func (p *Proxy) resolve(ctx context.Context, u *upstream, repository, tag string) (*manifest, []contract.Digest, error) {
 	r := p.tags.of(u.registry.Host + "/" + repository + ":" + tag)
 	asked := p.now()

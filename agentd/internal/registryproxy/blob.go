@@ -35,19 +35,19 @@ func (p *Proxy) serveBlob(ctx context.Context, w http.ResponseWriter, r *request
 	if err != nil {
 		return err
 	}
-	wanted := r.header.Get("Range")
-	if !oneRange.MatchString(wanted) || len(r.header.Values("Range")) != 1 {
-		wanted = ""
+	part := r.header.Get("Range")
+	if !oneRange.MatchString(part) || len(r.header.Values("Range")) != 1 {
+		part = ""
 	}
 	s := &stream{proxy: p, request: r, w: w, control: http.NewResponseController(w)}
 	s.touch()
 	ctx, stop := s.watch(ctx)
 	defer stop()
 	if file := p.cache.Open(r.name(), r.digest, size); file != nil {
-		s.fromCache(file, wanted)
+		s.fromCache(file, part)
 		return nil
 	}
-	return s.fromUpstream(ctx, size, wanted)
+	return s.fromUpstream(ctx, size, part)
 }
 
 // stream is one blob on its way to a guest.
@@ -152,7 +152,7 @@ func (s *stream) headers() http.Header {
 }
 
 // fromCache answers from a file whose content was checked.
-func (s *stream) fromCache(file *os.File, wanted string) {
+func (s *stream) fromCache(file *os.File, part string) {
 	defer func() { _ = file.Close() }() // only read
 	info, err := file.Stat()
 	if err != nil {
@@ -161,9 +161,9 @@ func (s *stream) fromCache(file *os.File, wanted string) {
 	}
 	s.headers()
 	status, first, length := http.StatusOK, int64(0), info.Size()
-	if wanted != "" {
+	if part != "" {
 		var ok bool
-		if first, length, ok = resolveRange(wanted, info.Size()); !ok {
+		if first, length, ok = resolveRange(part, info.Size()); !ok {
 			refuseRange.write(s.w, s.request.wantsBody())
 			return
 		}
@@ -181,8 +181,8 @@ func (s *stream) fromCache(file *os.File, wanted string) {
 
 // resolveRange returns the part of a blob that a Range header of oneRange's form
 // means.
-func resolveRange(wanted string, size int64) (first, length int64, ok bool) {
-	from, to, _ := strings.Cut(strings.TrimPrefix(wanted, "bytes="), "-")
+func resolveRange(part string, size int64) (first, length int64, ok bool) {
+	from, to, _ := strings.Cut(strings.TrimPrefix(part, "bytes="), "-")
 	if from == "" {
 		n, err := strconv.ParseInt(to, 10, 64)
 		if err != nil || n == 0 || size == 0 {
@@ -208,18 +208,18 @@ func resolveRange(wanted string, size int64) (first, length int64, ok bool) {
 
 // fromUpstream passes a blob on as it arrives. What fails before the first byte
 // is returned; after it, the length that was announced tells the guest.
-func (s *stream) fromUpstream(ctx context.Context, size int64, wanted string) error {
+func (s *stream) fromUpstream(ctx context.Context, size int64, part string) error {
 	r, u := s.request, s.request.upstream
 	var header http.Header
-	if wanted != "" {
-		header = http.Header{"Range": {wanted}}
+	if part != "" {
+		header = http.Header{"Range": {part}}
 	}
 	resp, err := u.get(ctx, r.method, r.repository, "/blobs/"+r.digest.String(), header)
 	if err != nil {
 		return s.explain(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
-	length, err := s.lengthOf(resp, size, wanted)
+	length, err := s.lengthOf(resp, size, part)
 	if err != nil {
 		return u.fail(causeBad, "blob %s of %s: %w", r.digest, r.repository, err)
 	}
@@ -259,7 +259,7 @@ func (s *stream) explain(err error) error {
 }
 
 // lengthOf checks an answer's shape, and returns the bytes that its body must have.
-func (s *stream) lengthOf(resp *http.Response, size int64, wanted string) (int64, error) {
+func (s *stream) lengthOf(resp *http.Response, size int64, part string) (int64, error) {
 	if e := resp.Header.Get("Content-Encoding"); e != "" {
 		return 0, fmt.Errorf("it comes with encoding %q", clip(e))
 	}
@@ -270,10 +270,10 @@ func (s *stream) lengthOf(resp *http.Response, size int64, wanted string) (int64
 		if n, err := fmt.Sscanf(text, "bytes %d-%d/%d", &first, &last, &total); err != nil || n != 3 || text != fmt.Sprintf("bytes %d-%d/%d", first, last, total) {
 			return 0, errors.New("its Content-Range is not valid")
 		}
-		if size != unknownSize && total != size || wanted == "" {
+		if size != unknownSize && total != size || part == "" {
 			return 0, errors.New("it is not the part that was asked for")
 		}
-		wantFirst, wantLength, ok := resolveRange(wanted, total)
+		wantFirst, wantLength, ok := resolveRange(part, total)
 		if !ok || first != wantFirst || last-first+1 != wantLength {
 			return 0, errors.New("it is not the part that was asked for")
 		}

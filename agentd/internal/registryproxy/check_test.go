@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 		credential,
 		temporary bool // of the error
 	}{
-		{"no credential wanted", func() { up.put("", "", nil); up.set(nil) }, password, "v1", "none", "unknown", false, false},
+		{"no credential needed", func() { up.put("", "", nil); up.set(nil) }, password, "v1", "none", "unknown", false, false},
 		{"password", func() { basic(up) }, password, "v1", "password", "unknown", false, false},
 		{"wrong password", func() { basic(up) }, "wrong", "v1", "", "", true, false},
 		{"token that pushes", withToken(jwt(`{"access":[{"type":"repository","name":"team/app","actions":["pull","push"]}]}`)), password, "v1", "token", "yes", false, false},

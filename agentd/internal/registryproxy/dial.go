@@ -66,7 +66,7 @@ func onlyPublic(_ context.Context, _, address string, _ syscall.RawConn) error {
 type control func(ctx context.Context, network, address string, c syscall.RawConn) error
 
 // newTransport returns a client's transport. It uses no proxy of the
-// environment, behind which nobody could tell the address that is reached, and
+// environment, behind which the address that is reached is not known, and
 // HTTP/1.1, which costs less for large bodies than HTTP/2.
 func newTransport(roots *x509.CertPool, check control) *http.Transport {
 	var protocols http.Protocols

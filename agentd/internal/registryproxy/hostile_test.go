@@ -499,7 +499,7 @@ func TestWrongManifests(t *testing.T) {
 			_, _ = w.Write(i.index)
 			return true
 		},
-		"half": func(w http.ResponseWriter, _ *http.Request) bool {
+		"incomplete": func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Type", indexType)
 			w.Header().Set("Content-Length", "5000")
 			_, _ = w.Write(i.index)

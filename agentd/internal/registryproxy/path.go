@@ -72,7 +72,7 @@ func parsePath(escaped string) (target, bool) {
 const (
 	// maxPathBytes is above the longest name (255), word and digest.
 	maxPathBytes = 512
-	// anyHost stands for the registry where only the rest is checked.
+	// anyHost is used as the registry if only the rest is checked.
 	anyHost = "registry.invalid"
 )
 

@@ -46,7 +46,7 @@ type bearer struct {
 	until  time.Time
 }
 
-// cached returns the Authorization header for scope, "" where none is known.
+// cached returns the Authorization header for scope, "" if it is not known.
 func (t *tokens) cached(u *upstream, scope string) (string, error) {
 	t.mu.Lock()
 	isBasic, have := t.way.isBasic, t.byScope[scope]

@@ -109,7 +109,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // IsCredential reports whether the registry refused the host's credential.
 func (e *Error) IsCredential() bool { return e.cause == causeCredential }
 
-// IsTemporary reports whether a later try may succeed without anybody's help.
+// IsTemporary reports whether a later try may succeed although nothing is changed.
 func (e *Error) IsTemporary() bool {
 	return slices.Contains([]cause{causeLimited, causeBusy, causeUnreachable, causeTimeout}, e.cause)
 }
@@ -253,7 +253,7 @@ func (u *upstream) send(ctx context.Context, method string, at *url.URL, header 
 }
 
 // unreached gives an error of the transport its cause. The text of net/http may
-// hold what the peer sent, so it is clipped; it holds no header of ours.
+// hold what the peer sent, so it is clipped; it holds no header of the request.
 func (u *upstream) unreached(ctx context.Context, host string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -288,7 +288,7 @@ func clip(s string) string {
 func (u *upstream) judge(resp *http.Response, method string, at *url.URL) (*http.Response, error) {
 	what := method + " " + at.Path
 	if hostPort(at.Host) != u.endpoint {
-		what = at.Host // a signed path is nobody's business
+		what = at.Host // a signed path is a secret
 	}
 	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent {
 		return resp, nil
@@ -330,7 +330,7 @@ func retryAfter(resp *http.Response) string {
 	return strconv.Itoa(min(max(seconds, 1), int(maxRetryAfter/time.Second)))
 }
 
-// discard closes an answer whose body nobody wants. A short rest is read, so
+// discard closes an answer whose body is not used. A short rest is read, so
 // that the connection can be used again.
 func discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // a longer one costs the connection

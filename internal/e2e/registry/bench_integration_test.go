@@ -119,11 +119,11 @@ func (d download) run() error {
 
 func (d download) measure(b *testing.B) time.Duration {
 	b.Helper()
-	begun := time.Now()
+	start := time.Now()
 	if err := d.run(); err != nil {
 		b.Fatal(err)
 	}
-	return time.Since(begun)
+	return time.Since(start)
 }
 
 // token returns the guest's own token.

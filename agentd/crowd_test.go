@@ -40,9 +40,9 @@ func crowdReport(t testing.TB, run string, sequence int) []byte {
 	return body
 }
 
-// report sends all reports of all guests within the window, each guest's in their
-// order at random times, and returns how long each took until it was
-// acknowledged, with all tries.
+// report has all guests boot within the window, each for a fifth of it, in which
+// it sends its reports at random times in their order. It returns how long each
+// took until it was acknowledged, with all tries.
 func (c *crowd) report(t testing.TB, run string, window time.Duration) []time.Duration {
 	t.Helper()
 	took := make([]time.Duration, len(c.tokens)*crowdReports)
@@ -51,8 +51,9 @@ func (c *crowd) report(t testing.TB, run string, window time.Duration) []time.Du
 	for i := range c.tokens {
 		sending.Go(func() {
 			at := make([]time.Duration, crowdReports)
+			boot := rand.N(window * 4 / 5)
 			for n := range at {
-				at[n] = rand.N(window)
+				at[n] = boot + rand.N(window/5)
 			}
 			slices.Sort(at)
 			for n := range at {

@@ -98,7 +98,7 @@ func (h *lxcHost) refused(t *testing.T) {
 		{"golden truncated", h.newVMID(t), []string{"--golden", damaged}, 3, []string{" undo", "restore guest ", damaged, "hint: felhom-golden verify " + damaged}},
 		{"another architecture", h.newVMID(t), []string{"--golden", foreignArch}, 3, []string{"it is for arm64, this host is amd64", "hint: felhom-golden verify"}},
 		{"no pct.conf", h.newVMID(t), []string{"--golden", empty}, 3, []string{"it has no ./etc/vzdump/pct.conf", empty}},
-		{"bridge missing", h.newVMID(t), []string{"--bridge", "nobr0felhom"}, 3, []string{`there is no such bridge: "nobr0felhom"`, "hint: ip link shows what there is"}},
+		{"bridge missing", h.newVMID(t), []string{"--bridge", "nobr0felhom"}, 3, []string{`there is no such bridge: "nobr0felhom"`, "hint: ip link lists the interfaces"}},
 		{"init not executable", h.newVMID(t), []string{"--golden", noInit}, 1, []string{" undo", "start guest ", ": the guest does not start"}},
 		{"nobody serves", h.newVMID(t), []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve: ", "hint: systemctl start felhom-agentd; or do not wait"}},
 	}

@@ -52,7 +52,7 @@ func ConsoleLines(data []byte) []string {
 }
 
 // ReadConsole returns [ConsoleLines] of a file, which may be of any size. No
-// file is no line; anything but a regular file is an error, and it follows no
+// file has no lines; anything but a regular file is an error, and it follows no
 // symbolic link.
 func ReadConsole(path string) (_ []string, err error) {
 	root, err := os.OpenRoot(filepath.Dir(path))

@@ -14,7 +14,7 @@ type Usage struct {
 	Available int64  // bytes, for an ordinary user
 }
 
-// Storage tells how full a guest's file systems are.
+// Storage measures how full a guest's file systems are.
 type Storage interface {
 	// Storage returns the root file system of guest vmid first, then its mount
 	// points sorted by path. ErrNotFound is final; any other error may pass.

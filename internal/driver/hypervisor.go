@@ -76,7 +76,7 @@ type Hypervisor interface {
 	Storage
 
 	// Check finds what would make Restore or Start fail, without changing
-	// anything: all findings at once, joined. A VMID that is taken is none.
+	// anything: all findings at once, joined. A taken VMID is not a finding.
 	Check(ctx context.Context, vmid int, s Spec) error
 
 	// Warnings returns what may become a fault of this host with one more
@@ -98,7 +98,7 @@ type Hypervisor interface {
 	// a command waits for the guest: a guest that died is Stopped.
 	Status(ctx context.Context, vmid int) (Status, error)
 
-	// Restore makes stopped guest vmid. ErrExists where there is one, also a
+	// Restore makes stopped guest vmid. ErrExists if one exists, also a
 	// partial one. It never overwrites. On any error but a killed process nothing
 	// of the guest is left. p may be nil. PVE: p hears of 0 bytes after the
 	// storage was found to have no disk of vmid, and before there is one.
@@ -106,7 +106,7 @@ type Hypervisor interface {
 
 	// Discard removes what an interrupted Restore left. Nothing left is nil; a
 	// whole guest is ErrExists, one that a living task still works on ErrBusy.
-	// PVE: storage is where there was no disk of vmid when that Restore began;
+	// PVE: storage is the one that had no disk of vmid when that Restore began;
 	// all that are there now are removed. "" leaves those alone that the guest's
 	// configuration does not name.
 	Discard(ctx context.Context, vmid int, storage string) error

@@ -186,7 +186,7 @@ func hostname(s string) (string, error) {
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if !hostLabel.MatchString(label) {
-			return "", fmt.Errorf("%q is no DNS name: each part has 1 to 63 letters, digits and inner hyphens", s)
+			return "", fmt.Errorf("%q is not a DNS name: each part has 1 to 63 letters, digits and inner hyphens", s)
 		}
 	}
 	return s, nil

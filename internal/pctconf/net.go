@@ -18,7 +18,7 @@ const (
 )
 
 // IP is how an interface gets its address of one family: a word, or a fixed
-// address. The zero value is no address of that family.
+// address. The zero value means that there is no address of that family.
 type IP struct {
 	Word   string       // DHCP, Auto, Manual, or "" for a fixed address
 	Prefix netip.Prefix // the fixed address, with the length of its network

@@ -28,7 +28,7 @@ var (
 func Parse(data []byte) (*Config, []Finding) {
 	p := parser{config: &Config{}}
 	if len(data) > maxBytes {
-		p.fail(1, "", "the file has %d bytes, at most %d are taken", len(data), maxBytes)
+		p.fail(1, "", "the file has %d bytes, which exceeds the limit of %d", len(data), maxBytes)
 		return p.config, p.findings
 	}
 	p.enter(nil, 0)
@@ -228,7 +228,7 @@ func EncodeDescription(text string) string {
 	return b.String()
 }
 
-// decode reverses the percent-encoding; what is no encoding stays.
+// decode reverses the percent-encoding; what is not encoded stays.
 func decode(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

@@ -77,7 +77,7 @@ func TestFindings(t *testing.T) {
 		{"in a snapshot", "[ab]\nmemory: x\nparent: other", []string{`line 2: memory: "x": want a whole number from 16 to 2147483647`}},
 		{"number of a key", "net32: name=eth0", []string{"line 1: net32: no such key in pct.conf: want net0 to net31"}},
 		{"number with a zero", "net00: name=eth0", []string{"line 1: net00: no such key in pct.conf: want net0 to net31"}},
-		{"too large", strings.Repeat("#\n", 600_000), []string{"line 1: the file has 1200000 bytes, at most 1048576 are taken"}},
+		{"too large", strings.Repeat("#\n", 600_000), []string{"line 1: the file has 1200000 bytes, which exceeds the limit of 1048576"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

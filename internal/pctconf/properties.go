@@ -14,7 +14,7 @@ type property struct {
 }
 
 // schema is the grammar of a property string: the name of the part that may
-// stand without one, and all parts.
+// be without one, and all parts.
 type schema struct {
 	defaultKey string
 	parts      map[string]property

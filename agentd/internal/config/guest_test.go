@@ -79,7 +79,7 @@ func TestParseGuestsFindings(t *testing.T) {
 			`1:10: error: version: want a whole number from 1 to 1, got 2
 3:18: error: guests[0].hostnam: unknown key; did you mean "hostname"?
 4:5: error: guests[1].vmid: is missing
-4:16: error: guests[1].hostname: "a_b" is no DNS name: each part has 1 to 63 letters, digits and inner hyphens
+4:16: error: guests[1].hostname: "a_b" is not a DNS name: each part has 1 to 63 letters, digits and inner hyphens
 4:25: error: guests[1].ip: want dhcp, manual, or an address with its network's length like 192.0.2.7/24, got "192.0.2.7"
 5:12: error: guests[2].vmid: guest 8200 is given twice; the first is in line 3
 5:24: error: guests[2].vlan: want a whole number from 1 to 4094, got 5000`,

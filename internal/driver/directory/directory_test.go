@@ -64,7 +64,7 @@ func TestFiguresAreThoseOfTheFileSystem(t *testing.T) {
 	}
 }
 
-func TestLinkInPlaceOfAFolderIsNotFollowed(t *testing.T) {
+func TestLinkInPlaceOfADirectoryIsNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	addGuest(t, dir, 8200)
 	if err := os.Mkdir(filepath.Join(dir, "8200/mounts"), 0o755); err != nil {

@@ -44,7 +44,7 @@ type Spec struct {
 	ExtraHosts  []string // "name:address"
 	Command     []string // nil: the image's own
 	Network     string   // "": the engine's default
-	Memory      int64    // bytes; 0 is no limit
+	Memory      int64    // bytes; 0: without a limit
 	Health      *Health  // when to run the image's own test; nil leaves all to the image
 }
 
@@ -63,7 +63,7 @@ func parsePorts(ports []string) (nat.PortSet, nat.PortMap, error) {
 	return exposed, bindings, nil
 }
 
-// Container returns the container of that name or ID; ErrNotFound where there is none.
+// Container returns the container of that name or ID; ErrNotFound if none exists.
 func (c *Client) Container(ctx context.Context, name string) (Container, error) {
 	got, err := c.api.ContainerInspect(ctx, name)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 )
 
 // dialects maps words of the engine's messages to kinds, first match wins. Both
-// dialects stand side by side: distribution's (engines up to 28) and
+// dialects are side by side: distribution's (engines up to 28) and
 // containerd's (29). The texts are those of a fault catalogue taken on 20.10,
 // 26.1 and the 29 line; the tests hold them in full.
 //
@@ -110,7 +110,7 @@ func fromText(text string) Kind {
 	if trimmed == "denied" { // the whole message of engines up to 28 for a 403
 		return Denied
 	}
-	if kind := fromStranger(text); kind != Unknown {
+	if kind := fromElsewhere(text); kind != Unknown {
 		return kind
 	}
 	for _, d := range dialects() {
@@ -129,10 +129,10 @@ var strangeBody = regexp.MustCompile(`error parsing HTTP ([0-9]{3}) response bod
 // or a page says comes behind it.
 var statusWord = regexp.MustCompile(`(?:unexpected HTTP status|failed with status|unexpected status from [A-Z]+ request to \S+|unexpected status code \S*|unexpected status):? ([0-9]{3})\b`)
 
-// fromStranger judges an answer that does not come from a registry: a page or a
+// fromElsewhere judges an answer that does not come from a registry: a page or a
 // text of a proxy, firewall or login. Its words mean nothing, and no credential
 // is blamed for them; its status reports whether it passes.
-func fromStranger(text string) Kind {
+func fromElsewhere(text string) Kind {
 	isPage := pageWord.MatchString(text)
 	status := strangeBody.FindStringSubmatch(text)
 	if status == nil {
@@ -143,7 +143,7 @@ func fromStranger(text string) Kind {
 		case isPage:
 		case status[1] == "407", status[1] == "412", status[1] == "429", status[1][0] == '5':
 		default:
-			return Unknown // the registry's own answer: its words tell more
+			return Unknown // the registry's own answer: its words say more
 		}
 	}
 	code := ""

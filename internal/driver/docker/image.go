@@ -36,7 +36,7 @@ type Health struct {
 	Retries                              int
 }
 
-// Image returns the image of that reference or ID; ErrNotFound where there is none.
+// Image returns the image of that reference or ID; ErrNotFound if none exists.
 func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	got, err := c.api.ImageInspect(ctx, ref)
 	if err != nil {
@@ -50,7 +50,7 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 		if _, digest, ok := strings.Cut(name, "@"); ok {
 			img.Manifests = append(img.Manifests, digest)
 			// The graph-driver store can never have a config whose digest is
-			// also that of its manifest, so this tells the two stores apart.
+			// also that of its manifest, so this distinguishes the two stores.
 			img.Containerd = img.Containerd || digest == got.ID
 		}
 	}
@@ -73,7 +73,7 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	return img, nil
 }
 
-// Credential is a registry login for one pull. The zero Credential is none.
+// Credential is a registry login for one pull. The zero Credential is for a pull without a login.
 type Credential struct {
 	Username, Password string
 }

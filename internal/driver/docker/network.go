@@ -17,7 +17,7 @@ type Subnet struct {
 const maxSubnets = 1000
 
 // Subnets returns the subnets of the engine's networks, and the address pools
-// that its configuration names. A part that the engine does not tell is missing.
+// that its configuration names. A part that the engine does not report is missing.
 func (c *Client) Subnets(ctx context.Context) ([]Subnet, error) {
 	networks, err := c.api.NetworkList(ctx, network.ListOptions{})
 	if err != nil {

@@ -225,7 +225,7 @@ func (f *FakeHypervisor) plan(vmid int, s driver.Spec) (*driver.Guest, error) {
 	return g, nil
 }
 
-// Restore implements [driver.Hypervisor]. It tells its progress three times.
+// Restore implements [driver.Hypervisor]. It reports its progress three times.
 func (f *FakeHypervisor) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) (err error) {
 	err = f.begin(ctx, "Restore", vmid)
 	defer f.end("Restore", vmid, &err)

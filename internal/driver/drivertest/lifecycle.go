@@ -164,20 +164,20 @@ func (s *suite) mountStopped(t *testing.T, vmid int) {
 	link := filepath.Join(s.Dir(t), "link")
 	no(t, "symlink", os.Symlink(m.Source, link))
 	for what, bad := range map[string]driver.Mount{
-		"source that is not there":      {Source: filepath.Join(m.Source, "gone"), Target: "/mnt/bad"},
-		"source that is a link":         {Source: link, Target: "/mnt/bad"},
-		"source below a link":           {Source: filepath.Join(link, "x"), Target: "/mnt/bad"},
-		"source that is a file":         {Source: filepath.Join(m.Source, "second"), Target: "/mnt/bad"},
-		"source that is relative":       {Source: "mnt", Target: "/mnt/bad"},
-		"target that is relative":       {Source: m.Source, Target: "mnt/bad"},
-		"target that leaves":            {Source: m.Source, Target: "/mnt/../../bad"},
-		"target that is the root":       {Source: m.Source, Target: "/"},
-		"source with a comma":           {Source: m.Source + ",ro=0", Target: "/mnt/bad"},
-		"target with a comma":           {Source: m.Source, Target: "/mnt/bad,ro=0"},
-		"target with a line break":      {Source: m.Source, Target: "/mnt/bad\nlxc.idmap: u"},
-		"target that is no clean path":  {Source: m.Source, Target: "/mnt//bad"},
-		"source that has a line break":  {Source: m.Source + "\nx", Target: "/mnt/bad"},
-		"source that is no clean path ": {Source: m.Source + "/.", Target: "/mnt/bad"},
+		"source that is not there":        {Source: filepath.Join(m.Source, "gone"), Target: "/mnt/bad"},
+		"source that is a link":           {Source: link, Target: "/mnt/bad"},
+		"source below a link":             {Source: filepath.Join(link, "x"), Target: "/mnt/bad"},
+		"source that is a file":           {Source: filepath.Join(m.Source, "second"), Target: "/mnt/bad"},
+		"source that is relative":         {Source: "mnt", Target: "/mnt/bad"},
+		"target that is relative":         {Source: m.Source, Target: "mnt/bad"},
+		"target that leaves":              {Source: m.Source, Target: "/mnt/../../bad"},
+		"target that is the root":         {Source: m.Source, Target: "/"},
+		"source with a comma":             {Source: m.Source + ",ro=0", Target: "/mnt/bad"},
+		"target with a comma":             {Source: m.Source, Target: "/mnt/bad,ro=0"},
+		"target with a line break":        {Source: m.Source, Target: "/mnt/bad\nlxc.idmap: u"},
+		"target that is not a clean path": {Source: m.Source, Target: "/mnt//bad"},
+		"source that has a line break":    {Source: m.Source + "\nx", Target: "/mnt/bad"},
+		"source that is not a clean path": {Source: m.Source + "/.", Target: "/mnt/bad"},
 	} {
 		want(t, what, h.Attach(ctx, vmid, bad), driver.ErrRefused)
 	}

@@ -33,7 +33,7 @@ func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
 	}
 	err := errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("check: %w", cause) // what could not be looked at is no finding
+		return fmt.Errorf("check: %w", cause) // what could not be looked at is not a finding
 	}
 	return err
 }
@@ -90,7 +90,7 @@ func (d *Driver) checkBridge(name string) error {
 	if name == "" {
 		return nil
 	}
-	return fault.WrapHint(fault.Invalid, driver.FindBridge(filepath.Join(d.o.SysDir, "class/net"), name), "ip link shows what there is; name another with --bridge")
+	return fault.WrapHint(fault.Invalid, driver.FindBridge(filepath.Join(d.o.SysDir, "class/net"), name), "ip link lists the interfaces; name another with --bridge")
 }
 
 // checkVLAN wants a bridge of Linux to know VLANs if the guest is in one:

@@ -121,7 +121,7 @@ func netOf(c *pctconf.Config) (driver.Net, error) {
 	return n, err
 }
 
-// guestOf is all that the configuration tells; the state is the kernel's to tell.
+// guestOf is all that the configuration has; the state comes from the kernel.
 func guestOf(vmid int, c *pctconf.Config) (driver.Guest, error) {
 	g, err := driver.GuestOf(vmid, c)
 	if err != nil {

@@ -186,7 +186,7 @@ const (
 // init, 0 when it is STOPPED.
 func (d *Driver) info(ctx context.Context, vmid int) (state string, pid int, err error) {
 	// A guest that ends between lxc-info's two questions has a state without a
-	// process. Its monitor needs the processor to tell of the end.
+	// process. Its monitor needs the processor to report the end.
 	limit := time.NewTimer(infoLimit)
 	defer limit.Stop()
 	for {
@@ -259,7 +259,7 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 }
 
 // makeDirectories makes path and what is missing above it such that a guest's root
-// gets through, whatever this process' umask is. Folders that are there stay as
+// gets through, whatever this process' umask is. Those that exist stay as
 // they are.
 func makeDirectories(path string) error {
 	const mode = 0o711

@@ -74,7 +74,7 @@ func (d *Driver) checkOwner(vmid int, conf *pctconf.Config) error {
 }
 
 // Detach implements [driver.Hypervisor]. A mount that must wait for the guest's
-// stop is none of the next start's.
+// stop is not mounted at the next start.
 func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 	var pending error
 	err := d.change(ctx, vmid, func(_ driver.Guest, pid int, conf *pctconf.Config) error {
@@ -141,7 +141,7 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 
 // plug mounts m into the running guest, as PVE does: a clone of the directory's
 // tree is made and set read-only here, and moved into the guest's namespace.
-// What is there already is left alone.
+// What is mounted there is left alone.
 func (d *Driver) plug(ctx context.Context, vmid, pid int, m driver.Mount, owner driver.IDs) (err error) {
 	source, err := openDirectory(m.Source)
 	if err != nil {
@@ -231,7 +231,7 @@ func unmountIn(parent *os.File, entries []mountinfo.Mount, source place, target 
 		return hidden(target)
 	}
 	// The directory of this thread alone: the path is not looked up again, so
-	// that nothing else can be put in its way.
+	// that nothing else can be put in its place.
 	if err := unix.Fchdir(int(parent.Fd())); err != nil {
 		return os.NewSyscallError("fchdir", err)
 	}
@@ -283,7 +283,7 @@ func openResolved(at int, path, name string, resolve uint64) (*os.File, error) {
 	fd, err := unix.Openat2(at, path, &how)
 	switch {
 	case errors.Is(err, unix.ELOOP):
-		return nil, fmt.Errorf("open %s: a symbolic link is in the way", name)
+		return nil, fmt.Errorf("open %s: a part of the path is a symbolic link", name)
 	case err != nil:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}

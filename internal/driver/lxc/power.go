@@ -118,7 +118,7 @@ func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
 }
 
 // complaints are the errors that liblxc wrote into its log, the first of which
-// tells why: what comes after is what followed from it. They are quoted because
+// says why: what comes after is what followed from it. They are quoted because
 // the log goes with a guest that is undone.
 func (d *Driver) complaints(vmid int) string {
 	data, err := os.ReadFile(filepath.Join(d.dir(vmid), logFile))

@@ -102,7 +102,7 @@ func (d *Driver) restore(ctx context.Context, partial string, vmid int, s driver
 	if err := os.Mkdir(rootfs, 0o755); err != nil {
 		return err
 	}
-	// The archive's "./" finds this directory there already, so its owner is set
+	// The archive's "./" finds that this directory exists, so its owner is set
 	// here, as PVE's mkfs does: root of the guest.
 	uid, gid := ids.Root()
 	if err := errors.Join(os.Chown(rootfs, uid, gid), os.Chmod(rootfs, 0o755)); err != nil { // whatever the umask is
@@ -172,7 +172,7 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 	return refuseArchive(archive, err)
 }
 
-// meter tells how much of the archive was read.
+// meter reports how much of the archive was read.
 type meter struct {
 	r           io.Reader
 	done, total int64

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// restorable is what "pct restore" tells a compression by; it does not look
+// restorable is what "pct restore" knows a compression by; it does not look
 // into the file. That .tgz is on the storage's list of backups does not help.
 var restorable = regexp.MustCompile(`\.tar(\.(gz|bz2|xz|lzo|zst))?$`)
 

@@ -75,7 +75,7 @@ func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) e
 // clear removes guest vmid and what a restore of it left: what it mounted, then
 // volumes that no configuration names yet, then the guest. Whatever ends this
 // in the middle, the configuration is still there for the next to find. storage is
-// where there was no volume of that VMID when the restore began; "" where that
+// the one that had no volume of that VMID when the restore began; "" where that
 // is not known.
 func (d *Driver) clear(ctx context.Context, vmid int, storage string) error {
 	config, _, err := d.config(ctx, vmid)
@@ -102,7 +102,7 @@ func (d *Driver) clear(ctx context.Context, vmid int, storage string) error {
 }
 
 // freeVolumes frees what a killed worker made and config does not name; config
-// is nil where there is no guest. The restore began only when the storage had no
+// is nil if there is no guest. The restore began only when the storage had no
 // volume of this VMID, so those that it has now are the restore's own; of other
 // storages that is not known.
 func (d *Driver) freeVolumes(ctx context.Context, vmid int, storage string, config *pctconf.Config) error {

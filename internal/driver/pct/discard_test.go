@@ -41,7 +41,7 @@ func pause(t *testing.T, n *pcttest.Node, d *pct.Driver, f pcttest.Faults, s dri
 }
 
 // Volumes of a guest's number may be the last copy of data, on each storage.
-func TestForeignVolumesStay(t *testing.T) {
+func TestVolumesOfOthersStay(t *testing.T) {
 	const other, block = "8200/vm-8200-disk-0.raw", "vm-8200-disk-0"
 	bed := func(t *testing.T) (*pcttest.Node, *pct.Driver) {
 		t.Helper()
@@ -90,7 +90,7 @@ func TestForeignVolumesStay(t *testing.T) {
 
 // A guest that a destroy has removed in part must not look whole when the next
 // destroy is refused.
-func TestRefusedDiscardLeavesHalf(t *testing.T) {
+func TestRefusedDiscardLeavesAll(t *testing.T) {
 	n, d := newDriver(t)
 	n.SetConfig(vmid, guestConfig+"lock: destroyed\n")
 	n.SetFaults(pcttest.Faults{HA: []int{vmid}})
@@ -100,7 +100,7 @@ func TestRefusedDiscardLeavesHalf(t *testing.T) {
 	}
 }
 
-// The disks of a VM, or of another node's guest, are no leftovers.
+// The disks of a VM, or of another node's guest, are not leftovers.
 func TestTakenElsewhere(t *testing.T) {
 	for kind, word := range map[string]string{"qemu": "a VM (qemu) of node pve2", "lxc": "a container (lxc) of node pve2"} {
 		t.Run(kind, func(t *testing.T) {

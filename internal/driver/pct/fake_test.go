@@ -64,7 +64,7 @@ func bareAt(t testing.TB, path string) string {
 
 const golden = "vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"
 
-// newDriver returns a node with the golden on it, and the driver of it.
+// newDriver returns a node with the golden image on it, and the driver of it.
 func newDriver(t testing.TB) (*pcttest.Node, *pct.Driver) {
 	t.Helper()
 	return newDriverOf(t, 10*time.Second)

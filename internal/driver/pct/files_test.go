@@ -132,7 +132,7 @@ func TestFilesThatAreMissing(t *testing.T) {
 }
 
 // TestReportsThatAreMissing: pvesm is asked for what the node's report does not
-// tell, or told too long ago, and its word counts.
+// say, or said too long ago, and its word counts.
 func TestReportsThatAreMissing(t *testing.T) {
 	report := func(key string, age time.Duration, total, used int64) string {
 		return fmt.Sprintf("%s:%d:%d:%d\n", key, time.Now().Add(-age).Unix(), total, used)

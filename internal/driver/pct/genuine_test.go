@@ -15,14 +15,14 @@ import (
 
 // genuine are what PVE's own programs were seen to say and to exit with.
 var genuine = []struct {
-	name    string
-	prepare func(*testing.T, *pcttest.Node)
-	command string // the words, without spaces in them
-	code    int
-	stdout  string
-	stderr  string
-	class   error // nil: the driver has no class for it
-	isNoUse bool  // no hint can help
+	name      string
+	prepare   func(*testing.T, *pcttest.Node)
+	command   string // the words, without spaces in them
+	code      int
+	stdout    string
+	stderr    string
+	class     error // nil: the driver has no class for it
+	isUseless bool  // no hint can help
 }{
 	{"lock destroyed", conf("lock: destroyed\n"), "pct destroy 8200", 255, "", "CT is locked (destroyed)", driver.ErrBusy, false},
 	{"partial guest", conf("unprivileged: 1\n"), "pct start 8200", 255, "", "missing 'arch' - internal error at ", driver.ErrStart, false},
@@ -118,7 +118,7 @@ func TestGenuineTexts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := cmd.ProcessState.ExitCode(); got != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
-				t.Errorf("exit status %d, stdout\n%s\nstderr\n%s\nwanted %d, %q, %q", got, stdout.String(), stderr.String(), c.code, c.stdout, c.stderr)
+				t.Errorf("exit status %d, stdout\n%s\nstderr\n%s\nwant %d, %q, %q", got, stdout.String(), stderr.String(), c.code, c.stdout, c.stderr)
 			}
 			if c.code == 0 {
 				return
@@ -127,7 +127,7 @@ func TestGenuineTexts(t *testing.T) {
 			if c.class != nil && !errors.Is(err, c.class) || c.class == nil && errors.Is(err, driver.ErrRefused) {
 				t.Errorf("error %v, want %v", err, c.class)
 			}
-			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "[OPTIONS]") || (fault.HintOf(err) == "") != c.isNoUse {
+			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "[OPTIONS]") || (fault.HintOf(err) == "") != c.isUseless {
 				t.Errorf("error %q, hint %q", err, fault.HintOf(err))
 			}
 		})

@@ -44,7 +44,7 @@ type view struct {
 	clone   string // of a partial guest: the task that may be making it nevertheless
 }
 
-// askConfig has PVE tell the configuration as it is in effect.
+// askConfig asks PVE for the configuration as it is in effect.
 func (d *Driver) askConfig(ctx context.Context, vmid int) (config *pctconf.Config, digest string, err error) {
 	var raw map[string]json.RawMessage
 	if err := d.get(ctx, &raw, resource(vmid, "config"), "--current", "1"); err != nil {

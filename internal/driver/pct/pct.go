@@ -6,7 +6,7 @@
 // a guest, and believes no exit status: what a program says is classified by its
 // text, and what became of the guest is read back.
 //
-// Some of it PVE does not tell: Storage has only the root file system of a running
+// PVE does not report all of it: Storage has only the root file system of a running
 // guest, and a restore's progress is its start and its end.
 package pct
 

@@ -135,7 +135,7 @@ func (p *plan) set(s driver.Spec) error {
 	const maxDescription = 8192 // PVE's own limit
 	switch {
 	case len(s.Description) > maxDescription:
-		errs = append(errs, driver.Faultf(driver.ErrRefused, "", "a description of %d bytes, at most %d are taken", len(s.Description), maxDescription))
+		errs = append(errs, driver.Faultf(driver.ErrRefused, "", "the description of %d bytes exceeds the limit of %d", len(s.Description), maxDescription))
 	case s.Description != "":
 		p.options["description"] = s.Description
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 )
 
-// makeHalf leaves what a killed restore leaves, but for its mount.
-func makeHalf(t *testing.T, storage string, vmid int) {
+// makePartial leaves what a killed restore leaves, but for its mount.
+func makePartial(t *testing.T, storage string, vmid int) {
 	t.Helper()
 	id := strconv.Itoa(vmid)
 	if err := os.WriteFile(filepath.Join("/etc/pve/lxc", id+".conf"), []byte("lock: create\n"), 0o640); err != nil {
@@ -75,7 +75,7 @@ func TestConformsOnPVE(t *testing.T) {
 			Hypervisor: d, Archive: golden, Truncated: short, NoConfig: bareAt(t, filepath.Join(dir, "vzdump-lxc-9100-bare.tar")),
 			Storage: env("STORAGE"), Bridge: env("BRIDGE"), Root: driver.IDs{UID: 100000, GID: 100000},
 			VMID:        func() int { return int(last.Add(1)) },
-			MakePartial: func(t *testing.T, vmid int) { makeHalf(t, env("STORAGE"), vmid) },
+			MakePartial: func(t *testing.T, vmid int) { makePartial(t, env("STORAGE"), vmid) },
 		}
 	})
 }

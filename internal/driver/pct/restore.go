@@ -14,7 +14,7 @@ import (
 // Restore implements [driver.Hypervisor]. It never forces, never starts and
 // never mounts: forced, PVE loses the old guest when the restore fails; asked
 // to start, it hides that the start failed; and a mount would be written to.
-// PVE does not tell how far it is: p hears of beginning and end.
+// PVE does not report how far it is: p hears of beginning and end.
 func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) error {
 	return wrap(vmid, "restore", d.restore(ctx, vmid, s, p))
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // state reports whether guest vmid runs. Each of PVE's own programs takes a
-// second of a processor to tell it, and finds it out in the same place.
+// second of a processor to find it, and looks in the same place.
 func (d *Driver) state(ctx context.Context, vmid int) (driver.State, error) {
 	if err := context.Cause(ctx); err != nil {
 		return "", err

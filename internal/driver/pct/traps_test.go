@@ -373,7 +373,7 @@ func errorOf(err, class error) error {
 	return err
 }
 
-// config makes the golden's pct.conf another one.
+// config makes the golden image's pct.conf another one.
 func config(t *testing.T, old, replacement string) func(*pcttest.Node, *driver.Spec) {
 	return func(n *pcttest.Node, _ *driver.Spec) {
 		text := strings.ReplaceAll(goldenConfig, old, replacement)

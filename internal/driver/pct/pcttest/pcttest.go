@@ -31,7 +31,7 @@ const NodeName = "pve"
 var programs = map[string]func(*process) int{"pct": runPct, "pvesh": runPvesh, "pvesm": runPvesm, "dpkg-query": runDpkgQuery}
 
 // Main runs the program that this process was started as, and then ends the
-// process; it returns where that is none of them.
+// process; it returns if it was started by another name.
 func Main() error {
 	if run, ok := programs[filepath.Base(os.Args[0])]; ok {
 		os.Exit(run(newProcess())) //nolint:forbidigo // the test binary is the program now

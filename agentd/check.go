@@ -85,7 +85,7 @@ func partsOf(err error) []error {
 }
 
 // err returns all findings as one error, each with its hint. Its kind is the
-// first of those that no later try mends.
+// first of those that no later try corrects.
 func (f findings) err() error {
 	if len(f) == 0 {
 		return nil
@@ -168,8 +168,8 @@ func withoutState(cfg config.Config) (_ config.Config, done func() error, err er
 	return cfg, func() error { return os.RemoveAll(dir) }, nil
 }
 
-// checkServing wants the daemon to answer: without it a guest can report to
-// nobody, and the wait would be in vain.
+// checkServing wants the daemon to answer: without it no report of a guest
+// arrives, and the wait would time out.
 func checkServing(ctx context.Context, cfg config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

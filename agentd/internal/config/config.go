@@ -44,7 +44,7 @@ type Config struct {
 	IDMap           string              // IDMapShared or IDMapPerGuest
 	StorageFolder   string              // storage.folder, "" where absent
 	MountOwner      string              // MountOwnerHost or MountOwnerGuest
-	Hypervisor      string              // HypervisorPCT or HypervisorLXC; "" where absent: pct, and guests may be somebody else's
+	Hypervisor      string              // HypervisorPCT or HypervisorLXC; "" where absent: pct, and another program may have made the guests
 	LXCPath         string              // lxc.path
 	Provision       Defaults
 	Limits          Limits

@@ -13,8 +13,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
-// Guest is a guest that shall be. A zero value means: by default, or as the
-// golden says.
+// Guest is a guest to make. A zero value means: by default, or as the golden
+// image says.
 type Guest struct {
 	VMID     int
 	Golden   string // absolute path of an archive, or a volume ID of PVE
@@ -80,7 +80,7 @@ func (g Guest) Check() error {
 	return errors.Join(all...)
 }
 
-// Set reads one key as it stands in a specification; for flags.
+// Set reads one key as it is in a specification; for flags.
 func (g *Guest) Set(key, value string) error {
 	f, ok := guestFields(g)[key]
 	if !ok {

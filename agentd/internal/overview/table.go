@@ -21,8 +21,8 @@ const (
 	maxMessage = 300
 )
 
-// Table writes rows as a table whose lines have at most width columns; 0 is no
-// limit. No text of a guest acts on the terminal.
+// Table writes rows as a table whose lines have at most width columns; 0 sets
+// no limit. No text of a guest acts on the terminal.
 func Table(w io.Writer, rows []Row, now time.Time, width int) error {
 	var b bytes.Buffer
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

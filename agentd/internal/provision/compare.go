@@ -23,9 +23,9 @@ func compare(s driver.Spec, g driver.Guest) error {
 // an adapter does not tell (memory, cores) is not compared.
 func differences(s driver.Spec, g driver.Guest) []string {
 	var list []string
-	add := func(what, wanted, found string) {
-		if wanted != found {
-			list = append(list, fmt.Sprintf("%s %s and not %s", what, found, wanted))
+	add := func(what, want, got string) {
+		if want != got {
+			list = append(list, fmt.Sprintf("%s %s and not %s", what, got, want))
 		}
 	}
 	if s.Hostname != "" {

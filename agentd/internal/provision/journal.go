@@ -23,16 +23,16 @@ const (
 )
 
 // journal is what a later run has to know of one that did not come to its end.
-// It is written before what it tells of.
+// It is written before the changes that it names.
 type journal struct {
 	Version   int       `json:"version"`
 	VMID      int       `json:"vmid"`
-	ID        string    `json:"id"` // stands in the guest's description
+	ID        string    `json:"id"` // is in the guest's description
 	Begun     time.Time `json:"begun"`
 	NewRecord bool      `json:"new_record"` // there was no record of the guest
-	NewMount  bool      `json:"new_mount"`  // there was no folder
+	NewMount  bool      `json:"new_mount"`  // there was no directory
 	Golden    string    `json:"golden"`
-	Restoring bool      `json:"restoring"`         // the restore may have begun
+	Restoring bool      `json:"restoring"`         // the restore may have started
 	Storage   string    `json:"storage,omitempty"` // of its disks; it had none of that VMID when the restore began
 	Removing  bool      `json:"removing,omitempty"`
 
@@ -141,7 +141,7 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 		err = fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: its removal was interrupted", vmid), fmt.Sprintf("felhom-agentd guest remove --force %d finishes it", vmid))
 	case err == nil && j != nil:
 		err = fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: its provisioning was interrupted", vmid),
-			fmt.Sprintf("felhom-agentd provision --vmid %[1]d finishes it, or felhom-agentd guest remove --force %[1]d takes it back", vmid))
+			fmt.Sprintf("felhom-agentd provision --vmid %[1]d finishes it, or felhom-agentd guest remove --force %[1]d removes it", vmid))
 	}
 	if err != nil {
 		return nil, errors.Join(err, unlock())

@@ -156,11 +156,11 @@ const (
 	Updated     Outcome = "updated"     // already existed, and has a new bootstrap.json
 )
 
-// marker is the line of the description that makes a guest ours.
+// marker starts the line of the description of each guest that provision made.
 const marker = "felhom-agentd: provision "
 
 // describe puts the guest's ID into its description, in place of any other: an
-// archive may be a backup of a guest that was ours.
+// archive may be a backup of a guest that provision made.
 func describe(description, id string) string {
 	var lines []string
 	for line := range strings.SplitSeq(description, "\n") {
@@ -175,7 +175,7 @@ func describe(description, id string) string {
 	return text + marker + id
 }
 
-// idOf returns the ID in a guest's description, "" where there is none.
+// idOf returns the ID in a guest's description, "" if it has none.
 func idOf(description string) string {
 	for line := range strings.SplitSeq(description, "\n") {
 		if id, ok := strings.CutPrefix(strings.TrimSpace(line), marker); ok {

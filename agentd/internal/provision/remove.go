@@ -24,7 +24,7 @@ type Removed struct {
 // ErrKnownNothing says that there is nothing of that VMID.
 var ErrKnownNothing = errors.New("felhom-agentd knows no guest of that VMID")
 
-// Remove takes back all that was made for the guest: the guest itself where
+// Remove removes all that was made for the guest: the guest itself where
 // provisioning made it, its mount, its token, its reports. A running guest is
 // refused unless force says to shut it down. It finishes a removal that was
 // interrupted, and one begins where a provisioning was.
@@ -54,7 +54,7 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 		id = record.Provisioned.ID
 	}
 	removed := Removed{Record: isKnown}
-	if err := p.letGo(ctx, vmid, id, isKnown && record.Provisioned != nil); err != nil {
+	if err := p.release(ctx, vmid, id, isKnown && record.Provisioned != nil); err != nil {
 		return Removed{}, err
 	}
 	if id != "" {
@@ -69,10 +69,10 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 	return removed, p.journals.remove(vmid)
 }
 
-// letGo looks after a guest that stays because it is not ours by its ID: the
-// folder of its mount must not go from under it, and one that was ours is not
-// left behind in silence.
-func (p *Provisioner) letGo(ctx context.Context, vmid int, id string, wasOurs bool) error {
+// release looks after a guest that stays because its ID is not provision's: the
+// directory of its mount must not be removed under it, and a guest that provision
+// made is not left behind in silence.
+func (p *Provisioner) release(ctx context.Context, vmid int, id string, wasMade bool) error {
 	g, err := p.options.Hypervisor.Guest(ctx, vmid)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
@@ -83,7 +83,7 @@ func (p *Provisioner) letGo(ctx context.Context, vmid int, id string, wasOurs bo
 		return err
 	case g.Partial, id != "" && idOf(g.Description) == id:
 		return nil
-	case wasOurs && p.isAttached(g):
+	case wasMade && p.isAttached(g):
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
 			fmt.Sprintf("put the line %q back into its notes; or remove the guest itself, then run this again", marker+id))
 	case p.isAttached(g):
@@ -94,7 +94,7 @@ func (p *Provisioner) letGo(ctx context.Context, vmid int, id string, wasOurs bo
 	return nil
 }
 
-// removeGuest removes the guest that has the ID, and says whether it was there.
+// removeGuest removes the guest that has the ID, and reports whether it existed.
 func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *journal, force bool) (bool, error) {
 	g, err := p.options.Hypervisor.Guest(ctx, vmid)
 	switch {
@@ -105,12 +105,12 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 	case j != nil && j.Restoring && isBeingMade(g, id):
 		return false, busy(g)
 	case g.Partial && idOf(g.Description) != id && (j == nil || !j.Restoring), !g.Partial && idOf(g.Description) != id:
-		return false, nil // somebody else's
+		return false, nil // provision did not make it
 	case g.State == driver.Running && !force:
 		return false, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
 			"its disks would be removed with it: stop it first, or add --force")
 	}
-	// Whatever ends this process: the next run must finish, not begin anew.
+	// Whatever ends this process: the next run must finish, not start again.
 	before := j
 	if j == nil {
 		j = &journal{VMID: vmid, ID: id, Begun: p.options.Now().UTC().Truncate(time.Second)}
@@ -126,7 +126,7 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 	return true, nil
 }
 
-// lockDestroyed is the hypervisor's word for a guest whose removal has begun.
+// lockDestroyed is the hypervisor's word for a guest whose removal has started.
 const lockDestroyed = "destroyed"
 
 // notRemoved puts the journal back to what it was before a removal that the
@@ -134,7 +134,7 @@ const lockDestroyed = "destroyed"
 func (p *Provisioner) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
 	g, err := p.options.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
 	if isWhole := err == nil && !g.Partial && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
-		return nil // the next removal goes on from what is left
+		return nil // the next removal continues from what is left
 	}
 	if before == nil || before.Golden == "" { // it was a removal's alone
 		return p.journals.remove(vmid)

@@ -100,7 +100,7 @@ type run struct {
 	guest   driver.Guest
 	root    driver.IDs
 	text    string // description from the archive
-	storage string // of the root file system, where there are storages
+	storage string // of the root file system, if the hypervisor has storages
 	before  Asked  // what was asked for before
 	asked   Asked  // what is asked for now
 	boot    contract.Bootstrap
@@ -148,8 +148,8 @@ func (r *run) steps(ctx context.Context) error {
 	return nil
 }
 
-// update brings an existing guest to what the job asks for, or returns what is
-// in the way.
+// update brings an existing guest to what the job asks for, or returns what
+// prevents it.
 func (r *run) update(ctx context.Context) (Result, error) {
 	vmid := r.job.VMID
 	if err := r.p.isOwn(r.guest); err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// undoLimit bounds an undo, which goes on when the run was interrupted.
+// undoLimit bounds an undo, which continues when the run was interrupted.
 const undoLimit = 5 * time.Minute
 
-// undo takes back what the journal tells of, the last first. It keeps the
+// undo rolls back what the journal names, the last first. It keeps the
 // journal when that did not work, for guest remove.
 func (r *run) undo(ctx context.Context) error {
 	if r.journal == nil {
@@ -34,7 +34,7 @@ func (r *run) undo(ctx context.Context) error {
 	defer cancel()
 	err := r.p.step(r.job.VMID, StepUndo, func() (StepResult, error) { return StepResult{}, r.p.rollBack(ctx, r.journal) })
 	if err != nil {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove --force %d, when what is in the way is gone", r.job.VMID))
+		return fault.WrapHint(fault.Failed, fmt.Errorf("undo: %w", err), fmt.Sprintf("felhom-agentd guest remove --force %d, when what prevents it is gone", r.job.VMID))
 	}
 	return nil
 }
@@ -56,10 +56,10 @@ func (p *Provisioner) rollBack(ctx context.Context, j *journal) error {
 	case j.NewRecord:
 		all = append(all, p.options.Store.Replace(ctx, j.VMID, nil), p.options.Store.RemoveReports(j.VMID))
 	case j.NewMount || !j.Mounted:
-		// Nobody has the new token.
+		// The new token is in no mount.
 		all = append(all, p.options.Store.Replace(ctx, j.VMID, j.Before))
 	default:
-		// The folder that was there holds the new token now; the one before
+		// The directory that existed before holds the new token now; the one before
 		// has its overlap.
 		all = append(all, p.options.Store.Update(ctx, j.VMID, func(r *guests.Record) error {
 			r.Provisioned = nil
@@ -75,8 +75,8 @@ func (p *Provisioner) rollBack(ctx context.Context, j *journal) error {
 	return p.journals.remove(j.VMID)
 }
 
-// destroy removes the guest that has the journal's ID, half or whole, with grace for one
-// that runs. Somebody else's is left alone.
+// destroy removes the guest that has the journal's ID, partial or complete, with grace for one
+// that runs. Any other guest is left alone.
 func (p *Provisioner) destroy(ctx context.Context, j *journal, grace time.Duration) error {
 	vmid, id := j.VMID, j.ID
 	g, err := p.options.Hypervisor.Guest(ctx, vmid)

@@ -127,7 +127,7 @@ func (w *waiter) died(cause error) error {
 	for _, l := range lines {
 		text += "\nconsole: " + line(l)
 	}
-	hint := fmt.Sprintf("the same command starts it again; felhom-agentd guest remove %d takes it back", w.vmid)
+	hint := fmt.Sprintf("the same command starts it again; felhom-agentd guest remove %d removes it", w.vmid)
 	if st.ConsoleFile != "" {
 		hint = "its whole console is in " + st.ConsoleFile + "\n" + hint
 	}
@@ -226,7 +226,7 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errWaited) {
 		return fmt.Errorf("wait for guest %d: %w", w.vmid, cause)
 	}
-	stays := fmt.Sprintf("the guest stays: the same command goes on waiting; felhom-agentd guest remove --force %d takes it back", w.vmid)
+	stays := fmt.Sprintf("the guest stays: the same command waits again; felhom-agentd guest remove --force %d removes it", w.vmid)
 	console := ""
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

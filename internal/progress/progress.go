@@ -100,7 +100,7 @@ func (s *Stage) Bytes(done, total int64) Estimate {
 	return e
 }
 
-// Count tells how far a stage is that is counted in other things than bytes.
+// Count shows how far a stage is that is counted in other things than bytes.
 // text words it, such as "installed 3 of 95 packages"; the time since Start is
 // added.
 func (s *Stage) Count(text string, done, total int64) {

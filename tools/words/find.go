@@ -183,6 +183,9 @@ func length(phrase [][]string, tokens []token) int {
 // the start of the list to its end, or 0.
 func onLine(rest [][]string, tokens []token, at int) int {
 	for i := at; i < len(tokens) && tokens[i].line == tokens[at-1].line; i++ {
+		if tokens[i-1].word == "not" { // "not found" is the name of an error
+			continue
+		}
 		if n := length(rest, tokens[i:]); n > 0 {
 			return i + n
 		}

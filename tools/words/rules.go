@@ -42,7 +42,7 @@ var table = []struct {
 	{phrases: "take|takes|took|taken|taking back", write: "roll back, remove, undo"},
 	{phrases: "take|takes|took|taken|taking * back", write: "roll back, remove, undo"},
 	{phrases: "let|lets|letting go, let|lets|letting * go", write: "remove, close, release"},
-	{phrases: "half|halves", except: "half a|an|of|the, half hour|minute|second, one|and half, and a half", write: "partial, incomplete"},
+	{phrases: "half|halves", except: "half a|an|of|the, half hour|minute|second, one|and|other half, and a half", write: "partial, incomplete"},
 	{phrases: "there already, already there", write: "already exists, conflicts with"},
 	{phrases: "in the|its|their way, in * way of", except: "in the way that|of|in|a|an|the", write: "already exists, conflicts with, prevents"},
 	{phrases: "lies|lain|lying", write: "is in, is at"},
@@ -56,13 +56,11 @@ var table = []struct {
 	{phrases: "in vain", write: "without success, timed out"},
 	{phrases: "thereby|therein|thereof|whereof|thereon|hitherto|henceforth|whence|wherein|hereby", write: "a plain word"},
 	{phrases: "mend|mends|mended|mending", write: "fix, repair, correct"},
-	{phrases: "foreign", except: "foreign key", write: "of another program, not created by X"},
 	{phrases: "stranger|strangers", write: "unknown client, another program"},
 	{phrases: "besides", write: "also, as well as"},
 	{phrases: "of its kind, of their kind, of that kind, of this kind", write: "a plain word: like this"},
 	{phrases: "gives|give|given|gave back", write: "returns"},
 	{phrases: "comes|come|came to nothing", write: "has no effect, fails"},
-	{phrases: "may not", write: "must not, might not"},
 }
 
 func index(rows []struct {

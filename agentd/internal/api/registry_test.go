@@ -128,7 +128,7 @@ func TestRegistryRowsAreInTheTable(t *testing.T) {
 	}
 }
 
-// An engine begins each pull without a token: that is no failure to count or to log.
+// An engine begins each pull without a token: that is not a failure to count or to log.
 func TestRegistryAsksForTheTokenAnyNumberOfTimes(t *testing.T) {
 	b, _ := withRegistry(t, 8200)
 	for range 100 {

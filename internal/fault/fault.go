@@ -93,7 +93,7 @@ func Errorf(kind Kind, format string, args ...any) error {
 
 // Of returns the kind of err. The outermost [Error] in its chain decides;
 // without one, context.Canceled is Interrupted, context.DeadlineExceeded is
-// NotReady and everything else is Failed. A nil err is None.
+// NotReady and everything else is Failed. A nil err gives None.
 func Of(err error) Kind {
 	if err == nil {
 		return None

@@ -72,7 +72,7 @@ type entry struct {
 	touched time.Time
 }
 
-// stamp tells whether a file is the one that was checked.
+// stamp identifies a file, to see whether it is the one that was checked.
 type stamp struct {
 	inode             uint64
 	size              int64
@@ -127,7 +127,7 @@ func (c *Cache) Close() error {
 }
 
 // nameOf returns the file of a blob of a repository: a directory for each
-// repository, whose name tells nothing that is not in a reference.
+// repository, whose name reveals nothing that is not in a reference.
 func nameOf(repository string, digest contract.Digest) string {
 	sum := sha256.Sum256([]byte(repository))
 	return hex.EncodeToString(sum[:16]) + "/" + digest.Hex()
@@ -189,7 +189,7 @@ func (c *Cache) evict(more int64) bool {
 	return true
 }
 
-// drop removes one blob. Who reads it goes on reading. c.mu is held.
+// drop removes one blob. Open readers of it keep reading. c.mu is held.
 func (c *Cache) drop(e *entry) {
 	if have := c.entries[e.name]; have == nil || have.Value != any(e) {
 		return // another request has dropped it
@@ -292,7 +292,7 @@ func stampOf(file *os.File) (stamp, error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return stamp{}, errors.New("the system does not tell which file it is")
+		return stamp{}, errors.New("the system does not identify the file")
 	}
 	return stamp{inode: st.Ino, size: st.Size, modified: st.Mtim, changed: st.Ctim}, nil
 }

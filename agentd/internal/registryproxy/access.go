@@ -244,7 +244,7 @@ func (p *Proxy) allowedBlob(ctx context.Context, u *upstream, images []Image, t 
 }
 
 // blobOf looks for the blob in all manifests of the image. What is not in memory
-// is fetched, so that a guest can go on after a restart of the daemon.
+// is fetched, so that a guest can continue after a restart of the daemon.
 func (p *Proxy) blobOf(ctx context.Context, u *upstream, i Image, digest contract.Digest) (int64, error) {
 	roots, err := p.roots(ctx, u, i)
 	if err != nil {

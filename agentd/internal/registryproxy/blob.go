@@ -207,7 +207,7 @@ func resolveRange(part string, size int64) (first, length int64, ok bool) {
 }
 
 // fromUpstream passes a blob on as it arrives. What fails before the first byte
-// is returned; after it, the length that was announced tells the guest.
+// is returned; after it, the guest sees it by the announced length.
 func (s *stream) fromUpstream(ctx context.Context, size int64, part string) error {
 	r, u := s.request, s.request.upstream
 	var header http.Header
@@ -247,7 +247,7 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, part string) erro
 	return nil
 }
 
-// explain tells our own end of the stream from the registry's.
+// explain distinguishes an end of the stream by the proxy from one by the registry.
 func (s *stream) explain(err error) error {
 	switch {
 	case errors.Is(err, errStalled), errors.Is(err, errTooLong), errors.Is(err, errEnding):

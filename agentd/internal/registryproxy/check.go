@@ -16,8 +16,8 @@ type Checked struct {
 	Host string `json:"host"`
 	// Way is how it authenticates the host: "none", "password" or "token".
 	Way string `json:"way"`
-	// Push reports whether the credential can do more than pull; "unknown": the
-	// registry does not tell.
+	// Push reports whether the credential can do more than pull; "unknown" means
+	// that the registry does not say.
 	Push   string         `json:"push"` // "yes", "no", "unknown"
 	Images []CheckedImage `json:"images,omitempty"`
 }

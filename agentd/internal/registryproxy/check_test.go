@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 		{"wrong password", func() { basic(up) }, "wrong", "v1", "", "", true, false},
 		{"token that pushes", withToken(jwt(`{"access":[{"type":"repository","name":"team/app","actions":["pull","push"]}]}`)), password, "v1", "token", "yes", false, false},
 		{"token that pulls", withToken(jwt(`{"access":[{"type":"repository","name":"team/app","actions":["pull"]}]}`)), password, "v1", "token", "no", false, false},
-		{"token that does not tell", withToken("opaque"), password, "v1", "token", "unknown", false, false},
+		{"opaque token", withToken("opaque"), password, "v1", "token", "unknown", false, false},
 		{"wrong password for tokens", withToken("opaque"), "wrong", "v1", "", "", true, false},
 		{"no such tag", func() { basic(up) }, password, "v9", "", "", false, false},
 		{"busy", func() {

@@ -217,25 +217,25 @@ func TestARefusedCredential(t *testing.T) {
 	}
 }
 
-// The registry names who gets the credential. A stranger gets nothing.
+// The registry names who gets the credential. Another host gets nothing.
 func TestAForeignRealmGetsNothing(t *testing.T) {
 	up := newUpstream(t)
 	up.push(t, repository, "v1", "one")
-	stranger := newUpstream(t)
-	up.roots.AddCert(stranger.Certificate())
-	plain := httptest.NewServer(stranger)
+	foreign := newUpstream(t)
+	up.roots.AddCert(foreign.Certificate())
+	plain := httptest.NewServer(foreign)
 	t.Cleanup(plain.Close)
 	for name, url := range map[string]string{
-		"another host":            stranger.URL + "/token",
+		"another host":            foreign.URL + "/token",
 		"plain HTTP":              "http://" + up.host + "/token",
 		"plain HTTP of a server":  plain.URL + "/token",
-		"a user name":             "https://" + up.host + "@" + strings.TrimPrefix(stranger.URL, "https://") + "/token",
+		"a user name":             "https://" + up.host + "@" + strings.TrimPrefix(foreign.URL, "https://") + "/token",
 		"credentials in it":       "https://u:p@" + up.host + "/token",
 		"metadata":                "http://169.254.169.254/latest/meta-data",
 		"metadata over TLS":       "https://169.254.169.254/latest/meta-data",
 		"no host":                 "https:///token",
-		"opaque":                  "https:" + strings.TrimPrefix(stranger.URL, "https:"),
-		"the host as a directory": stranger.URL + "/" + up.host,
+		"opaque":                  "https:" + strings.TrimPrefix(foreign.URL, "https:"),
+		"the host as a directory": foreign.URL + "/" + up.host,
 		"the host with a suffix":  "https://" + up.host + ".evil.example/token",
 		"another port":            "https://127.0.0.1:1/token",
 		"a file":                  "file:///etc/passwd",
@@ -252,8 +252,8 @@ func TestAForeignRealmGetsNothing(t *testing.T) {
 				t.Errorf("%s", got.all())
 			}
 			assertNothingLeaks(t, name, got)
-			if n := len(stranger.seen()); n != 0 {
-				t.Fatalf("%d requests reached the stranger", n)
+			if n := len(foreign.seen()); n != 0 {
+				t.Fatalf("%d requests reached the foreign host", n)
 			}
 			for _, r := range up.seen() {
 				if r.Header.Get("Authorization") != "" {
@@ -266,7 +266,7 @@ func TestAForeignRealmGetsNothing(t *testing.T) {
 	t.Run("redirected by the token server", func(t *testing.T) {
 		up.set(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == "/token" {
-				http.Redirect(w, r, stranger.URL+"/token", http.StatusTemporaryRedirect)
+				http.Redirect(w, r, foreign.URL+"/token", http.StatusTemporaryRedirect)
 				return true
 			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="`+up.URL+`/token"`)
@@ -275,8 +275,8 @@ func TestAForeignRealmGetsNothing(t *testing.T) {
 		})
 		b := newBed(t, up)
 		b.AllowAnyAddress(&registryproxy.Registry{Roots: up.roots})
-		if got := b.get(t, manifestPath("v1")); got.status != http.StatusBadGateway || len(stranger.seen()) != 0 {
-			t.Errorf("%s; %d requests reached the stranger", got.all(), len(stranger.seen()))
+		if got := b.get(t, manifestPath("v1")); got.status != http.StatusBadGateway || len(foreign.seen()) != 0 {
+			t.Errorf("%s; %d requests reached the foreign host", got.all(), len(foreign.seen()))
 		}
 	})
 }

@@ -197,7 +197,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
 	req := &request{target: t, guest: g, method: r.Method, header: r.Header, began: p.now()}
 	allowed, err := p.images(r.Context(), g.VMID)
 	if err != nil {
-		p.tell(g.VMID, "records", err)
+		p.notify(g.VMID, "records", err)
 		refuseInternal.write(w, withBody)
 		return
 	}
@@ -284,15 +284,15 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *request, name string, err error
 	switch {
 	case errors.Is(err, errDenied):
 		answer = refuseAccess(name)
-		p.tell(r.guest.VMID, "denied "+strconv.Itoa(r.guest.VMID), &DeniedError{Repository: name, Reference: r.reference()})
+		p.notify(r.guest.VMID, "denied "+strconv.Itoa(r.guest.VMID), &DeniedError{Repository: name, Reference: r.reference()})
 	case isUpstream:
 		answer = upstreamErr.answer(r.kind)
 		if upstreamErr.cause != causeMissing && upstreamErr.cause != causeRange {
-			p.tell(r.guest.VMID, upstreamErr.Registry+" "+string(upstreamErr.cause), err)
+			p.notify(r.guest.VMID, upstreamErr.Registry+" "+string(upstreamErr.cause), err)
 		}
 	case errors.Is(err, context.Canceled): // the guest is gone
 	default:
-		p.tell(r.guest.VMID, "internal", err)
+		p.notify(r.guest.VMID, "internal", err)
 	}
 	answer.write(w, r.wantsBody())
 }
@@ -305,16 +305,16 @@ func (e *DeniedError) Error() string {
 }
 
 const (
-	tellEvery = time.Minute
-	maxTold   = 1024
+	notifyEvery = time.Minute
+	maxTold     = 1024
 )
 
-// tell passes a failure on, unless one of that kind was a short time ago.
-func (p *Proxy) tell(vmid int, kind string, err error) {
+// notify passes a failure on, unless one of the same kind was passed on a short time ago.
+func (p *Proxy) notify(vmid int, kind string, err error) {
 	now := p.now()
 	p.mu.Lock()
 	last, known := p.told[kind]
-	isNew := !known || now.Sub(last) >= tellEvery
+	isNew := !known || now.Sub(last) >= notifyEvery
 	if isNew {
 		if len(p.told) >= maxTold {
 			clear(p.told)

@@ -87,7 +87,7 @@ func TestABlobThatIsNotAsAnnounced(t *testing.T) {
 	}
 }
 
-// Cut at each quarter, a pull goes on where it was.
+// Cut at each quarter, a pull continues where it was.
 func TestACutBlobIsResumed(t *testing.T) {
 	up := newUpstream(t)
 	i := up.push(t, repository, "v1", "one")
@@ -284,7 +284,7 @@ func TestCache(t *testing.T) {
 	if line := b.lines()[len(b.lines())-1]; !line.IsCached {
 		t.Errorf("audit %+v, want cached", line)
 	}
-	// What the cache has is no right: the image of another tag shares no blob.
+	// Being in the cache gives no right: the image of another tag shares no blob.
 	b.allow(registryproxy.Image{Host: up.host, Repository: repository, Tag: "v2"})
 	up.push(t, repository, "v2", "two")
 	if got := b.get(t, blobPath(i.layerHash)); got.status != 403 {

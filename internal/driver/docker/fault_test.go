@@ -192,8 +192,8 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
-// TestEveryDialectRowStandsAlone: a row that an earlier one hides is dead.
-func TestEveryDialectRowStandsAlone(t *testing.T) {
+// TestEveryDialectRowIsReachable: a row that an earlier one hides is dead.
+func TestEveryDialectRowIsReachable(t *testing.T) {
 	for _, d := range dialects() {
 		if got := fromText(strings.Join(d.words, " … ")); got != d.kind {
 			t.Errorf("row %q is hidden by an earlier row: kind %q, want %q", d.words, got, d.kind)
@@ -201,7 +201,7 @@ func TestEveryDialectRowStandsAlone(t *testing.T) {
 	}
 }
 
-func TestStreamSumsLayersAndTellsErrors(t *testing.T) {
+func TestStreamSumsLayersAndReturnsErrors(t *testing.T) {
 	const pull = `{"status":"Pulling from a","id":"1"}
 {"status":"Pulling fs layer","progressDetail":{},"id":"aa"}
 {"status":"Downloading","progressDetail":{"current":10,"total":100},"id":"aa"}
@@ -235,7 +235,7 @@ func TestStreamSumsLayersAndTellsErrors(t *testing.T) {
 		t.Errorf("a stream cut by the engine is %q, want %q", kind, EngineGone)
 	}
 	if err := readStream(strings.NewReader(`{"error":"unexpected EOF"}`), func(Progress) {}); classify(err) != CutShort {
-		t.Errorf("a cut transfer that the engine tells of is %q, want %q", classify(err), CutShort)
+		t.Errorf("a cut transfer that the engine reports is %q, want %q", classify(err), CutShort)
 	}
 }
 
@@ -265,7 +265,7 @@ func TestStallRule(t *testing.T) {
 					select {
 					case <-stalled:
 						if !test.want {
-							t.Error("given up, want it to go on")
+							t.Error("given up, want it to continue")
 						}
 						return
 					case <-ticker.C:
@@ -276,7 +276,7 @@ func TestStallRule(t *testing.T) {
 						}
 					case <-end:
 						if test.want {
-							t.Error("went on, want it given up")
+							t.Error("continued, want it given up")
 						}
 						return
 					}

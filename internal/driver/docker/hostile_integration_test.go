@@ -147,9 +147,9 @@ func zstdOf(t *testing.T) func([]byte) []byte {
 	}
 }
 
-// TestAnswersOfStrangers has the bed's engine pull from registries, and from what
+// TestAnswersOfOtherServers has the bed's engine pull from registries, and from what
 // answers in their place, that say what was seen in the field.
-func TestAnswersOfStrangers(t *testing.T) {
+func TestAnswersOfOtherServers(t *testing.T) {
 	bed := testbed.FromEnv(t)
 	c, err := New(bed.DockerHost)
 	if err != nil {

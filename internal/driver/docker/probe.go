@@ -160,8 +160,8 @@ func kindOfDial(err error) Kind {
 	return Unknown
 }
 
-// authorities are the system's and the engine's for this registry; nil lets Go
-// use the system's alone.
+// authorities are the system's and the engine's for this registry; with nil,
+// Go uses the system's alone.
 func authorities(certsDir, host string) *x509.CertPool {
 	files, err := filepath.Glob(filepath.Join(certsDir, host, "*.crt"))
 	if err != nil || len(files) == 0 {

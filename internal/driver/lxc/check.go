@@ -241,6 +241,6 @@ func subIDs(file string, who func(name string) bool) (list subIDRanges, err erro
 	return list, lines.Err()
 }
 
-func isNoSpace(err error) bool {
+func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

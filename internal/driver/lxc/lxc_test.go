@@ -241,8 +241,8 @@ func TestParseInfo(t *testing.T) {
 	}
 }
 
-// TestInGuestOfThisHost: a process that has no mount namespace of its own is no
-// guest's init.
+// TestInGuestOfThisHost: a process without a mount namespace of its own is not the
+// init of a guest.
 func TestInGuestOfThisHost(t *testing.T) {
 	err := New(Options{Path: t.TempDir()}).inGuest(t.Context(), 8200, os.Getpid(), func() error {
 		t.Error("work ran in this host's mount namespace")

@@ -163,7 +163,7 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 		return nil
 	case ctx.Err() != nil:
 		return err
-	case isNoSpace(err):
+	case isDiskFull(err):
 		return driver.Faultf(driver.ErrNoSpace, "free space below "+filepath.Dir(filepath.Dir(rootfs))+"; df and df -i show it", "%w", err)
 	}
 	if _, isIO := errors.AsType[*fs.PathError](err); isIO && fault.Of(err) != fault.Invalid {

@@ -23,8 +23,8 @@ const (
 )
 
 // call runs one of PVE's programs. Its error is the class of what the program
-// said; an exit status that is not 0 is an error, but one that is 0 is no
-// success: callers read back.
+// said; an exit status other than 0 is an error, but 0 does not prove success:
+// callers read back.
 func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, args ...string) (stdout []byte, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err

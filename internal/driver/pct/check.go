@@ -58,8 +58,8 @@ func (d *Driver) checkPackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	old := func(name, found, want, why string) error {
-		return driver.Faultf(driver.ErrWrongHost, "apt update && apt full-upgrade", "%s %s, want %s or later: %s", name, found, want, why)
+	old := func(name, got, want, why string) error {
+		return driver.Faultf(driver.ErrWrongHost, "apt update && apt full-upgrade", "%s %s, want %s or later: %s", name, got, want, why)
 	}
 	const debian = "older ones refuse Debian 13.1 and later at restore and at every start"
 	if !atLeast(container, "6") {
@@ -97,8 +97,8 @@ func (d *Driver) version(ctx context.Context, pkg string) (string, error) {
 
 // atLeast compares the numbers in two versions of one package. That is less
 // than dpkg does, and all that PVE's own versions need.
-func atLeast(found, want string) bool {
-	_, found, _ = strings.Cut(":"+found, ":")
+func atLeast(got, want string) bool {
+	_, got, _ = strings.Cut(":"+got, ":")
 	numbers := func(v string) (list []int) {
 		for part := range strings.FieldsFuncSeq(v, func(r rune) bool { return r < '0' || r > '9' }) {
 			n, err := strconv.Atoi(part)
@@ -109,7 +109,7 @@ func atLeast(found, want string) bool {
 		}
 		return list
 	}
-	return slices.Compare(numbers(found), numbers(want)) >= 0
+	return slices.Compare(numbers(got), numbers(want)) >= 0
 }
 
 func (d *Driver) checkBridge(name string) error {

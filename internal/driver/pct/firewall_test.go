@@ -101,7 +101,7 @@ func TestArchiveBringsFirewallRules(t *testing.T) {
 	}
 }
 
-// wantRules compares a guest's firewall file; "" is none.
+// wantRules compares a guest's firewall file; "" means that it has none.
 func wantRules(t *testing.T, file, want string) {
 	t.Helper()
 	got, err := os.ReadFile(file)

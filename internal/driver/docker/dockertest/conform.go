@@ -151,7 +151,7 @@ func (s suite) lifecycle(ctx context.Context, t *testing.T) {
 	if made.Status != "created" || made.Name != spec.Name || made.Image != s.bed.Healthy || len(made.Labels) == 0 || !made.StartedAt.Before(time.Now().Add(-time.Hour)) {
 		t.Errorf("created: %+v", made)
 	}
-	for range 2 { // starting a running container is no error
+	for range 2 { // starting a running container succeeds
 		if err := s.c.Start(ctx, id); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func (s suite) lifecycle(ctx context.Context, t *testing.T) {
 	if down := s.status(ctx, t, id); down.Status != "exited" {
 		t.Errorf("stopped: %+v", down)
 	}
-	for range 2 { // removing what is gone is no error
+	for range 2 { // removing what is gone succeeds
 		if err := s.c.Remove(ctx, id); err != nil {
 			t.Fatal(err)
 		}

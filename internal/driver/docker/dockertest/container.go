@@ -32,7 +32,7 @@ func (e *Engine) Add(name, image string) (id string) {
 	return c.ID
 }
 
-// Container tells name, image and status of a container, "" where there is none.
+// Container returns name, image and status of a container, all "" without one.
 func (e *Engine) Container(name string) (id, image, status string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -121,7 +121,7 @@ func (e *Engine) remove(w http.ResponseWriter, name string) {
 	}
 	c.end()
 	delete(e.containers, c.ID)
-	e.tell(c, "destroy")
+	e.emit(c, "destroy")
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -203,14 +203,14 @@ func (e *Engine) start(w http.ResponseWriter, c *fakeContainer) {
 // up runs the container as its image's tag says; the lock is held.
 func (e *Engine) up(c *fakeContainer) {
 	c.Status, c.StartedAt = "running", time.Now()
-	e.tell(c, "start")
+	e.emit(c, "start")
 	how, stop := behaviour(c.Image), c.stop
 	if how == "nohealth" {
 		return
 	}
 	if how == "exits" {
 		c.Status, c.ExitCode, c.Health = "restarting", 3, "unhealthy"
-		e.tell(c, "die")
+		e.emit(c, "die")
 		e.later(stop, restartAfter, func() { c.Restarts++; e.up(c) })
 		return
 	}
@@ -220,11 +220,11 @@ func (e *Engine) up(c *fakeContainer) {
 		if how == "unhealthy" || how == "late" {
 			c.Health = "unhealthy"
 		}
-		e.tell(c, "health_status: "+c.Health)
+		e.emit(c, "health_status: "+c.Health)
 		if how == "late" {
 			e.later(stop, e.Late, func() {
 				c.Health = "healthy"
-				e.tell(c, "health_status: healthy")
+				e.emit(c, "health_status: healthy")
 			})
 		}
 	})
@@ -252,6 +252,6 @@ func (e *Engine) halt(c *fakeContainer) {
 	c.end()
 	if c.Status == "running" || c.Status == "restarting" {
 		c.Status, c.ExitCode, c.Health = "exited", 0, ""
-		e.tell(c, "die")
+		e.emit(c, "die")
 	}
 }

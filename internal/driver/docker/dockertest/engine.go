@@ -351,8 +351,8 @@ func (e *Engine) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tell sends an event; the lock is held.
-func (e *Engine) tell(c *fakeContainer, action string) {
+// emit sends an event; the lock is held.
+func (e *Engine) emit(c *fakeContainer, action string) {
 	ev := fakeEvent{Type: "container", Action: action, TimeNano: time.Now().UnixNano()}
 	ev.Actor.ID, ev.Actor.Attributes = c.ID, maps.Clone(c.Labels)
 	if action == "die" {

@@ -76,9 +76,9 @@ func occupy(t *testing.T, addr, bearer string, isSilent bool) {
 			holding.Go(func() {
 				once := sync.OnceFunc(first.Done)
 				for ctx.Err() == nil {
-					begun := time.AfterFunc(time.Second, once)
+					started := time.AfterFunc(time.Second, once)
 					hold(fmt.Sprintf("127.0.1.%d", i+1))
-					begun.Stop()
+					started.Stop()
 					once()
 					// Each one comes back often, but all together they do not take
 					// the whole processor for their own handshakes.

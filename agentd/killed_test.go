@@ -21,9 +21,9 @@ import (
 // Wherever "guest add" is killed, the token in the mount is a valid one.
 func TestKilledGuestAddLeavesNoDeadToken(t *testing.T) {
 	b := startDaemon(t)
-	begun := time.Now()
+	started := time.Now()
 	b.add(t, "8200")
-	full := 2 * time.Since(begun) // the program has to start as well
+	full := 2 * time.Since(started) // the program has to start as well
 	mount := filepath.Join(b.dir, "mounts/8200")
 	for i := range 25 {
 		cmd := exec.CommandContext(t.Context(), program, "--config", b.config, "guest", "add", "8200")

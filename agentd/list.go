@@ -105,7 +105,7 @@ func printRows(ctx context.Context, s overview.Source, asJSON bool, stdout io.Wr
 	return err
 }
 
-// widthOf returns the columns of the terminal that w is; 0 if it is none.
+// widthOf returns the columns of the terminal that w is; 0 if it is not a terminal.
 func widthOf(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {

@@ -41,7 +41,7 @@ func newLXCHost(t *testing.T) *lxcHost {
 	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start"); err != nil {
 		t.Fatal(err)
 	}
-	// Not t.TempDir: its folders are closed, and a guest's root is nobody here.
+	// Not t.TempDir: its directories are closed, and a guest's root is an unknown user here.
 	dir, err := os.MkdirTemp("", "felhom-agentd-")
 	no(t, err)
 	t.Cleanup(func() { no(t, os.RemoveAll(dir)) })
@@ -132,7 +132,7 @@ func (r result) works(t *testing.T, text string) {
 	}
 }
 
-// left lists what there is of a guest anywhere on this host, but for locks.
+// left lists what exists of a guest anywhere on this host, but for locks.
 func (h *lxcHost) left(t *testing.T, vmid string) []string {
 	t.Helper()
 	var list []string
@@ -284,13 +284,13 @@ func waitFor(t *testing.T, what string, isThere func() bool) {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
 
-// goOn reads what the command writes until it ends.
-func (p *held) goOn(t *testing.T) result {
+// finish reads what the command writes until it ends.
+func (p *held) finish(t *testing.T) result {
 	t.Helper()
 	var stderr bytes.Buffer
 	_, err := stderr.ReadFrom(p.r)
@@ -320,8 +320,8 @@ func (h *lxcHost) signalInRestore(t *testing.T, vmid string, sig os.Signal) resu
 	cmd := h.command(h.provision(vmid, "--golden", h.large)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	no(t, cmd.Start())
-	half := h.path("guests/." + vmid + ".partial/rootfs/padding")
-	waitFor(t, half, func() bool { info, err := os.Stat(half); return err == nil && info.Size() > 0 })
+	partial := h.path("guests/." + vmid + ".partial/rootfs/padding")
+	waitFor(t, partial, func() bool { info, err := os.Stat(partial); return err == nil && info.Size() > 0 })
 	no(t, cmd.Process.Signal(sig))
 	_ = cmd.Wait()
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}

@@ -70,10 +70,10 @@ func provisionCommand(stdout, stderr io.Writer) *cli.Command {
 		jsonFlag(),
 	}, guestFlagList()...)
 	return &cli.Command{
-		Name: "provision", Usage: "make a guest from a golden and see its controller come up",
-		Description: `Mints a token, writes the config mount, restores the golden, attaches the mount, starts the guest and waits for its
+		Name: "provision", Usage: "make a guest from a golden image and see its controller come up",
+		Description: `Mints a token, writes the config mount, restores the golden image, attaches the mount, starts the guest and waits for its
 reports. When a step fails, all before it are undone. The same command again finishes what was interrupted, and
-changes nothing where all is as it shall be. What is not given comes from "provision" in the configuration.
+changes nothing if all is as it should be. What is not given comes from "provision" in the configuration.
 
 Exit codes are those of felhom-agentd --help. After 5, "nothing was reported" or "its controller is not up", the guest stays.
 
@@ -103,13 +103,13 @@ func guestFlagList() []cli.Flag {
 	return append(flags, containerFlags()...)
 }
 
-// provisionFlags reads the flags; mayBeNone allows no guest at all.
-func provisionFlags(c *cli.Context, mayBeNone bool) (provisionArgs, error) {
+// provisionFlags reads the flags; isOptional allows no guest at all.
+func provisionFlags(c *cli.Context, isOptional bool) (provisionArgs, error) {
 	o := provisionArgs{asJSON: c.Bool("json")}
 	if c.IsSet("wait") {
 		wait := c.Duration("wait")
 		if wait < 0 {
-			return o, misuse(c, fmt.Errorf("--wait is %v, wanted 0s or more", wait))
+			return o, misuse(c, fmt.Errorf("--wait is %v, want 0s or more", wait))
 		}
 		o.wait = &wait
 	}
@@ -153,7 +153,7 @@ func provisionFlags(c *cli.Context, mayBeNone bool) (provisionArgs, error) {
 		o.isSpec = true
 		o.guests, err = config.ParseGuests(c.String("spec"), data)
 		return o, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
-	case mayBeNone && !isSet:
+	case isOptional && !isSet:
 		return o, nil
 	case g.VMID == 0:
 		return o, misuse(c, errors.New("--vmid is missing, or --spec for several guests"))

@@ -31,7 +31,7 @@ func TestProvisionOnLXC(t *testing.T) {
 }
 
 // killed ends the command by SIGKILL between any two of its steps and in the
-// middle of a restore: the same command finishes what was begun, and a removal
+// middle of a restore: the same command finishes what was started, and a removal
 // leaves nothing at all.
 func (h *lxcHost) killed(t *testing.T) {
 	for i, step := range append([]string{"in the restore"}, steps...) {
@@ -50,7 +50,7 @@ func (h *lxcHost) killed(t *testing.T) {
 					h.hold(t, vmid, step, h.provision(vmid)...).kill(t)
 				}
 				_, err := os.Lstat(h.path("state/provision/" + vmid + ".json"))
-				if begun := step != "check"; (err == nil) != begun {
+				if started := step != "check"; (err == nil) != started {
 					t.Fatalf("journal after the kill: %v", err)
 				}
 				if then == "finished" {
@@ -100,7 +100,7 @@ func (h *lxcHost) refused(t *testing.T) {
 		{"no pct.conf", h.newVMID(t), []string{"--golden", empty}, 3, []string{"want ./etc/vzdump/pct.conf", empty}},
 		{"bridge missing", h.newVMID(t), []string{"--bridge", "nobr0felhom"}, 3, []string{`there is no such bridge: "nobr0felhom"`, "hint: ip link lists the interfaces"}},
 		{"init not executable", h.newVMID(t), []string{"--golden", noInit}, 1, []string{" undo", "start guest ", ": the guest does not start"}},
-		{"nobody serves", h.newVMID(t), []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve: ", "hint: systemctl start felhom-agentd; or do not wait"}},
+		{"no daemon", h.newVMID(t), []string{"--wait", "1m"}, 5, []string{"felhom-agentd does not serve: ", "hint: systemctl start felhom-agentd; or do not wait"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,11 +120,11 @@ func (h *lxcHost) refused(t *testing.T) {
 func (h *lxcHost) taken(t *testing.T) {
 	vmid := h.newVMID(t)
 	no(t, os.MkdirAll(h.path("guests/"+vmid+"/rootfs"), 0o711))
-	no(t, os.WriteFile(h.path("guests/"+vmid+"/config"), []byte("lxc.uts.name = theirs\n"), 0o644))
+	no(t, os.WriteFile(h.path("guests/"+vmid+"/config"), []byte("lxc.uts.name = foreign\n"), 0o644))
 	before := h.left(t, vmid)
 	h.run(t, h.provision(vmid)...).fails(t, 3, "provision guest "+vmid, h.path("guests/"+vmid), "hint: the directory is another container's: take another VMID")
 	if d := cmp.Diff(before, h.left(t, vmid)); d != "" {
-		t.Errorf("what there is (-before +after):\n%s", d)
+		t.Errorf("what exists (-before +after):\n%s", d)
 	}
 }
 
@@ -134,13 +134,13 @@ func (h *lxcHost) twoAtOnce(t *testing.T) {
 	h.run(t, h.provision(vmid)...).fails(t, 5, "guest "+vmid+": locked by pid", "hint: that process provisions or removes the guest now")
 	h.run(t, "guest", "remove", "--force", vmid).fails(t, 5, "locked by pid")
 	h.run(t, "guest", "add", vmid).fails(t, 5, "locked by pid")
-	first.goOn(t).works(t, ": provisioned")
+	first.finish(t).works(t, ": provisioned")
 	h.isWhole(t, vmid)
 	// What finds nothing elsewhere finds all of a guest that is there.
 	all := strings.Join(h.left(t, vmid), "\n") + "\n"
 	for _, part := range []string{h.path("guests/" + vmid + "\n"), h.path("mounts/" + vmid + "\n"), h.path("state/guests/" + vmid + ".json\n"), "[lxc monitor]", "/lxc.payload." + vmid, "/lxc.monitor." + vmid} {
 		if !strings.Contains(all, part) {
-			t.Errorf("%s is not in what there is of a running guest:\n%s", part, all)
+			t.Errorf("%s is not in what exists of a running guest:\n%s", part, all)
 		}
 	}
 	h.run(t, "guest", "remove", vmid).fails(t, 3, "the guest is running", "hint: its disks would be removed with it: stop it first, or add --force")
@@ -179,7 +179,7 @@ func (h *lxcHost) guestDies(t *testing.T) {
 	stop := h.serve(t)
 	defer stop()
 	const wait = 5 * time.Minute
-	begun := time.Now()
+	started := time.Now()
 	t.Run("by itself", func(t *testing.T) {
 		vmid := h.newVMID(t)
 		ends := h.archive(t, tiny.Options{EndAfter: time.Second})
@@ -211,7 +211,7 @@ func (h *lxcHost) guestDies(t *testing.T) {
 		result{cmd.ProcessState.ExitCode(), "", stderr.String()}.fails(t, 1, "guest "+vmid+": the guest has stopped")
 		h.remove(t, vmid)
 	})
-	if took := time.Since(begun); took > wait/2 {
+	if took := time.Since(started); took > wait/2 {
 		t.Errorf("both took %v", took)
 	}
 }

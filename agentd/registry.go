@@ -23,7 +23,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// registry is what the daemon has of the registry proxy. The zero value is none.
+// registry is what the daemon has of the registry proxy. The zero value has no proxy.
 type registry struct {
 	proxy *registryproxy.Proxy
 	cache *blobcache.Cache
@@ -149,7 +149,7 @@ func logRegistryFault(logger *logrus.Logger, vmid int, err error) {
 	entry.Error("registry")
 }
 
-// checkRegistries proves that the credentials work, and tells about those that
+// checkRegistries proves that the credentials work, and names those that
 // do not, without keeping the daemon from serving.
 func checkRegistries(ctx context.Context, cfg config.Config, logger *logrus.Logger) {
 	results, err := checkAll(ctx, cfg, "")
@@ -232,7 +232,7 @@ func registryCommand(stdout, stderr io.Writer) *cli.Command {
 				}
 				for _, r := range results {
 					if r.Push == "yes" {
-						_, _ = fmt.Fprintf(stderr, "%s: warning: the credential for %s can do more than pull; use one that can only pull\n", program, r.Host) // nowhere else to tell
+						_, _ = fmt.Fprintf(stderr, "%s: warning: the credential for %s can do more than pull; use one that can only pull\n", program, r.Host) // nowhere else to report to
 					}
 				}
 				if c.Bool("json") {

@@ -50,7 +50,7 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	if err != nil {
 		return err
 	}
-	// Two daemons on one state folder would lose each other's reports.
+	// Two daemons on one state directory would lose each other's reports.
 	unlock, err := filelock.Claim(filepath.Join(cfg.StateDir, "serve.lock"))
 	if err != nil {
 		return fault.WrapHint(fault.NotReady, fmt.Errorf("serve from %s: %w", cfg.StateDir, err), "another felhom-agentd serves from there; stop it first: systemctl stop felhom-agentd")
@@ -61,7 +61,7 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	// What cannot be swept is no reason not to serve.
+	// What cannot be swept does not keep it from serving.
 	if err := errors.Join(store.Sweep(ctx), provision.Sweep(cfg.StateDir, mountsOf(cfg))); err != nil {
 		logger.WithError(err).Warn("files of killed commands stay")
 	}
@@ -109,7 +109,7 @@ type service struct {
 	secure func(net.Listener) net.Listener
 	listen []string
 	ready  atomic.Bool
-	// answering asks store and listeners; it is what the watchdog stands on.
+	// answering asks store and listeners; it is what the watchdog relies on.
 	answering func(context.Context) error
 }
 
@@ -119,8 +119,8 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 		s.listen = append(s.listen, a.String())
 	}
 	var storage driver.Storage
-	if cfg.StorageFolder != "" {
-		storage = directory.New(cfg.StorageFolder)
+	if cfg.StorageDir != "" {
+		storage = directory.New(cfg.StorageDir)
 	}
 	hosts := slices.Clone(s.listen)
 	for _, a := range h.addrs {
@@ -202,7 +202,7 @@ func (s *service) notify(state string) {
 }
 
 // listenHealth makes the socket under another name and moves it into place once
-// its mode is right: nobody but root can connect for even a moment, and the
+// its mode is right: only root can connect for even a moment, and the
 // leftover of a killed daemon is replaced. the lock has seen to it that no
 // other one is alive.
 func listenHealth(name string) (net.Listener, error) {

@@ -32,7 +32,7 @@ func (o *output) Write(p []byte) (int, error) { o.mu.Lock(); defer o.mu.Unlock()
 
 func (o *output) String() string { o.mu.Lock(); defer o.mu.Unlock(); return o.b.String() }
 
-// bed is a daemon on loopback with its folders.
+// bed is a daemon on loopback with its directories.
 type bed struct {
 	dir, config, url string
 	logs             *output
@@ -175,7 +175,7 @@ func (b *bed) do(t *testing.T, c *http.Client, method, path, bearer, body string
 }
 
 // T1 to T4 of the system's page, with the real curl. The token goes by a file:
-// an argument could be read by everybody.
+// an argument could be read by every user.
 func TestChannelWithCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
@@ -220,7 +220,7 @@ func TestChannelWithCurl(t *testing.T) {
 	if text := b.logs.String(); !strings.Contains(text, "token refused") {
 		t.Errorf("T2 left no line in the log:\n%s", text)
 	}
-	// T4's request must not have come through: the log would tell its first use
+	// T4's request must not have come through: the log would show its first use
 	// or its refusal, and there is one of each above.
 	if n := strings.Count(b.logs.String(), "token refused"); n != 1 {
 		t.Errorf("%d refusals were logged, want T2's alone", n)
@@ -313,7 +313,7 @@ func TestReportsAreListed(t *testing.T) {
 	}
 }
 
-// What a step says while it goes on is shown in its row.
+// What a step says while it runs is shown in its row.
 func TestARetryIsListed(t *testing.T) {
 	b := startDaemon(t)
 	boot := b.add(t, "8200")
@@ -335,7 +335,7 @@ func TestASecondDaemonIsRefused(t *testing.T) {
 	if code := run(t.Context(), []string{program, "--config", b.config, "serve"}, io.Discard, &stderr); code != 5 || !strings.Contains(stderr.String(), fmt.Sprintf("locked by pid %d", os.Getpid())) {
 		t.Errorf("exit %d: %s", code, stderr.String())
 	}
-	// Another state folder, the same address: the port's holder is named.
+	// Another state directory, the same address: the port's holder is named.
 	text, err := os.ReadFile(b.config)
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// No token may stand anywhere but in its guest's mount: not in the log, not in
+// No token may be anywhere but in its guest's mount: not in the log, not in
 // an answer, not in what the commands print, not in the state.
 func TestTokensAreNowhere(t *testing.T) {
 	b := startDaemon(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// keepAlive tells systemd that the daemon lives, each time that store and
+// keepAlive reports to systemd that the daemon lives, each time that store and
 // listeners have answered. What does not answer is left to systemd, which ends
 // and starts the daemon after three times of silence.
 func (s *service) keepAlive(ctx context.Context, every time.Duration) {
@@ -32,7 +32,7 @@ func (s *service) keepAlive(ctx context.Context, every time.Duration) {
 		case ctx.Err() != nil:
 			return // stopping has a limit of its own
 		case err != nil:
-			s.logger.WithError(err).Error("not answering itself; systemd will start the daemon anew if this lasts")
+			s.logger.WithError(err).Error("not answering itself; systemd will restart the daemon if this lasts")
 		default:
 			s.notify(daemon.SdNotifyWatchdog)
 		}
@@ -59,7 +59,7 @@ func answering(ctx context.Context, healthSocket string, listen []string) error 
 }
 
 // askHealth wants an answer, not a good one: a guest's record that is damaged
-// makes the daemon not ready, and no restart mends it.
+// makes the daemon not ready, and no restart repairs it.
 func askHealth(ctx context.Context, socket string) (err error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -83,8 +83,8 @@ func askHealth(ctx context.Context, socket string) (err error) {
 	return nil
 }
 
-// handshake proves that somebody accepts connections. One that is closed is an
-// answer too: under a flood the caps refuse us like everybody else, and a daemon
+// handshake proves that the daemon accepts connections. One that is closed is an
+// answer too: under a flood the caps refuse this connection like any other, and a daemon
 // that holds its ground must not be killed for it.
 func handshake(ctx context.Context, address string) error {
 	dialer := tls.Dialer{Config: &tls.Config{

@@ -55,7 +55,7 @@ func TestAnswering(t *testing.T) {
 	}{
 		{"all answer", health, listen, ""},
 		{"refused for too many connections", health, closing, ""},
-		{"listener accepts nobody", health, silent, "listener " + silent},
+		{"listener that accepts nothing", health, silent, "listener " + silent},
 		{"no listener", health, "127.0.0.1:1", "connection refused"},
 		{"no health socket", health + ".none", listen, "health socket"},
 	} {
@@ -88,7 +88,7 @@ func listenFor(t *testing.T, handle func(net.Conn)) string {
 				if err != nil {
 					return
 				}
-				_, _ = io.CopyN(io.Discard, c, 1) // the client's first byte has come: the close is no refusal of the dial
+				_, _ = io.CopyN(io.Discard, c, 1) // the client's first byte has come: the close does not refuse the dial
 				handle(c)
 			}
 		}()

@@ -42,7 +42,7 @@ type Config struct {
 	EnvFile         string              // variables of all guests; "" where absent
 	IDMapBase       int                 // host id of an unprivileged guest's root
 	IDMap           string              // IDMapShared or IDMapPerGuest
-	StorageFolder   string              // storage.folder, "" where absent
+	StorageDir      string              // storage.folder, "" where absent
 	MountOwner      string              // MountOwnerHost or MountOwnerGuest
 	Hypervisor      string              // HypervisorPCT or HypervisorLXC; "" where absent: pct, and another program may have made the guests
 	LXCPath         string              // lxc.path

@@ -101,7 +101,7 @@ func TestParseMinimal(t *testing.T) {
 }
 
 // The full example of the operator's page is the one that is tested: every key
-// stands in it, and it parses as printed.
+// is in it, and it parses as printed.
 func TestDocumentedExample(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/agentd.md")
 	if err != nil {
@@ -126,7 +126,7 @@ func TestDocumentedExample(t *testing.T) {
 	want.Repositories = []config.Repository{{Host: "docker.io", Path: "library/postgres", Tag: "17"}, {Host: "registry.example:5000", Path: "team/apps"}}
 	want.Cache = &config.Cache{Dir: "/var/lib/felhom-agentd/blobs", Size: 20 << 30}
 	want.ReadyWait = 5 * time.Minute
-	want.StorageFolder = "/var/lib/felhom/guests"
+	want.StorageDir = "/var/lib/felhom/guests"
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)
 	want.Hypervisor = "pct"
@@ -163,14 +163,14 @@ func TestParseFindings(t *testing.T) {
 		{"hub without tls", strings.Replace(minimal, "https", "http", 1), `2:10: error: hub_url: want https, got "http"`},
 		{"hub with password", strings.Replace(minimal, "hub.example", "u:p@hub.example", 1), `2:10: error: hub_url: must not hold a user name or password: it is written into every guest`},
 		{"hub with query", strings.Replace(minimal, "hub.example", "hub.example/?a=b", 1), `2:10: error: hub_url: must not hold a query or fragment`},
-		{"hub is no url", strings.Replace(minimal, "https://hub.example", "hub", 1), `2:10: error: hub_url: want a URL like https://hub.example, got "hub"`},
+		{"hub without scheme", strings.Replace(minimal, "https://hub.example", "hub", 1), `2:10: error: hub_url: want a URL like https://hub.example, got "hub"`},
 		{"host id with blank", strings.Replace(minimal, "demo-felhom", "demo felhom", 1), `1:10: error: host_id: want 1 to 63 letters, digits, dots, hyphens or underscores, got "demo felhom"`},
 		{"short image", strings.Replace(minimal, "gitea.dooplex.hu/admin/felhom-controller:v0.34.0", "nginx", 1), `3:19: error: controller_image: the registry is missing; write the full reference, as in registry.example/team/app:1.0, got "nginx"`},
 		{"digest of another form", minimal + "controller_image_config_digest: sha512:00\n", `4:33: error: controller_image_config_digest: the digest does not begin with "sha256:"; no other algorithm is accepted, got "sha512:00"`},
 		{"null", minimal + "bridge:\n", `4:8: error: bridge: want text, got nothing`},
 		{"bridge with slash", minimal + "bridge: a/b\n", `4:9: error: bridge: want the name of a network interface, got "a/b"`},
-		{"relative folder", minimal + "state_dir: var\n", `4:12: error: state_dir: want a clean absolute path, got "var"`},
-		{"folder with dots", minimal + "mounts_dir: /var/../etc\n", `4:13: error: mounts_dir: want a clean absolute path, got "/var/../etc"`},
+		{"relative directory", minimal + "state_dir: var\n", `4:12: error: state_dir: want a clean absolute path, got "var"`},
+		{"directory with dots", minimal + "mounts_dir: /var/../etc\n", `4:13: error: mounts_dir: want a clean absolute path, got "/var/../etc"`},
 		{"long socket", minimal + "health_socket: /" + strings.Repeat("a", 100) + "\n", `4:16: error: health_socket: has 101 bytes, a Unix socket's path may have 97`},
 		{
 			"every bad listen at once", minimal + "listen: [\"0.0.0.0:8443\", \"10.0.0.1\", \"10.0.0.1:0\", \"10.0.0.2:1\", \"10.0.0.2:1\", \"[fe80::1]:1\", {}]\n",

@@ -25,8 +25,8 @@ func Parse(file string, data []byte) (Config, error) {
 	if err := doc.Err(); err != nil {
 		return Config{}, err
 	}
-	if c.Hypervisor == HypervisorLXC && c.StorageFolder == "" {
-		c.StorageFolder = c.LXCPath
+	if c.Hypervisor == HypervisorLXC && c.StorageDir == "" {
+		c.StorageDir = c.LXCPath
 	}
 	if c.Provision.Bridge == "" {
 		c.Provision.Bridge = c.Bridge
@@ -60,7 +60,7 @@ func (c *Config) fields() map[string]field {
 		"registry_mirror":                  {Take: text(&c.RegistryMirror, checkRegistryHost)},
 		"id_map_base":                      {Take: number(&c.IDMapBase, 0, math.MaxUint32-1)},
 		"storage": {Take: func(v strictyaml.Value) {
-			v.Fields(map[string]field{"folder": {Required: true, Take: text(&c.StorageFolder, checkPath)}})
+			v.Fields(map[string]field{"folder": {Required: true, Take: text(&c.StorageDir, checkPath)}})
 		}},
 		"id_map":      {Take: word(&c.IDMap, IDMapShared, IDMapPerGuest)},
 		"mount_owner": {Take: word(&c.MountOwner, MountOwnerHost, MountOwnerGuest)},

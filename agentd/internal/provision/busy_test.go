@@ -11,7 +11,7 @@ import (
 )
 
 // The hypervisor's task outlives a killed restore: until it has ended, what it
-// makes is neither ours by its ID nor anything to remove.
+// makes is neither this run's by its ID nor anything to remove.
 func TestRestoreStillAtWork(t *testing.T) {
 	r := newRig(t)
 	r.killWork(t, atCall("Restore"), func() { _, _ = r.Apply(context.WithoutCancel(t.Context()), job()) })

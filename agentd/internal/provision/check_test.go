@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 			got, err := provision.New(r.Options).Check(t.Context(), j)
 			no(t, err)
 			if d := cmp.Diff(before, r.left(t)); d != "" {
-				t.Errorf("what there is (-before +after):\n%s", d)
+				t.Errorf("what exists (-before +after):\n%s", d)
 			}
 			for _, call := range r.hv.Calls()[calls:] {
 				if call != "Check 8200" {

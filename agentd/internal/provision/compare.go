@@ -20,7 +20,7 @@ func compare(s driver.Spec, g driver.Guest) error {
 }
 
 // differences says what of the guest that is there is not as asked for. What
-// an adapter does not tell (memory, cores) is not compared.
+// an adapter does not report (memory, cores) is not compared.
 func differences(s driver.Spec, g driver.Guest) []string {
 	var list []string
 	add := func(what, want, got string) {

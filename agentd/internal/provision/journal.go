@@ -19,7 +19,7 @@ import (
 
 const (
 	journalVersion  = 1
-	maxJournalBytes = 256 << 10 // ours have a few KiB
+	maxJournalBytes = 256 << 10 // the real ones have a few KiB
 )
 
 // journal is what a later run has to know of one that did not come to its end.
@@ -28,7 +28,7 @@ type journal struct {
 	Version   int       `json:"version"`
 	VMID      int       `json:"vmid"`
 	ID        string    `json:"id"` // is in the guest's description
-	Begun     time.Time `json:"begun"`
+	Started   time.Time `json:"begun"`
 	NewRecord bool      `json:"new_record"` // there was no record of the guest
 	NewMount  bool      `json:"new_mount"`  // there was no directory
 	Golden    string    `json:"golden"`
@@ -86,8 +86,8 @@ func (js journals) read(vmid int) (j *journal, err error) {
 		}
 		j = &journal{}
 		if err := json.Unmarshal(data, j); err != nil || j.Version != journalVersion || j.VMID != vmid || j.ID == "" {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is no journal of guest %d: %w", filepath.Join(js.dir, journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
-				"it says what an interrupted provisioning had begun; look at guest, record and mount yourself, then remove it")
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is not a journal of guest %d: %w", filepath.Join(js.dir, journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
+				"it says what an interrupted provisioning had started; look at guest, record and mount yourself, then remove it")
 		}
 		return nil
 	})

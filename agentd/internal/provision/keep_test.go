@@ -49,8 +49,8 @@ func failing(int, provision.Asked) (contract.Bootstrap, error) {
 	return contract.Bootstrap{}, errBroken
 }
 
-// An archive may be a backup of a guest that was ours: its old ID goes.
-func TestBackupOfOneOfOurs(t *testing.T) {
+// An archive may be a backup of a guest of this host: its old ID goes.
+func TestBackupOfAnOwnGuest(t *testing.T) {
 	r := newRig(t)
 	j := job()
 	j.Spec.Description = "notes\nfelhom-agentd: provision OLDONE"
@@ -61,9 +61,9 @@ func TestBackupOfOneOfOurs(t *testing.T) {
 	r.apply(t, j, provision.Unchanged)
 }
 
-// The folder was removed under a running guest: it has the old one until the
-// mount is made anew.
-func TestFolderThatWasRemoved(t *testing.T) {
+// The directory was removed under a running guest: it has the old one until the
+// mount is made again.
+func TestMountThatWasRemoved(t *testing.T) {
 	r := newRig(t)
 	r.apply(t, job(), provision.Provisioned)
 	if err := os.RemoveAll(r.Mounts.Path(vmid)); err != nil {
@@ -83,12 +83,12 @@ func TestFolderThatWasRemoved(t *testing.T) {
 	wantError(t, err, fault.Invalid, "shut the guest down", "it has the old one")
 }
 
-// A guest that stays keeps no mount whose folder is gone.
-func TestRemoveLetsGoOfWhatStays(t *testing.T) {
-	t.Run("somebody else's", func(t *testing.T) {
+// A guest that stays keeps no mount whose directory is gone.
+func TestRemoveDetachesWhatStays(t *testing.T) {
+	t.Run("not created here", func(t *testing.T) {
 		r := newRig(t)
 		r.add(t)
-		r.hv.Put(driver.Guest{VMID: vmid, State: driver.Stopped, Hostname: "theirs"})
+		r.hv.Put(driver.Guest{VMID: vmid, State: driver.Stopped, Hostname: "foreign"})
 		if err := r.hv.Attach(t.Context(), vmid, driver.Mount{Source: r.Mounts.Path(vmid), Target: configmount.Target, ReadOnly: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -96,17 +96,17 @@ func TestRemoveLetsGoOfWhatStays(t *testing.T) {
 		_, err := r.Remove(t.Context(), vmid, true)
 		wantError(t, err, fault.Invalid, "shut the guest down", "still has its mount")
 		if !r.Mounts.Exists(vmid) {
-			t.Error("the folder is gone from under the guest")
+			t.Error("the directory is gone from under the guest")
 		}
 		r.hv.Fail("Detach", nil)
 		if _, err := r.Remove(t.Context(), vmid, true); err != nil {
 			t.Fatal(err)
 		}
 		if g := r.guest(t); len(g.Mounts) > 0 || r.Mounts.Exists(vmid) {
-			t.Errorf("mounts %v, folder there %v", g.Mounts, r.Mounts.Exists(vmid))
+			t.Errorf("mounts %v, directory exists %v", g.Mounts, r.Mounts.Exists(vmid))
 		}
 	})
-	t.Run("ours whose notes were edited", func(t *testing.T) {
+	t.Run("own guest whose notes were edited", func(t *testing.T) {
 		r := newRig(t)
 		r.apply(t, job(), provision.Provisioned)
 		g := r.guest(t)
@@ -115,7 +115,7 @@ func TestRemoveLetsGoOfWhatStays(t *testing.T) {
 		_, err := r.Remove(t.Context(), vmid, true)
 		wantError(t, err, fault.Invalid, "felhom-agentd: provision ", "no longer says so")
 		if !r.Mounts.Exists(vmid) {
-			t.Error("the folder is gone from under the guest")
+			t.Error("the directory is gone from under the guest")
 		}
 	})
 	t.Run("no hypervisor to ask", func(t *testing.T) {
@@ -128,9 +128,9 @@ func TestRemoveLetsGoOfWhatStays(t *testing.T) {
 	})
 }
 
-// What the operator had put into the folder stays, what the failed run wrote
+// What the operator had put into the directory stays, what the failed run wrote
 // there does not: it holds credentials.
-func TestFailureLeavesNoCredentialInAFolderThatWasThere(t *testing.T) {
+func TestFailureLeavesNoCredentialInAnExistingMount(t *testing.T) {
 	r := newRig(t)
 	template := filepath.Join(r.Mounts.Path(vmid), "controller.yaml.tmpl")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(template), 0o750), os.WriteFile(template, []byte("x"), 0o640)); err != nil {
@@ -142,6 +142,6 @@ func TestFailureLeavesNoCredentialInAFolderThatWasThere(t *testing.T) {
 	}
 	entries, err := os.ReadDir(filepath.Dir(template))
 	if err != nil || len(entries) != 1 || entries[0].Name() != "controller.yaml.tmpl" {
-		t.Errorf("the folder holds %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }

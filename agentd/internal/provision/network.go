@@ -50,7 +50,7 @@ func (r *run) checkTaken(addr netip.Addr, n driver.Net, nets map[int]driver.Net)
 	const hint = "give the guest an address of its own"
 	var own []netip.Addr
 	if r.p.options.BridgeAddresses != nil {
-		own, _ = r.p.options.BridgeAddresses(n.Bridge) // Check tells of a bridge that is missing
+		own, _ = r.p.options.BridgeAddresses(n.Bridge) // Check reports a missing bridge
 	}
 	if endpoint, ok := r.endpoint(); ok {
 		own = append(own, endpoint)

@@ -39,7 +39,7 @@ type rig struct {
 	steps  *steps
 }
 
-// faults stands before the store and fails the methods that it is told to.
+// faults wraps the store and fails the methods that it is told to.
 type faults struct {
 	*guests.Store
 	fail  map[string]error
@@ -179,7 +179,7 @@ func (r *rig) isValid(t *testing.T, tok token.Token) {
 	}
 }
 
-// left lists what there is of any guest but locks: nothing, where all was undone.
+// left lists what exists of any guest but locks: nothing if all was undone.
 func (r *rig) left(t *testing.T) []string {
 	t.Helper()
 	var list []string
@@ -188,8 +188,8 @@ func (r *rig) left(t *testing.T) []string {
 	}
 	err := filepath.WalkDir(r.dir, func(path string, d os.DirEntry, err error) error {
 		name, _ := filepath.Rel(r.dir, path)
-		isOurs := strings.HasPrefix(name, "mounts/") || !d.IsDir() && filepath.Ext(name) != ".lock"
-		if isOurs {
+		isOwn := strings.HasPrefix(name, "mounts/") || !d.IsDir() && filepath.Ext(name) != ".lock"
+		if isOwn {
 			list = append(list, name)
 		}
 		return err
@@ -269,7 +269,7 @@ func TestProvision(t *testing.T) {
 		t.Errorf("calls of the hypervisor (-want +got):\n%s", d)
 	}
 	if r.steps.bytes == 0 {
-		t.Error("nobody was told how far the restore is")
+		t.Error("the progress of the restore was not reported")
 	}
 	if g := r.guest(t); g.Hostname != "web" {
 		t.Errorf("hostname %q, want web", g.Hostname)
@@ -343,7 +343,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 					t.Fatalf("error %v, want the cause in it", err)
 				}
 				if d := cmp.Diff(want, r.left(t)); d != "" {
-					t.Errorf("what there is (-before +after):\n%s", d)
+					t.Errorf("what exists (-before +after):\n%s", d)
 				}
 				last := r.steps.ended[len(r.steps.ended)-1]
 				if (last == "undo done") != c.undone {
@@ -403,7 +403,7 @@ func (r *rig) add(t *testing.T) token.Token {
 	return tok
 }
 
-// Where the mount was not reached, or was not there, nobody has the new token:
+// Where the mount was not reached, or did not exist, no guest has the new token:
 // the record is what it was, without an overlap that ends.
 func TestFailureRestoresTheRecord(t *testing.T) {
 	for name, spoil := range map[string]func(*rig){

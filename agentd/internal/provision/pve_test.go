@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 const volume = "local:backup/vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"
 
-// newPVE is a rig whose hypervisor is a node of PVE with a golden on it.
+// newPVE is a rig whose hypervisor is a node of PVE with a golden image on it.
 func newPVE(t *testing.T) (*rig, *pcttest.Node, provision.Job) {
 	t.Helper()
 	n := pcttest.New(t)
@@ -139,7 +139,7 @@ func TestKilledRestoreOnPVE(t *testing.T) {
 	})
 }
 
-// What PVE refuses to remove stays as whole as it is, and is no one's unfinished work.
+// What PVE refuses to remove stays as whole as it is, and nothing of it is unfinished work.
 func TestRemoveRefusedOnPVE(t *testing.T) {
 	for name, c := range map[string]struct {
 		line   string

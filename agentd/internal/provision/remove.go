@@ -113,7 +113,7 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 	// Whatever ends this process: the next run must finish, not start again.
 	before := j
 	if j == nil {
-		j = &journal{VMID: vmid, ID: id, Begun: p.options.Now().UTC().Truncate(time.Second)}
+		j = &journal{VMID: vmid, ID: id, Started: p.options.Now().UTC().Truncate(time.Second)}
 	}
 	removing := *j
 	removing.Removing, removing.Restoring = true, true

@@ -71,7 +71,7 @@ func TestKilled(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			want := provision.Finished
 			if c.name == "after the check" {
-				want = provision.Provisioned // nothing was begun
+				want = provision.Provisioned // nothing was started
 			}
 			r := newRig(t)
 			r.kill(t, c.at)
@@ -126,25 +126,25 @@ func TestKilledAndThenAskedOtherwise(t *testing.T) {
 	r.isWhole(t, driver.Running)
 }
 
-func TestTakenBySomebodyElse(t *testing.T) {
-	foreign := driver.Guest{VMID: vmid, State: driver.Running, Hostname: "theirs", Description: "felhom-agentd: provision by hand", Net: driver.Net{Bridge: "vmbr0"}}
+func TestTakenByAnotherGuest(t *testing.T) {
+	foreign := driver.Guest{VMID: vmid, State: driver.Running, Hostname: "foreign", Description: "felhom-agentd: provision by hand", Net: driver.Net{Bridge: "vmbr0"}}
 	untouched := func(t *testing.T, r *rig, left ...string) {
 		t.Helper()
 		if d := cmp.Diff(foreign.Hostname, r.guest(t).Hostname); d != "" || r.guest(t).State != driver.Running {
 			t.Errorf("their guest is now %+v", r.guest(t))
 		}
 		if d := cmp.Diff(append([]string{"guest 8200"}, left...), r.left(t)); d != "" {
-			t.Errorf("what there is (-want +got):\n%s", d)
+			t.Errorf("what exists (-want +got):\n%s", d)
 		}
 	}
 	t.Run("from the start", func(t *testing.T) {
 		r := newRig(t)
 		r.hv.Put(foreign)
 		_, err := r.Apply(t.Context(), job())
-		wantError(t, err, fault.Invalid, "guest add 8200", "guest 8200 (theirs)", "already", "felhom-agentd did not make it")
+		wantError(t, err, fault.Invalid, "guest add 8200", "guest 8200 (foreign)", "already", "felhom-agentd did not make it")
 		untouched(t, r)
 	})
-	t.Run("half a guest of theirs", func(t *testing.T) {
+	t.Run("a foreign partial guest", func(t *testing.T) {
 		r := newRig(t)
 		r.hv.MakePartial(vmid)
 		_, err := r.Apply(t.Context(), job())
@@ -159,7 +159,7 @@ func TestTakenBySomebodyElse(t *testing.T) {
 			r.kill(t, atStep(at))
 			r.hv.Put(foreign)
 			_, err := r.Apply(t.Context(), job())
-			wantError(t, err, fault.Invalid, "another VMID", "theirs")
+			wantError(t, err, fault.Invalid, "another VMID", "foreign")
 			untouched(t, r)
 		})
 	}
@@ -171,9 +171,9 @@ func TestTakenBySomebodyElse(t *testing.T) {
 			r := newRig(t)
 			r.kill(t, atStep("mount done"))
 			r.hv.MakePartial(vmid)
-			_ = again(r) // the one refuses, the other removes what is ours
+			_ = again(r) // the one refuses, the other removes what felhom-agentd made
 			if d := cmp.Diff([]string{"guest 8200"}, r.left(t)); d != "" {
-				t.Errorf("what there is (-want +got):\n%s", d)
+				t.Errorf("what exists (-want +got):\n%s", d)
 			}
 		}
 	})
@@ -196,7 +196,7 @@ func TestConverge(t *testing.T) {
 		want   provision.Outcome
 		calls  []string
 	}{
-		{name: "as it shall be", want: provision.Unchanged},
+		{name: "as it should be", want: provision.Unchanged},
 		{
 			name: "stopped", want: provision.Started, calls: []string{"Start 8200"},
 			change: func(t *testing.T, r *rig) { no(t, r.hv.Shutdown(t.Context(), vmid, 0)) },
@@ -300,7 +300,7 @@ func TestJournal(t *testing.T) {
 	wantError(t, err, fault.Invalid, "provision --vmid 8200 finishes it", "interrupted")
 	no(t, os.WriteFile(file, []byte("{}"), 0o600))
 	_, err = r.Apply(t.Context(), job())
-	wantError(t, err, fault.Invalid, "look at guest, record and mount yourself", file+" is no journal of guest 8200")
+	wantError(t, err, fault.Invalid, "look at guest, record and mount yourself", file+" is not a journal of guest 8200")
 	_, err = r.Remove(t.Context(), vmid, true)
 	wantError(t, err, fault.Invalid, "look at", file)
 }
@@ -336,16 +336,16 @@ func TestRemove(t *testing.T) {
 			t.Errorf("removed %+v, error %v, left %v", got, err, left)
 		}
 	})
-	t.Run("somebody else's", func(t *testing.T) {
+	t.Run("not created here", func(t *testing.T) {
 		r := newRig(t)
 		r.add(t)
 		r.hv.Put(driver.Guest{VMID: vmid, State: driver.Running})
 		got, err := r.Remove(t.Context(), vmid, false)
 		if d := cmp.Diff([]string{"guest 8200"}, r.left(t)); err != nil || got.Guest || !got.Record || d != "" {
-			t.Errorf("removed %+v, error %v, what there is:\n%s", got, err, d)
+			t.Errorf("removed %+v, error %v, what exists:\n%s", got, err, d)
 		}
 	})
-	t.Run("made again by somebody else", func(t *testing.T) {
+	t.Run("made again by hand", func(t *testing.T) {
 		r := newRig(t)
 		r.apply(t, job(), provision.Provisioned)
 		r.hv.Put(driver.Guest{VMID: vmid, State: driver.Stopped})

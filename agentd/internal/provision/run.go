@@ -256,7 +256,7 @@ func taken(g driver.Guest) error {
 func (r *run) begin() error {
 	vmid := r.job.VMID
 	j := &journal{
-		VMID: vmid, ID: rand.Text()[:16], Begun: r.p.options.Now().UTC().Truncate(time.Second),
+		VMID: vmid, ID: rand.Text()[:16], Started: r.p.options.Now().UTC().Truncate(time.Second),
 		Golden: r.job.Spec.Archive, NewMount: !r.p.options.Mounts.Exists(vmid),
 	}
 	switch before, err := r.p.options.Store.Get(vmid); {

@@ -122,7 +122,7 @@ func TestSettingsOfAFailedUpdate(t *testing.T) {
 		t.Fatal("no error")
 	}
 	if d := cmp.Diff(before, r.left(t)); d != "" {
-		t.Errorf("what there is (-before +after):\n%s", d)
+		t.Errorf("what exists (-before +after):\n%s", d)
 	}
 	r.Mounts = whole
 	r.apply(t, job(), provision.Unchanged)

@@ -24,7 +24,7 @@ func (p *Provisioner) Wait(ctx context.Context, vmid int, r Result, limit time.D
 		if done, ok := isUp(*r.Last); ok {
 			return p.step(vmid, StepReport, func() (StepResult, error) {
 				age := p.options.Now().Sub(done.Received).Round(time.Second)
-				return StepResult{Word: "unchanged", Detail: fmt.Sprintf("reported %v ago: %s", age, tell(done.Report))}, nil
+				return StepResult{Word: "unchanged", Detail: fmt.Sprintf("reported %v ago: %s", age, reportLine(done.Report))}, nil
 			})
 		}
 	}
@@ -66,9 +66,9 @@ const (
 	statusSeen = 2 // how often in a row it must be seen stopped
 )
 
-// tellAgain is how long a step that goes on and has something else to say is not
+// noteAgain is how long a step that continues and has something else to say is not
 // told of again: the terminal is the operator's, not the guest's.
-const tellAgain = 10 * time.Second
+const noteAgain = 10 * time.Second
 
 // told is what was told last of a step in one state.
 type told struct {
@@ -159,16 +159,16 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 		r := s.Report
 		key := fmt.Sprint(r.Run, " ", r.Step, " ", r.State)
 		was, isTold := w.told[key]
-		if !isTold || was.message != r.Message && time.Since(was.at) >= tellAgain {
+		if !isTold || was.message != r.Message && time.Since(was.at) >= noteAgain {
 			w.told[key] = told{message: r.Message, at: time.Now()}
-			w.p.options.Observer.Note(w.vmid, StepReport, tell(r))
+			w.p.options.Observer.Note(w.vmid, StepReport, reportLine(r))
 		}
 		if r.Step != contract.StepRun {
 			continue
 		}
 		switch r.State {
 		case contract.StateDone, contract.StateDegraded:
-			return tell(r), true, nil
+			return reportLine(r), true, nil
 		case contract.StateFailed:
 			if isFinal(r.Class) {
 				return "", false, fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), termtext.Lines(r.Hint))
@@ -217,9 +217,9 @@ func isFinal(class string) bool {
 // tries since.
 func (w *waiter) word() string {
 	if w.failure == nil || w.failure.Report.Sequence == w.last.Report.Sequence && w.failure.Report.Run == w.last.Report.Run {
-		return "the last it reported: " + tell(w.last.Report)
+		return "the last it reported: " + reportLine(w.last.Report)
 	}
-	return "the last failure it reported: " + tell(w.failure.Report) + "; now: " + tell(w.last.Report)
+	return "the last failure it reported: " + reportLine(w.failure.Report) + "; now: " + reportLine(w.last.Report)
 }
 
 func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
@@ -246,8 +246,8 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 		strings.TrimLeft(hint+"\n"+stays+console, "\n"))
 }
 
-// tell is a report in a line.
-func tell(r contract.Report) string {
+// reportLine returns a report in one line.
+func reportLine(r contract.Report) string {
 	text := string(r.Step) + " " + string(r.State)
 	if r.Result != "" {
 		text += ", " + string(r.Result)

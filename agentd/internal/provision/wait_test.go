@@ -82,7 +82,7 @@ func TestWaitDied(t *testing.T) {
 }
 
 // A guest that reboots, and a hypervisor that cannot say, end no wait.
-func TestWaitGoesOn(t *testing.T) {
+func TestWaitContinues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.running()
@@ -197,14 +197,14 @@ func TestWait(t *testing.T) {
 						}
 					}
 				})
-				begun := time.Now()
+				started := time.Now()
 				err := r.Wait(t.Context(), vmid, c.after, time.Minute)
 				if c.code == fault.None {
 					no(t, err)
 				} else {
 					wantError(t, err, c.code, c.hint, c.texts...)
 				}
-				if took := time.Since(begun); took < c.took || took > c.took+2*r.Poll {
+				if took := time.Since(started); took < c.took || took > c.took+2*r.Poll {
 					t.Errorf("waited %v, want %v", took, c.took)
 				}
 				for _, note := range r.steps.notes {
@@ -217,7 +217,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-func TestWaitTellsEachReportOnce(t *testing.T) {
+func TestWaitNotesEachReportOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.running()
@@ -232,9 +232,9 @@ func TestWaitTellsEachReportOnce(t *testing.T) {
 	})
 }
 
-// A step that goes on says why it takes long, in one more report with the same
+// A step that continues says why it takes long, in one more report with the same
 // state. A guest that says something else each second floods no terminal.
-func TestWaitTellsWhatAStepSays(t *testing.T) {
+func TestWaitNotesWhatAStepSays(t *testing.T) {
 	says := func(message string) contract.Report {
 		return with(report("a", contract.StepImage, contract.StateStarted), "", message, "")
 	}

@@ -1,5 +1,5 @@
-// Package systemd holds the unit files of guest and host, so that a program
-// can bring them along. It owns their text and starts nothing.
+// Package systemd holds the unit files of guest and host. It owns their text and
+// starts nothing. [Guest] returns those that the golden image gets.
 package systemd
 
 import (
@@ -12,12 +12,6 @@ import (
 //go:embed felhom-controller-bootstrap.service felhom-controller-bootstrap.path felhom-controller-bootstrap-template.path etc-felhom-bootstrap.mount.unit felhom-engine-failed.service felhom-bootstrap-console.service docker.service.d/felhom.conf
 var guest embed.FS
 
-//go:embed felhom-agentd.service
-var host embed.FS
-
-//go:embed felhom-guest.preset
-var preset []byte
-
 // MountUnit is the unit of the config mount, named as systemd escapes its path.
 const MountUnit = `etc-felhom\x2dbootstrap.mount`
 
@@ -28,12 +22,6 @@ const mountFile = "etc-felhom-bootstrap.mount.unit"
 // Guest returns the units of a guest, each under its unit's name, and drop-ins
 // for units of packages, each in its directory.
 func Guest() fs.ReadDirFS { return unitFS{guest} }
-
-// Host returns the units of a host, each under its unit's name.
-func Host() fs.ReadDirFS { return unitFS{host} }
-
-// GuestPreset returns the preset that enables what a guest needs.
-func GuestPreset() []byte { return slices.Clone(preset) }
 
 // unitFS shows mountFile as MountUnit, at the top.
 type unitFS struct{ files embed.FS }

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"bytes"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,15 @@ const (
 	bootstrap    = "felhom-controller-bootstrap.service"
 	engineFailed = "felhom-engine-failed.service"
 )
+
+//go:embed felhom-agentd.service
+var host embed.FS
+
+// hostUnits returns the units of a host, which no program carries.
+func hostUnits() fs.ReadDirFS { return unitFS{host} }
+
+//go:embed felhom-guest.preset
+var preset []byte
 
 func read(t *testing.T, files fs.FS, name string) []*unit.UnitOption {
 	t.Helper()
@@ -79,7 +89,7 @@ func TestVerify(t *testing.T) {
 		t.Fatalf("systemd-analyze --version gives %q", version)
 	}
 	old := number < 254
-	for name, files := range map[string]fs.FS{"guest": Guest(), "host": Host()} {
+	for name, files := range map[string]fs.FS{"guest": Guest(), "host": hostUnits()} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			dir := filepath.Join(root, "usr/lib/systemd/system")
@@ -189,7 +199,7 @@ func TestTriggers(t *testing.T) {
 func TestPresetEnablesWhatCanBeEnabled(t *testing.T) {
 	for _, name := range list(t, Guest()) {
 		installable := len(values(read(t, Guest(), name), "Install", "WantedBy")) > 0
-		if enabled := strings.Contains(string(GuestPreset()), "enable "+name+"\n"); enabled != installable {
+		if enabled := strings.Contains(string(preset), "enable "+name+"\n"); enabled != installable {
 			t.Errorf("%s: in the preset %v, has [Install] %v", name, enabled, installable)
 		}
 	}
@@ -249,7 +259,7 @@ const agentd = "felhom-agentd.service"
 
 func TestSandbox(t *testing.T) {
 	isHardening := regexp.MustCompile(`^(Ambient|Capability|Limit|Lock|Memory(Deny)|NoNew|Private|Protect|ReadWrite|Remove|Restrict(A|N|R|S)|SystemCall|UMask)`)
-	for name, files := range map[string]fs.FS{bootstrap: Guest(), agentd: Host()} {
+	for name, files := range map[string]fs.FS{bootstrap: Guest(), agentd: hostUnits()} {
 		t.Run(name, func(t *testing.T) {
 			got := map[string]string{}
 			for _, o := range read(t, files, name) {
@@ -275,7 +285,7 @@ func TestExposure(t *testing.T) {
 		limit int
 	}{
 		{bootstrap, Guest(), 21},
-		{agentd, Host(), 26},
+		{agentd, hostUnits(), 26},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text, err := fs.ReadFile(test.files, test.name)
@@ -316,7 +326,7 @@ func exposure(t *testing.T, name string, text []byte) int {
 
 // TestStartAndReadiness: what design and docs/bootstrapper.md say of the two.
 func TestStartAndReadiness(t *testing.T) {
-	guest, host := read(t, Guest(), bootstrap), read(t, Host(), agentd)
+	guest, host := read(t, Guest(), bootstrap), read(t, hostUnits(), agentd)
 	for _, test := range []struct {
 		name, section, key string
 		unit               []*unit.UnitOption

@@ -20,7 +20,7 @@ func inspectCommand(std stdio) *cli.Command {
 		Name:      "inspect",
 		Usage:     "show what is in an archive, without unpacking it",
 		ArgsUsage: "ARCHIVE (- reads stdin)",
-		Description: `System, configuration, images, units, packages, and sizes by directory. It judges nothing; that is what verify does.
+		Description: `System, configuration, images, sizes by directory, units and packages. It judges nothing; that is what verify does.
 
 Exit codes: 0 done, 1 failed, 2 misuse, 3 archive refused.
 

@@ -46,6 +46,8 @@ func TestInspectCommand(t *testing.T) {
 		stderr string
 	}{
 		{"text", []string{good}, 0, "arch: amd64", ""},
+		{"sizes for people", []string{good}, 0, "size      3.0 KiB packed, 16 B of content\n", ""},
+		{"long lists last", []string{good}, 0, "\nunits (0)\n\npackages (0)\n", ""},
 		{"json", []string{good, "--json"}, 0, `"archive": "a.tar"`, ""},
 		{"config", []string{"--config", good}, 0, "arch: amd64\n", ""},
 		{"no archive", nil, 2, "", "missing argument ARCHIVE"},

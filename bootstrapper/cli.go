@@ -99,7 +99,7 @@ Example:
 				return fault.WrapHint(fault.Misuse, errors.New("--host-patience without --keep-trying"), "add --keep-trying, or leave --host-patience out")
 			}
 			o.setReadyWait = c.IsSet("ready-wait")
-			if err := o.check(); err != nil {
+			if err := checkApply(&o); err != nil {
 				return err
 			}
 			return apply(c.Context, o, stderr)
@@ -114,7 +114,8 @@ type applyOptions struct {
 	engineWait, pullPatience, readyWait time.Duration
 }
 
-func (o *applyOptions) check() error {
+// checkApply checks o, and fills the socket of the engine in.
+func checkApply(o *applyOptions) error {
 	if o.dockerHost == "" {
 		o.dockerHost = "unix://" + filepath.Join(o.root, bootstrap.EngineSocket)
 	}

@@ -99,13 +99,13 @@ func newBuildOptions(c *cli.Context) (buildOptions, error) {
 }
 
 func buildImage(ctx context.Context, o buildOptions, std stdio) error {
-	r, err := o.readRecipe()
+	r, err := readRecipe(o.recipe)
 	target := build.Target{Dir: o.out, Force: o.force}
 	switch {
 	case err != nil:
 		return err
 	case o.check:
-		path, err := build.Check(ctx, r, target, o.settings(std))
+		path, err := build.Check(ctx, r, target, buildSettings(o.bakeOptions, std))
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func buildImage(ctx context.Context, o buildOptions, std stdio) error {
 	if o.compression != "" {
 		r.Output.Compression = o.compression
 	}
-	res, err := build.Run(ctx, r, target, o.settings(std))
+	res, err := build.Run(ctx, r, target, buildSettings(o.bakeOptions, std))
 	if err != nil {
 		return err
 	}

@@ -75,14 +75,14 @@ func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
 	return o, nil
 }
 
-func (o bakeOptions) readRecipe() (recipe.Recipe, error) {
-	if o.recipe == "" {
+func readRecipe(path string) (recipe.Recipe, error) {
+	if path == "" {
 		return recipe.Default()
 	}
-	return recipe.Read(o.recipe)
+	return recipe.Read(path)
 }
 
-func (o bakeOptions) settings(std stdio) build.Settings {
+func buildSettings(o bakeOptions, std stdio) build.Settings {
 	s := build.Settings{
 		Cache: o.cache, Bootstrap: o.bootstrap, Units: systemd.Guest(), Epoch: o.epoch, Builder: version,
 		Progress: progress.New(std.err, progress.Options{Terminal: isTerminal(std.err)}),
@@ -121,7 +121,7 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signatur
 }
 
 func stageRoot(ctx context.Context, root string, o bakeOptions, std stdio) error {
-	r, err := o.readRecipe()
+	r, err := readRecipe(o.recipe)
 	if err != nil {
 		return err
 	}
@@ -129,5 +129,5 @@ func stageRoot(ctx context.Context, root string, o bakeOptions, std stdio) error
 	if err != nil {
 		return fault.Wrap(fault.Misuse, err)
 	}
-	return build.Stage(ctx, root, r, o.settings(std))
+	return build.Stage(ctx, root, r, buildSettings(o, std))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -237,7 +238,7 @@ func compareTree(t *testing.T, n *node, want any) {
 			t.Fatalf("got %v %q, want %v", n.kind, n.text, want)
 		}
 	case bool:
-		if n.kind != kindBool || n.text != map[bool]string{true: "true", false: "false"}[want] {
+		if n.kind != kindBool || n.text != strconv.FormatBool(want) {
 			t.Fatalf("got %v %q, want %v", n.kind, n.text, want)
 		}
 	case nil:

@@ -40,7 +40,10 @@ func main() {
 	stop()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "controller:", err)
-		os.Exit(map[bool]int{true: 1, false: 3}[*health])
+		if *health {
+			os.Exit(1)
+		}
+		os.Exit(3)
 	}
 }
 

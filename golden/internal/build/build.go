@@ -88,7 +88,11 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *baked, err er
 	if err != nil {
 		return nil, err
 	}
-	st.Done(map[bool]string{true: "reused", false: "made"}[w.base.Reused], plan.BaseKey()[:12])
+	result := "made"
+	if w.base.Reused {
+		result = "reused"
+	}
+	st.Done(result, plan.BaseKey()[:12])
 	w.overlay, err = w.lay(s)
 	if err == nil {
 		err = plan.CheckEngine(ctx, w.base.Root, w.overlay)

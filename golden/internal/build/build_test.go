@@ -22,20 +22,20 @@ func TestTargetPath(t *testing.T) {
 	}
 	epoch := time.Date(2026, 11, 22, 2, 9, 5, 0, time.FixedZone("x", 3600))
 	want := filepath.Join(dir, "vzdump-lxc-9100-2026_11_22-01_09_05.tar.zst")
-	got, err := Target{Dir: dir}.path(r, epoch)
+	got, err := targetPath(Target{Dir: dir}, r, epoch)
 	if err != nil || got != want {
 		t.Errorf("want %s, got %s %v", want, got, err)
 	}
 	if err := os.WriteFile(want, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Target{Dir: dir}).path(r, epoch); fault.Of(err) != fault.Misuse || !strings.Contains(fault.HintOf(err), "--force") {
+	if _, err := targetPath(Target{Dir: dir}, r, epoch); fault.Of(err) != fault.Misuse || !strings.Contains(fault.HintOf(err), "--force") {
 		t.Errorf("archive is there: want misuse with a hint, got %v", err)
 	}
-	if got, err := (Target{Dir: dir, Force: true}).path(r, epoch); err != nil || got != want {
+	if got, err := targetPath(Target{Dir: dir, Force: true}, r, epoch); err != nil || got != want {
 		t.Errorf("with force: got %s %v", got, err)
 	}
-	if _, err := (Target{Dir: filepath.Join(dir, "none")}).path(r, epoch); fault.Of(err) != fault.Misuse {
+	if _, err := targetPath(Target{Dir: filepath.Join(dir, "none")}, r, epoch); fault.Of(err) != fault.Misuse {
 		t.Errorf("directory is missing: want misuse, got %v", err)
 	}
 }

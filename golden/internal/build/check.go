@@ -22,7 +22,7 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	st := s.Progress.Start("check")
 	images := wants(r)
 	errs := make([]error, 2+len(images))
-	errs[0] = t.check()
+	errs[0] = checkTarget(t)
 	var plan stage.Plan
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -33,7 +33,7 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	}
 	wg.Wait()
 	if errs[0] == nil && errs[1] == nil {
-		path, errs[0] = t.path(r, plan.Epoch)
+		path, errs[0] = targetPath(t, r, plan.Epoch)
 	}
 	if err := AllFindings(errs...); err != nil {
 		return "", err

@@ -53,7 +53,7 @@ type Result struct {
 
 // Run makes the archive of r.
 func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, err error) {
-	if err := t.check(); err != nil {
+	if err := checkTarget(t); err != nil {
 		return Result{}, err
 	}
 	w, err := prepare(ctx, r, s)
@@ -61,7 +61,7 @@ func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, 
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, w.base.Close()) }()
-	path, err := t.path(r, w.plan.Epoch)
+	path, err := targetPath(t, r, w.plan.Epoch)
 	if err != nil {
 		return Result{}, err
 	}
@@ -81,7 +81,7 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
-	path, err := t.path(rec.Recipe, rec.Epoch)
+	path, err := targetPath(t, rec.Recipe, rec.Epoch)
 	if err != nil {
 		return Result{}, err
 	}
@@ -109,9 +109,9 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	return publish(ctx, path, t.Force, job, rec.Manifest, s.Progress)
 }
 
-// check refuses a target that no archive can be written to. It needs no base, so
+// checkTarget refuses a target that no archive can be written to. It needs no base, so
 // that a slip costs no minutes of work.
-func (t Target) check() error {
+func checkTarget(t Target) error {
 	dir := t.Dir
 	if t.Path != "" {
 		dir = filepath.Dir(t.Path)
@@ -136,8 +136,8 @@ func (t Target) check() error {
 	return nil
 }
 
-// path is where the archive goes; one that already exists is refused early.
-func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
+// targetPath returns where the archive goes; one that already exists is refused early.
+func targetPath(t Target, r recipe.Recipe, epoch time.Time) (string, error) {
 	path := t.Path
 	if path == "" {
 		path = filepath.Join(t.Dir, vzdump.Name{VMID: r.Guest.VMID, Time: epoch.UTC(), Ext: "zst"}.String())
@@ -146,7 +146,7 @@ func (t Target) path(r recipe.Recipe, epoch time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return path, Target{Path: path, Force: t.Force}.check()
+	return path, checkTarget(Target{Path: path, Force: t.Force})
 }
 
 func misplaced(err error, hint string) error { return fault.WrapHint(fault.Misuse, err, hint) }
@@ -167,7 +167,11 @@ func publish(ctx context.Context, path string, force bool, job packJob, m proven
 		return Result{}, err
 	}
 	m.Archive = provenance.Archive{Name: name, SHA256: packed.SHA256, Size: packed.Size}
-	st.Done(map[bool]string{true: "reused", false: "done"}[packed.BaseReused], fmt.Sprintf("%s, %d members", progress.Bytes(packed.Size), packed.Entries))
+	result := "done"
+	if packed.BaseReused {
+		result = "reused"
+	}
+	st.Done(result, fmt.Sprintf("%s, %d members", progress.Bytes(packed.Size), packed.Entries))
 	st = p.Start("verify")
 	report, err := verifyFile(ctx, job, m)
 	if err != nil {

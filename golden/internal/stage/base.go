@@ -36,7 +36,8 @@ type Hooks struct {
 	Log io.Writer
 }
 
-func (h Hooks) step(name string) func() {
+// begin calls h.Step for a stage, and returns what ends it.
+func begin(h Hooks, name string) func() {
 	if h.Step == nil {
 		return func() {}
 	}
@@ -49,7 +50,7 @@ func (h Hooks) step(name string) func() {
 // Base gives the finished base of p from the cache, and makes it when it is not
 // there. The caller closes the layer when it has read what it needs.
 func (p *Plan) Base(ctx context.Context, c Cache, h Hooks) (*Layer, error) {
-	waiting := func() { h.step("wait for another build of the same base")() }
+	waiting := func() { begin(h, "wait for another build of the same base")() }
 	packages, err := c.Layer(ctx, p.packagesKey, waiting, func(ctx context.Context, root string) error {
 		if err := p.bootstrap(ctx, root, h); err != nil {
 			return err
@@ -91,7 +92,7 @@ func (p *Plan) customise(ctx context.Context, root string, h Hooks) error {
 		return err
 	}
 	for _, s := range p.Recipe.Scripts {
-		done := h.step("script " + path.Base(s.Path))
+		done := begin(h, "script "+path.Base(s.Path))
 		if err := h.Script(ctx, root, p.Recipe.Local(s.Path), s); err != nil {
 			return err
 		}
@@ -111,7 +112,7 @@ func Copy(ctx context.Context, from, to string) error {
 // namespaces of its own: when this program dies, even by SIGKILL, its children
 // and its mounts go with it.
 func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) {
-	done := h.step("packages")
+	done := begin(h, "packages")
 	sources := filepath.Join(filepath.Dir(root), "build.sources")
 	if err := os.WriteFile(sources, apt.Format(p.Sources), 0o600); err != nil {
 		return fmt.Errorf("write sources: %w", err)
@@ -189,7 +190,7 @@ func (p *Plan) finish(ctx context.Context, root string, h Hooks) (err error) {
 	if h.Seal == nil {
 		return nil
 	}
-	done := h.step("seal")
+	done := begin(h, "seal")
 	if err := h.Seal(ctx, root); err != nil {
 		return err
 	}

@@ -64,6 +64,6 @@ func (p *Plan) trust(ctx context.Context, root string, h Hooks) (err error) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec update-ca-certificates\n"), 0o700); err != nil {
 		return err
 	}
-	defer h.step(trustName)()
+	defer begin(h, trustName)()
 	return h.Script(ctx, root, script, recipe.Script{Path: trustName})
 }

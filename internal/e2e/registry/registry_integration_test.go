@@ -220,10 +220,13 @@ func (s *scene) wantNoCredential(t *testing.T, output string) {
 }
 
 func TestGuestPullsThroughTheHost(t *testing.T) {
-	for _, withTokens := range []bool{false, true} {
-		t.Run(map[bool]string{false: "password", true: "token server"}[withTokens], func(t *testing.T) {
-			s := newScene(t, withTokens)
-			if out := s.agentd(t, "registry", "check"); !strings.Contains(out, map[bool]string{false: "password", true: "token"}[withTokens]) {
+	for _, tt := range []struct {
+		name, says string
+		withTokens bool
+	}{{"password", "password", false}, {"token server", "token", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t, tt.withTokens)
+			if out := s.agentd(t, "registry", "check"); !strings.Contains(out, tt.says) {
 				t.Errorf("registry check: %s", out)
 			}
 			out, err := s.apply(t)

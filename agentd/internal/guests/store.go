@@ -303,7 +303,8 @@ func (s *Store) change(vmid int, change func(*Record) error) error {
 }
 
 // Replace restores a record as it was, or removes it if old is nil: the undo step
-// for a command that could not finish what Update started.
+// for a command that could not finish what Update started. Tokens that were
+// revoked meanwhile stay revoked.
 func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) {
 	unlock, err := filelock.Wait(ctx, s.lock)
 	if err != nil {
@@ -317,7 +318,11 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		if err := s.observed(Change{Kind: RecordRestored, VMID: vmid}); err != nil {
 			return err
 		}
-		return s.write(vmid, *old)
+		current, err := s.read(fileName(vmid))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		return s.write(vmid, old.withoutRevoked(current))
 	}
 	if _, err := s.records.Lstat(fileName(vmid)); errors.Is(err, fs.ErrNotExist) {
 		return nil

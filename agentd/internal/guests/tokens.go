@@ -145,6 +145,30 @@ func (r *Record) end(why EndReason, now time.Time, tokens ...Stored) {
 	}
 }
 
+// withoutRevoked returns r without the tokens that current, the record after
+// it, knows as revoked.
+func (r Record) withoutRevoked(current Record) Record {
+	revoked := slices.DeleteFunc(slices.Clone(current.Ended), func(e Ended) bool { return e.Why != EndRevoked || r.endOf(e.SHA256) == EndRevoked })
+	if len(revoked) == 0 {
+		return r
+	}
+	isRevoked := func(t Stored) bool {
+		return slices.ContainsFunc(revoked, func(e Ended) bool { return e.SHA256.Equal(t.SHA256) })
+	}
+	if isRevoked(r.Current) {
+		r.Current = Stored{}
+	}
+	if r.Previous != nil && isRevoked(*r.Previous) {
+		r.Previous = nil
+	}
+	r.Pending = slices.DeleteFunc(slices.Clone(r.Pending), isRevoked)
+	r.Ended = append(slices.Clone(r.Ended), revoked...)
+	if over := len(r.Ended) - maxEnded; over > 0 {
+		r.Ended = slices.Delete(r.Ended, 0, over)
+	}
+	return r
+}
+
 // IsRevoked reports whether the guest has no token: all of them were revoked.
 func (r Record) IsRevoked() bool {
 	return r.Version != 0 && r.Current.SHA256 == (token.Digest{}) && r.Previous == nil && len(r.Pending) == 0

@@ -281,9 +281,14 @@ func (p *Proxy) blobOfIndex(ctx context.Context, u *upstream, i Image, top *mani
 	}
 	denied := errDenied
 	for _, c := range children {
+		key := manifestKey(u.registry.Host, i.Repository, c.digest)
+		if p.absent.has(key, p.now()) {
+			continue
+		}
 		m, err := p.manifest(ctx, u, i.Repository, c.digest)
 		if err != nil {
 			if upstreamErr, ok := errors.AsType[*Error](err); ok && upstreamErr.cause == causeMissing {
+				p.absent.add(key, p.now())
 				continue // a platform that was not mirrored
 			}
 			denied = err
@@ -297,6 +302,30 @@ func (p *Proxy) blobOfIndex(ctx context.Context, u *upstream, i Image, top *mani
 		}
 	}
 	return 0, denied
+}
+
+// absent is what a registry did not have a short time ago: else each request
+// for a blob that is not allowed would make it be asked for again.
+type absent struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+const maxAbsent = 4096
+
+func (a *absent) has(key string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return now.Before(a.until[key])
+}
+
+func (a *absent) add(key string, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.until == nil || len(a.until) >= maxAbsent {
+		a.until = map[string]time.Time{} // it is learned again
+	}
+	a.until[key] = now.Add(resolveInterval)
 }
 
 func rank(d descriptor) int {

@@ -19,6 +19,8 @@ type refusal struct {
 var (
 	refusePath      = refusal{status: http.StatusNotFound, code: "NAME_UNKNOWN", message: "there is no such path in this read-only registry"}
 	refuseMethod    = refusal{status: http.StatusMethodNotAllowed, code: "UNSUPPORTED", message: "this registry is read-only"}
+	refuseBody      = refusal{status: http.StatusBadRequest, code: "UNSUPPORTED", message: "a request to this read-only registry has no body"}
+	refuseRate      = refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many requests of this guest", retryAfter: "1"}
 	refuseSlots     = refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many transfers of this guest are under way", retryAfter: "5"}
 	refuseManifest  = refusal{status: http.StatusNotFound, code: "MANIFEST_UNKNOWN", message: "the registry does not have this manifest"}
 	refuseBlob      = refusal{status: http.StatusNotFound, code: "BLOB_UNKNOWN", message: "the registry does not have this blob"}

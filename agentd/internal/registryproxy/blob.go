@@ -270,6 +270,9 @@ func (s *stream) lengthOf(resp *http.Response, size int64, part string) (int64, 
 		if n, err := fmt.Sscanf(text, "bytes %d-%d/%d", &first, &last, &total); err != nil || n != 3 || text != fmt.Sprintf("bytes %d-%d/%d", first, last, total) {
 			return 0, errors.New("its Content-Range is not valid")
 		}
+		if size == unknownSize && total > s.proxy.limits.MaxBlob {
+			return 0, fmt.Errorf("it is a part of %d bytes, which exceed the limit of %d", total, s.proxy.limits.MaxBlob)
+		}
 		if size != unknownSize && total != size || part == "" {
 			return 0, errors.New("it is not the part that was asked for")
 		}

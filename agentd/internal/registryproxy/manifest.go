@@ -1,6 +1,7 @@
 package registryproxy
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"crypto/sha256"
@@ -23,6 +24,7 @@ const (
 	maxManifestBytes = 4 << 20 // of the distribution specification
 	maxDescriptors   = 1000
 	manifestTimeout  = 30 * time.Second
+	maxFetches       = 8 // manifests of one registry that are read at once, each in memory
 )
 
 // The media types of manifests that are served: what engines run.
@@ -69,21 +71,17 @@ func parseManifest(body []byte, contentType string) (*manifest, error) {
 	if err != nil || !slices.Contains(manifestTypes, mediaType) {
 		return nil, fmt.Errorf("a manifest of type %q, which is not an image's", clip(contentType))
 	}
-	type entry struct {
-		Digest   string `json:"digest"`
-		Size     int64  `json:"size"`
-		Platform struct {
-			Architecture string `json:"architecture"`
-		} `json:"platform"`
-	}
 	var raw struct {
 		SchemaVersion int     `json:"schemaVersion"`
 		MediaType     string  `json:"mediaType"`
 		Config        *entry  `json:"config"`
-		Layers        []entry `json:"layers"`
-		Manifests     []entry `json:"manifests"`
+		Layers        entries `json:"layers"`
+		Manifests     entries `json:"manifests"`
 	}
-	if err := json.Unmarshal(body, &raw); err != nil {
+	switch err := json.Unmarshal(body, &raw); {
+	case errors.Is(err, errEntries):
+		return nil, errEntries
+	case err != nil:
 		return nil, errors.New("a manifest that is not valid JSON")
 	}
 	m := &manifest{digest: digestOf(body), mediaType: mediaType, body: body}
@@ -92,8 +90,6 @@ func parseManifest(body []byte, contentType string) (*manifest, error) {
 		return nil, fmt.Errorf("a manifest of schema version %d, want 2", raw.SchemaVersion)
 	case raw.MediaType != "" && raw.MediaType != mediaType:
 		return nil, errors.New("a manifest whose header and body name two types")
-	case len(raw.Layers)+len(raw.Manifests) > maxDescriptors:
-		return nil, fmt.Errorf("a manifest with more than %d entries", maxDescriptors)
 	// One text must not be an index to one reader and an image to another.
 	case m.isIndex() && (raw.Config != nil || raw.Layers != nil), !m.isIndex() && (raw.Config == nil || raw.Manifests != nil):
 		return nil, errors.New("a manifest that is not of its type")
@@ -126,6 +122,46 @@ func parseManifest(body []byte, contentType string) (*manifest, error) {
 	return m, nil
 }
 
+// entry is what is read of a descriptor.
+type entry struct {
+	Digest   string `json:"digest"`
+	Size     int64  `json:"size"`
+	Platform struct {
+		Architecture string `json:"architecture"`
+	} `json:"platform"`
+}
+
+// entries is a list that is read up to its limit: in memory, an entry has many
+// times the size of its shortest text.
+type entries []entry
+
+var errEntries = fmt.Errorf("a manifest with more than %d entries", maxDescriptors)
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (e *entries) UnmarshalJSON(data []byte) error {
+	*e = nil
+	if string(data) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if first, err := d.Token(); err != nil || first != json.Delim('[') {
+		return errors.New("want a list")
+	}
+	out := entries{}
+	for d.More() {
+		if len(out) == maxDescriptors {
+			return errEntries
+		}
+		var one entry
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		out = append(out, one)
+	}
+	*e = out
+	return nil
+}
+
 func digestOf(data []byte) contract.Digest {
 	sum := sha256.Sum256(data)
 	d, err := contract.ParseDigest("sha256:" + hex.EncodeToString(sum[:]))
@@ -141,6 +177,10 @@ func digestOf(data []byte) contract.Digest {
 func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, digest contract.Digest) (*manifest, error) {
 	ctx, cancel := context.WithTimeout(ctx, manifestTimeout)
 	defer cancel()
+	if err := u.manifests.Acquire(ctx, 1); err != nil {
+		return nil, u.timedOut(ctx, err)
+	}
+	defer u.manifests.Release(1)
 	reference := tag
 	if tag == "" {
 		reference = digest.String()

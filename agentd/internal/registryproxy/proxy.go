@@ -60,36 +60,6 @@ type Options struct {
 	Limits Limits // zero values: the defaults
 }
 
-// Limits bound what guests and registries can cost the host.
-type Limits struct {
-	PerGuest int           // requests under way that a registry is asked for; default 6
-	Total    int           // of all guests; default 64
-	Wait     time.Duration // for one of them to end; default 30 s
-	Stall    time.Duration // without a byte, on either side; default 1 min
-	Longest  time.Duration // of one blob; default 2 h
-	MaxBlob  int64         // bytes of a blob of which no manifest was read; default 32 GiB
-	Check    time.Duration // between two looks at the token; default 1 s
-}
-
-func (l Limits) withDefaults() Limits {
-	def := Limits{PerGuest: 6, Total: 64, Wait: 30 * time.Second, Stall: time.Minute, Longest: 2 * time.Hour, MaxBlob: 32 << 30, Check: time.Second}
-	for _, d := range []struct{ value, otherwise *time.Duration }{{&l.Wait, &def.Wait}, {&l.Stall, &def.Stall}, {&l.Longest, &def.Longest}, {&l.Check, &def.Check}} {
-		if *d.value == 0 {
-			*d.value = *d.otherwise
-		}
-	}
-	if l.PerGuest == 0 {
-		l.PerGuest = def.PerGuest
-	}
-	if l.Total == 0 {
-		l.Total = def.Total
-	}
-	if l.MaxBlob == 0 {
-		l.MaxBlob = def.MaxBlob
-	}
-	return l
-}
-
 // Proxy answers guests. Its methods may be called from many goroutines.
 type Proxy struct {
 	images func(context.Context, int) ([]Image, error)
@@ -101,12 +71,13 @@ type Proxy struct {
 	check  control
 	tags   resolved
 	known  manifests
+	absent absent
 	all    *semaphore.Weighted
 	ending chan struct{} // closed by Stop
 
 	mu        sync.Mutex
 	upstreams map[string]*upstream // by the registry's host
-	guests    map[int]*semaphore.Weighted
+	guests    map[int]*guestLimits
 	told      map[string]time.Time
 }
 
@@ -114,7 +85,7 @@ type Proxy struct {
 func New(o Options) *Proxy {
 	p := &Proxy{
 		images: o.Images, cache: o.Cache, pulled: o.Pulled, failed: o.Failed, now: o.Now, limits: o.Limits.withDefaults(), check: onlyPublic,
-		known: manifests{limit: manifestsMax}, upstreams: map[string]*upstream{}, guests: map[int]*semaphore.Weighted{}, told: map[string]time.Time{},
+		known: manifests{limit: manifestsMax}, upstreams: map[string]*upstream{}, guests: map[int]*guestLimits{}, told: map[string]time.Time{},
 		ending: make(chan struct{}),
 	}
 	p.all = semaphore.NewWeighted(int64(p.limits.Total))
@@ -193,6 +164,17 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
 		}
 		return
 	}
+	// Before the deadlines are extended: the server reads a body before it sends
+	// the first byte, and a guest that does not send it would hold its slot.
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		refuseBody.write(w, withBody)
+		return
+	}
+	if !p.limitsOf(g.VMID).requests.Allow() {
+		refuseRate.write(w, withBody)
+		return
+	}
 	p.extend(w)
 	req := &request{target: t, guest: g, method: r.Method, header: r.Header, began: p.now()}
 	allowed, err := p.images(r.Context(), g.VMID)
@@ -254,27 +236,6 @@ func imagesOf(all []Image, repository, host string) []Image {
 		}
 	}
 	return out
-}
-
-// slot waits until the guest may have another request under way.
-func (p *Proxy) slot(ctx context.Context, vmid int) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.limits.Wait)
-	defer cancel()
-	p.mu.Lock()
-	own := p.guests[vmid]
-	if own == nil {
-		own = semaphore.NewWeighted(int64(p.limits.PerGuest))
-		p.guests[vmid] = own
-	}
-	p.mu.Unlock()
-	if err := own.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	if err := p.all.Acquire(ctx, 1); err != nil {
-		own.Release(1)
-		return nil, err
-	}
-	return func() { p.all.Release(1); own.Release(1) }, nil
 }
 
 // refuse answers with what err means, if nothing was sent yet.

@@ -91,11 +91,11 @@ func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, 
 	case learned.isBasic:
 		auth, err := u.basic()
 		if err == nil && auth == refused {
-			err = u.fail(causeCredential, "answers %s; it refuses user name and password of the host", resp.Status)
+			err = u.fail(causeCredential, "answers %s; it refuses user name and password of the host", clip(resp.Status))
 		}
 		return auth, err
 	case learned.realm == nil:
-		return "", u.fail(causeCredential, "answers %s and does not say how it wants to be authenticated", resp.Status)
+		return "", u.fail(causeCredential, "answers %s and does not say how it wants to be authenticated", clip(resp.Status))
 	}
 	// Not ctx: others wait for the same token.
 	detached := context.WithoutCancel(ctx)
@@ -202,7 +202,7 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 		}
 	}
 	asked := u.now()
-	resp, err := u.send(ctx, http.MethodGet, &at, nil, auth)
+	resp, err := u.sendOver(ctx, u.own, http.MethodGet, &at, nil, auth) // learn has checked its host
 	if err != nil {
 		return bearer{}, err
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -38,11 +40,14 @@ type Registry struct {
 // upstream is a registry with its connections and what was learned of it.
 type upstream struct {
 	registry Registry
-	endpoint string                     // host:port
-	named    map[string]*http.Transport // the hosts that the configuration names, by host:port
-	foreign  *http.Transport            // for all others
+	endpoint string // host:port
+	own      *http.Transport
+	blobs    map[string]bool // the hosts that are reached at any address, by host:port; token servers are not among them
+	foreign  *http.Transport // for all others
 	tokens   tokens
 	now      func() time.Time
+
+	manifests *semaphore.Weighted
 }
 
 // dockerHub is the name of a registry whose host has another one.
@@ -52,14 +57,16 @@ func newUpstream(r Registry, now func() time.Time, check control) *upstream {
 	if r.Host == dockerHub {
 		r.TokenHosts = append(slices.Clone(r.TokenHosts), "auth.docker.io")
 	}
-	u := &upstream{registry: r, endpoint: hostPort(r.Host), foreign: newTransport(nil, check), named: map[string]*http.Transport{}, now: now}
+	u := &upstream{
+		registry: r, endpoint: hostPort(r.Host), own: newTransport(r.Roots, nil), foreign: newTransport(nil, check),
+		blobs: map[string]bool{}, now: now, manifests: semaphore.NewWeighted(maxFetches),
+	}
 	if r.Host == dockerHub {
 		u.endpoint = "registry-1.docker.io:443"
 	}
-	transport := newTransport(r.Roots, nil)
-	u.named[u.endpoint] = transport
-	for _, h := range slices.Concat(r.TokenHosts, r.BlobHosts) {
-		u.named[hostPort(h)] = transport
+	u.blobs[u.endpoint] = true
+	for _, h := range r.BlobHosts {
+		u.blobs[hostPort(h)] = true
 	}
 	return u
 }
@@ -173,7 +180,7 @@ func (u *upstream) get(ctx context.Context, method, repository, rest string, hea
 		if isRefused(resp) {
 			discard(resp)
 			u.tokens.drop(scope, auth)
-			return nil, u.fail(causeCredential, "%s %s answers %s, with the credential that the host has", method, at.Path, resp.Status)
+			return nil, u.fail(causeCredential, "%s %s answers %s, with the credential that the host has", method, at.Path, clip(resp.Status))
 		}
 	}
 	for range maxRedirects {
@@ -189,7 +196,7 @@ func (u *upstream) get(ctx context.Context, method, repository, rest string, hea
 		}
 		if isRefused(resp) {
 			discard(resp)
-			return nil, u.fail(causeBad, "%s, where it redirects to, answers %s", at.Host, resp.Status)
+			return nil, u.fail(causeBad, "%s, where it redirects to, answers %s", clip(at.Host), clip(resp.Status))
 		}
 	}
 	discard(resp)
@@ -227,8 +234,16 @@ func (u *upstream) redirected(from *url.URL, resp *http.Response) (*url.URL, err
 	return to, nil
 }
 
-// send sends one request, with auth only to the registry itself.
+// send sends one request to the registry, or without auth to where it redirects.
 func (u *upstream) send(ctx context.Context, method string, at *url.URL, header http.Header, auth string) (*http.Response, error) {
+	transport := u.foreign
+	if u.blobs[hostPort(at.Host)] {
+		transport = u.own
+	}
+	return u.sendOver(ctx, transport, method, at, header, auth)
+}
+
+func (u *upstream) sendOver(ctx context.Context, transport *http.Transport, method string, at *url.URL, header http.Header, auth string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, at.String(), http.NoBody)
 	if err != nil {
 		return nil, u.fail(causeBad, "the location is not a URL")
@@ -240,10 +255,6 @@ func (u *upstream) send(ctx context.Context, method string, at *url.URL, header 
 	req.Header.Set("User-Agent", "felhom-agentd")
 	if auth != "" {
 		req.Header.Set("Authorization", auth)
-	}
-	transport, ok := u.named[hostPort(at.Host)]
-	if !ok {
-		transport = u.foreign
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -338,8 +349,6 @@ func discard(resp *http.Response) {
 }
 
 func (u *upstream) close() {
-	for _, t := range u.named {
-		t.CloseIdleConnections()
-	}
+	u.own.CloseIdleConnections()
 	u.foreign.CloseIdleConnections()
 }

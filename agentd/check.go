@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,60 +47,14 @@ Example:
 // findings collects what is wrong, in the order in which it is found.
 type findings []error
 
-// add keeps each error that err joins, with what it is about before it, once.
+// add keeps each error that err joins, with what it is about before it.
 func (f *findings) add(about string, err error) {
-	if err == nil {
-		return
-	}
-	if parts := partsOf(err); len(parts) > 0 {
-		for _, one := range parts {
-			f.add(about, one)
+	for _, one := range fault.Each(err) {
+		if about != "" {
+			one = fmt.Errorf("%s: %w", about, one)
 		}
-		return
+		*f = append(*f, one)
 	}
-	if about != "" {
-		err = fmt.Errorf("%s: %w", about, err)
-	}
-	if !slices.ContainsFunc(*f, func(have error) bool { return have.Error() == err.Error() }) {
-		*f = append(*f, err)
-	}
-}
-
-// partsOf returns what errors.Join joined; nil for any other error.
-func partsOf(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return nil
-	}
-	parts := joined.Unwrap()
-	texts := make([]string, 0, len(parts))
-	for _, one := range parts {
-		texts = append(texts, one.Error())
-	}
-	if strings.Join(texts, "\n") != err.Error() {
-		return nil
-	}
-	return parts
-}
-
-// err returns all findings as one error, each with its hint. Its kind is the
-// first of those that no later try corrects.
-func (f findings) err() error {
-	if len(f) == 0 {
-		return nil
-	}
-	kinds := []fault.Kind{fault.Invalid, fault.NotFound, fault.Exists, fault.Mismatch, fault.Failed, fault.Busy, fault.NotReady}
-	kind := fault.Of(slices.MinFunc(f, func(a, b error) int {
-		return slices.Index(kinds, fault.Of(a)) - slices.Index(kinds, fault.Of(b))
-	}))
-	var lines []string
-	for _, one := range f {
-		lines = append(lines, one.Error())
-		if hint := fault.HintOf(one); hint != "" {
-			lines = append(lines, "  hint: "+strings.ReplaceAll(hint, "\n", "\n  "))
-		}
-	}
-	return fault.Wrap(kind, errors.New(strings.Join(lines, "\n")))
 }
 
 func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, stderr io.Writer) (err error) {
@@ -130,7 +83,7 @@ func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, 
 	p, closeStore, err := writerOf(ctx, scratch, stderr)
 	if err != nil {
 		found.add("", err)
-		return found.err()
+		return fault.All(found...)
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
 	if len(jobs) == 0 && len(o.guests) == 0 {
@@ -144,7 +97,7 @@ func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, 
 			lines = append(lines, fmt.Sprintf("guest %d: would be %s\n", job.VMID, outcome))
 		}
 	}
-	if err := found.err(); err != nil {
+	if err := fault.All(found...); err != nil {
 		return err
 	}
 	_, err = io.WriteString(stdout, strings.Join(lines, "")+"nothing was found that would fail\n")

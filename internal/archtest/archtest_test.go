@@ -98,8 +98,12 @@ var rules = []struct {
 		reason: "what gates a handshake is read in one sitting",
 	},
 	{
-		name: "termtext and fault are self-contained", of: []string{module + "internal/termtext", module + "internal/fault"}, only: []string{},
-		reason: "drivers, formats and all programs are built from them",
+		name: "termtext is self-contained", of: []string{module + "internal/termtext"}, only: []string{},
+		reason: "drivers, formats and all programs are built from it",
+	},
+	{
+		name: "fault collects errors, and no more", of: []string{module + "internal/fault"},
+		only: []string{"github.com/hashicorp/go-multierror", "github.com/hashicorp/errwrap"}, reason: "drivers, formats and all programs are built from it",
 	},
 	{
 		name: "strictyaml reads YAML and nothing else", of: []string{module + "internal/strictyaml"},

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/hashicorp/go-multierror"
 )
 
 // Kind is the kind of a failure. It decides the exit code of a program, the
@@ -119,6 +121,9 @@ func HintOf(err error) string {
 		}
 		if e.Hint != "" {
 			return e.Hint
+		}
+		if _, isAll := e.Err.(*multierror.Error); isAll {
+			return "" // the hints are in the text of All
 		}
 		err = e.Err
 	}

@@ -58,7 +58,7 @@ type baked struct {
 func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *baked, err error) {
 	st := s.Progress.Start("plan")
 	plan, err := stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
-	if err := AllFindings(err); err != nil {
+	if err := fault.All(err); err != nil {
 		return nil, err
 	}
 	st.Done("done", plan.Epoch.Format(time.RFC3339))

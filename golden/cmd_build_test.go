@@ -168,7 +168,7 @@ func TestBuildCheck(t *testing.T) {
 	}
 	for _, want := range []string{
 		filepath.Join(dir, "missing") + " is not a directory", "hint: make it, or name another one",
-		"read keyring of " + mirror.URL, "read keyring of " + gone.URL, "hint: install debian-archive-keyring",
+		"read keyring of " + mirror.URL, "read keyring of " + gone.URL, "hint: look at apt.keyring", "hint: look at apt.sources[].key",
 		"first.sh", "second.sh", "hint: look at scripts[].path", "read files for /etc/a", "hint: look at files[].source",
 		"read state of suite trixie-updates", "read state of suite stable", "hint: the mirror does not answer",
 		"preload registry.example/a:1", "hint: look at archive in the recipe", "/b:1",

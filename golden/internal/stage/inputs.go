@@ -21,6 +21,18 @@ type inputSums struct {
 	scripts bool // the base has a second layer: of scripts or authorities
 }
 
+// keyHint returns what to do about a keyring that cannot be read.
+func (p *Plan) keyHint(file string) string {
+	key := "apt.sources[].key"
+	switch {
+	case file == debianKeyring:
+		return "install debian-archive-keyring, or name the keyring with apt.keyring in the recipe"
+	case p.Recipe.Apt.Keyring != "" && file == p.Recipe.Local(p.Recipe.Apt.Keyring):
+		key = "apt.keyring"
+	}
+	return "look at " + key + " in the recipe: relative paths start at the recipe's directory"
+}
+
 // resolveInputs hashes the files that the base depends on. Its error names
 // every one that cannot be read.
 func (p *Plan) resolveInputs() (in inputSums, err error) {
@@ -32,7 +44,7 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 	for _, s := range p.Sources {
 		sum, err := hashFile(s.SignedBy)
 		if err != nil {
-			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), "install debian-archive-keyring, or name the keyring in the recipe"))
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), p.keyHint(s.SignedBy)))
 		}
 		in.keys = append(in.keys, Input{Path: s.SignedBy, SHA256: sum})
 	}
@@ -41,7 +53,7 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 			continue
 		}
 		if _, err := hashFile(p.Recipe.Local(s.Key)); err != nil {
-			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read key of %s: %w", s.URI, err), "look at apt.guest[].key in the recipe"))
+			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read key of %s: %w", s.URI, err), "look at apt.guest[].key in the recipe: relative paths start at the recipe's directory"))
 		}
 	}
 	files, err := Files(&p.Recipe)

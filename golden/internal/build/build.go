@@ -149,14 +149,12 @@ func fetchImages(ctx context.Context, r recipe.Recipe, s Settings) ([]preload.Im
 		}
 		list = append(list, img)
 	}
-	for _, img := range list {
-		warnings, err := img.Warnings()
-		if err != nil {
-			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", img.Reference, err))
-		}
-		for _, w := range warnings {
-			s.Progress.Line("warning: " + w)
-		}
+	warnings, err := imageWarnings(r, list)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		s.Progress.Line("warning: " + w)
 	}
 	st.Done("done", fmt.Sprintf("%d image(s)", len(list)))
 	return list, nil

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path string, err error) {
 	st := s.Progress.Start("check")
 	images := wants(r)
+	found := make([]preload.Image, len(images))
 	errs := make([]error, 2+len(images))
 	errs[0] = checkTarget(t)
 	var plan stage.Plan
@@ -27,16 +29,19 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 		plan, errs[1] = stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
 	})
 	for i, w := range images {
-		wg.Go(func() { errs[2+i] = preload.Check(ctx, w, r.Arch) })
+		wg.Go(func() { found[i], errs[2+i] = preload.Check(ctx, w, r.Arch) })
 	}
 	wg.Wait()
+	found = slices.DeleteFunc(found, func(i preload.Image) bool { return i.Reference == "" }) // has its error by now
+	warnings, err := imageWarnings(r, found)
+	errs = append(errs, err)
 	if errs[0] == nil && errs[1] == nil {
 		path, errs[0] = targetPath(t, r, plan.Epoch)
 	}
 	if err := fault.All(errs...); err != nil {
 		return "", err
 	}
-	for _, w := range plan.Warnings {
+	for _, w := range append(plan.Warnings, warnings...) {
 		s.Progress.Line("warning: " + w)
 	}
 	st.Done("done", plan.Epoch.Format(time.RFC3339))

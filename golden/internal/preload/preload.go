@@ -52,6 +52,10 @@ type Image struct {
 	IndexDigest    string // of the multi-platform index it was chosen from; "" without one
 	File           string // base name in contract.PreloadDir
 	Path           string // the archive on this machine
+
+	// Names are those that the archive it came from gives it. Images of a
+	// registry, and of archives that name nothing, have none.
+	Names []string `json:"-"`
 }
 
 // Index is the index of images as it is in the guest. What the guest's parser
@@ -103,21 +107,22 @@ func Fetch(ctx context.Context, want Want, arch, cache string) (Image, error) {
 	return image, nil
 }
 
-// Check finds want's image as [Fetch] does, and downloads none of its layers.
-func Check(ctx context.Context, want Want, arch string) (err error) {
+// Check finds want's image as [Fetch] does, and downloads none of its layers. The
+// image that it returns is not in any file.
+func Check(ctx context.Context, want Want, arch string) (image Image, err error) {
 	ref, err := name.ParseReference(want.Reference)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", want.Reference, err))
+		return Image{}, fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", want.Reference, err))
 	}
 	work, err := os.MkdirTemp("", "felhom-golden-check-")
 	if err != nil {
-		return fmt.Errorf("preload %s: %w", want.Reference, err)
+		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
-	_, _, err = find(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, work)
+	_, image, err = find(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, work)
 	if err := errors.Join(err, os.RemoveAll(work)); err != nil {
-		return fmt.Errorf("preload %s: %w", want.Reference, err)
+		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
-	return nil
+	return image, nil
 }
 
 func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, cache *cachedir.Dir, work string) (Image, error) {
@@ -155,7 +160,7 @@ func find(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 	if err != nil {
 		return nil, Image{}, classify(err)
 	}
-	out := Image{Reference: want.Reference, ConfigDigest: config.String(), IndexDigest: source.index}
+	out := Image{Reference: want.Reference, ConfigDigest: config.String(), IndexDigest: source.index, Names: source.names}
 	if source.hasManifest {
 		digest, err := img.Digest()
 		if err != nil {
@@ -171,6 +176,7 @@ type source struct {
 	image       v1.Image
 	hasManifest bool   // the registry's own: a Docker archive does not keep it
 	index       string // digest of the multi-platform index; "" without one
+	names       []string
 }
 
 func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platform, work string) (source, error) {
@@ -197,8 +203,7 @@ func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 			return source{}, err
 		}
 		if docker {
-			img, err := fromDocker(want.Archive, ref)
-			return source{image: img}, err
+			return fromDocker(want.Archive, ref)
 		}
 		dir = filepath.Join(work, "layout")
 		if err := unpack(want.Archive, dir); err != nil {
@@ -212,18 +217,22 @@ func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 	return choose(index, ref, platform)
 }
 
-func fromDocker(archive string, ref name.Reference) (v1.Image, error) {
+func fromDocker(archive string, ref name.Reference) (source, error) {
 	if tag, ok := ref.(name.Tag); ok {
 		if img, err := tarball.ImageFromPath(archive, &tag); err == nil {
-			return img, nil
+			return source{image: img, names: []string{tag.Name()}}, nil
 		}
 	}
 	// One image under another name, or under none, is meant as well.
 	img, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
-		return nil, refused(archive, err)
+		return source{}, refused(archive, err)
 	}
-	return img, nil
+	list, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return regular.Open(archive) })
+	if err != nil {
+		return source{}, refused(archive, err)
+	}
+	return source{image: img, names: list[0].RepoTags}, nil // it has one, or there was no image
 }
 
 // choose finds the image for platform, going into nested indexes.
@@ -241,7 +250,7 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (sour
 	if len(fitting) > 1 {
 		// Several images: that of the name, by the key of the OCI image layout.
 		for _, d := range fitting {
-			if n := d.Annotations["org.opencontainers.image.ref.name"]; n != "" && (n == ref.Identifier() || n == ref.String() || n == ref.Name()) {
+			if n := d.Annotations[refNameKey]; n != "" && (n == ref.Identifier() || n == ref.String() || n == ref.Name()) {
 				fitting = []v1.Descriptor{d}
 				break
 			}
@@ -259,10 +268,11 @@ func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (sour
 		if s.index == "" { // the innermost one has the image
 			s.index = fitting[0].Digest.String()
 		}
+		s.names = append(s.names, namesOf(fitting[0])...)
 		return s, err
 	}
 	img, err := index.Image(fitting[0].Digest)
-	return source{image: img, hasManifest: true}, classify(err)
+	return source{image: img, hasManifest: true, names: namesOf(fitting[0])}, classify(err)
 }
 
 // isDocker looks for the manifest of "docker save"; newer engines write an OCI

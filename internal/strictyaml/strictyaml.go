@@ -131,7 +131,10 @@ func (d *Document) syntax(err error) {
 	if n, err := strconv.Atoi(m[1]); err == nil {
 		line = max(n, 1)
 	}
-	if d.opts.HideValues { // the library quotes anchors and tags, which are bytes of the file
+	switch {
+	case strings.HasPrefix(text, "unknown anchor") && !d.opts.Aliases: // its name can be a password
+		text = `unknown anchor; a value that begins with "*" must be in quotes`
+	case d.opts.HideValues: // the library quotes anchors and tags, which are bytes of the file
 		text = text[:max(strings.IndexAny(text+"'", "'`\""), 0)]
 	}
 	// What could be read of a broken document is not worth a finding.

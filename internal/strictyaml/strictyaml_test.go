@@ -179,6 +179,14 @@ func TestHiddenValues(t *testing.T) {
 	}
 }
 
+// A password that begins with "*" and is not in quotes is read as an alias.
+func TestAnAliasThatIsAPassword(t *testing.T) {
+	_, err := read("suite: *s3cret\n", strictyaml.Options{})
+	if err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "in quotes") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOwnFindings(t *testing.T) {
 	doc := strictyaml.Read("f", []byte("guest:\n  memory: 1\n  name: 3\n"), strictyaml.Options{})
 	var c config

@@ -120,7 +120,10 @@ func (s shown) text(now time.Time) string {
 		line("added", s.Added.Format(time.RFC3339))
 	}
 	token := "not used yet"
-	if s.TokenSeen != nil {
+	switch {
+	case s.Revoked:
+		token = "revoked"
+	case s.TokenSeen != nil:
 		token = "first used " + s.TokenSeen.Format(time.RFC3339)
 	}
 	line("token", token)

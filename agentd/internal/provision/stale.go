@@ -33,7 +33,7 @@ func encoded(boot contract.Bootstrap) ([]byte, error) {
 }
 
 // stale returns the keys in which the guest's bootstrap.json differs from
-// boot, sorted: none if it is what would be written now. A file that is missing
+// boot, and the files beside it that differ: none if it is what would be written now. A file that is missing
 // or cannot be read differs as a whole. What the guest's root may have written
 // there can only make the file be written again.
 func (p *Provisioner) stale(vmid int, boot contract.Bootstrap) ([]string, error) {
@@ -62,10 +62,44 @@ func (p *Provisioner) stale(vmid int, boot contract.Bootstrap) ([]string, error)
 		return nil, err
 	}
 	isValid, err := p.isValid(vmid, has.LocalAPIToken)
-	if err == nil && !isValid {
-		keys = append(keys, "local_api_token")
+	if err != nil {
+		return nil, err
 	}
-	return keys, err
+	if !isValid {
+		return append(keys, "local_api_token"), nil
+	}
+	files, err := p.staleFiles(vmid, boot, has.LocalAPIToken)
+	return append(keys, files...), err
+}
+
+// staleFiles returns the files for the guest's engine that are not what belongs
+// to its bootstrap.json, whose token is tok. A command that was killed between
+// the two leaves the token before in hosts.toml, which ends with the first use
+// of the new one.
+func (p *Provisioner) staleFiles(vmid int, boot contract.Bootstrap, tok contract.Secret) ([]string, error) {
+	if !boot.RegistryProxy {
+		return nil, nil
+	}
+	parsed, err := token.Parse(tok.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range []struct {
+		name string
+		want []byte
+	}{{contract.RegistryCertificateFile, p.options.Certificates}, {contract.RegistryHostsFile, hostsFile(boot.LocalAPIEndpoint, parsed)}} {
+		has, err := p.options.Mounts.Read(vmid, f.name, int64(len(f.want)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, regular.ErrNotRegular), errors.Is(err, regular.ErrTooLarge):
+			names = append(names, f.name)
+		case err != nil:
+			return nil, err
+		case !bytes.Equal(has, f.want):
+			names = append(names, f.name)
+		}
+	}
+	return names, nil
 }
 
 // isValid reports whether the text is a token that guest vmid may use.

@@ -66,7 +66,16 @@ func (r *run) ask() error {
 
 // checkStale finds whether bootstrap.json must be written again: because it
 // would be different now, or because the guest has given up on the one it has.
+// A guest whose tokens were revoked gets none by applying a specification again.
 func (r *run) checkStale() (StepResult, error) {
+	record, err := r.p.options.Store.Get(r.job.VMID)
+	if err != nil && !errors.Is(err, guests.ErrNotFound) {
+		return StepResult{}, err
+	}
+	if record.IsRevoked() {
+		return StepResult{}, fault.WrapHint(fault.Invalid, errors.New("its tokens were revoked"),
+			fmt.Sprintf("felhom-agentd guest rotate %d gives it a new one, if it is to be trusted again", r.job.VMID))
+	}
 	keys, err := r.p.stale(r.job.VMID, r.boot)
 	if err != nil {
 		return StepResult{}, err
@@ -74,7 +83,7 @@ func (r *run) checkStale() (StepResult, error) {
 	r.isStale = len(keys) > 0
 	switch {
 	case r.isStale:
-		return StepResult{Detail: "new in bootstrap.json: " + strings.Join(keys, ", ")}, nil
+		return StepResult{Detail: "new in its mount: " + strings.Join(keys, ", ")}, nil
 	case r.last != nil && failedForGood(*r.last):
 		r.isStale = true
 		return StepResult{Detail: "the guest's bootstrap had failed for good; it tries again"}, nil

@@ -228,6 +228,9 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	file, at, err := c.open(name, digest, size, checked)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if errors.Is(err, errOtherSize) {
+		return nil
+	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) { // else Prune was faster
 			c.failed(fmt.Errorf("blob cache: %s is dropped: %w", name, err))
@@ -238,6 +241,10 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	e.checked = at
 	return file
 }
+
+// errOtherSize says that a manifest gives a blob, whose content was checked,
+// another size than it has.
+var errOtherSize = errors.New("the size that was asked for is not the blob's")
 
 func (c *Cache) open(name string, digest contract.Digest, size int64, checked stamp) (_ *os.File, at stamp, err error) {
 	file, err := regular.OpenIn(c.root, name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
@@ -251,6 +258,9 @@ func (c *Cache) open(name string, digest contract.Digest, size int64, checked st
 	}()
 	if at, err = stampOf(file); err != nil {
 		return nil, stamp{}, err
+	}
+	if size >= 0 && at.size != size && at == checked {
+		return nil, stamp{}, errOtherSize
 	}
 	if size >= 0 && at.size != size {
 		return nil, stamp{}, fmt.Errorf("it has %d bytes, want %d", at.size, size)

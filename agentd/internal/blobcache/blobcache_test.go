@@ -344,3 +344,18 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%d files, want 5; faults %v", len(left), b.faults)
 	}
 }
+
+// A manifest that gives a blob another size must not take it from those whose
+// manifest is right.
+func TestAWrongSizeDropsNothing(t *testing.T) {
+	b := open(t, t.TempDir(), 1<<20)
+	data, digest := blob('a', 1000)
+	b.put(t, repository, digest, data)
+	if f := b.Open(repository, digest, 999); f != nil {
+		_ = f.Close()
+		t.Error("it was found with another size")
+	}
+	if !b.has(t, repository, digest, data) || len(b.faults) > 0 {
+		t.Errorf("the blob was dropped: %q", b.faults)
+	}
+}

@@ -118,8 +118,9 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 	case err != nil:
 		return Row{}, err
 	default:
+		// The rest is of use without the reports.
 		if row, err = s.row(record); err != nil {
-			return Row{}, err
+			row.Message, row.Hint = "its reports cannot be read: "+err.Error(), "restore the file, or remove it"
 		}
 	}
 	row.Unfinished = unfinished[vmid]

@@ -119,3 +119,23 @@ func Example() {
 	// VMID  NAME  STATE    IMAGE  CONTROLLER  ADDRESS         SINCE  MESSAGE
 	// 8200  web   running  app:1  healthy     192.0.2.7:9001  -      -
 }
+
+// A damaged file of reports does not hide what else is known of the guest.
+func TestRowWithDamagedReports(t *testing.T) {
+	dir := t.TempDir()
+	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }() // nothing is written after the record
+	if _, err := store.Mint(t.Context(), 8200, 100000, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "reports/8200.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	row, err := overview.Source{Store: store, StateDir: dir, Image: "registry.example/app:v1"}.Row(t.Context(), 8200)
+	if err != nil || row.Image != "registry.example/app:v1" || !strings.Contains(row.Message, "8200.json") || row.Hint == "" {
+		t.Errorf("%+v, %v", row, err)
+	}
+}

@@ -112,6 +112,33 @@ func pushImages(ctx context.Context, b Bed, tags []string) (map[string]Image, er
 	return pushed, nil
 }
 
+// SaveImage writes the image with the tag to file, in the form of docker save.
+func (b Bed) SaveImage(ctx context.Context, tag, file string) error {
+	known, err := b.Image(tag)
+	if err != nil {
+		return err
+	}
+	reference, err := name.NewTag(known.Reference)
+	if err != nil {
+		return err
+	}
+	client, err := b.registryClient()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	token, err := b.Token()
+	if err != nil {
+		return err
+	}
+	image, err := remote.Image(reference, remote.WithContext(ctx), remote.WithTransport(client.Transport),
+		remote.WithAuth(&authn.Basic{Username: b.Username, Password: token}))
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", tag, err)
+	}
+	return tarball.WriteToFile(file, reference, image)
+}
+
 func buildController(ctx context.Context, binary string) error {
 	_, err := run.Run(ctx, run.Cmd{
 		Path: "go",

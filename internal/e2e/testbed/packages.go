@@ -28,6 +28,8 @@ func packageOf(command string) []string {
 		return []string{"lxc"}
 	case "ansible-playbook":
 		return []string{"ansible-core"}
+	case "ssh", "ssh-keygen":
+		return []string{"openssh-client"}
 	case "newuidmap":
 		return []string{"uidmap"}
 	}

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			for _, tag := range []string{"v1", "v2", "nohealth", "exits", "unhealthy", "late"} {
 				e.Push("reg.example/c:" + tag)
 			}
-			e.Late = 2 * time.Second
+			e.SetLate(2 * time.Second)
 			env.Setenv("ENGINE", e.Host)
 			env.Values["engine"] = e
 			return nil

@@ -122,7 +122,7 @@ func HintOf(err error) string {
 		if e.Hint != "" {
 			return e.Hint
 		}
-		if _, isAll := e.Err.(*multierror.Error); isAll {
+		if _, isAll := e.Err.(*multierror.Error); isAll { //nolint:errorlint // that of All itself, and no other below it
 			return "" // the hints are in the text of All
 		}
 		err = e.Err

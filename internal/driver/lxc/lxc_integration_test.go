@@ -182,12 +182,13 @@ func TestMountOfAHostileGuest(t *testing.T) {
 	if err := b.Start(ctx, vmid); err != nil {
 		t.Fatal(err)
 	}
-	for _, target := range []string{"/etc/evil/felhom", "/etc/evil", "/etc/sideways/felhom"} {
+	unique := filepath.Base(filepath.Dir(b.path)) + fmt.Sprint(vmid) // the machine may have a /etc/felhom of its own
+	for _, target := range []string{"/etc/evil/" + unique, "/etc/evil", "/etc/sideways/" + unique} {
 		if err := b.Attach(ctx, vmid, driver.Mount{Source: source, Target: target}); err == nil || !strings.Contains(err.Error(), "symbolic link") {
 			t.Errorf("mount at %s: error %v, want the link named", target, err)
 		}
 	}
-	for _, dir := range []string{"/etc/felhom", filepath.Join(rootfs, "tmp/felhom")} {
+	for _, dir := range []string{"/etc/" + unique, filepath.Join(rootfs, "tmp", unique)} {
 		if _, err := os.Lstat(dir); err == nil {
 			t.Errorf("%s was made through the guest's link", dir)
 		}

@@ -222,7 +222,7 @@ func (e *Engine) up(c *fakeContainer) {
 		}
 		e.emit(c, "health_status: "+c.Health)
 		if how == "late" {
-			e.later(stop, e.Late, func() {
+			e.later(stop, e.late, func() {
 				c.Health = "healthy"
 				e.emit(c, "health_status: healthy")
 			})

@@ -31,7 +31,7 @@ type Engine struct {
 	API                string        // "1.41"
 	Username, Password string        // of every registry; both empty: none is asked for
 	Containerd         bool          // image store of containerd: IDs are manifest digests
-	Late               time.Duration // after which a container of a tag "late" is healthy
+	late               time.Duration // after which a container of a tag "late" is healthy
 
 	mu         sync.Mutex
 	registry   map[string]bool // references that can be pulled
@@ -349,6 +349,13 @@ func (e *Engine) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// SetLate sets after which time a container of a tag "late" becomes healthy.
+func (e *Engine) SetLate(after time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.late = after
 }
 
 // emit sends an event; the lock is held.

@@ -74,6 +74,7 @@ func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error)
 				return outcome{}, unitFailed(unit.state)
 			}
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				<-looked // one look at a time
 				return outcome{}, classed(fmt.Errorf("after %s: %w%s", s.limit, err, s.says()))
 			}
 			return outcome{}, waitErr

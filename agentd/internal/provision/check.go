@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -14,18 +13,11 @@ import (
 // Check returns what Provision would do with the job, and everything that would
 // make its first step fail, joined. It changes nothing.
 func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
-	j, err := p.journals.read(job.VMID)
-	switch {
-	case err != nil:
-		return "", err
-	case j != nil && j.Removing:
-		return "", fault.WrapHint(fault.Invalid, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
-	}
-	g, err := p.options.Hypervisor.Guest(ctx, job.VMID)
-	if err != nil && !errors.Is(err, driver.ErrNotFound) {
+	r, err := p.look(ctx, job)
+	if err != nil {
 		return "", err
 	}
-	r := &run{p: p, job: job, journal: j, guest: g, exists: err == nil}
+	j, g := r.journal, r.guest
 	if !r.exists || j != nil {
 		if r.exists = r.exists && !g.Partial; r.exists && idOf(g.Description) != j.ID {
 			return "", taken(g)

@@ -37,23 +37,14 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, p.sweep(job.VMID), unlock()) }()
-	j, err := p.journals.read(job.VMID)
+	r, err := p.look(ctx, job)
 	if err != nil {
 		return Result{}, err
 	}
-	if j != nil && j.Removing {
-		return Result{}, fault.WrapHint(fault.Invalid, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
-	}
-	g, err := p.options.Hypervisor.Guest(ctx, job.VMID)
-	exists := err == nil
-	if err != nil && !errors.Is(err, driver.ErrNotFound) {
-		return Result{}, err
-	}
-	r := &run{p: p, job: job, journal: j, guest: g, exists: exists}
 	switch {
-	case j == nil && exists:
+	case r.journal == nil && r.exists:
 		return r.update(ctx)
-	case j != nil:
+	case r.journal != nil:
 		r.outcome = Finished
 		if err := r.repair(ctx); err != nil {
 			return Result{}, err
@@ -75,6 +66,23 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 		}
 	}
 	return r.result(r.journal.After), p.journals.remove(job.VMID)
+}
+
+// look returns the run of the job with what an earlier run left: its journal and
+// its guest. A guest whose removal was interrupted is an error.
+func (p *Provisioner) look(ctx context.Context, job Job) (*run, error) {
+	j, err := p.journals.read(job.VMID)
+	if err != nil {
+		return nil, err
+	}
+	if j != nil && j.Removing {
+		return nil, fault.WrapHint(fault.Invalid, errors.New("its removal was interrupted"), fmt.Sprintf("felhom-agentd guest remove %d finishes it", job.VMID))
+	}
+	g, err := p.options.Hypervisor.Guest(ctx, job.VMID)
+	if err != nil && !errors.Is(err, driver.ErrNotFound) {
+		return nil, err
+	}
+	return &run{p: p, job: job, journal: j, guest: g, exists: err == nil}, nil
 }
 
 func (r *run) result(after string) Result {

@@ -21,7 +21,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -289,22 +288,18 @@ func fileName(first uint64) string { return fmt.Sprintf("%s%020d%s", filePrefix,
 
 // fullFiles returns the files that were kept, in the order of their lines.
 func fullFiles(root *os.Root) ([]string, error) {
-	dir, err := root.Open(".")
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return nil, err
 	}
-	all, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return nil, err
-	}
 	var names []string
-	for _, name := range all {
+	for _, entry := range entries {
+		name := entry.Name()
 		number, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(name, filePrefix), fileSuffix), 10, 64)
 		if err == nil && fileName(number) == name {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names, nil
 }
 

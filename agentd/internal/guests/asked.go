@@ -88,16 +88,13 @@ func (s *Store) SweepSecrets(vmid int) error {
 	case r.Asked != nil:
 		keep = r.Asked.Secrets
 	}
-	dir, err := s.records.Open(".")
+	entries, err := fs.ReadDir(s.records.FS(), ".")
 	if err != nil {
 		return fmt.Errorf("guest store: %w", err)
 	}
-	names, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return fmt.Errorf("guest store: %w", err)
-	}
 	var all []error
-	for _, name := range names {
+	for _, entry := range entries {
+		name := entry.Name()
 		if name == keep || !strings.HasPrefix(name, secretsPrefix(vmid)) || !strings.HasSuffix(name, secretsSuffix) {
 			continue
 		}

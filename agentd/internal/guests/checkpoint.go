@@ -139,17 +139,13 @@ func (s *Store) Recover() error {
 // lastNumber returns the highest number in the guests' files: new lines must
 // have higher ones.
 func (s *Store) lastNumber() (uint64, error) {
-	dir, err := s.reports.Open(".")
+	entries, err := fs.ReadDir(s.reports.FS(), ".")
 	if err != nil {
 		return 0, fmt.Errorf("reports: %w", err)
 	}
-	names, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return 0, fmt.Errorf("reports: %w", err)
-	}
 	last := uint64(0)
-	for _, name := range names {
-		if vmid, ok := vmidOf(name); ok {
+	for _, entry := range entries {
+		if vmid, ok := vmidOf(entry.Name()); ok {
 			g, _ := s.readReports(vmid) // a damaged file is written again as a whole
 			last = max(last, g.Logged)
 		}

@@ -69,23 +69,19 @@ func (l *reportLog) append(lines []byte) error {
 	return nil
 }
 
-// logNames returns the logs in the order of their lines.
+// logNames returns the logs in the order of their lines, which is that of their names.
 func logNames(logs *os.Root) ([]string, error) {
-	dir, err := logs.Open(".")
+	entries, err := fs.ReadDir(logs.FS(), ".")
 	if err != nil {
 		return nil, fmt.Errorf("logs of reports: %w", err)
 	}
-	all, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return nil, fmt.Errorf("logs of reports: %w", err)
-	}
 	var names []string
-	for _, name := range all {
+	for _, entry := range entries {
+		name := entry.Name()
 		if number, err := strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 64); err == nil && logName(number) == name {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names, nil
 }
 

@@ -215,17 +215,13 @@ func (s *Store) runLook(l *look, names []string, now time.Time) {
 
 // readAll reads the files whose stamp is not the one that was seen.
 func (s *Store) readAll(found map[string]seenFile) error {
-	dir, err := s.records.Open(".")
+	entries, err := fs.ReadDir(s.records.FS(), ".")
 	if err != nil {
 		return fmt.Errorf("guest store: %w", err)
 	}
-	names, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return fmt.Errorf("guest store: %w", err)
-	}
-	exists := make(map[string]bool, len(names))
-	for _, name := range names {
-		if isRecordName(name) {
+	exists := make(map[string]bool, len(entries))
+	for _, entry := range entries {
+		if name := entry.Name(); isRecordName(name) {
 			exists[name] = true
 			if have, known := s.index.seen[name]; !known || have != s.stampOf(name) {
 				found[name] = s.readFile(name)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // maxTemplateBytes bounds a template or a container spec: they are written by hand.
@@ -106,19 +106,5 @@ func sweep(root *os.Root) error {
 	return err
 }
 
-// readSmall reads a file of at most maxTemplateBytes.
-func readSmall(path string) (_ []byte, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(f, maxTemplateBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxTemplateBytes {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxTemplateBytes)
-	}
-	return data, nil
-}
+// readSmall reads a regular file of at most maxTemplateBytes.
+func readSmall(path string) ([]byte, error) { return regular.Read(path, maxTemplateBytes) }

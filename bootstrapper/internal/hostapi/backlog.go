@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // BacklogFile is where states that could not be delivered are, below the root
@@ -32,15 +32,12 @@ func readBacklog(path string) (reports []contract.Report, exists bool) {
 	if path == "" {
 		return nil, false
 	}
-	f, err := os.Open(path)
+	data, err := regular.Read(path, maxBacklog*contract.MaxReportBytes)
+	var file backlogFile
 	if err != nil {
 		return nil, !errors.Is(err, fs.ErrNotExist)
 	}
-	defer func() { _ = f.Close() }() // nothing was written
-	const most = maxBacklog * contract.MaxReportBytes
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	var file backlogFile
-	if err != nil || len(data) > most || json.Unmarshal(data, &file) != nil || file.Version != 1 || len(file.Reports) > maxBacklog {
+	if json.Unmarshal(data, &file) != nil || file.Version != 1 || len(file.Reports) > maxBacklog {
 		return nil, true
 	}
 	for _, raw := range file.Reports {

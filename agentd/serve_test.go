@@ -132,16 +132,7 @@ func (b *bed) command(t *testing.T, args ...string) string {
 func (b *bed) add(t *testing.T, vmid string) contract.Bootstrap {
 	t.Helper()
 	b.command(t, "guest", "add", vmid)
-	data, err := os.ReadFile(filepath.Join(b.dir, "mounts", vmid, "bootstrap.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	boot, findings := contract.Parse(data)
-	if err := findings.Err(); err != nil {
-		t.Fatal(err)
-	}
-	b.tokens = append(b.tokens, boot.LocalAPIToken.Reveal())
-	return boot
+	return b.mounted(t, vmid)
 }
 
 func client(t *testing.T, boot contract.Bootstrap) *http.Client {

@@ -8,12 +8,12 @@ import (
 
 func ExampleFormat() {
 	_, _ = os.Stdout.Write(apt.Format([]apt.Source{{
-		URI: "https://deb.debian.org/debian", Suites: []string{"trixie", "trixie-updates"}, Components: []string{"main"},
+		URI: "https://mirror.example/debian", Suites: []string{"trixie", "trixie-updates"}, Components: []string{"main"},
 		SignedBy: "/usr/share/keyrings/debian-archive-keyring.gpg",
 	}}))
 	// Output:
 	// Types: deb
-	// URIs: https://deb.debian.org/debian
+	// URIs: https://mirror.example/debian
 	// Suites: trixie trixie-updates
 	// Components: main
 	// Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg

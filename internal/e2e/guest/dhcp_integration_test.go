@@ -69,6 +69,19 @@ func TestDHCPGuest(t *testing.T) {
 	})
 }
 
+// start starts the guest and stops it at the test's end.
+func (s *stack) start(t *testing.T, vmid int) {
+	t.Helper()
+	if err := s.driver.Start(t.Context(), vmid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.driver.Shutdown(context.Background(), vmid, 20*time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // boot starts the guest as PVE does, with the host's name server in its
 // resolv.conf, waits until systemd is done, and stops it at the test's end.
 func (s *stack) boot(t *testing.T, vmid int) {
@@ -79,14 +92,7 @@ func (s *stack) boot(t *testing.T, vmid int) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.driver.Start(t.Context(), vmid); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.driver.Shutdown(context.Background(), vmid, 20*time.Second); err != nil {
-			t.Error(err)
-		}
-	})
+	s.start(t, vmid)
 	// Not Booted: without a network the bootstrap waits.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

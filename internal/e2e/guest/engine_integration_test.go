@@ -30,14 +30,7 @@ func TestFailedEngineIsNamed(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"storage-driver": "`+word+`"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.driver.Start(t.Context(), vmid); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.driver.Shutdown(context.Background(), vmid, 20*time.Second); err != nil {
-			t.Error(err)
-		}
-	})
+	s.start(t, vmid)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var took float64

@@ -101,7 +101,7 @@ func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := h.daemon.Wait(ctx, h.healthy); err != nil {
+	if err := h.daemon.Wait(ctx, Healthy(filepath.Join(h.dir, "health.sock"))); err != nil {
 		return nil, errors.Join(err, h.daemon.StopAnyway())
 	}
 	return h, nil
@@ -122,23 +122,26 @@ func (h *Host) Log() string { return h.daemon.Tail() }
 // Mount is the directory that the daemon fills for a guest.
 func (h *Host) Mount(vmid string) string { return filepath.Join(h.dir, "mounts", vmid) }
 
-// healthy asks the daemon on its Unix socket.
-func (h *Host) healthy(ctx context.Context) error {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(h.dir, "health.sock"))
-	}}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agentd/health", nil)
-	if err != nil {
-		return err
+// Healthy returns what asks the daemon on its Unix socket; its nil error means
+// that the daemon is healthy.
+func Healthy(socket string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}}
+		defer transport.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agentd/health", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			return err
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET /health: %s", resp.Status)
+		}
+		return nil
 	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return err
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /health: %s", resp.Status)
-	}
-	return nil
 }

@@ -6,11 +6,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
@@ -129,29 +127,9 @@ func (s *scene) startDaemon(t testing.TB) {
 	t.Cleanup(func() { _ = d.StopAnyway() }) // a test may have stopped it
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := d.Wait(ctx, s.healthy); err != nil {
+	if err := d.Wait(ctx, host.Healthy(filepath.Join(s.dir, "h.sock"))); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (s *scene) healthy(ctx context.Context) error {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(s.dir, "h.sock"))
-	}}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agentd/health", http.NoBody)
-	if err != nil {
-		return err
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return err
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
 }
 
 func (s *scene) agentd(t testing.TB, args ...string) string {

@@ -36,10 +36,10 @@ func TestRotationFailsNoRequest(t *testing.T) {
 	c := client(t, first)
 	var mu sync.Mutex
 	held := first.LocalAPIToken.Reveal() // by the controller
-	stop := make(chan struct{})
+	stop, served, ended := make(chan struct{}), make(chan string), make(chan struct{})
 	asked := 0
-	var asking sync.WaitGroup
-	asking.Go(func() {
+	go func() {
+		defer close(ended)
 		for ; ; asked++ {
 			select {
 			case <-stop:
@@ -47,14 +47,19 @@ func TestRotationFailsNoRequest(t *testing.T) {
 			default:
 			}
 			mu.Lock() // a controller that is restarted ends its requests first
-			status, body := b.do(t, c, http.MethodGet, contract.PathStorage, held, "")
+			token := held
+			status, body := b.do(t, c, http.MethodGet, contract.PathStorage, token, "")
 			mu.Unlock()
 			if status != http.StatusOK {
 				t.Errorf("request %d of the controller: %d %s", asked, status, body)
 				return
 			}
+			select {
+			case served <- token:
+			default:
+			}
 		}
-	})
+	}()
 	for i := range 10 {
 		b.command(t, "guest", "rotate", "8200")
 		boot := b.mounted(t, "8200")
@@ -66,9 +71,18 @@ func TestRotationFailsNoRequest(t *testing.T) {
 		mu.Lock()
 		held = boot.LocalAPIToken.Reveal()
 		mu.Unlock()
+		// A rotation before the controller has used this token would end it.
+		for isUsed := false; !isUsed; {
+			select {
+			case token := <-served:
+				isUsed = token == boot.LocalAPIToken.Reveal()
+			case <-ended:
+				t.FailNow()
+			}
+		}
 	}
 	close(stop)
-	asking.Wait()
+	<-ended
 	if asked < 10 {
 		t.Errorf("the controller asked %d times, want more than rotations", asked)
 	}

@@ -61,10 +61,9 @@ func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, 
 	var found findings
 	jobs, asked := make([]provision.Job, 0, len(o.guests)), make([]config.Guest, 0, len(o.guests))
 	for _, g := range o.guests {
-		g = g.With(cfg.Provision.Guest)
-		job, err := jobOf(g, o.isSpec)
+		job, err := jobOf(ctx, cfg, g, o.isSpec)
 		found.add("", err)
-		asked = append(asked, g)
+		asked = append(asked, g.With(cfg.Provision.Guest))
 		if err == nil {
 			jobs = append(jobs, job)
 		}

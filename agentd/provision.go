@@ -193,19 +193,17 @@ func hasUnit(value string) bool {
 	return err == nil && number != value
 }
 
-// jobOf turns a guest as it is asked for into a job.
-func jobOf(g config.Guest, isSpec bool) (provision.Job, error) {
-	if err := g.Check(); err != nil {
+// jobOf turns a guest as it is asked for into a job with the configuration's
+// defaults.
+func jobOf(ctx context.Context, cfg config.Config, asked config.Guest, isSpec bool) (provision.Job, error) {
+	g, given := asked.With(cfg.Provision.Guest), specOf(asked)
+	if err := g.Check(g.Golden == "" && isThere(ctx, cfg, g.VMID)); err != nil {
 		return provision.Job{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
 	}
 	job := provision.Job{
 		VMID: g.VMID, Start: g.Start == nil || *g.Start, IsWhole: isSpec,
 		Asked: provision.Asked{Image: g.Image, Profile: g.Profile, ReadyWait: g.ReadyWait, Container: g.Container},
-		Spec: driver.Spec{
-			Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
-			Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
-			Nameserver: g.Nameserver, Net: g.Net(),
-		},
+		Spec:  specOf(g), Given: &given,
 	}
 	if g.EnvFile == "" {
 		return job, nil
@@ -215,6 +213,25 @@ func jobOf(g config.Guest, isSpec bool) (provision.Job, error) {
 		return job, fmt.Errorf("guest %d: env_file: %w", g.VMID, err)
 	}
 	return job, nil
+}
+
+func specOf(g config.Guest) driver.Spec {
+	return driver.Spec{
+		Archive: g.Golden, Hostname: g.Hostname, Storage: g.Storage, RootfsGiB: g.Rootfs,
+		Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
+		Nameserver: g.Nameserver, Net: g.Net(),
+	}
+}
+
+// isThere reports whether the hypervisor has the guest. What prevents it from
+// telling is reported where it matters more.
+func isThere(ctx context.Context, cfg config.Config, vmid int) bool {
+	h, err := hypervisorOf(cfg)
+	if err != nil || vmid == 0 {
+		return false
+	}
+	_, err = h.Guest(ctx, vmid)
+	return err == nil
 }
 
 // provisionedGuest is what is printed of one.
@@ -265,9 +282,8 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, st
 	var all []error
 	var asked []config.Guest
 	for _, g := range o.guests {
-		g = g.With(cfg.Provision.Guest)
-		job, err := jobOf(g, o.isSpec)
-		asked, jobs, all = append(asked, g), append(jobs, job), append(all, err)
+		job, err := jobOf(ctx, cfg, g, o.isSpec)
+		asked, jobs, all = append(asked, g.With(cfg.Provision.Guest)), append(jobs, job), append(all, err)
 	}
 	all = append(all, fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
 	if err := errors.Join(all...); err != nil {

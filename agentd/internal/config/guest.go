@@ -67,13 +67,14 @@ func (g Guest) With(d Guest) Guest {
 	return g
 }
 
-// Check finds what no single key can be wrong about, and what is missing.
-func (g Guest) Check() error {
+// Check finds what no single key can be wrong about, and what is missing. A
+// guest that exists needs no golden image.
+func (g Guest) Check(exists bool) error {
 	var all []error
 	if g.VMID == 0 {
 		all = append(all, errors.New("vmid: is missing"))
 	}
-	if g.Golden == "" {
+	if g.Golden == "" && !exists {
 		all = append(all, errors.New("golden: is missing: name an archive, or set provision.golden in the configuration"))
 	}
 	all = append(all, g.checkAddresses()...)

@@ -145,12 +145,15 @@ func TestGuestCheck(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := ""
-			if err := c.g.Check(); err != nil {
+			if err := c.g.Check(false); err != nil {
 				got = err.Error()
 			}
 			if got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+	if err := (config.Guest{VMID: 8200}).Check(true); err != nil {
+		t.Errorf("a guest that exists needs no golden image, got %v", err)
 	}
 }

@@ -37,7 +37,7 @@ func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
 	}
 	r.isUpdate, r.last = true, last
 	_, err = r.check(ctx)
-	if err := errors.Join(compare(job.Spec, g), err); err != nil {
+	if err := errors.Join(compare(job.given(), g), err); err != nil {
 		return "", err
 	}
 	switch {

@@ -135,13 +135,23 @@ type Asked struct {
 // Job is one guest to make.
 type Job struct {
 	VMID int
-	Spec driver.Spec
+	Spec driver.Spec // with the configuration's defaults
+	// Given is Spec without the defaults: what an existing guest must match. nil:
+	// there are none.
+	Given *driver.Spec
 	Asked
 	// IsWhole reports whether the container's settings replace those that were
 	// asked for before, as those of a specification do; false: they are put over
 	// them, as flags are.
 	IsWhole bool
 	Start   bool
+}
+
+func (j Job) given() driver.Spec {
+	if j.Given == nil {
+		return j.Spec
+	}
+	return *j.Given
 }
 
 // Outcome is what became of a job.

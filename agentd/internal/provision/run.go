@@ -163,7 +163,7 @@ func (r *run) update(ctx context.Context) (Result, error) {
 	if err := r.p.isOwn(r.guest); err != nil {
 		return Result{}, err
 	}
-	if err := compare(r.job.Spec, r.guest); err != nil {
+	if err := compare(r.job.given(), r.guest); err != nil {
 		return Result{}, err
 	}
 	last, err := r.p.progress(vmid)
@@ -226,11 +226,14 @@ func (r *run) repair(ctx context.Context) error {
 		return busy(r.guest)
 	case idOf(r.guest.Description) == j.ID:
 		r.stays = true
+		if r.job.Spec.Archive == "" {
+			r.job.Spec.Archive = j.Golden
+		}
 		if j.Golden != r.job.Spec.Archive {
 			return fault.WrapHint(fault.Invalid, fmt.Errorf("it already exists, restored from %s, want %s", j.Golden, r.job.Spec.Archive),
 				fmt.Sprintf("name that archive to finish it, or felhom-agentd guest remove --force %d first", r.job.VMID))
 		}
-		return compare(r.job.Spec, r.guest)
+		return compare(r.job.given(), r.guest)
 	}
 	// Another program has taken the number since; what this one made goes.
 	return errors.Join(taken(r.guest), r.undo(ctx))

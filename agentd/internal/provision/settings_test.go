@@ -16,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // configured is a rig whose bootstrap.json comes from a configuration.
@@ -187,6 +188,40 @@ func TestConvergeComparesTheMount(t *testing.T) {
 }
 
 // What was asked for by --image or a specification stays until it is asked again.
+// What only agentd.yaml says, a guest that is there need not match; and it is
+// not restored again, so that it needs no archive.
+func TestExistingGuestIsNotComparedWithDefaults(t *testing.T) {
+	r := newRig(t)
+	r.apply(t, job(), provision.Provisioned)
+	no := false
+	j := provision.Job{
+		VMID: vmid, Start: true, Asked: provision.Asked{Image: "registry.example/controller:v2"},
+		Spec:  driver.Spec{Net: driver.Net{Bridge: "vmbr7", VLAN: 12}, OnBoot: &no},
+		Given: &driver.Spec{},
+	}
+	if outcome, err := provision.New(r.Options).Check(t.Context(), j); err != nil || outcome != provision.Updated {
+		t.Errorf("check: %s %v", outcome, err)
+	}
+	r.apply(t, j, provision.Updated)
+	j.Given = &driver.Spec{Net: driver.Net{Bridge: "vmbr7"}}
+	_, err := r.Apply(t.Context(), j)
+	wantError(t, err, fault.Invalid, "leave those options out", "bridge vmbr0 and not vmbr7")
+	if strings.Contains(err.Error(), "VLAN") {
+		t.Errorf("a default is compared: %v", err)
+	}
+}
+
+func TestNewGuestNeedsAnArchive(t *testing.T) {
+	r := newRig(t)
+	j := job()
+	j.Spec.Archive = ""
+	_, err := r.Apply(t.Context(), j)
+	wantError(t, err, fault.Invalid, "set provision.golden", "golden: is missing")
+	if left := r.left(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestImageRule(t *testing.T) {
 	cfg := &config.Config{}
 	r := configured(t, cfg)

@@ -28,6 +28,10 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 		}
 		return r.checkStale()
 	}
+	if r.job.Spec.Archive == "" {
+		missing := errors.New("golden: is missing: the guest does not exist yet")
+		return StepResult{}, errors.Join(err, fault.WrapHint(fault.Invalid, missing, "name an archive with --golden, or set provision.golden"))
+	}
 	all := []error{err, r.p.options.Hypervisor.Check(ctx, r.job.VMID, r.job.Spec)}
 	data, err := r.p.options.Hypervisor.ArchiveConfig(ctx, r.job.Spec.Archive)
 	if errors.Join(all...) == nil {

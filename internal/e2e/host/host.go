@@ -5,6 +5,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
@@ -24,6 +26,8 @@ type Settings struct {
 	Dir    string // everything is below it: host/ and guests/
 	Image  string // tag of the sample image that guests run
 	LXC    bool   // guests are real ones, below the bed's lxcpath
+	Own    string // an operator's whole configuration, in place of image and hypervisor: only places and ports of the bed are added
+	Port   int    // of the local API; 0: 8443
 }
 
 // Host is a running daemon.
@@ -48,6 +52,9 @@ func (s Settings) GuestRoot(vmid string) string {
 // Config is the daemon's whole configuration. The image is pinned by both of
 // its digests.
 func (s Settings) Config(bed testbed.Bed) (string, error) {
+	if s.Own != "" {
+		return s.Own + s.places() + fmt.Sprintf("listen: [%q]\nlxc: {path: %s}\n", s.address(bed), bed.LXCPath()), nil
+	}
 	image, err := bed.Image(s.Image)
 	if err != nil {
 		return "", err
@@ -70,17 +77,23 @@ registry:
   username: %[6]s
   token_file: %[7]s
   ca_file: %[10]s
-state_dir: %[8]s/host/state
-mounts_dir: %[8]s/host/mounts
-health_socket: %[8]s/host/health.sock
-%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.Dir, guests, bed.CAFile, access), nil
+%[8]s%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.places(), guests, bed.CAFile, access), nil
+}
+
+// places keeps the daemon of a bed apart from the machine's own.
+func (s Settings) places() string {
+	return fmt.Sprintf("state_dir: %[1]s/host/state\nmounts_dir: %[1]s/host/mounts\nhealth_socket: %[1]s/host/health.sock\n", s.Dir)
+}
+
+func (s Settings) address(bed testbed.Bed) string {
+	return net.JoinHostPort(bed.Address, strconv.Itoa(cmp.Or(s.Port, 8443)))
 }
 
 // Start returns when the daemon is healthy. On an error nothing runs.
 func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 	h := &Host{
 		Config:   s.ConfigFile(),
-		Endpoint: "https://" + net.JoinHostPort(bed.Address, "8443"),
+		Endpoint: "https://" + s.address(bed),
 		LogFile:  filepath.Join(s.Dir, "host/agentd.log"),
 		binary:   s.Binary,
 		dir:      filepath.Join(s.Dir, "host"),

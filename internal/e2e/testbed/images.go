@@ -79,27 +79,18 @@ func checkTags(tags []string) error {
 // of one architecture with one Go version.
 func pushImages(ctx context.Context, b Bed, tags []string) (map[string]Image, error) {
 	binary := filepath.Join(b.Dir, "controller")
-	if err := buildController(ctx, binary); err != nil {
+	if err := buildProgram(ctx, binary, controllerPackage); err != nil {
 		return nil, err
 	}
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, err
 	}
-	client, err := b.registryClient()
+	options, done, err := b.registryOptions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer client.CloseIdleConnections()
-	token, err := b.Token()
-	if err != nil {
-		return nil, err
-	}
-	options := []remote.Option{
-		remote.WithContext(ctx),
-		remote.WithTransport(client.Transport),
-		remote.WithAuth(&authn.Basic{Username: b.Username, Password: token}),
-	}
+	defer done()
 	pushed := map[string]Image{}
 	for _, v := range variants() {
 		if tags != nil && !slices.Contains(tags, v.tag) {
@@ -122,31 +113,43 @@ func (b Bed) SaveImage(ctx context.Context, tag, file string) error {
 	if err != nil {
 		return err
 	}
-	client, err := b.registryClient()
+	options, done, err := b.registryOptions(ctx)
 	if err != nil {
 		return err
 	}
-	defer client.CloseIdleConnections()
-	token, err := b.Token()
-	if err != nil {
-		return err
-	}
-	image, err := remote.Image(reference, remote.WithContext(ctx), remote.WithTransport(client.Transport),
-		remote.WithAuth(&authn.Basic{Username: b.Username, Password: token}))
+	defer done()
+	image, err := remote.Image(reference, options...)
 	if err != nil {
 		return fmt.Errorf("read image %s: %w", tag, err)
 	}
 	return tarball.WriteToFile(file, reference, image)
 }
 
-func buildController(ctx context.Context, binary string) error {
+// registryOptions returns how to talk to the registry; done closes the connections.
+func (b Bed) registryOptions(ctx context.Context) (options []remote.Option, done func(), err error) {
+	client, err := b.registryClient()
+	if err != nil {
+		return nil, nil, err
+	}
+	token, err := b.Token()
+	if err != nil {
+		return nil, nil, err
+	}
+	return []remote.Option{
+		remote.WithContext(ctx),
+		remote.WithTransport(client.Transport),
+		remote.WithAuth(&authn.Basic{Username: b.Username, Password: token}),
+	}, client.CloseIdleConnections, nil
+}
+
+func buildProgram(ctx context.Context, binary, source string) error {
 	_, err := run.Run(ctx, run.Cmd{
 		Path: "go",
-		Args: []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, controllerPackage},
+		Args: []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, source},
 		Env:  append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="),
 	})
 	if err != nil {
-		return fmt.Errorf("build the sample controller: %w", err)
+		return fmt.Errorf("build %s: %w", source, err)
 	}
 	return nil
 }
@@ -158,11 +161,11 @@ func (v variant) push(registry string, program []byte, options []remote.Option) 
 		return Image{}, err
 	}
 	reference := registry + "/" + Repository + ":" + v.tag
-	tag, err := name.NewTag(reference)
-	if err != nil {
-		return Image{}, err
-	}
 	if v.index {
+		tag, err := name.NewTag(reference)
+		if err != nil {
+			return Image{}, err
+		}
 		index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{
 			Add:        image,
 			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: v.arch}},
@@ -172,6 +175,15 @@ func (v variant) push(registry string, program []byte, options []remote.Option) 
 		}
 		digest, err := index.Digest()
 		return Image{Reference: reference, ManifestDigest: digest.String()}, err
+	}
+	return writeImage(reference, image, options)
+}
+
+// writeImage pushes one image.
+func writeImage(reference string, image v1.Image, options []remote.Option) (Image, error) {
+	tag, err := name.NewTag(reference)
+	if err != nil {
+		return Image{}, err
 	}
 	if err := remote.Write(tag, image, options...); err != nil {
 		return Image{}, err

@@ -1,0 +1,79 @@
+package testbed
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+)
+
+// AppPort is where the image of [Bed.PushApp] answers.
+const AppPort = 9001
+
+// appPackage is the source of a workload that is not felhom's.
+const appPackage = "github.com/felhom/felhom-golden/testdata/app"
+
+// PushApp pushes a user's own image twice, with a health test and without one,
+// and returns both references. It shows its variable MODE and how often it was
+// started on [AppPort], and keeps that number in the volume /data.
+func (b Bed) PushApp(ctx context.Context) (tested, untested string, err error) {
+	binary := filepath.Join(b.Dir, "app")
+	if err := buildProgram(ctx, binary, appPackage); err != nil {
+		return "", "", err
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return "", "", err
+	}
+	options, done, err := b.registryOptions(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	defer done()
+	health := &v1.HealthConfig{Test: []string{"CMD", "/app", "-health"}, Interval: time.Second, Timeout: 3 * time.Second, Retries: 5}
+	for _, one := range []struct {
+		tag    string
+		health *v1.HealthConfig
+		into   *string
+	}{{"1.0", health, &tested}, {"1.0-untested", nil, &untested}} {
+		image, err := appImage(program, one.health)
+		if err != nil {
+			return "", "", err
+		}
+		*one.into = b.Registry + "/team/app:" + one.tag
+		if _, err := writeImage(*one.into, image, options); err != nil {
+			return "", "", err
+		}
+	}
+	return tested, untested, nil
+}
+
+func appImage(program []byte, health *v1.HealthConfig) (v1.Image, error) {
+	layer, err := layerOf("app", 0o755, program)
+	if err != nil {
+		return nil, err
+	}
+	image, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		return nil, err
+	}
+	file, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture = "linux", runtime.GOARCH
+	file.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
+	file.Config = v1.Config{
+		Entrypoint:   []string{"/app"},
+		Env:          []string{"PATH=/", "MODE=unset"},
+		ExposedPorts: map[string]struct{}{"9001/tcp": {}},
+		Healthcheck:  health,
+	}
+	return mutate.ConfigFile(image, file)
+}

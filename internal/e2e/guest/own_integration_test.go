@@ -221,7 +221,7 @@ func (o *own) wantPage(t *testing.T, i int, mode string, starts int) {
 	}
 }
 
-// container tells one start of one container from any other.
+// container returns text that is different for each container and for each of its starts.
 func (o *own) container(t *testing.T, g guest.Guest) string {
 	t.Helper()
 	c, err := engineOf(t, g).ContainerInspect(t.Context(), "felhom-controller")

@@ -21,6 +21,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/exit"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/localapi"
 )
 
 // How long the end of the program waits for reports that are not delivered.
@@ -73,7 +74,7 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 		EngineUnit: engineUnit(o),
 		Root:       o.root, Socket: strings.TrimPrefix(o.dockerHost, "unix://"),
 		NetworkWait: o.networkWait, EngineWait: o.engineWait, PullPatience: o.pullPatience, ReadyWait: o.readyWait, Stale: try.Stale,
-		Connected: func(host *hostapi.Client) { t.reportTo(reporter, host) },
+		Connected: func(host *localapi.Client) { t.reportTo(reporter, host) },
 	}, engine, t)
 	result := resultOf(t.run, started, out, runErr)
 	end = retry.End{Err: runErr, Unreached: unreachable(result), Blind: errors.Is(runErr, bootstrap.ErrUnreadable)}

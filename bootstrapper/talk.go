@@ -20,6 +20,7 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/exit"
+	"github.com/felhom/felhom-golden/internal/localapi"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
@@ -79,7 +80,7 @@ func isJournal(f *os.File) bool {
 }
 
 // reportTo makes the states of this run go to host by way of r.
-func (t *talk) reportTo(r *hostapi.Reporter, host *hostapi.Client) {
+func (t *talk) reportTo(r *hostapi.Reporter, host *localapi.Client) {
 	r.Begin(host, t.run)
 	t.mu.Lock()
 	t.reporter = r

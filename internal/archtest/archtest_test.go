@@ -129,6 +129,14 @@ var rules = []struct {
 		reason: "the formats between host and guest bring no dependency to either side",
 	},
 	{
+		name: "a controller can import the client", of: []string{module + "bootstrapper/localapi", module + "internal/localapi"},
+		only: []string{
+			module + "internal/localapi", module + "internal/contract", module + "internal/pin", module + "internal/typo", module + "internal/termtext",
+			module + "internal/regular",
+		},
+		reason: "a controller that imports it gets no dependency of this module",
+	},
+	{
 		name: "contract opens nothing", of: []string{module + "internal/contract", module + "internal/containerspec", module + "internal/vzdump", module + "internal/pctconf"}, ban: []string{"os"}, direct: true,
 		reason: "formats work on bytes, readers and writers",
 	},

@@ -8,16 +8,16 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/localapi"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
 // Host is the local API as the channel step needs it.
 type Host interface {
 	// Guest asks who the host takes us for. A *pin.MismatchError and a
-	// *hostapi.StatusError of 401 or 403 are final.
+	// *localapi.StatusError of 401 or 403 are final.
 	Guest(ctx context.Context) (contract.Guest, error)
 }
 
@@ -82,7 +82,7 @@ func (s channelStep) unaddressed() (why, hint string) {
 // answered reports whether err is an answer of what is at the endpoint.
 func answered(err error) bool {
 	_, isMismatch := errors.AsType[*pin.MismatchError](err)
-	_, isStatus := errors.AsType[*hostapi.StatusError](err)
+	_, isStatus := errors.AsType[*localapi.StatusError](err)
 	return isMismatch || isStatus
 }
 
@@ -102,7 +102,7 @@ func (s channelStep) run(ctx context.Context, note func(string)) (outcome, error
 		return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, mismatch),
 			"another server answers at that address, or the host has a new key: on the host, compare with felhom-agentd pin and write this guest's mount again (felhom-agentd guest add VMID)")
 	}
-	if status, ok := errors.AsType[*hostapi.StatusError](err); ok {
+	if status, ok := errors.AsType[*localapi.StatusError](err); ok {
 		switch status.Code {
 		case 401:
 			return outcome{}, fault.WrapHint(fault.Mismatch, fmt.Errorf("local API at %s: %w", s.endpoint, status),

@@ -12,15 +12,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/localapi"
 )
 
 // answering is a host that gives every caller one status.
 type answering int
 
 func (code answering) Guest(context.Context) (contract.Guest, error) {
-	return contract.Guest{}, &hostapi.StatusError{Method: "GET", Path: contract.PathGuest, Code: int(code)}
+	return contract.Guest{}, &localapi.StatusError{Method: "GET", Path: contract.PathGuest, Code: int(code)}
 }
 
 // TestAHostInTroubleIsReached: an answer proves address, port and firewall, so

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
-	"github.com/felhom/felhom-golden/bootstrapper/internal/hostapi"
 	"github.com/felhom/felhom-golden/bootstrapper/internal/settings"
 	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/localapi"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -60,7 +60,7 @@ type Options struct {
 	Stale <-chan struct{}
 	// Connected is called with the client of the local API as soon as the
 	// contract is read, so that reports can begin. It may be nil.
-	Connected func(*hostapi.Client)
+	Connected func(*localapi.Client)
 }
 
 // at returns path below root.
@@ -161,7 +161,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	// when the host listens.
 	p, planErr := planOf(o, b)
 	r.scrub = scrubber(b, append(containerspec.Pairs(environmentOf(b)), p.spec.Environment...))
-	host := &hostapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
+	host := &localapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
 	defer host.Close()
 	if o.Connected != nil {
 		o.Connected(host)

@@ -1,16 +1,19 @@
+// Package hostapi delivers the reports of a guest's runs to its host, through
+// the client of internal/localapi: call [NewReporter], [Reporter.Begin] for each
+// run and [Reporter.Close] at the end. It keeps what could not be delivered for
+// the next process. It decides nothing about the run.
 package hostapi
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/pin"
+	"github.com/felhom/felhom-golden/internal/localapi"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
@@ -200,21 +203,19 @@ func (r *Reporter) answered(to sender, report contract.Report, err error, pause 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.settle()
-	status, isStatus := errors.AsType[*StatusError](err)
-	_, isMismatch := errors.AsType[*pin.MismatchError](err)
-	switch {
-	case err == nil:
-	case isMismatch, isStatus && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
+	switch localapi.ClassOf(err) {
+	case localapi.None:
+	case localapi.OtherHost, localapi.NoToken, localapi.OtherGuest:
 		if to == r.to { // not when Begin has named another host meanwhile
 			r.blocked = true
 			r.record()
 		}
 		return 0, false
-	case isStatus && isAboutReport(status.Code):
+	case localapi.Refused:
 		r.refused++ // the host will never take it, and must not be kept from the others
 	default:
 		r.record()
-		if isStatus && status.RetryAfter > 0 {
+		if status, ok := errors.AsType[*localapi.StatusError](err); ok && status.RetryAfter > 0 {
 			return max(pause, status.RetryAfter), true
 		}
 		return pause, false
@@ -226,16 +227,6 @@ func (r *Reporter) answered(to sender, report contract.Report, err error, pause 
 		_ = r.keep() // a file that stays is delivered twice, which changes nothing
 	}
 	return 0, false
-}
-
-// isAboutReport reports whether an answer refuses the report itself.
-func isAboutReport(code int) bool {
-	switch code {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return true
-	}
-	return false
 }
 
 // record writes the backlog as soon as the end of a run is among what could not

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/localapi"
 )
 
 func TestReportIsWhatTheContractReads(t *testing.T) {
@@ -162,7 +163,7 @@ func TestReporterWaitsAsLongAsTheHostAsks(t *testing.T) {
 		began, tries := time.Now(), 0
 		host := &moody{answer: func(contract.Report) error {
 			if tries++; tries == 1 {
-				return &StatusError{Code: 429, RetryAfter: time.Minute}
+				return &localapi.StatusError{Code: 429, RetryAfter: time.Minute}
 			}
 			return nil
 		}}
@@ -184,7 +185,7 @@ func TestReporterContinuesWithoutWhatTheHostRefuses(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			host := &moody{answer: func(r contract.Report) error {
 				if r.Step == contract.StepImage {
-					return &StatusError{Code: code}
+					return &localapi.StatusError{Code: code}
 				}
 				return nil
 			}}
@@ -307,7 +308,7 @@ func TestReporterHoldsWhatAnotherContractMayDeliver(t *testing.T) {
 	for _, code := range []int{401, 403} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
-			unknown := &moody{answer: func(contract.Report) error { tries++; return &StatusError{Code: code} }}
+			unknown := &moody{answer: func(contract.Report) error { tries++; return &localapi.StatusError{Code: code} }}
 			r := NewReporter("", "v1")
 			r.Begin(unknown, "a")
 			r.Send(contract.Report{Step: contract.StepRun, State: contract.StateFailed})

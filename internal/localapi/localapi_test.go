@@ -1,4 +1,4 @@
-package hostapi
+package localapi
 
 import (
 	"context"

@@ -98,8 +98,8 @@ var rules = []struct {
 		reason: "what gates a handshake is read in one sitting",
 	},
 	{
-		name: "termtext is self-contained", of: []string{module + "internal/termtext"}, only: []string{},
-		reason: "drivers, formats and all programs are built from it",
+		name: "termtext and finding are self-contained", of: []string{module + "internal/termtext", module + "internal/finding"}, only: []string{},
+		reason: "drivers, formats and all programs are built from them",
 	},
 	{
 		name: "fault collects errors, and no more", of: []string{module + "internal/fault"},
@@ -107,7 +107,11 @@ var rules = []struct {
 	},
 	{
 		name: "strictyaml reads YAML and nothing else", of: []string{module + "internal/strictyaml"},
-		only: []string{"go.yaml.in/yaml/v3", module + "internal/typo", module + "internal/termtext"}, reason: "it knows no file of the product by name",
+		only: []string{"go.yaml.in/yaml/v3", module + "internal/finding", module + "internal/typo", module + "internal/termtext"}, reason: "it knows no file of the product by name",
+	},
+	{
+		name: "jsondoc reads JSON and nothing else", of: []string{module + "internal/jsondoc"},
+		only: []string{module + "internal/finding", module + "internal/typo", module + "internal/termtext"}, reason: "it knows no document of the product by name",
 	},
 	{
 		name: "containerspec is a format", of: []string{module + "internal/containerspec"},
@@ -125,19 +129,20 @@ var rules = []struct {
 		reason: "what a guest may pull is decided from the guest and the images that it is given",
 	},
 	{
-		name: "contract is pure", of: []string{module + "internal/contract"}, only: []string{module + "internal/pin", module + "internal/typo", module + "internal/termtext"},
+		name: "contract is pure", of: []string{module + "internal/contract"},
+		only:   []string{module + "internal/pin", module + "internal/jsondoc", module + "internal/finding", module + "internal/typo", module + "internal/termtext"},
 		reason: "the formats between host and guest bring no dependency to either side",
 	},
 	{
 		name: "a controller can import the client", of: []string{module + "bootstrapper/localapi", module + "internal/localapi"},
 		only: []string{
-			module + "internal/localapi", module + "internal/contract", module + "internal/pin", module + "internal/typo", module + "internal/termtext",
-			module + "internal/regular",
+			module + "internal/localapi", module + "internal/contract", module + "internal/jsondoc", module + "internal/finding", module + "internal/pin",
+			module + "internal/typo", module + "internal/termtext", module + "internal/regular",
 		},
 		reason: "a controller that imports it gets no dependency of this module",
 	},
 	{
-		name: "contract opens nothing", of: []string{module + "internal/contract", module + "internal/containerspec", module + "internal/vzdump", module + "internal/pctconf"}, ban: []string{"os"}, direct: true,
+		name: "contract opens nothing", of: []string{module + "internal/contract", module + "internal/jsondoc", module + "internal/containerspec", module + "internal/vzdump", module + "internal/pctconf"}, ban: []string{"os"}, direct: true,
 		reason: "formats work on bytes, readers and writers",
 	},
 	{

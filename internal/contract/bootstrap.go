@@ -2,8 +2,8 @@
 // guest: bootstrap.json, which the host writes into a guest's config mount, and
 // the messages of the local API; and the index of the images that are baked
 // into a golden image. It parses and prints them and says what is wrong with
-// them; it opens no file and no connection. It imports the standard library
-// and the pin type only.
+// them; it opens no file and no connection. [Parse] reads a bootstrap.json, and
+// package jsondoc reads the JSON of all of them.
 //
 // The formats are specified in docs/contract.md and docs/local-api.md.
 package contract

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 // The bounds of the container block: far above what any container has.
@@ -21,79 +23,75 @@ func ParseProfile(s string) (Profile, error) {
 	return Profile(s), nil
 }
 
-func (o *object) container() *Container {
-	n := o.values[keyContainer]
-	if n == nil {
-		return nil
-	}
-	c := openObject(o.report, n, keyContainer, containerKeys())
+func container(o *jsondoc.Object) *Container {
+	c := o.Member(keyContainer, containerKeys())
 	if c == nil {
 		return nil
 	}
 	out := &Container{
-		Ports:       c.list(keyContainerPorts, checkEntry),
-		Volumes:     c.list(keyContainerVols, checkEntry),
-		ExtraHosts:  c.list(keyContainerHosts, checkEntry),
-		Environment: c.pairs(keyContainerEnv, "variable"),
-		Labels:      c.pairs(keyContainerLabels, "label"),
-		Command:     c.list(keyContainerCmd, checkArgument),
+		Ports:       list(c, keyContainerPorts, checkEntry),
+		Volumes:     list(c, keyContainerVols, checkEntry),
+		ExtraHosts:  list(c, keyContainerHosts, checkEntry),
+		Environment: pairs(c, keyContainerEnv, "variable"),
+		Labels:      pairs(c, keyContainerLabels, "label"),
+		Command:     list(c, keyContainerCmd, checkArgument),
 	}
-	out.Memory, _ = parse(c, keyContainerMemory, RuleContainer, checked(checkEntry))
-	out.Network, _ = parse(c, keyContainerNet, RuleContainer, checked(checkEntry))
+	out.Memory, _ = jsondoc.Text(c, keyContainerMemory, RuleContainer, checked(checkEntry))
+	out.Network, _ = jsondoc.Text(c, keyContainerNet, RuleContainer, checked(checkEntry))
 	return out
 }
 
-func (o *object) list(key string, check func(string) error) []string {
-	n, ok := o.get(key, kindArray)
+func list(o *jsondoc.Object, key string, check func(string) error) []string {
+	n, ok := o.Get(key, jsondoc.KindArray)
 	if !ok {
 		return nil
 	}
-	path := joinPath(o.path, key)
-	if len(n.items) > MaxContainerEntries {
-		o.errorf(RuleContainer, n.off, path, "the list has %d entries; at most %d are accepted", len(n.items), MaxContainerEntries)
+	path := o.Join(keyContainer, key)
+	if len(n.Items) > MaxContainerEntries {
+		o.Errorf(RuleContainer, n, path, "the list has %d entries; at most %d are accepted", len(n.Items), MaxContainerEntries)
 		return nil
 	}
-	out := make([]string, 0, len(n.items)) // an empty list is not an absent one
-	for i, item := range n.items {
+	out := make([]string, 0, len(n.Items)) // an empty list is not an absent one
+	for i, item := range n.Items {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		switch {
-		case item.kind != kindString:
-			o.errorf(RuleType, item.off, at, "want a string, got %s", item.kind)
-		case item.spoilt:
+		case item.Kind != jsondoc.KindString:
+			o.Errorf(jsondoc.RuleType, item, at, "want a string, got %s", item.Kind)
+		case item.Spoilt:
 		default:
-			if err := check(item.text); err != nil {
-				o.errorf(RuleContainer, item.off, at, "%v", err)
+			if err := check(item.Text); err != nil {
+				o.Errorf(RuleContainer, item, at, "%v", err)
 			}
-			out = append(out, item.text)
+			out = append(out, item.Text)
 		}
 	}
 	return out
 }
 
 // pairs reads the object of strings at key; what is one member of it.
-func (o *object) pairs(key, what string) map[string]string {
-	n, ok := o.get(key, kindObject)
+func pairs(o *jsondoc.Object, key, what string) map[string]string {
+	n, ok := o.Get(key, jsondoc.KindObject)
 	if !ok {
 		return nil
 	}
-	path := joinPath(o.path, key)
-	if len(n.members) > MaxContainerEntries {
-		o.errorf(RuleContainer, n.off, path, "there are %d %ss; at most %d are accepted", len(n.members), what, MaxContainerEntries)
+	path := o.Join(keyContainer, key)
+	if len(n.Members) > MaxContainerEntries {
+		o.Errorf(RuleContainer, n, path, "there are %d %ss; at most %d are accepted", len(n.Members), what, MaxContainerEntries)
 		return nil
 	}
-	pairs := make(map[string]string, len(n.members))
-	for _, m := range uniqueMembers(o.report, n, path) {
-		at := joinPath(path, m.key.text)
+	pairs := make(map[string]string, len(n.Members))
+	for _, m := range o.Unique(n, path) {
+		at := o.Join(path, m.Key.Text)
 		switch {
-		case m.key.text == "" || strings.Contains(m.key.text, "="):
-			o.errorf(RuleContainer, m.key.off, at, `the name of a %s is not empty and has no "="`, what)
-		case m.value.spoilt:
-		case m.value.kind != kindString:
-			o.errorf(RuleType, m.value.off, at, "want a string, got %s; put quotes around it", m.value.kind)
-		case len(m.key.text)+len(m.value.text) > MaxContainerEntryBytes:
-			o.errorf(RuleContainer, m.value.off, at, "the %s is %d bytes long; at most %d are accepted", what, len(m.key.text)+len(m.value.text), MaxContainerEntryBytes)
+		case m.Key.Text == "" || strings.Contains(m.Key.Text, "="):
+			o.Errorf(RuleContainer, m.Key, at, `the name of a %s is not empty and has no "="`, what)
+		case m.Value.Spoilt:
+		case m.Value.Kind != jsondoc.KindString:
+			o.Errorf(jsondoc.RuleType, m.Value, at, "want a string, got %s; put quotes around it", m.Value.Kind)
+		case len(m.Key.Text)+len(m.Value.Text) > MaxContainerEntryBytes:
+			o.Errorf(RuleContainer, m.Value, at, "the %s is %d bytes long; at most %d are accepted", what, len(m.Key.Text)+len(m.Value.Text), MaxContainerEntryBytes)
 		default:
-			pairs[m.key.text] = m.value.text
+			pairs[m.Key.Text] = m.Value.Text
 		}
 	}
 	return pairs

@@ -24,14 +24,12 @@ func (b Bootstrap) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode bootstrap.json: %w", err)
 	}
-	if _, findings := Parse(data); findings.Err() != nil {
-		// The caller does not have the text, so positions in it would not help.
-		var errs []error
-		for _, f := range findings {
-			if f.Severity == Error {
-				errs = append(errs, fmt.Errorf("encode bootstrap.json: %s: %s", f.Path, f.Message))
-			}
-		}
+	_, findings := Parse(data)
+	var errs []error
+	for _, f := range findings.Errors() { // without positions, because the caller does not have the text
+		errs = append(errs, fmt.Errorf("encode bootstrap.json: %s: %s", f.Path, f.Message))
+	}
+	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
 	return data, nil

@@ -19,7 +19,7 @@ func ExampleParse() {
 		fmt.Println(b.ControllerImage)
 		return
 	}
-	fmt.Print(findings.Format("bootstrap.json", data))
+	fmt.Print(findings.Format("bootstrap.json"))
 	// Output:
 	// bootstrap.json:2:25: error: local_api_endpoint: the "/" at the end does not belong here; remove it
 	//       "local_api_endpoint": "https://192.0.2.10:8443/",

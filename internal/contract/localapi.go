@@ -3,9 +3,10 @@ package contract
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 // The paths of the local API, as net/http's ServeMux takes them.
@@ -128,62 +129,40 @@ type Report struct {
 // maxSequence is the largest whole number that every JSON reader keeps exact.
 const maxSequence = 1<<53 - 1
 
-// ParseReport reads a report from a guest that is not trusted. An error is an
-// *[InvalidError]; its text may be sent back.
+// ParseReport reads a report from a guest that is not trusted. An error is a
+// *[jsondoc.InvalidError]; its text may be sent back.
 func ParseReport(data []byte) (Report, error) {
-	r := newReport(data)
-	rep := parseReport(r)
-	if err := r.findings().Err(); err != nil {
+	d := jsondoc.Read(data, format("report", MaxReportBytes))
+	rep := parseReport(d)
+	if err := d.Findings().Err(); err != nil {
 		return Report{}, err
 	}
 	return rep, nil
 }
 
-func parseReport(r *report) (rep Report) {
-	if len(r.src) > MaxReportBytes {
-		r.errorf(RuleSize, 0, "", "the report is %d bytes long; at most %d are read", len(r.src), MaxReportBytes)
-		return rep
-	}
-	root, _ := readJSON(r)
-	if root == nil {
-		return rep
-	}
-	o := openObject(r, root, "", []string{
+func parseReport(d *jsondoc.Document) (rep Report) {
+	o := d.Root([]string{
 		"run", "sequence", "time", "step", "state", "result", "message", "hint", "class", "exit_code", "duration_ms", "version",
 	})
 	if o == nil {
 		return rep
 	}
 	for _, key := range []string{"run", "sequence", "time", "step", "state"} {
-		o.need(key, "every report has it")
+		o.Need(key, "every report has it")
 	}
-	rep.Run, _ = parse(o, "run", RuleReport, checked(checkRunID))
-	rep.Sequence = uint64(o.bounded("sequence", 1, maxSequence))
-	rep.Time, _ = parse(o, "time", RuleReport, parseTime)
-	rep.Step, _ = parse(o, "step", RuleReport, oneOf(append(Steps(), StepRun)...))
-	rep.State, _ = parse(o, "state", RuleReport, oneOf(StateStarted, StateDone, StateFailed, StateDegraded, StateSkipped))
-	rep.Result, _ = parse(o, "result", RuleReport, oneOf(ResultNone, ResultUnchanged, ResultChanged, ResultRepaired))
-	rep.Message, _ = parse(o, "message", RuleReport, checked(checkLength(MaxMessageBytes)))
-	rep.Hint, _ = parse(o, "hint", RuleReport, checked(checkLength(MaxMessageBytes)))
-	rep.Class, _ = parse(o, "class", RuleReport, checked(checkLength(32)))
-	rep.ExitCode = int(o.bounded("exit_code", 0, 255))
-	rep.DurationMS = o.bounded("duration_ms", 0, maxSequence)
-	rep.Version, _ = parse(o, "version", RuleReport, checked(checkLength(64)))
+	rep.Run, _ = jsondoc.Text(o, "run", RuleReport, checked(checkRunID))
+	rep.Sequence = uint64(o.IntIn("sequence", RuleReport, 1, maxSequence))
+	rep.Time, _ = jsondoc.Text(o, "time", RuleReport, parseTime)
+	rep.Step, _ = jsondoc.Text(o, "step", RuleReport, oneOf(append(Steps(), StepRun)...))
+	rep.State, _ = jsondoc.Text(o, "state", RuleReport, oneOf(StateStarted, StateDone, StateFailed, StateDegraded, StateSkipped))
+	rep.Result, _ = jsondoc.Text(o, "result", RuleReport, oneOf(ResultNone, ResultUnchanged, ResultChanged, ResultRepaired))
+	rep.Message, _ = jsondoc.Text(o, "message", RuleReport, checked(checkLength(MaxMessageBytes)))
+	rep.Hint, _ = jsondoc.Text(o, "hint", RuleReport, checked(checkLength(MaxMessageBytes)))
+	rep.Class, _ = jsondoc.Text(o, "class", RuleReport, checked(checkLength(32)))
+	rep.ExitCode = int(o.IntIn("exit_code", RuleReport, 0, 255))
+	rep.DurationMS = o.IntIn("duration_ms", RuleReport, 0, maxSequence)
+	rep.Version, _ = jsondoc.Text(o, "version", RuleReport, checked(checkLength(64)))
 	return rep
-}
-
-// bounded reads the whole number at key between low and high, 0 if it is missing.
-func (o *object) bounded(key string, low, high int64) int64 {
-	n, ok := o.get(key, kindNumber)
-	if !ok {
-		return 0
-	}
-	value, err := strconv.ParseInt(n.text, 10, 64)
-	if err != nil || value < low || value > high {
-		o.errorf(RuleReport, n.off, joinPath(o.path, key), "write a whole number from %d to %d", low, high)
-		return 0
-	}
-	return value
 }
 
 func checkRunID(s string) error {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 // The encoded forms of the local API's messages: a change here is a change of
@@ -106,13 +108,13 @@ func TestParseReportRefuses(t *testing.T) {
 		{name: "version long", old: `"1.0.0"`, with: `"` + strings.Repeat("a", 65) + `"`, want: "version: the text is", rule: RuleReport},
 		{name: "exit code", old: `"exit_code":4`, with: `"exit_code":256`, want: "exit_code: write a whole number from 0 to 255", rule: RuleReport},
 		{name: "duration", old: `"duration_ms":1500`, with: `"duration_ms":-1`, want: "duration_ms: write a whole number", rule: RuleReport},
-		{name: "unknown key", old: `"exit_code"`, with: `"exitcode"`, want: `write it as "exit_code"`, rule: RuleKeySpelling},
-		{name: "missing", old: `"run":"Run_1-a",`, with: ``, want: "run: the key is missing", rule: RuleMissing},
-		{name: "nul", old: `pull: denied`, with: `pull\u0000denied`, want: "NUL", rule: RuleEncoding},
-		{name: "trailing data", old: `"1.0.0"}`, with: `"1.0.0"}{}`, want: "more after the end", rule: RuleTrailing},
-		{name: "no object", old: valid, with: `[]`, want: "want an object", rule: RuleType},
-		{name: "empty", old: valid, with: ``, want: "the document is empty", rule: RuleSize},
-		{name: "too large", old: `"message"`, with: `"x_pad":"` + strings.Repeat("a", MaxReportBytes) + `","message"`, want: "at most 16384 are read", rule: RuleSize},
+		{name: "unknown key", old: `"exit_code"`, with: `"exitcode"`, want: `write it as "exit_code"`, rule: jsondoc.RuleKeySpelling},
+		{name: "missing", old: `"run":"Run_1-a",`, with: ``, want: "run: the key is missing", rule: jsondoc.RuleMissing},
+		{name: "nul", old: `pull: denied`, with: `pull\u0000denied`, want: "NUL", rule: jsondoc.RuleEncoding},
+		{name: "trailing data", old: `"1.0.0"}`, with: `"1.0.0"}{}`, want: "more after the end", rule: jsondoc.RuleTrailing},
+		{name: "no object", old: valid, with: `[]`, want: "want an object", rule: jsondoc.RuleType},
+		{name: "empty", old: valid, with: ``, want: "the document is empty", rule: jsondoc.RuleSize},
+		{name: "too large", old: `"message"`, with: `"x_pad":"` + strings.Repeat("a", MaxReportBytes) + `","message"`, want: "at most 16384 are read", rule: jsondoc.RuleSize},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,11 +123,11 @@ func TestParseReportRefuses(t *testing.T) {
 				t.Fatal("the row changes nothing")
 			}
 			rep, err := ParseReport([]byte(text))
-			invalid, ok := errors.AsType[*InvalidError](err)
+			invalid, ok := errors.AsType[*jsondoc.InvalidError](err)
 			if !ok || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %+v, error %v, want one with %q", rep, err, tt.want)
 			}
-			if got := invalid.Findings[0].Rule; got != tt.rule {
+			if got := invalid.Findings.List[0].Rule; got != tt.rule {
 				t.Errorf("got rule %q, want %q", got, tt.rule)
 			}
 			if diff := cmp.Diff(Report{}, rep); diff != "" {

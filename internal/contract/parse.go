@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -61,57 +62,51 @@ func containerKeys() []string {
 }
 
 // Parse reads a bootstrap.json. The findings are all that is wrong with it, not
-// the first; where one of them is an error ([Findings.Err]), the Bootstrap is
+// the first; if one of them is an error ([jsondoc.Findings.Err]), the Bootstrap is
 // the zero one. The order of checks is size, JSON, version, keys, each value,
 // and what values say about each other.
-func Parse(data []byte) (Bootstrap, Findings) {
-	r := newReport(data)
-	b := parseBootstrap(r)
-	if r.failed() {
+func Parse(data []byte) (Bootstrap, jsondoc.Findings) {
+	d := jsondoc.Read(data, format("file", MaxBootstrapBytes))
+	b := parseBootstrap(d)
+	findings := d.Findings()
+	if findings.Err() != nil {
 		b = Bootstrap{}
 	}
-	return b, r.findings()
+	return b, findings
 }
 
-func parseBootstrap(r *report) (b Bootstrap) {
-	if len(r.src) > MaxBootstrapBytes {
-		r.errorf(RuleSize, 0, "", "the file is %d bytes long; at most %d are read", len(r.src), MaxBootstrapBytes)
-		return b
-	}
-	root, _ := readJSON(r)
-	if root == nil {
-		return b
-	}
-	if otherVersion(r, root) {
+func parseBootstrap(d *jsondoc.Document) (b Bootstrap) {
+	if otherVersion(d) {
 		return b // its keys mean what that version says
 	}
-	o := openObject(r, root, "", bootstrapKeys())
+	o := d.Root(bootstrapKeys())
 	if o == nil {
 		return b
 	}
 	b.SchemaVersion = SchemaVersion
-	o.need(keyEndpoint, "it is the address of the agent's local API is: https://HOST:PORT")
-	o.need(keyToken, "it is the guest's own token for the local API")
-	o.need(keyImage, "it names the controller's image: HOST/PATH:TAG")
+	o.Need(keyEndpoint, "it is the address of the agent's local API is: https://HOST:PORT")
+	o.Need(keyToken, "it is the guest's own token for the local API")
+	o.Need(keyImage, "it names the controller's image: HOST/PATH:TAG")
 	b.Profile = ProfileFelhom
-	if p, there := parse(o, keyProfile, RuleProfile, ParseProfile); there {
+	if p, there := jsondoc.Text(o, keyProfile, RuleProfile, ParseProfile); there {
 		b.Profile = p
 	}
-	b.HubURL, _ = parse(o, keyHubURL, RuleHubURL, checked(checkHubURL))
-	b.HostID, _ = parse(o, keyHostID, RuleHostID, checked(checkHostID))
-	b.GuestID = o.guestID()
-	b.LocalAPIEndpoint, _ = parse(o, keyEndpoint, RuleEndpoint, ParseEndpoint)
-	b.LocalAPIPins = o.pins()
-	b.LocalAPIToken, _ = parse(o, keyToken, RuleToken, ParseSecret)
-	b.Registry = o.registry()
-	b.RegistryProxy, _ = parse(o, keyRegistryAccess, RuleRegistryAccess, parseRegistryAccess)
-	b.RegistryMirror, _ = parse(o, keyMirror, RuleRegistryHost, checked(checkRegistryHost))
-	b.ControllerImage, _ = parse(o, keyImage, RuleImage, ParseImageRef)
-	b.ManifestDigest, _ = parse(o, keyManifestDigest, RuleDigest, ParseDigest)
-	b.ConfigDigest, _ = parse(o, keyConfigDigest, RuleDigest, ParseDigest)
-	b.ReadyWait, _ = parse(o, keyReadyWait, RuleReadyWait, ParseReadyWait)
-	b.Container = o.container()
-	o.crossCheck(b)
+	b.HubURL, _ = jsondoc.Text(o, keyHubURL, RuleHubURL, checked(checkHubURL))
+	b.HostID, _ = jsondoc.Text(o, keyHostID, RuleHostID, checked(checkHostID))
+	o.Get(keySchemaVersion, jsondoc.KindNumber) // only its type is left to check
+	b.GuestID = int(o.IntIn(keyGuestID, RuleGuestID, MinGuestID, MaxGuestID))
+	b.LocalAPIEndpoint, _ = jsondoc.Text(o, keyEndpoint, RuleEndpoint, ParseEndpoint)
+	b.LocalAPIPins = pins(o)
+	b.LocalAPIToken, _ = jsondoc.Text(o, keyToken, RuleToken, ParseSecret)
+	b.Registry = registry(o)
+	b.RegistryProxy, _ = jsondoc.Text(o, keyRegistryAccess, RuleRegistryAccess, parseRegistryAccess)
+	b.RegistryMirror, _ = jsondoc.Text(o, keyMirror, RuleRegistryHost, checked(checkRegistryHost))
+	b.ControllerImage, _ = jsondoc.Text(o, keyImage, RuleImage, ParseImageRef)
+	b.ManifestDigest, _ = jsondoc.Text(o, keyManifestDigest, RuleDigest, ParseDigest)
+	b.ConfigDigest, _ = jsondoc.Text(o, keyConfigDigest, RuleDigest, ParseDigest)
+	b.ReadyWait, _ = jsondoc.Text(o, keyReadyWait, RuleReadyWait, ParseReadyWait)
+	b.Container = container(o)
+	crossCheck(o, b)
 	return b
 }
 
@@ -131,19 +126,27 @@ func ParseReadyWait(s string) (time.Duration, error) {
 }
 
 // otherVersion reports a schema version that this program does not read.
-func otherVersion(r *report, root *node) bool {
-	for _, m := range root.members {
-		if m.key.text != keySchemaVersion || m.value.kind != kindNumber {
+func otherVersion(d *jsondoc.Document) bool {
+	if d.Value() == nil {
+		return false
+	}
+	for _, m := range d.Value().Members {
+		if m.Key.Text != keySchemaVersion || m.Value.Kind != jsondoc.KindNumber {
 			continue
 		}
-		if m.value.text != fmt.Sprint(SchemaVersion) {
-			r.errorf(RuleVersion, m.value.off, keySchemaVersion,
-				"found version %.20s, but this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", m.value.text, SchemaVersion, SchemaVersion)
+		if m.Value.Text != fmt.Sprint(SchemaVersion) {
+			d.Errorf(RuleVersion, m.Value, keySchemaVersion,
+				"found version %.20s, but this program reads version %d only, so nothing else was checked; have the host write version %d, or update the golden image", m.Value.Text, SchemaVersion, SchemaVersion)
 			return true
 		}
 		return false
 	}
 	return false
+}
+
+// checked makes a parser of a check.
+func checked(check func(string) error) func(string) (string, error) {
+	return func(s string) (string, error) { return s, check(s) }
 }
 
 func checkHostID(s string) error {
@@ -161,64 +164,50 @@ func checkHostID(s string) error {
 	return nil
 }
 
-func (o *object) guestID() int {
-	o.get(keySchemaVersion, kindNumber) // only its type is left to check
-	id, there := o.whole(keyGuestID, RuleGuestID)
-	if there && (id < MinGuestID || id > MaxGuestID) {
-		o.errorf(RuleGuestID, o.values[keyGuestID].off, keyGuestID, "found %d, but a VMID is between %d and %d", id, MinGuestID, MaxGuestID)
-		return 0
-	}
-	return id
-}
-
 // pins reads the four pin keys, SPKI before leaf, current before next.
-func (o *object) pins() pin.Set {
+func pins(o *jsondoc.Object) pin.Set {
 	var set pin.Set
 	anyKey := false
 	for _, form := range []struct {
 		current, next string
 		parse         func(string) (pin.Pin, error)
 	}{{keyPinSPKI, keyPinSPKINext, pin.ParseSPKI}, {keyPinLeaf, keyPinLeafNext, pin.ParseLeaf}} {
-		_, hasCurrent := o.values[form.current]
-		_, hasNext := o.values[form.next]
+		hasCurrent := o.Has(form.current)
+		hasNext := o.Has(form.next)
 		anyKey = anyKey || hasCurrent || hasNext
-		if current, ok := parse(o, form.current, RulePin, form.parse); ok {
+		if current, ok := jsondoc.Text(o, form.current, RulePin, form.parse); ok {
 			set = append(set, current)
 		}
-		next, ok := parse(o, form.next, RulePin, form.parse)
+		next, ok := jsondoc.Text(o, form.next, RulePin, form.parse)
 		switch {
 		case !ok:
 			continue
 		case slices.Contains(set, next):
-			o.warnf(RulePinRepeated, o.values[form.next].off, form.next, "this is %q again; the next pin is of the key that the host will change to", form.current)
+			o.Warnf(RulePinRepeated, o.At(form.next), form.next, "this is %q again; the next pin is of the key that the host will change to", form.current)
 			continue
 		case !hasCurrent:
-			o.warnf(RulePinNextOnly, o.values[form.next].off, form.next, "there is no %q beside it; it is used as the current pin", form.current)
+			o.Warnf(RulePinNextOnly, o.At(form.next), form.next, "there is no %q beside it; it is used as the current pin", form.current)
 		}
 		set = append(set, next)
 	}
-	if !anyKey && !o.node.cut {
-		o.errorf(RulePinMissing, o.node.off, keyPinSPKI, "there is no pin, so the local API cannot be trusted; write %q, or %q, as \"felhom-agentd pin\" prints it", keyPinSPKI, keyPinLeaf)
+	if !anyKey && !o.IsCut() {
+		o.Errorf(RulePinMissing, o.At(keyPinSPKI), keyPinSPKI, "there is no pin, so the local API cannot be trusted; write %q, or %q, as \"felhom-agentd pin\" prints it", keyPinSPKI, keyPinLeaf)
 	}
 	return set
 }
 
-func (o *object) registry() *Registry {
-	n := o.values[keyRegistry]
-	if n == nil {
-		return nil
-	}
-	reg := openObject(o.report, n, keyRegistry, registryKeys())
+func registry(o *jsondoc.Object) *Registry {
+	reg := o.Member(keyRegistry, registryKeys())
 	if reg == nil {
 		return nil
 	}
 	for _, key := range registryKeys() {
-		reg.need(key, "a credential is host, username and token, or leave out registry as a whole")
+		reg.Need(key, "a credential is host, username and token, or leave out registry as a whole")
 	}
 	out := &Registry{}
-	out.Host, _ = parse(reg, keyRegistryHost, RuleRegistryHost, checked(checkRegistryHost))
-	out.Username, _ = parse(reg, keyRegistryUser, RuleRegistryUser, checked(checkUsername))
-	out.Token, _ = parse(reg, keyRegistryToken, RuleToken, ParseSecret)
+	out.Host, _ = jsondoc.Text(reg, keyRegistryHost, RuleRegistryHost, checked(checkRegistryHost))
+	out.Username, _ = jsondoc.Text(reg, keyRegistryUser, RuleRegistryUser, checked(checkUsername))
+	out.Token, _ = jsondoc.Text(reg, keyRegistryToken, RuleToken, ParseSecret)
 	return out
 }
 
@@ -250,20 +239,20 @@ func parseRegistryAccess(s string) (isProxy bool, err error) {
 
 // crossCheck compares values with each other; those that were refused are zero
 // and not compared.
-func (o *object) crossCheck(b Bootstrap) {
+func crossCheck(o *jsondoc.Object, b Bootstrap) {
 	if b.ControllerImage.IsZero() {
 		return
 	}
 	host := b.ControllerImage.Host()
 	if b.RegistryProxy && (b.Registry != nil || b.RegistryMirror != "") {
-		o.warnf(RuleRegistryUse, o.values[keyRegistryAccess].off, keyRegistryAccess,
+		o.Warnf(RuleRegistryUse, o.At(keyRegistryAccess), keyRegistryAccess,
 			"the image is pulled through the host, so %s and %s are not used", keyRegistry, keyMirror)
 	} else if b.Registry != nil && b.Registry.Host != "" && b.Registry.Host != host && b.Registry.Host != b.RegistryMirror {
-		o.warnf(RuleRegistryUse, o.values[keyRegistry].off, keyRegistry+"."+keyRegistryHost,
+		o.Warnf(RuleRegistryUse, o.At(keyRegistry), keyRegistry+"."+keyRegistryHost,
 			"the credential is for %s, but the image comes from %s, so it is not used for it", b.Registry.Host, host)
 	}
 	if in := b.ControllerImage.Digest(); !in.IsZero() && !b.ManifestDigest.IsZero() && in != b.ManifestDigest {
-		o.errorf(RuleDigestClash, o.values[keyManifestDigest].off, keyManifestDigest,
+		o.Errorf(RuleDigestClash, o.At(keyManifestDigest), keyManifestDigest,
 			"found %s, but %s says %s; leave out one of the two, or correct the stale one", b.ManifestDigest, keyImage, in)
 	}
 }

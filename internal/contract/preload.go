@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 // Where a golden image carries preloaded images, and the index of them.
@@ -68,54 +70,46 @@ type preloadImageFile struct {
 	File           string `json:"file"`
 }
 
-// ParsePreload reads an index. An error is an *[InvalidError].
+// ParsePreload reads an index. An error is a *[jsondoc.InvalidError].
 func ParsePreload(data []byte) (Preload, error) {
-	r := newReport(data)
-	p := parsePreload(r)
-	if err := r.findings().Err(); err != nil {
+	d := jsondoc.Read(data, format("index", MaxPreloadBytes))
+	p := parsePreload(d)
+	if err := d.Findings().Err(); err != nil {
 		return Preload{}, err
 	}
 	return p, nil
 }
 
-func parsePreload(r *report) (p Preload) {
-	if len(r.src) > MaxPreloadBytes {
-		r.errorf(RuleSize, 0, "", "the index is %d bytes long; at most %d are read", len(r.src), MaxPreloadBytes)
-		return p
-	}
-	root, _ := readJSON(r)
-	if root == nil {
-		return p
-	}
-	o := openObject(r, root, "", []string{"images"})
+func parsePreload(d *jsondoc.Document) (p Preload) {
+	o := d.Root([]string{"images"})
 	if o == nil {
 		return p
 	}
-	o.need("images", "it lists the images")
-	list, ok := o.get("images", kindArray)
+	o.Need("images", "it lists the images")
+	list, ok := o.Get("images", jsondoc.KindArray)
 	if !ok {
 		return p
 	}
 	files, refs := map[string]bool{}, map[ImageRef]bool{}
-	for i, item := range list.items {
+	for i, item := range list.Items {
 		path := fmt.Sprintf("images[%d]", i)
-		image := openObject(r, item, path, []string{"reference", "config_digest", "manifest_digest", "file"})
+		image := d.Object(item, path, []string{"reference", "config_digest", "manifest_digest", "file"})
 		if image == nil {
 			continue
 		}
 		for _, key := range []string{"reference", "config_digest", "file"} {
-			image.need(key, "every image has it")
+			image.Need(key, "every image has it")
 		}
 		var out PreloadImage
-		out.Reference, _ = parse(image, "reference", RuleImage, ParseImageRef)
-		out.ConfigDigest, _ = parse(image, "config_digest", RuleDigest, ParseDigest)
-		out.ManifestDigest, _ = parse(image, "manifest_digest", RuleDigest, ParseDigest)
-		out.File, _ = parse(image, "file", RulePreload, checked(checkArchiveName))
+		out.Reference, _ = jsondoc.Text(image, "reference", RuleImage, ParseImageRef)
+		out.ConfigDigest, _ = jsondoc.Text(image, "config_digest", RuleDigest, ParseDigest)
+		out.ManifestDigest, _ = jsondoc.Text(image, "manifest_digest", RuleDigest, ParseDigest)
+		out.File, _ = jsondoc.Text(image, "file", RulePreload, checked(checkArchiveName))
 		if out.File != "" && files[out.File] {
-			r.errorf(RulePreload, item.off, path+".file", "an earlier image has this file")
+			d.Errorf(RulePreload, item, path+".file", "an earlier image has this file")
 		}
 		if !out.Reference.IsZero() && refs[out.Reference] {
-			r.errorf(RulePreload, item.off, path+".reference", "an earlier image has this reference")
+			d.Errorf(RulePreload, item, path+".reference", "an earlier image has this reference")
 		}
 		files[out.File], refs[out.Reference] = true, true
 		p.Images = append(p.Images, out)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 const preloadText = `{
@@ -110,23 +112,23 @@ func TestParsePreloadRefuses(t *testing.T) {
 		{name: "reference twice", old: `docker.io/library/nginx:1.27`, with: `registry.example/admin/felhom-controller:v0.34.0`, want: "images[1].reference: an earlier image", rule: RulePreload},
 		{name: "reference", old: `docker.io/library/nginx:1.27`, with: `nginx`, want: "images[1].reference: the registry is missing", rule: RuleImage},
 		{name: "digest", old: `"sha256:`, with: `"sha1:`, want: "images[0].config_digest: the digest", rule: RuleDigest},
-		{name: "missing", old: `"file": "nginx-1.27.tar"`, with: `"x_file": ""`, want: "images[1].file: the key is missing", rule: RuleMissing},
-		{name: "no list", old: preloadText, with: `{"images":{}}`, want: "images: want a list", rule: RuleType},
-		{name: "nothing in it", old: preloadText, with: `{}`, want: "images: the key is missing", rule: RuleMissing},
-		{name: "item is not an object", old: preloadText, with: `{"images":["x"]}`, want: "images[0]: want an object", rule: RuleType},
-		{name: "no object", old: preloadText, with: `[]`, want: "want an object", rule: RuleType},
-		{name: "empty", old: preloadText, with: ``, want: "empty", rule: RuleSize},
-		{name: "too large", old: preloadText, with: strings.Repeat(" ", MaxPreloadBytes+1), want: "at most 1048576 are read", rule: RuleSize},
+		{name: "missing", old: `"file": "nginx-1.27.tar"`, with: `"x_file": ""`, want: "images[1].file: the key is missing", rule: jsondoc.RuleMissing},
+		{name: "no list", old: preloadText, with: `{"images":{}}`, want: "images: want a list", rule: jsondoc.RuleType},
+		{name: "nothing in it", old: preloadText, with: `{}`, want: "images: the key is missing", rule: jsondoc.RuleMissing},
+		{name: "item is not an object", old: preloadText, with: `{"images":["x"]}`, want: "images[0]: want an object", rule: jsondoc.RuleType},
+		{name: "no object", old: preloadText, with: `[]`, want: "want an object", rule: jsondoc.RuleType},
+		{name: "empty", old: preloadText, with: ``, want: "empty", rule: jsondoc.RuleSize},
+		{name: "too large", old: preloadText, with: strings.Repeat(" ", MaxPreloadBytes+1), want: "at most 1048576 are read", rule: jsondoc.RuleSize},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			text := strings.Replace(preloadText, tt.old, tt.with, 1)
 			p, err := ParsePreload([]byte(text))
-			invalid, ok := errors.AsType[*InvalidError](err)
+			invalid, ok := errors.AsType[*jsondoc.InvalidError](err)
 			if !ok || !strings.Contains(err.Error(), tt.want) || len(p.Images) != 0 {
 				t.Fatalf("got %+v, error %v, want one with %q", p, err, tt.want)
 			}
-			if got := invalid.Findings[0].Rule; got != tt.rule {
+			if got := invalid.Findings.List[0].Rule; got != tt.rule {
 				t.Errorf("got rule %q, want %q", got, tt.rule)
 			}
 		})

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 const schemaFile = "../../docs/bootstrap.schema.json"
@@ -96,15 +98,14 @@ func TestSchemaKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := newReport(data)
-	doc, whole := readJSON(root)
-	if !whole {
-		t.Fatal(root.findings())
+	doc := jsondoc.Read(data, jsondoc.Format{})
+	if err := doc.Findings().Err(); err != nil {
+		t.Fatal(err)
 	}
-	properties := at(t, doc, "properties")
+	properties := at(t, doc.Value(), "properties")
 	for _, tt := range []struct {
 		name   string
-		schema *node
+		schema *jsondoc.Value
 		parsed []string
 		typ    reflect.Type
 	}{
@@ -114,10 +115,10 @@ func TestSchemaKeys(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var inSchema, inStruct []string
-			for _, m := range tt.schema.members {
-				inSchema = append(inSchema, m.key.text)
-				if at(t, m.value, "description").text == "" {
-					t.Errorf("%s has no description", m.key.text)
+			for _, m := range tt.schema.Members {
+				inSchema = append(inSchema, m.Key.Text)
+				if at(t, m.Value, "description").Text == "" {
+					t.Errorf("%s has no description", m.Key.Text)
 				}
 			}
 			for i := range tt.typ.NumField() {
@@ -135,14 +136,14 @@ func TestSchemaKeys(t *testing.T) {
 }
 
 // at returns the node under keys.
-func at(t *testing.T, n *node, keys ...string) *node {
+func at(t *testing.T, n *jsondoc.Value, keys ...string) *jsondoc.Value {
 	t.Helper()
 	for _, key := range keys {
-		i := slices.IndexFunc(n.members, func(m member) bool { return m.key.text == key })
+		i := slices.IndexFunc(n.Members, func(m jsondoc.Member) bool { return m.Key.Text == key })
 		if i < 0 {
 			t.Fatalf("the schema has no %q", key)
 		}
-		n = n.members[i].value
+		n = n.Members[i].Value
 	}
 	return n
 }

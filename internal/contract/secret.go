@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+
+	"github.com/felhom/felhom-golden/internal/jsondoc"
 )
 
 // MaxSecretBytes is the longest secret that [ParseSecret] accepts.
@@ -12,7 +14,7 @@ const MaxSecretBytes = 512
 
 // redacted stands for a secret wherever one is printed. [ParseSecret] refuses
 // it, so that a printed document never comes back as a valid one.
-const redacted = "[redacted]"
+const redacted = jsondoc.Redacted
 
 // Secret is a token or password. Every way of printing, logging or encoding it
 // gives a placeholder; [Secret.Reveal] is the only way to its value. The zero

@@ -21,6 +21,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/felhom/felhom-golden/internal/finding"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
@@ -34,40 +35,18 @@ const (
 // maxFindings bounds what is printed of a file that is something else.
 const maxFindings = 200
 
-// Severity is how much a finding weighs.
-type Severity string
-
-// An error refuses the document; a warning does not.
-const (
-	Error   Severity = "error"
-	Warning Severity = "warning"
-)
-
-// Finding is one thing that is wrong with a document.
-type Finding struct {
-	Severity Severity
-	Path     string // of the key, as in guests[1].vmid; "" is the document
-	Line     int    // 1-based
-	Column   int    // 1-based, in characters
-	Message  string
-}
-
 // Findings are the findings of one document by line and column. They are its
-// error if one of them has the severity [Error].
+// error if one of them has the severity [finding.Error].
 type Findings struct {
 	File string
-	List []Finding
+	List []finding.Finding
 }
 
 // Error returns one line for each finding: "file:line:column: error: path: message".
 func (f *Findings) Error() string {
 	lines := make([]string, len(f.List))
 	for i, one := range f.List {
-		path := ""
-		if one.Path != "" {
-			path = one.Path + ": "
-		}
-		lines[i] = fmt.Sprintf("%s:%d:%d: %s: %s%s", f.File, one.Line, one.Column, one.Severity, path, one.Message)
+		lines[i] = fmt.Sprintf("%s:%s", f.File, one)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -84,7 +63,7 @@ type Document struct {
 	file     string
 	opts     Options
 	root     *yaml.Node
-	findings []Finding
+	findings []finding.Finding
 	at       map[string]*yaml.Node // the nodes of the paths that were looked at
 	failed   map[string]bool
 	nodes    int
@@ -96,7 +75,7 @@ type Document struct {
 func Read(file string, data []byte, opts Options) *Document {
 	d := &Document{file: file, opts: opts, at: map[string]*yaml.Node{}, failed: map[string]bool{}}
 	if opts.MaxBytes > 0 && len(data) > opts.MaxBytes {
-		d.add(nil, "", Error, "the file has %d bytes, which exceeds the limit of %d", len(data), opts.MaxBytes)
+		d.add(nil, "", finding.Error, "the file has %d bytes, which exceeds the limit of %d", len(data), opts.MaxBytes)
 		return d
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -117,7 +96,7 @@ func Read(file string, data []byte, opts Options) *Document {
 	case err != nil:
 		d.syntax(err)
 	default:
-		d.add(&more, "", Error, "a second document follows: want one")
+		d.add(&more, "", finding.Error, "a second document follows: want one")
 	}
 	return d
 }
@@ -139,7 +118,7 @@ func (d *Document) syntax(err error) {
 	}
 	// What could be read of a broken document is not worth a finding.
 	d.root, d.failed[""] = nil, true
-	d.findings = append(d.findings, Finding{Error, "", line, 1, "not YAML: " + termtext.Name(strings.TrimSpace(text))})
+	d.findings = append(d.findings, finding.Finding{Line: line, Column: 1, Message: "not YAML: " + termtext.Name(strings.TrimSpace(text))})
 }
 
 // Empty reports whether the document has no values at all.
@@ -161,12 +140,16 @@ func (d *Document) At(path string) (Value, bool) {
 
 // Add adds an error at the place of path or, if the document has no such key,
 // of its closest parent. It does nothing if path has a finding already.
-func (d *Document) Add(path, format string, args ...any) { d.addAt(path, Error, format, args...) }
+func (d *Document) Add(path, format string, args ...any) {
+	d.addAt(path, finding.Error, format, args...)
+}
 
 // Warn adds a warning as [Document.Add] adds an error.
-func (d *Document) Warn(path, format string, args ...any) { d.addAt(path, Warning, format, args...) }
+func (d *Document) Warn(path, format string, args ...any) {
+	d.addAt(path, finding.Warning, format, args...)
+}
 
-func (d *Document) addAt(path string, s Severity, format string, args ...any) {
+func (d *Document) addAt(path string, s finding.Severity, format string, args ...any) {
 	if d.failed[path] {
 		return
 	}
@@ -177,19 +160,19 @@ func (d *Document) addAt(path string, s Severity, format string, args ...any) {
 	d.add(d.at[near], path, s, format, args...)
 }
 
-func (d *Document) add(n *yaml.Node, path string, s Severity, format string, args ...any) {
-	f := Finding{Severity: s, Path: termtext.Name(path), Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+func (d *Document) add(n *yaml.Node, path string, s finding.Severity, format string, args ...any) {
+	f := finding.Finding{Severity: s, Path: termtext.Name(path), Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
 	if n != nil {
 		f.Line, f.Column = max(n.Line, 1), max(n.Column, 1)
 	}
 	d.findings = append(d.findings, f)
-	d.failed[path] = d.failed[path] || s == Error
+	d.failed[path] = d.failed[path] || s == finding.Error
 }
 
 // Findings returns all findings by line and column.
 func (d *Document) Findings() *Findings {
 	list := slices.Clone(d.findings)
-	slices.SortStableFunc(list, func(a, b Finding) int {
+	slices.SortStableFunc(list, func(a, b finding.Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
 	})
 	if len(list) > maxFindings {
@@ -202,7 +185,7 @@ func (d *Document) Findings() *Findings {
 
 // Err returns a [*Findings] if the document has an error, else nil.
 func (d *Document) Err() error {
-	if !slices.ContainsFunc(d.findings, func(f Finding) bool { return f.Severity == Error }) {
+	if !slices.ContainsFunc(d.findings, func(f finding.Finding) bool { return f.Severity == finding.Error }) {
 		return nil
 	}
 	return d.Findings()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/felhom/felhom-golden/internal/finding"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
@@ -196,11 +197,11 @@ func TestOwnFindings(t *testing.T) {
 	doc.Add("guest.name", "a finding at what could not be read")
 	doc.Add("guest.swap.size", "is missing")
 	doc.Warn("suite", "is old")
-	want := []strictyaml.Finding{
-		{strictyaml.Warning, "suite", 1, 1, "is old"},
-		{strictyaml.Error, "guest.swap.size", 2, 3, "is missing"},
-		{strictyaml.Error, "guest.memory", 2, 11, "want at least 16"},
-		{strictyaml.Error, "guest.name", 3, 9, "want text, got 3: write it in quotes"},
+	want := []finding.Finding{
+		{Severity: finding.Warning, Path: "suite", Line: 1, Column: 1, Message: "is old"},
+		{Severity: finding.Error, Path: "guest.swap.size", Line: 2, Column: 3, Message: "is missing"},
+		{Severity: finding.Error, Path: "guest.memory", Line: 2, Column: 11, Message: "want at least 16"},
+		{Severity: finding.Error, Path: "guest.name", Line: 3, Column: 9, Message: "want text, got 3: write it in quotes"},
 	}
 	if diff := cmp.Diff(want, doc.Findings().List); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

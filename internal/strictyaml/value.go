@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/felhom/felhom-golden/internal/finding"
 	"github.com/felhom/felhom-golden/internal/termtext"
 	"github.com/felhom/felhom-golden/internal/typo"
 )
@@ -39,7 +40,9 @@ func Scalar(key, text string) (*Document, Value) {
 func (v Value) Line() int { return v.node.Line }
 
 // Add adds an error at the value.
-func (v Value) Add(format string, args ...any) { v.doc.add(v.node, v.Path, Error, format, args...) }
+func (v Value) Add(format string, args ...any) {
+	v.doc.add(v.node, v.Path, finding.Error, format, args...)
+}
 
 // AddAt adds an error at the value of path below v, as in "ports[0]", or at its closest parent.
 func (v Value) AddAt(path, format string, args ...any) {
@@ -153,11 +156,11 @@ func (v Value) Fields(table map[string]Field) {
 	if !v.pairs(func(key *yaml.Node, val Value) {
 		f, ok := table[key.Value]
 		if !ok {
-			v.doc.add(key, val.Path, Error, "unknown key; %s", suggest(key.Value, known))
+			v.doc.add(key, val.Path, finding.Error, "unknown key; %s", suggest(key.Value, known))
 			return
 		}
 		if f.Meant != "" {
-			v.doc.add(key, val.Path, Error, "unknown key; did you mean %q?", f.Meant)
+			v.doc.add(key, val.Path, finding.Error, "unknown key; did you mean %q?", f.Meant)
 			return
 		}
 		given[key.Value] = true
@@ -172,7 +175,7 @@ func (v Value) Fields(table map[string]Field) {
 	}
 	for _, name := range known {
 		if table[name].Required && !given[name] {
-			v.doc.add(v.node, Join(v.Path, name), Error, "is missing")
+			v.doc.add(v.node, Join(v.Path, name), finding.Error, "is missing")
 		}
 	}
 }
@@ -203,11 +206,11 @@ func (v Value) pairs(visit func(key *yaml.Node, val Value)) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := n.Content[i], v.child(n.Content[i+1], Join(v.Path, n.Content[i].Value))
 		if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
-			v.doc.add(key, v.Path, Error, "want a plain key, got %s", v.child(key, v.Path))
+			v.doc.add(key, v.Path, finding.Error, "want a plain key, got %s", v.child(key, v.Path))
 			continue
 		}
 		if line, twice := lines[key.Value]; twice {
-			v.doc.add(key, val.Path, Error, "the key is given twice; the first is in line %d", line)
+			v.doc.add(key, val.Path, finding.Error, "the key is given twice; the first is in line %d", line)
 			continue
 		}
 		lines[key.Value] = key.Line

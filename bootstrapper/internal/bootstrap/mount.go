@@ -47,10 +47,10 @@ func (s mountStep) run() (contract.Bootstrap, []string, error) {
 	name := s.path()
 	if findings.Err() != nil {
 		return contract.Bootstrap{}, nil, fault.WrapHint(fault.Invalid,
-			errors.New(strings.TrimRight(findings.Format(name, data), "\n")),
+			errors.New(strings.TrimRight(findings.Format(name), "\n")),
 			"correct the file on the host; felhom-agentd guest add VMID writes it again")
 	}
-	for _, f := range findings {
+	for _, f := range findings.List {
 		warnings = append(warnings, fmt.Sprintf("%s:%d:%d: %s: %s", name, f.Line, f.Column, f.Path, f.Message))
 	}
 	return b, warnings, nil

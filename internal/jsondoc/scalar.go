@@ -1,60 +1,35 @@
-package contract
+package jsondoc
 
 import (
 	"bytes"
+	"encoding/json"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-func (rd *reader) number() *node {
-	start := rd.pos
-	digits := func() bool {
-		from := rd.pos
-		for b := rd.peek(); b >= '0' && b <= '9'; b = rd.peek() {
-			rd.pos++
-		}
-		return rd.pos > from
-	}
-	ok := true
-	if rd.peek() == '-' {
+func (rd *reader) number() *Value {
+	n := &Value{Kind: KindNumber, off: rd.pos}
+	for rd.pos < len(rd.src) && bytes.IndexByte([]byte("+-.eE0123456789"), rd.src[rd.pos]) >= 0 {
 		rd.pos++
 	}
-	if rd.peek() == '0' {
-		rd.pos++
-		if b := rd.peek(); b >= '0' && b <= '9' {
-			rd.errorf(RuleSyntax, start, "", "numbers are written without leading zeros")
-			return nil
-		}
-	} else {
-		ok = digits()
-	}
-	if ok && rd.peek() == '.' {
-		rd.pos++
-		ok = digits()
-	}
-	if b := rd.peek(); ok && (b == 'e' || b == 'E') {
-		rd.pos++
-		if b := rd.peek(); b == '+' || b == '-' {
-			rd.pos++
-		}
-		ok = digits()
-	}
-	if !ok {
-		rd.errorf(RuleSyntax, rd.pos, "", "want a digit, got %s", rd.here())
+	n.end = rd.pos
+	if !json.Valid(rd.src[n.off:n.end]) {
+		rd.errorf(RuleSyntax, n.off, "not a number; write it as in 12, -3 or 1.5e9, without leading zeros")
 		return nil
 	}
-	return &node{kind: kindNumber, off: start, end: rd.pos, text: string(rd.src[start:rd.pos])}
+	n.Text = string(rd.src[n.off:n.end])
+	return n
 }
 
 // str reads a string. Mistakes inside it spoil the string, not the document,
 // except for the missing end.
-func (rd *reader) str() *node {
-	n := &node{kind: kindString, off: rd.pos}
+func (rd *reader) str() *Value {
+	n := &Value{Kind: KindString, off: rd.pos}
 	spoil := func(rule Rule, off int, format string, args ...any) {
-		if !n.spoilt {
-			rd.errorf(rule, off, "", format, args...)
+		if !n.Spoilt {
+			rd.errorf(rule, off, format, args...)
 		}
-		n.spoilt = true
+		n.Spoilt = true
 	}
 	var out []byte
 	for rd.pos++; rd.pos < len(rd.src); {
@@ -62,13 +37,13 @@ func (rd *reader) str() *node {
 		switch {
 		case b == '"':
 			rd.pos++
-			n.end, n.text = rd.pos, string(out)
-			n.spoilt = n.spoilt || !utf8.Valid(out)
+			n.end, n.Text = rd.pos, string(out)
+			n.Spoilt = n.Spoilt || !utf8.Valid(out)
 			return n
 		case b == '\n':
 			// A string never goes over a line end, so the quote is missing here
 			// and not wherever the next one happens to be.
-			rd.errorf(RuleSyntax, n.off, "", `this string has no end on its line; the closing " is missing`)
+			rd.errorf(RuleSyntax, n.off, `this string has no end on its line; the closing " is missing`)
 			return nil
 		case b == 0:
 			spoil(RuleEncoding, rd.pos, "the string holds a NUL byte; remove it")
@@ -83,7 +58,7 @@ func (rd *reader) str() *node {
 			rd.pos++
 		}
 	}
-	rd.errorf(RuleSyntax, n.off, "", `this string has no end; the closing " is missing`)
+	rd.errorf(RuleSyntax, n.off, `this string has no end; the closing " is missing`)
 	return nil
 }
 

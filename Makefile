@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The time of every file of a release.
+EPOCH ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 HOSTARCH := $(shell go env GOARCH)
 ARCHES := amd64 arm64
 PROGRAMS := felhom-controller-bootstrap=./bootstrapper felhom-agentd=./agentd felhom-golden=./golden
@@ -14,7 +16,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build demo demo-local test test-engine-29 unit soak lint fmt bench bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-engine-29 unit soak lint fmt bench bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -25,6 +27,13 @@ build:
 	  done; \
 	  cp dist/$${p%%=*}-linux-$(HOSTARCH) dist/$${p%%=*}; \
 	done
+
+# Packages for Debian, tarballs, bill of materials and digests in dist/release, for the tag of the commit or VERSION=v0.2.0.
+# KEY=FILE signs the digests with minisign's secret key, PASSWORD_FILE=FILE has its password.
+release: export GOWORK := off
+release: build
+	cd tools/release && go build -o ../../.cache/release .
+	.cache/release -version '$(VERSION)' -epoch '$(EPOCH)' $(if $(KEY),-key '$(KEY)') $(if $(PASSWORD_FILE),-password-file '$(PASSWORD_FILE)')
 
 # The main job on real parts, on this machine: see README.
 demo: build
@@ -63,6 +72,7 @@ lint:
 	tools/need shellcheck=shellcheck
 	$(TOOL) golangci-lint run ./...
 	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words && go test ./words && go run ./words
+	cd tools/release && go tool -modfile=../go.mod golangci-lint run -c ../../.golangci.yml ./... && go test ./... && go mod tidy -diff
 	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh')
 	go mod tidy -diff
 
@@ -85,12 +95,13 @@ bench-golden: build
 bench-registry:
 	$(BED) -own-engine -- go test -count=1 -tags integration -run '^$$' -bench BenchmarkBlob -benchtime 1x ./internal/e2e/registry
 
-# Two builds in two directories must give the same bytes.
+# Two releases made in two directories must have the same bytes.
 repro:
 	a=$$(mktemp -d) b=$$(mktemp -d); trap 'rm -rf "$$a" "$$b"' EXIT; \
 	git clone -q . "$$a/one"; git clone -q . "$$b/another-name"; \
-	$(MAKE) -s -C "$$a/one" build VERSION=repro; $(MAKE) -s -C "$$b/another-name" build VERSION=repro; \
-	(cd "$$a/one/dist" && sha256sum -- *) | (cd "$$b/another-name/dist" && sha256sum -c)
+	$(MAKE) -s -C "$$a/one" release VERSION=v0.0.1; sleep 1; $(MAKE) -s -C "$$b/another-name" release VERSION=v0.0.1; \
+	(cd "$$a/one/dist" && find . -type f | LC_ALL=C sort | xargs sha256sum --) | (cd "$$b/another-name/dist" && sha256sum -c --quiet); \
+	(cd "$$b/another-name/dist/release" && sha256sum -c SHA256SUMS)
 
 clean:
 	rm -rf dist .cache

@@ -99,7 +99,7 @@ func newBuildOptions(c *cli.Context) (buildOptions, error) {
 }
 
 func buildImage(ctx context.Context, o buildOptions, std stdio) error {
-	r, err := readRecipe(o.recipe)
+	r, err := readRecipe(&o.bakeOptions)
 	target := build.Target{Dir: o.out, Force: o.force}
 	switch {
 	case err != nil:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -34,7 +35,7 @@ func bakeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "recipe", Usage: "`FILE` to bake by; without it the built-in recipe"},
 		&cli.StringFlag{Name: "cache", Usage: "`DIRECTORY` of bases, images and frames (default: felhom-golden in the user's cache directory)"},
-		&cli.StringFlag{Name: "bootstrap", Usage: "felhom-controller-bootstrap `FILE` to bake in (default: beside this program)"},
+		&cli.StringFlag{Name: "bootstrap", Usage: "felhom-controller-bootstrap `FILE` to bake in (default: the installed one for the architecture of the image)"},
 		&cli.BoolFlag{Name: "verbose", Usage: "show what the programs of the build write"},
 	}
 }
@@ -63,11 +64,7 @@ func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
 		return o, err
 	}
 	if o.bootstrap == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return o, fmt.Errorf("find this program: %w", err)
-		}
-		o.bootstrap = filepath.Join(filepath.Dir(self), "felhom-controller-bootstrap")
+		return o, nil // findBootstrap: it depends on the recipe
 	}
 	if _, err := os.Stat(o.bootstrap); errors.Is(err, fs.ErrNotExist) {
 		return o, misuse("no felhom-controller-bootstrap at "+o.bootstrap, "--bootstrap names it; make build puts it beside felhom-golden")
@@ -75,11 +72,49 @@ func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
 	return o, nil
 }
 
-func readRecipe(path string) (recipe.Recipe, error) {
-	if path == "" {
-		return recipe.Default()
+// bootstrapName is the guest's program.
+const bootstrapName = "felhom-controller-bootstrap"
+
+// findBootstrap returns the guest's program for an architecture: beside this program, as "make build" and a tarball have it, or where
+// the package felhom-golden has it. A name without an architecture is taken as it is; the build checks what it was built for.
+func findBootstrap(self, arch string) (string, error) {
+	dir := filepath.Dir(self)
+	places := []string{
+		filepath.Join(dir, bootstrapName+"-linux-"+arch),
+		filepath.Join(dir, bootstrapName),
+		filepath.Join(dir, "../lib", program, bootstrapName+"-linux-"+arch),
 	}
-	return recipe.Read(path)
+	for _, place := range places {
+		_, err := os.Stat(place)
+		if err == nil {
+			return place, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", misuse(fmt.Sprintf("no %s for %s: looked at %s", bootstrapName, arch, strings.Join(places, ", ")),
+		"install the package felhom-golden, or name the program with --bootstrap; make build puts it beside felhom-golden")
+}
+
+// readRecipe reads the recipe that o names, and fills in what depends on it.
+func readRecipe(o *bakeOptions) (recipe.Recipe, error) {
+	read := func() (recipe.Recipe, error) {
+		if o.recipe == "" {
+			return recipe.Default()
+		}
+		return recipe.Read(o.recipe)
+	}
+	r, err := read()
+	if err != nil || o.bootstrap != "" {
+		return r, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return r, fmt.Errorf("find this program: %w", err)
+	}
+	o.bootstrap, err = findBootstrap(self, r.Arch)
+	return r, err
 }
 
 func buildSettings(o bakeOptions, std stdio) build.Settings {
@@ -121,7 +156,7 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signatur
 }
 
 func stageRoot(ctx context.Context, root string, o bakeOptions, std stdio) error {
-	r, err := readRecipe(o.recipe)
+	r, err := readRecipe(&o)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,72 @@
+// Command release makes everything that a release has from the programs that "make build" wrote: packages for Debian, tarballs, a bill
+// of materials, digests and a signature. The same programs, version and time give the same bytes. "make release" runs it; it reads
+// and writes below the current directory, which must be the repository's root.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// options are what the caller decides.
+type options struct {
+	version  version
+	programs string    // directory with NAME-linux-ARCH
+	out      string    // directory of the release, replaced as a whole
+	time     time.Time // of every file in it
+	key      string    // minisign's secret key; "" leaves the release unsigned
+	password string    // file with the password of key; "" if the key has none
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return release(ctx, o)
+}
+
+func parse(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("release", flag.ContinueOnError)
+	text := flags.String("version", "", "version, as `vX.Y.Z` or as git describe gives it")
+	epoch := flags.String("epoch", "", "time of every file, in `SECONDS` since 1970")
+	flags.StringVar(&o.programs, "programs", "dist", "`DIRECTORY` with the programs, as NAME-linux-ARCH")
+	flags.StringVar(&o.out, "out", "dist/release", "`DIRECTORY` to write; an older one is replaced")
+	flags.StringVar(&o.key, "key", "", "minisign's secret key `FILE` to sign with")
+	flags.StringVar(&o.password, "password-file", "", "`FILE` with the key's password")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.version, err = parseVersion(*text); err != nil {
+		return o, err
+	}
+	seconds, err := strconv.ParseInt(*epoch, 10, 64)
+	if err != nil || seconds <= 0 {
+		return o, fmt.Errorf("-epoch: want seconds since 1970, got %q", *epoch)
+	}
+	if o.password != "" && o.key == "" {
+		return o, errors.New("-password-file without -key")
+	}
+	o.time = time.Unix(seconds, 0).UTC()
+	return o, nil
+}

@@ -21,12 +21,33 @@ type added struct {
 	Outcome  string     `json:"outcome"` // added, rotated
 	Mount    string     `json:"mount"`
 	Endpoint string     `json:"endpoint"`
+	Revoked  bool       `json:"was_revoked,omitempty"` // and is trusted again
 	Overlap  *time.Time `json:"previous_token_valid_until,omitempty"`
+}
+
+func rotatedOf(vmid int, r provision.Registered) added {
+	return added{Guest: vmid, Outcome: "rotated", Mount: r.Mount, Endpoint: r.Endpoint, Revoked: r.Revoked, Overlap: r.Overlap}
+}
+
+// before says what became of the token that the guest had.
+func (a added) before() string {
+	switch {
+	case a.Revoked:
+		return "its tokens had been revoked: with this one it is trusted again"
+	case a.Overlap != nil:
+		return "the one in use stays valid until the new one is first used, at most until " + a.Overlap.Format(time.RFC3339)
+	}
+	return "it had none"
 }
 
 func guestAddCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name: "add", Usage: "Make a guest known and write its config mount; of a known one, replace the token", ArgsUsage: "VMID",
+		Description: `A guest whose tokens were revoked is trusted again: it gets a new token, and
+the output says so.
+
+Example:
+   felhom-agentd guest add 8200`,
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			vmid, cfg, err := guestArgs(c)
@@ -52,7 +73,7 @@ func guestAdd(ctx context.Context, cfg config.Config, vmid int, asJSON bool, std
 	if err != nil {
 		return err
 	}
-	out := added{Guest: vmid, Outcome: "rotated", Mount: r.Mount, Endpoint: r.Endpoint, Overlap: r.Overlap}
+	out := rotatedOf(vmid, r)
 	if r.IsNew {
 		out.Outcome = "added"
 	}
@@ -67,8 +88,7 @@ func printAdded(stdout io.Writer, a added, hypervisor string) error {
 	if a.Outcome == "added" {
 		fmt.Fprintf(&b, "guest %d added\n", a.Guest)
 	} else {
-		fmt.Fprintf(&b, "guest %d was there: it has a new token; the one in use stays valid until the new one is first used, at most until %s\n",
-			a.Guest, a.Overlap.Format(time.RFC3339))
+		fmt.Fprintf(&b, "guest %d was there: it has a new token; %s\n", a.Guest, a.before())
 	}
 	attach := fmt.Sprintf("pct set %d -mp0 %s,mp=%s,ro=1,replicate=0", a.Guest, a.Mount, configmount.Target)
 	if hypervisor != "" {

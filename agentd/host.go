@@ -31,6 +31,10 @@ type host struct {
 	identity identity.Identity
 }
 
+// tlsPatience is how long a command waits for another one that works on the keys,
+// which takes milliseconds.
+const tlsPatience = 10 * time.Second
+
 func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ host, err error) {
 	addrs, err := listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)
 	if err != nil {
@@ -47,7 +51,10 @@ func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ h
 	defer func() { err = errors.Join(err, root.Close()) }()
 	// Two commands that both find no key would make two, and hand out pins of
 	// the one that is overwritten.
-	unlock, err := filelock.Wait(ctx, filepath.Join(cfg.StateDir, "tls.lock"))
+	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(cfg.StateDir, "tls.lock"), tlsPatience)
+	if errors.Is(err, filelock.ErrHeld) {
+		return host{}, fault.WrapHint(fault.Busy, fmt.Errorf("keys of this host: %w", err), "another command of felhom-agentd works on the keys; try again when it has ended")
+	}
 	if err != nil {
 		return host{}, err
 	}

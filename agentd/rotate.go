@@ -69,7 +69,7 @@ func guestRotate(ctx context.Context, cfg config.Config, vmids []int, asJSON boo
 			all = append(all, fmt.Errorf("rotate token of guest %d: %w", vmid, err))
 			continue
 		}
-		out = append(out, added{Guest: vmid, Outcome: "rotated", Mount: r.Mount, Endpoint: r.Endpoint, Overlap: r.Overlap})
+		out = append(out, rotatedOf(vmid, r))
 	}
 	return errors.Join(append(all, printRotated(stdout, out, asJSON))...)
 }
@@ -79,11 +79,7 @@ func printRotated(stdout io.Writer, rows []added, asJSON bool) error {
 		return printJSON(stdout, rows)
 	}
 	for _, row := range rows {
-		text := "it had none"
-		if row.Overlap != nil {
-			text = "the one in use is valid until the first use of the new one, at most until " + row.Overlap.Format(time.RFC3339)
-		}
-		if _, err := fmt.Fprintf(stdout, "guest %d has a new token; %s\n", row.Guest, text); err != nil {
+		if _, err := fmt.Fprintf(stdout, "guest %d has a new token; %s\n", row.Guest, row.before()); err != nil {
 			return err
 		}
 	}

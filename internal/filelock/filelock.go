@@ -1,6 +1,6 @@
 // Package filelock owns the advisory locks, flock(2), by which processes of one
-// machine keep out of each other's way. By name: [Wait] for a short one,
-// [Claim] for one that a whole command holds. On an open file or directory:
+// machine keep out of each other's way. By name: [Wait] or [WaitAtMost] for a
+// short one, [Claim] for one that a whole command holds. On an open file or directory:
 // [Try] or [TakeWhenFree], then [Close]. A lock ends with its holder, however
 // that ends. Waiting holds no thread.
 package filelock
@@ -90,6 +90,13 @@ func Wait(ctx context.Context, name string) (unlock func() error, err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() error { return Close(f) }, nil
+}
+
+// WaitAtMost is [Wait] that gives up after limit with [ErrHeld].
+func WaitAtMost(ctx context.Context, name string, limit time.Duration) (unlock func() error, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w for more than %v", ErrHeld, limit))
+	defer cancel()
+	return Wait(ctx, name)
 }
 
 // Claim takes the exclusive lock on file name at once, or says with [ErrHeld]

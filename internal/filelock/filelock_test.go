@@ -59,3 +59,31 @@ func TestWait(t *testing.T) {
 		t.Errorf("waiting for a lock that is released: %v", err)
 	}
 }
+
+// A wait that is not the caller's whole life ends with ErrHeld, and one whose
+// context ends first with that context's error.
+func TestWaitAtMost(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	unlock, err := filelock.Wait(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filelock.WaitAtMost(t.Context(), name, 50*time.Millisecond); !errors.Is(err, filelock.ErrHeld) {
+		t.Errorf("a held lock: %v, want ErrHeld", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := filelock.WaitAtMost(ctx, name, time.Minute); !errors.Is(err, context.Canceled) || errors.Is(err, filelock.ErrHeld) {
+		t.Errorf("a canceled wait: %v, want context.Canceled", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = filelock.WaitAtMost(t.Context(), name, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}

@@ -329,7 +329,11 @@ func TestReportQuotaIsPerGuest(t *testing.T) {
 	b := newBed(t, 8200, 8201)
 	statuses := map[int]int{}
 	for i := range 100 {
-		statuses[b.ask("POST", "/reports", b.tokens[8200].Reveal(), reportBody("run-1", i+1)).status]++
+		got := b.ask("POST", "/reports", b.tokens[8200].Reveal(), reportBody("run-1", i+1))
+		statuses[got.status]++
+		if after := got.header.Get("Retry-After"); (got.status == 429) != (after == "1") {
+			t.Errorf("report %d: %d with Retry-After %q, want 1 with each 429", i+1, got.status, after)
+		}
 	}
 	if statuses[204] != 60 || statuses[429] != 40 {
 		t.Errorf("statuses %v, want 60 taken and 40 refused", statuses)

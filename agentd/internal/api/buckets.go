@@ -53,3 +53,8 @@ func (b *buckets[K]) evict(now time.Time) {
 		}
 	}
 }
+
+// pause returns how long an empty bucket takes to have one token.
+func (b *buckets[K]) pause() time.Duration {
+	return time.Duration(float64(time.Second) / float64(b.rate))
+}

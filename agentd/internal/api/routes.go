@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -56,8 +57,9 @@ type request struct {
 }
 
 type reply struct {
-	status int
-	value  any
+	status     int
+	value      any
+	retryAfter time.Duration // 0: the answer asks for no later try
 }
 
 // Routes returns the whole API.
@@ -103,8 +105,10 @@ func segment(path string) (first, rest string) {
 	return path, ""
 }
 
+func ok(value any) reply { return reply{status: http.StatusOK, value: value} }
+
 func (s *Server) getGuest(_ context.Context, req request) (reply, error) {
-	return reply{http.StatusOK, contract.Guest{Guest: req.vmid, HostID: s.hostID, Agent: s.version, Time: s.now().UTC()}}, nil
+	return ok(contract.Guest{Guest: req.vmid, HostID: s.hostID, Agent: s.version, Time: s.now().UTC()}), nil
 }
 
 // lowDivisor: storage is low when less than a tenth of a file system is available.
@@ -113,12 +117,12 @@ const lowDivisor = 10
 func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 	out := contract.Storage{Storage: contract.StorageUnknown, Guest: req.vmid}
 	if s.meter == nil {
-		return reply{http.StatusOK, out}, nil
+		return ok(out), nil
 	}
 	usage, err := s.meter.usage(ctx, req.vmid)
 	if errors.Is(err, driver.ErrNotFound) {
 		// The token is good, so the guest exists; the host just has no figures.
-		return reply{http.StatusOK, out}, nil
+		return ok(out), nil
 	}
 	if err != nil {
 		return reply{}, fmt.Errorf("storage: %w", err)
@@ -139,19 +143,19 @@ func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 	default:
 		out.Storage = contract.StorageOK
 	}
-	return reply{http.StatusOK, out}, nil
+	return ok(out), nil
 }
 
 func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 func (s *Server) postReport(ctx context.Context, req request) (reply, error) {
 	if !s.reports.allow(req.vmid, s.now()) {
-		return reply{refusedReports.status, refusedReports.Problem}, nil
+		return reply{refusedReports.status, refusedReports.Problem, s.reports.pause()}, nil
 	}
 	report, err := contract.ParseReport(req.body)
 	if err != nil {
 		// The text is this program's own and is about the sender's own body.
-		return reply{refusedReport.status, contract.Problem{Error: refusedReport.Error, Message: err.Error()}}, nil
+		return reply{status: refusedReport.status, value: contract.Problem{Error: refusedReport.Error, Message: err.Error()}}, nil
 	}
 	isNews, err := s.guests.AddReport(ctx, req.vmid, report)
 	if err != nil {

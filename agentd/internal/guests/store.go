@@ -25,8 +25,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -42,6 +42,9 @@ const (
 	// change.
 	maxAge = time.Second
 
+	// commandPatience is how long a command waits for the store's lock.
+	commandPatience = 30 * time.Second
+
 	// readPatience is how long a guest's request waits for the records' disk;
 	// listPatience is how long a listing of all does.
 	readPatience = 2 * time.Second
@@ -55,77 +58,6 @@ var ErrNotFound = errors.New("no such guest")
 // succeed: its queue is full, its disk does not answer, or another process holds
 // its lock.
 var ErrBusy = errors.New("guest store is busy")
-
-// Record is what is stored of one guest.
-type Record struct {
-	Version   int       `json:"version"`
-	VMID      int       `json:"vmid"`
-	ID        string    `json:"id,omitempty"` // of this record; another guest with the same VMID has another
-	Added     time.Time `json:"added"`
-	IDMapBase int       `json:"id_map_base"` // host id of the guest's root
-	Current   Stored    `json:"current"`
-	Previous  *Stored   `json:"previous,omitempty"` // still accepted until ValidUntil or the first use of Current
-	// Pending are tokens that were minted and may be in the guest's mount: each is
-	// accepted until the mount is known to hold another ([Record.Confirm]), so
-	// that a command that is killed at any point leaves a valid token in the mount.
-	Pending []Stored `json:"pending,omitempty"`
-	// Ended are the last tokens that are not accepted any more, the latest last.
-	Ended []Ended `json:"ended,omitempty"`
-
-	ControllerImage string       `json:"controller_image,omitempty"` // if it is not the configuration's
-	Asked           *Asked       `json:"asked,omitempty"`            // nil: nothing but the image
-	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: felhom-agentd did not create the guest
-}
-
-// identity distinguishes the records that a VMID has one after the other. Of no
-// record it is "".
-func (r Record) identity() string {
-	if r.ID == "" && r.Version != 0 {
-		return r.Added.UTC().Format(time.RFC3339)
-	}
-	return r.ID
-}
-
-// owns reports whether what was received from a guest with the given record is
-// of this record's guest. What has no record is older than its guest's, or was
-// written by a version that noted none.
-func (r Record) owns(record string, received time.Time) bool {
-	if record == "" {
-		return !received.Before(r.Added)
-	}
-	return record == r.identity()
-}
-
-// Provisioned is how this host created the guest.
-type Provisioned struct {
-	ID     string    `json:"id"`     // also in the guest's description
-	Golden string    `json:"golden"` // archive or volume
-	At     time.Time `json:"at"`
-}
-
-// Stored is one token as it is kept: never the token itself.
-type Stored struct {
-	SHA256     token.Digest `json:"sha256"`
-	Minted     time.Time    `json:"minted"`
-	FirstUsed  *time.Time   `json:"first_used,omitempty"`
-	ValidUntil *time.Time   `json:"valid_until,omitempty"`
-}
-
-// Ended is a token that is not accepted any more. Its use is worth an alarm.
-type Ended struct {
-	SHA256 token.Digest `json:"sha256"`
-	At     time.Time    `json:"at"`
-	Why    EndReason    `json:"why"`
-}
-
-// EndReason is why a token is not accepted any more.
-type EndReason string
-
-// The reasons.
-const (
-	EndReplaced EndReason = "replaced" // by one that was minted later
-	EndRevoked  EndReason = "revoked"  // by [Store.Revoke]
-)
 
 // Store is the directory of records and the directory of reports.
 type Store struct {
@@ -275,11 +207,20 @@ func (s *Store) recordsOf(batch []incoming) map[int]Record {
 	return out
 }
 
+// locked takes the node's lock for a change by a command.
+func (s *Store) locked(ctx context.Context) (unlock func() error, err error) {
+	unlock, err = filelock.WaitAtMost(ctx, s.lock, commandPatience)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fault.WrapHint(fault.Busy, fmt.Errorf("%w: %w", ErrBusy, err), "another process changes the records of guests; try again when it has ended")
+	}
+	return unlock, err
+}
+
 // Update runs change on the guest's record under the node's lock and writes the
 // result. If there is no record, change gets the zero Record. An error of
 // change leaves the file as it was.
 func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error) (err error) {
-	unlock, err := filelock.Wait(ctx, s.lock)
+	unlock, err := s.locked(ctx)
 	if err != nil {
 		return err
 	}
@@ -306,7 +247,7 @@ func (s *Store) change(vmid int, change func(*Record) error) error {
 // for a command that could not finish what Update started. Tokens that were
 // revoked meanwhile stay revoked.
 func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) {
-	unlock, err := filelock.Wait(ctx, s.lock)
+	unlock, err := s.locked(ctx)
 	if err != nil {
 		return err
 	}

@@ -16,10 +16,15 @@ import (
 // Registered is what Register did.
 type Registered struct {
 	IsNew    bool
+	Revoked  bool       // the guest's tokens had been revoked: it is trusted again
 	Mount    string     // directory of the guest's mount on this host
 	Endpoint string     // what the guest is told of the local API
 	Overlap  *time.Time // until when the token in use before is accepted; nil: there was none
 }
+
+// registerPatience is how long Register waits for others that register guests,
+// which takes each of them a fraction of a second.
+const registerPatience = 30 * time.Second
 
 // Register makes guest vmid known, or gives a known one a new token, and writes
 // its mount. The guest itself is not touched. When the mount cannot be written,
@@ -27,7 +32,10 @@ type Registered struct {
 func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err error) {
 	// Minting and writing the mount are one step: of two at once, the token in
 	// the mount could be the one that the other has already dropped.
-	unlock, err := filelock.Wait(ctx, filepath.Join(p.options.StateDir, "guest-add.lock"))
+	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(p.options.StateDir, "guest-add.lock"), registerPatience)
+	if errors.Is(err, filelock.ErrHeld) {
+		return Registered{}, fault.WrapHint(fault.Busy, err, "another command of felhom-agentd gives guests tokens; try again when it has ended")
+	}
 	if err != nil {
 		return Registered{}, err
 	}
@@ -69,7 +77,7 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 		return Registered{}, err // both tokens are accepted until the next run
 	}
 	return Registered{
-		IsNew: minted.Before == nil, Mount: p.options.Mounts.Path(vmid), Endpoint: boot.LocalAPIEndpoint.URL(), Overlap: minted.Overlap,
+		IsNew: minted.Before == nil, Revoked: minted.Before != nil && minted.Before.IsRevoked(), Mount: p.options.Mounts.Path(vmid), Endpoint: boot.LocalAPIEndpoint.URL(), Overlap: minted.Overlap,
 	}, nil
 }
 

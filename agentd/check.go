@@ -57,50 +57,73 @@ func (f *findings) add(about string, err error) {
 	}
 }
 
-func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, stderr io.Writer) (err error) {
-	var found findings
-	jobs, asked := make([]provision.Job, 0, len(o.guests)), make([]config.Guest, 0, len(o.guests))
-	for _, g := range o.guests {
-		job, err := jobOf(ctx, cfg, g, o.isSpec)
-		found.add("", err)
-		asked = append(asked, g.With(cfg.Provision.Guest))
-		if err == nil {
-			jobs = append(jobs, job)
-		}
-	}
-	found.add("", fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
+func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, stderr io.Writer) error {
+	jobs, found := jobsOf(cfg, o)
 	found.add("", checkServing(ctx, cfg))
 	if len(cfg.AllRegistries()) > 0 {
 		_, err := checkAll(ctx, cfg, "")
 		found.add("", err)
 	}
+	outcomes, err := found.look(ctx, cfg, o, jobs, newTeller(stderr))
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for i, job := range jobs {
+		fmt.Fprintf(&lines, "guest %d: would be %s\n", job.VMID, outcomes[i])
+	}
+	lines.WriteString("nothing was found that would fail\n")
+	_, err = io.WriteString(stdout, lines.String())
+	return err
+}
+
+// jobsOf turns the guests that are asked for into jobs with the configuration's
+// defaults, and finds what is wrong with them by themselves. A guest with
+// findings has its job all the same, for more of them.
+func jobsOf(cfg config.Config, o provisionArgs) (jobs []provision.Job, found findings) {
+	var asked []config.Guest
+	for _, g := range o.guests {
+		job, err := jobOf(cfg, g, o.isSpec)
+		found.add(g.About(), err)
+		jobs, asked = append(jobs, job), append(asked, g.With(cfg.Provision.Guest))
+	}
+	found.add("", fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
+	return jobs, found
+}
+
+// look returns what would become of each job; the error has everything that was
+// found, before and now. It changes nothing: a host without state gets none.
+func (f *findings) look(ctx context.Context, cfg config.Config, o provisionArgs, jobs []provision.Job, observer provision.Observer) (outcomes []provision.Outcome, err error) {
 	scratch, done, err := withoutState(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	p, closeStore, err := writerOf(ctx, scratch, stderr)
+	options, closeStore, err := provisionOptions(scratch, observer)
 	if err != nil {
-		found.add("", err)
-		return fault.All(found...)
+		f.add("", err)
+		return nil, fault.All(*f...)
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
-	if len(jobs) == 0 && len(o.guests) == 0 {
-		found.add("", p.CheckBootstrap())
+	h, err := openHost(ctx, scratch, time.Now)
+	if err != nil {
+		f.add("", err)
+		h, options.IsLookOnly = placeholder(), true
 	}
-	var lines []string
-	for _, job := range jobs {
+	h.announce(scratch, &options)
+	p := provision.New(options)
+	if len(o.guests) == 0 {
+		f.add("", p.CheckBootstrap())
+	}
+	for i, job := range jobs {
 		outcome, err := p.Check(ctx, job)
-		found.add(fmt.Sprintf("guest %d", job.VMID), err)
-		if err == nil {
-			lines = append(lines, fmt.Sprintf("guest %d: would be %s\n", job.VMID, outcome))
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause // what could not be looked at is not a finding
 		}
+		f.add(o.guests[i].About(), err)
+		outcomes = append(outcomes, outcome)
 	}
-	if err := fault.All(found...); err != nil {
-		return err
-	}
-	_, err = io.WriteString(stdout, strings.Join(lines, "")+"nothing was found that would fail\n")
-	return err
+	return outcomes, fault.All(*f...)
 }
 
 // withoutState returns cfg with a directory for state that goes with done, if

@@ -33,7 +33,7 @@ func TestExampleConfigurations(t *testing.T) {
 			}
 			for _, g := range list {
 				g = g.With(cfg.Provision.Guest)
-				if err := g.Check(false); err != nil {
+				if err := g.Check(); err != nil {
 					t.Error(err)
 				}
 				all = append(all, g)

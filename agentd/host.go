@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -17,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
@@ -94,6 +96,22 @@ func (h host) certificates() []byte {
 }
 
 func (h host) endpoint() string { return "https://" + h.addrs[0].String() }
+
+// announce sets what guests are told of the host.
+func (h host) announce(cfg config.Config, o *provision.Options) {
+	o.Certificates = h.certificates()
+	o.Bootstrap = provision.BootstrapFrom(cfg, provision.Host{Endpoint: h.endpoint(), Pins: h.pins()})
+}
+
+// placeholder returns a host that no guest is told of, to look at guests without
+// one.
+func placeholder() host {
+	none := tls.Certificate{Leaf: &x509.Certificate{}}
+	return host{
+		addrs:    []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:8443")},
+		identity: identity.Identity{Current: none, Next: none},
+	}
+}
 
 type pinPair struct {
 	SPKI string `json:"spki_sha256"`

@@ -98,7 +98,7 @@ func mountsOf(cfg config.Config) configmount.Dir {
 // provisionerOf returns the Provisioner of the configuration for commands that
 // write no bootstrap.json. done closes its store.
 func provisionerOf(cfg config.Config, stderr io.Writer) (p *provision.Provisioner, done func() error, err error) {
-	o, done, err := provisionOptions(cfg, stderr)
+	o, done, err := provisionOptions(cfg, newTeller(stderr))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,16 +112,15 @@ func writerOf(ctx context.Context, cfg config.Config, stderr io.Writer) (p *prov
 	if err != nil {
 		return nil, nil, err
 	}
-	o, done, err := provisionOptions(cfg, stderr)
+	o, done, err := provisionOptions(cfg, newTeller(stderr))
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Certificates = h.certificates()
-	o.Bootstrap = provision.BootstrapFrom(cfg, provision.Host{Endpoint: h.endpoint(), Pins: h.pins()})
+	h.announce(cfg, &o)
 	return provision.New(o), done, nil
 }
 
-func provisionOptions(cfg config.Config, stderr io.Writer) (o provision.Options, done func() error, err error) {
+func provisionOptions(cfg config.Config, observer provision.Observer) (o provision.Options, done func() error, err error) {
 	h, err := hypervisorOf(cfg)
 	if err != nil {
 		return o, nil, err
@@ -134,7 +133,7 @@ func provisionOptions(cfg config.Config, stderr io.Writer) (o provision.Options,
 	return provision.Options{
 		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
 		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
-		Observer: newTeller(stderr), Now: time.Now, Poll: reportPoll,
+		Observer: observer, Now: time.Now, Poll: reportPoll,
 		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg),
 	}, store.Close, nil
 }

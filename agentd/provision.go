@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -194,25 +195,27 @@ func hasUnit(value string) bool {
 }
 
 // jobOf turns a guest as it is asked for into a job with the configuration's
-// defaults.
-func jobOf(ctx context.Context, cfg config.Config, asked config.Guest, isSpec bool) (provision.Job, error) {
+// defaults. The error has what is wrong with it by itself; the job is as far as
+// it is known.
+func jobOf(cfg config.Config, asked config.Guest, isSpec bool) (provision.Job, error) {
 	g, given := asked.With(cfg.Provision.Guest), specOf(asked)
-	if err := g.Check(g.Golden == "" && isThere(ctx, cfg, g.VMID)); err != nil {
-		return provision.Job{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", g.VMID, err), "felhom-agentd provision --help, or docs/agentd.md")
+	var all []error
+	for _, err := range fault.Each(g.Check()) {
+		all = append(all, fault.WrapHint(fault.Invalid, err, "felhom-agentd provision --help, or docs/agentd.md"))
 	}
 	job := provision.Job{
 		VMID: g.VMID, Start: g.Start == nil || *g.Start, IsWhole: isSpec,
 		Asked: provision.Asked{Image: g.Image, Profile: g.Profile, ReadyWait: g.ReadyWait, Container: g.Container},
 		Spec:  specOf(g), Given: &given,
 	}
-	if g.EnvFile == "" {
-		return job, nil
+	if g.EnvFile != "" {
+		secrets, err := provision.ReadEnvFile(g.EnvFile)
+		for _, one := range fault.Each(err) {
+			all = append(all, fmt.Errorf("env_file: %w", one))
+		}
+		job.Secrets = secrets
 	}
-	var err error
-	if job.Secrets, err = provision.ReadEnvFile(g.EnvFile); err != nil {
-		return job, fmt.Errorf("guest %d: env_file: %w", g.VMID, err)
-	}
-	return job, nil
+	return job, errors.Join(all...)
 }
 
 func specOf(g config.Guest) driver.Spec {
@@ -221,17 +224,6 @@ func specOf(g config.Guest) driver.Spec {
 		Cores: g.Cores, MemoryMiB: g.Memory, SwapMiB: g.Swap, OnBoot: g.OnBoot,
 		Nameserver: g.Nameserver, Net: g.Net(),
 	}
-}
-
-// isThere reports whether the hypervisor has the guest. What prevents it from
-// telling is reported where it matters more.
-func isThere(ctx context.Context, cfg config.Config, vmid int) bool {
-	h, err := hypervisorOf(cfg)
-	if err != nil || vmid == 0 {
-		return false
-	}
-	_, err = h.Guest(ctx, vmid)
-	return err == nil
 }
 
 // provisionedGuest is what is printed of one.
@@ -278,33 +270,23 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, st
 	if o.wait != nil {
 		wait = *o.wait
 	}
-	var jobs []provision.Job
-	var all []error
-	var asked []config.Guest
-	for _, g := range o.guests {
-		job, err := jobOf(ctx, cfg, g, o.isSpec)
-		asked, jobs, all = append(asked, g.With(cfg.Provision.Guest)), append(jobs, job), append(all, err)
+	jobs, found := jobsOf(cfg, o)
+	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start }) {
+		found.add("", checkServing(ctx, cfg))
 	}
-	all = append(all, fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
-	if err := errors.Join(all...); err != nil {
-		return err
+	_, err = listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)
+	// One guest is checked before its first change; of several, the first would
+	// be made before the last is checked.
+	if err != nil || len(found) > 0 || len(jobs) > 1 {
+		if _, err := found.look(ctx, cfg, o, jobs, silent{}); err != nil {
+			return err
+		}
 	}
 	p, done, err := writerOf(ctx, cfg, stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start }) {
-		if err := checkServing(ctx, cfg); err != nil {
-			all := []error{err}
-			for _, job := range jobs { // all that is wrong, at once
-				if _, err := p.Check(ctx, job); err != nil {
-					all = append(all, fmt.Errorf("guest %d: %w", job.VMID, err))
-				}
-			}
-			return errors.Join(all...)
-		}
-	}
 	summaries, err := p.All(ctx, jobs, wait)
 	out := make([]provisionedGuest, 0, len(summaries))
 	for _, s := range summaries {

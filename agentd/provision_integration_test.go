@@ -151,13 +151,26 @@ func (h *lxcHost) twoAtOnce(t *testing.T) {
 func (h *lxcHost) oneOfThree(t *testing.T) {
 	one, two, three := h.newVMID(t), h.newVMID(t), h.newVMID(t)
 	spec := h.path("guests.yaml")
-	no(t, os.WriteFile(spec, []byte("version: 1\nguests:\n  - {vmid: "+one+"}\n  - {vmid: "+two+", golden: "+h.path("gone.tar.zst")+"}\n  - {vmid: "+three+", start: false}\n"), 0o644))
+	write := func(golden string) {
+		no(t, os.WriteFile(spec, []byte("version: 1\nguests:\n  - {vmid: "+one+"}\n  - {vmid: "+two+", golden: "+golden+"}\n  - {vmid: "+three+", start: false}\n"), 0o644))
+	}
+	// What is found before the first change refuses all.
+	write(h.path("gone.tar.zst"))
+	h.run(t, "provision", "--spec", spec, "--wait", "0s").fails(t, 3, "guests.yaml:4: guest "+two+": ", "no such file")
+	for _, vmid := range []string{one, two, three} {
+		h.nothingLeft(t, vmid)
+	}
+	damaged := h.path("cut.tar.zst") // which is found while it is restored
+	data, err := os.ReadFile(h.golden)
+	no(t, err)
+	no(t, os.WriteFile(damaged, data[:len(data)*2/3], 0o644))
+	write(damaged)
 	partly := h.run(t, "provision", "--spec", spec, "--wait", "0s")
 	if strings.Count(partly.stdout, ": provisioned, not waited for\n") != 2 || strings.Contains(partly.stdout, "guest "+two) {
 		t.Errorf("stdout %q, want the two guests that worked", partly.stdout)
 	}
 	partly.stdout = ""
-	partly.fails(t, 3, "provision guest "+two+": ", "no such file", one+" start   done", three+" start   skipped")
+	partly.fails(t, 3, "provision guest "+two+": ", damaged, one+" start   done", three+" start   skipped")
 	h.nothingLeft(t, two)
 	h.isWhole(t, one)
 	h.run(t, "guest", "remove", three).works(t, "guest "+three+" removed")

@@ -49,6 +49,14 @@ func (t *teller) Bytes(vmid int, step provision.Step, done, total int64) {
 // Note implements provision.Observer.
 func (t *teller) Note(vmid int, step provision.Step, text string) { t.stage(vmid, step).Note(text) }
 
+// silent shows nothing.
+type silent struct{}
+
+func (silent) Started(int, provision.Step)                     {}
+func (silent) Bytes(int, provision.Step, int64, int64)         {}
+func (silent) Note(int, provision.Step, string)                {}
+func (silent) Ended(int, provision.Step, provision.StepResult) {}
+
 // Ended implements provision.Observer.
 func (t *teller) Ended(vmid int, step provision.Step, r provision.StepResult) {
 	t.stage(vmid, step).Done(r.Word, r.Detail)

@@ -76,7 +76,8 @@ type Hypervisor interface {
 	Storage
 
 	// Check finds what would make Restore or Start fail, without changing
-	// anything: all findings at once, joined. A taken VMID is not a finding.
+	// anything: all findings at once, joined, each with its own hint. A taken VMID
+	// is not a finding. Without an archive the rest is checked.
 	Check(ctx context.Context, vmid int, s Spec) error
 
 	// Warnings returns what may become a fault of this host with one more

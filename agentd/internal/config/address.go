@@ -153,7 +153,7 @@ func CheckTogether(list []Guest) error {
 			}
 			at := place{n.Bridge, n.VLAN, ip.Prefix.Addr()}
 			if other, taken := first[at]; taken && other != g.VMID {
-				all = append(all, fmt.Errorf("guest %d: the address %s is guest %d's, too", g.VMID, at.addr, other))
+				all = append(all, fmt.Errorf("%s: the address %s is guest %d's, too", g.About(), at.addr, other))
 				continue
 			}
 			first[at] = g.VMID

@@ -17,7 +17,7 @@ func guestOf(keys ...string) (config.Guest, error) {
 			return g, err
 		}
 	}
-	return g, g.Check(false)
+	return g, g.Check()
 }
 
 // TestGuestNet: every way to an address, as it is in net0.
@@ -113,7 +113,7 @@ func TestGatewayOfDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		g = g.With(d)
-		if err := g.Check(false); err != nil {
+		if err := g.Check(); err != nil {
 			t.Errorf("%s: %v", keys, err)
 		}
 		var got []string

@@ -36,6 +36,17 @@ type Guest struct {
 	Start      *bool // nil: yes
 
 	Asked
+
+	Place string // FILE:LINE of its specification; "" for flags
+}
+
+// About returns what findings of the guest start with: its place and its VMID.
+func (g Guest) About() string {
+	about := fmt.Sprintf("guest %d", g.VMID)
+	if g.Place != "" {
+		about = g.Place + ": " + about
+	}
+	return about
 }
 
 // With returns g with what it does not say itself from d.
@@ -67,15 +78,12 @@ func (g Guest) With(d Guest) Guest {
 	return g
 }
 
-// Check finds what no single key can be wrong about, and what is missing. A
-// guest that exists needs no golden image.
-func (g Guest) Check(exists bool) error {
+// Check finds what no single key can be wrong about, and what is missing. That
+// a golden image is missing is found where it is known whether the guest exists.
+func (g Guest) Check() error {
 	var all []error
 	if g.VMID == 0 {
 		all = append(all, errors.New("vmid: is missing"))
-	}
-	if g.Golden == "" && !exists {
-		all = append(all, errors.New("golden: is missing: name an archive, or set provision.golden in the configuration"))
 	}
 	all = append(all, g.checkAddresses()...)
 	return errors.Join(all...)
@@ -158,6 +166,7 @@ func ParseGuests(file string, data []byte) ([]Guest, error) {
 					doc.Add(strictyaml.Join(item.Path, "vmid"), "guest %d is given twice; the first is in line %d", g.VMID, first)
 				}
 				lines[g.VMID] = item.Line()
+				g.Place = fmt.Sprintf("%s:%d", file, item.Line())
 				list = append(list, g)
 			})
 		}},

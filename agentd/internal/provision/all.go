@@ -2,9 +2,10 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Summary is what became of one job of All.
@@ -32,7 +33,9 @@ func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) (
 		out[i].VMID = job.VMID
 		r, err := p.Provision(ctx, job)
 		if err != nil {
-			all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, err))
+			for _, one := range fault.Each(err) { // each keeps its own hint
+				all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, one))
+			}
 			if ctx.Err() != nil {
 				break
 			}
@@ -53,5 +56,5 @@ func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) (
 		out[i].IsUp, out[i].Took = true, p.options.Now().Sub(start)
 		out[i].URLs, out[i].Note = p.urls(results[i])
 	}
-	return out, errors.Join(all...)
+	return out, fault.All(all...)
 }

@@ -29,7 +29,7 @@ func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
 		return Provisioned, err
 	}
 	if err := p.isOwn(g); err != nil {
-		return "", err
+		return "", errors.Join(err, r.ask())
 	}
 	last, err := p.progress(job.VMID)
 	if err != nil {

@@ -101,7 +101,7 @@ func (r *run) checkFamily(n driver.Net) error {
 
 func (r *run) endpoint() (netip.Addr, bool) {
 	a, err := netip.ParseAddr(r.boot.LocalAPIEndpoint.Host())
-	return a.Unmap(), err == nil
+	return a.Unmap(), err == nil && !r.p.options.IsLookOnly
 }
 
 // nameserverWarning returns what is to be said of a guest whose addresses are

@@ -83,6 +83,10 @@ type Options struct {
 	Mounts        Mounts
 	StateDir      string        // of the journals and locks
 	Overlap       time.Duration // how long a replaced token stays valid
+	// IsLookOnly is of a host whose local API has no address now: the endpoint and
+	// the pins of Bootstrap are placeholders. Check leaves findings about them out,
+	// and nothing else may be called.
+	IsLookOnly bool
 	// Bootstrap makes all of a guest's bootstrap.json but the token.
 	Bootstrap func(vmid int, asked Asked) (contract.Bootstrap, error)
 	// Certificates are the local API's, current and next, in PEM.

@@ -32,6 +32,9 @@ type Result struct {
 // started, or brings an existing guest of an earlier job to what this one asks
 // for. When a step fails, all before it are undone.
 func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err error) {
+	if p.options.IsLookOnly {
+		return Result{}, errors.New("the local API has no address that the guest could be told")
+	}
 	unlock, err := p.journals.claim(job.VMID)
 	if err != nil {
 		return Result{}, err

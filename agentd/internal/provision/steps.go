@@ -23,18 +23,18 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 	err := r.ask()
 	if r.exists {
 		r.root = r.guest.Root
-		if err != nil || !r.isUpdate {
+		if !r.isUpdate {
 			return StepResult{}, err
 		}
-		return r.checkStale()
-	}
-	if r.job.Spec.Archive == "" {
-		missing := errors.New("golden: is missing: the guest does not exist yet")
-		return StepResult{}, errors.Join(err, fault.WrapHint(fault.Invalid, missing, "name an archive with --golden, or set provision.golden"))
+		result, staleErr := r.checkStale(err == nil)
+		return result, errors.Join(err, staleErr)
 	}
 	all := []error{err, r.p.options.Hypervisor.Check(ctx, r.job.VMID, r.job.Spec)}
-	data, err := r.p.options.Hypervisor.ArchiveConfig(ctx, r.job.Spec.Archive)
-	if errors.Join(all...) == nil {
+	var data []byte
+	if r.job.Spec.Archive == "" {
+		missing := errors.New("golden: is missing: name an archive, or set provision.golden in the configuration")
+		all = append(all, fault.WrapHint(fault.Invalid, missing, "name an archive with --golden, or set provision.golden"))
+	} else if data, err = r.p.options.Hypervisor.ArchiveConfig(ctx, r.job.Spec.Archive); errors.Join(all...) == nil {
 		all = append(all, err) // otherwise Check has told of it
 	}
 	conf, _ := pctconf.Parse(data) // Check has told of what is wrong with it
@@ -71,7 +71,8 @@ func (r *run) ask() error {
 // checkStale finds whether bootstrap.json must be written again: because it
 // would be different now, or because the guest has given up on the one it has.
 // A guest whose tokens were revoked gets none by applying a specification again.
-func (r *run) checkStale() (StepResult, error) {
+// Without a known bootstrap.json only that is looked at.
+func (r *run) checkStale(isKnown bool) (StepResult, error) {
 	record, err := r.p.options.Store.Get(r.job.VMID)
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
 		return StepResult{}, err
@@ -79,6 +80,9 @@ func (r *run) checkStale() (StepResult, error) {
 	if record.IsRevoked() {
 		return StepResult{}, fault.WrapHint(fault.Invalid, errors.New("its tokens were revoked"),
 			fmt.Sprintf("felhom-agentd guest rotate %d gives it a new one, if it is to be trusted again", r.job.VMID))
+	}
+	if !isKnown {
+		return StepResult{}, nil
 	}
 	keys, err := r.p.stale(r.job.VMID, r.boot)
 	if err != nil {

@@ -167,8 +167,25 @@ func (f *FakeHypervisor) Check(ctx context.Context, vmid int, s driver.Spec) (er
 	if err != nil {
 		return err
 	}
+	if s.Archive == "" {
+		return f.checkSettings(s)
+	}
 	_, err = f.plan(vmid, s)
 	return err
+}
+
+// checkSettings finds what is wrong with s beside its archive.
+func (f *FakeHypervisor) checkSettings(s driver.Spec) error {
+	var bridgeErr, nameErr error
+	if s.Net.Bridge != "" && !slices.Contains(f.bridges, s.Net.Bridge) {
+		bridgeErr = fmt.Errorf("%s: %w", s.Net.Bridge, driver.ErrNoBridge)
+	}
+	if s.Hostname != "" {
+		if _, err := pctconf.Canonical("hostname", s.Hostname); err != nil {
+			nameErr = fmt.Errorf("%w: %w", driver.ErrRefused, err)
+		}
+	}
+	return errors.Join(bridgeErr, nameErr)
 }
 
 // Warnings implements [driver.Hypervisor].
@@ -195,16 +212,7 @@ func (f *FakeHypervisor) Networks(context.Context) (map[int]driver.Net, error) {
 func (f *FakeHypervisor) plan(vmid int, s driver.Spec) (*driver.Guest, error) {
 	conf, archiveErr := f.config(s.Archive)
 	config, _ := pctconf.Parse(conf)
-	var bridgeErr, nameErr error
-	if s.Net.Bridge != "" && !slices.Contains(f.bridges, s.Net.Bridge) {
-		bridgeErr = fmt.Errorf("%s: %w", s.Net.Bridge, driver.ErrNoBridge)
-	}
-	if s.Hostname != "" {
-		if _, err := pctconf.Canonical("hostname", s.Hostname); err != nil {
-			nameErr = fmt.Errorf("%w: %w", driver.ErrRefused, err)
-		}
-	}
-	if err := errors.Join(archiveErr, bridgeErr, nameErr); err != nil {
+	if err := errors.Join(archiveErr, f.checkSettings(s)); err != nil {
 		return nil, err
 	}
 	hostname, _ := config.Get("hostname")

@@ -201,6 +201,9 @@ func (s *suite) check(t *testing.T) {
 
 	gone := s.spec()
 	gone.Archive += ".gone.tar.zst"
+	bare := both
+	bare.Archive = ""
+	want(t, "the rest without an archive", h.Check(t.Context(), vmid, bare), driver.ErrNoBridge)
 	want(t, "missing archive", h.Check(t.Context(), vmid, gone), driver.ErrArchive)
 	s.absent(t, vmid)
 }

@@ -31,7 +31,11 @@ func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	err := errors.Join(d.checkHost(ctx), d.checkArchive(ctx, s), d.checkBridge(s.Net.Bridge), d.checkPath())
+	all := []error{d.checkHost(ctx)}
+	if s.Archive != "" {
+		all = append(all, d.checkArchive(ctx, s))
+	}
+	err := errors.Join(append(all, d.checkBridge(s.Net.Bridge), d.checkPath())...)
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("check: %w", cause) // what could not be looked at is not a finding
 	}

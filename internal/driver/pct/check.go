@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // Check implements [driver.Hypervisor]: the node, its packages, the archive,
@@ -20,22 +21,25 @@ func (d *Driver) Check(ctx context.Context, vmid int, s driver.Spec) error {
 		return wrap(vmid, "check", err)
 	}
 	errs := []error{d.checkNode(), d.checkPackages(ctx), d.checkElsewhere(ctx, vmid)}
-	conf, size, err := d.archive(ctx, s.Archive)
-	errs = append(errs, err)
-	bridge, storage, need := s.Net.Bridge, s.Storage, int64(s.RootfsGiB)<<30
-	if err == nil {
-		plan, err := newPlan(vmid, s, conf)
-		errs = append(errs, err)
-		bridge, storage, need = plan.bridge, plan.storage, plan.bytes
+	bridge, storage, need, size := s.Net.Bridge, s.Storage, int64(s.RootfsGiB)<<30, int64(0)
+	if s.Archive != "" {
+		conf, archived, err := d.archive(ctx, s.Archive)
+		errs, size = append(errs, err), archived
+		if err == nil {
+			plan, err := newPlan(vmid, s, conf)
+			errs = append(errs, err)
+			bridge, storage, need = plan.bridge, plan.storage, plan.bytes
+		}
 	}
 	errs = append(errs, d.checkBridge(bridge), d.checkStorage(ctx, storage, need, size))
-	if err := errors.Join(errs...); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return wrap(vmid, "check", err)
+	found := fault.Each(errors.Join(errs...))
+	if cause := context.Cause(ctx); cause != nil && len(found) > 0 {
+		return wrap(vmid, "check", cause)
 	}
-	return nil
+	for i := range found { // each keeps its own hint
+		found[i] = wrap(vmid, "check", found[i])
+	}
+	return errors.Join(found...)
 }
 
 // checkNode looks whether this is a PVE node that can change anything: without

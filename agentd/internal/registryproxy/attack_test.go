@@ -177,7 +177,7 @@ func TestRequestsAreLimited(t *testing.T) {
 			limited++
 		}
 	}
-	if n := len(b.lines()); limited != 10 || n != 20 {
+	if n := len(b.waitLines(t, 20)); limited != 10 || n != 20 {
 		t.Errorf("%d requests were refused and %d made a line, want 10 and 20", limited, n)
 	}
 }

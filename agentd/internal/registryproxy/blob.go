@@ -59,7 +59,9 @@ type stream struct {
 	touched atomic.Int64 // when the last byte went through
 	renew   time.Time    // when the deadline of the guest's side is set again
 	ctx     context.Context
-	sent    int64
+	sent    atomic.Int64
+	// How long each side was waited for.
+	guest, registry side
 }
 
 func (s *stream) touch() { s.touched.Store(time.Now().UnixNano()) }
@@ -77,6 +79,7 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 		defer tick.Stop()
 		end := time.NewTimer(limits.Longest)
 		defer end.Stop()
+		var pace pace
 		for {
 			var why error
 			select {
@@ -89,10 +92,13 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 			case <-s.proxy.ending:
 				why = errEnding
 			case <-tick.C:
-				if !s.request.guest.IsValid() {
+				switch {
+				case !s.request.guest.IsValid():
 					why = errRevoked
-				} else if time.Since(time.Unix(0, s.touched.Load())) > limits.Stall {
+				case time.Since(time.Unix(0, s.touched.Load())) > limits.Stall:
 					why = errStalled
+				default:
+					why = pace.judge(s)
 				}
 			}
 			if why != nil {
@@ -115,8 +121,10 @@ func (s *stream) Write(p []byte) (int, error) {
 	if s.ctx.Err() != nil {
 		return 0, context.Cause(s.ctx)
 	}
+	s.guest.begin()
+	defer s.guest.end()
 	n, err := s.w.Write(p)
-	s.sent += int64(n)
+	s.sent.Add(int64(n))
 	if err == nil && len(p) < copyBytes/2 { // a larger one is not held back
 		if flushErr := s.control.Flush(); !errors.Is(flushErr, http.ErrNotSupported) {
 			err = flushErr
@@ -136,10 +144,16 @@ func (s *stream) audit(status int, isCached bool, err error) {
 	if !s.request.wantsBody() {
 		return
 	}
-	if err != nil && s.ctx.Err() != nil {
-		err = context.Cause(s.ctx)
+	switch cause := context.Cause(s.ctx); {
+	case err == nil:
+	case cause != nil && !errors.Is(cause, context.Canceled): // the watch ended it
+		err = cause
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = errStalled
+	case cause != nil:
+		err = cause
 	}
-	s.proxy.audit(s.request, Pull{Digest: s.request.digest.String(), Bytes: s.sent, Status: status, IsCached: isCached, Err: err})
+	s.proxy.audit(s.request, Pull{Digest: s.request.digest.String(), Bytes: s.sent.Load(), Status: status, IsCached: isCached, Err: err})
 }
 
 func (s *stream) headers() http.Header {
@@ -250,7 +264,7 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, part string) erro
 // explain distinguishes an end of the stream by the proxy from one by the registry.
 func (s *stream) explain(err error) error {
 	switch {
-	case errors.Is(err, errStalled), errors.Is(err, errTooLong), errors.Is(err, errEnding):
+	case errors.Is(err, errStalled), errors.Is(err, errTooLong), errors.Is(err, errEnding), errors.Is(err, errSlowRegistry), errors.Is(err, errSlowGuest):
 		return s.request.upstream.fail(causeTimeout, "blob %s of %s: %w", s.request.digest, s.request.repository, err)
 	case errors.Is(err, errRevoked):
 		return errDenied
@@ -306,7 +320,9 @@ type arrivals struct {
 
 // Read implements [io.Reader].
 func (a *arrivals) Read(p []byte) (int, error) {
+	a.stream.registry.begin()
 	n, err := a.Reader.Read(p)
+	a.stream.registry.end()
 	if n > 0 {
 		a.stream.touch()
 	}

@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
 )
 
@@ -72,7 +70,7 @@ type Proxy struct {
 	tags   resolved
 	known  manifests
 	absent absent
-	all    *semaphore.Weighted
+	all    slots         // of all guests together
 	ending chan struct{} // closed by Stop
 
 	mu        sync.Mutex
@@ -88,7 +86,7 @@ func New(o Options) *Proxy {
 		known: manifests{limit: manifestsMax}, upstreams: map[string]*upstream{}, guests: map[int]*guestLimits{}, told: map[string]time.Time{},
 		ending: make(chan struct{}),
 	}
-	p.all = semaphore.NewWeighted(int64(p.limits.Total))
+	p.all = make(slots, p.limits.Total)
 	for _, r := range o.Registries {
 		p.upstreams[r.Host] = newUpstream(r, o.Now, p.check)
 	}

@@ -40,7 +40,7 @@ func TestAPull(t *testing.T) {
 			t.Errorf("%s: digest %q", step.path, got.header.Get("Docker-Content-Digest"))
 		}
 	}
-	lines := b.lines()
+	lines := b.waitLines(t, 5)
 	last := lines[len(lines)-1]
 	if len(lines) != 5 || last.VMID != 8200 || last.Repository != up.host+"/"+repository || last.Digest != i.layerHash.String() || last.Bytes != int64(len(i.layer)) || last.Status != 200 || last.Err != nil {
 		t.Errorf("audit: %+v", lines)

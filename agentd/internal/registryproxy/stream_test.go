@@ -176,6 +176,17 @@ func TestAStreamEnds(t *testing.T) {
 	}
 }
 
+// waitLines waits for n lines of the audit: the last one comes after its answer.
+func (b *bed) waitLines(t *testing.T, n int) []registryproxy.Pull {
+	t.Helper()
+	return waitFor(t, func() []registryproxy.Pull {
+		if lines := b.lines(); len(lines) >= n {
+			return lines
+		}
+		return nil
+	})
+}
+
 func waitFor[T any](t *testing.T, get func() []T) []T {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -281,7 +292,8 @@ func TestCache(t *testing.T) {
 	if n := blobs(); n != 2 {
 		t.Errorf("%d requests for the blob, want 2: the part and the whole", n)
 	}
-	if line := b.lines()[len(b.lines())-1]; !line.IsCached {
+	lines := b.waitLines(t, 5)
+	if line := lines[len(lines)-1]; !line.IsCached {
 		t.Errorf("audit %+v, want cached", line)
 	}
 	// Being in the cache gives no right: the image of another tag shares no blob.

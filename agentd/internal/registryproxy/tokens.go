@@ -89,13 +89,12 @@ func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, 
 	case have.header != "" && have.header != refused && u.now().Before(have.until):
 		return have.header, nil // another request has renewed it
 	case learned.isBasic:
-		auth, err := u.basic()
-		if err == nil && auth == refused {
-			err = u.fail(causeCredential, "answers %s; it refuses user name and password of the host", clip(resp.Status))
-		}
-		return auth, err
+		return u.basic()
 	case learned.realm == nil:
-		return "", u.fail(causeCredential, "answers %s and does not say how it wants to be authenticated", clip(resp.Status))
+		return "", u.refusedScope("answers %s and does not say how it wants to be authenticated", clip(resp.Status))
+	}
+	if err := u.refusals.check(scope, u.sum, u.now()); err != nil {
+		return "", err // while this request was under way
 	}
 	// Not ctx: others wait for the same token.
 	detached := context.WithoutCancel(ctx)
@@ -148,7 +147,7 @@ func (u *upstream) basic() (string, error) {
 	if err != nil {
 		return "", u.fail(causeCredential, "read the credential: %w", err)
 	}
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+secret.Reveal())), nil
+	return basicPrefix + base64.StdEncoding.EncodeToString([]byte(user+":"+secret.Reveal())), nil
 }
 
 // learn reads a challenge. A token server gets the credential, so that the
@@ -180,7 +179,7 @@ func (u *upstream) learn(resp *http.Response) (way, error) {
 	case basic:
 		return way{isBasic: true}, nil
 	case foreign != "":
-		return way{}, u.fail(causeCredential, "it names %s; nothing was sent there", foreign)
+		return way{}, u.refusedScope("it names %s; nothing was sent there", foreign)
 	}
 	return way{}, nil
 }
@@ -202,20 +201,21 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 		}
 	}
 	asked := u.now()
-	resp, err := u.sendOver(ctx, u.own, http.MethodGet, &at, nil, auth) // learn has checked its host
+	resp, err := u.prove(ctx, scope, auth, func() (*http.Response, bool, error) {
+		resp, err := u.sendOver(ctx, u.own, http.MethodGet, &at, nil, auth) // learn has checked its host
+		if err != nil {
+			return nil, false, err
+		}
+		if err := u.judgeToken(resp, &at); err != nil {
+			discard(resp)
+			return nil, false, err
+		}
+		return resp, true, nil
+	})
 	if err != nil {
 		return bearer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
-	switch code := resp.StatusCode; {
-	case code == http.StatusOK:
-	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
-		return bearer{}, u.failed(resp, "its token server "+at.Host)
-	case code >= http.StatusInternalServerError || isRedirect(resp) || code == http.StatusNotFound:
-		return bearer{}, u.fail(causeBad, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
-	default:
-		return bearer{}, u.fail(causeCredential, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
-	}
 	// No error of the decoder is shown: it may quote the token.
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer+1))
 	if err != nil {
@@ -238,6 +238,19 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 	}
 	life := time.Duration(min(max(got.ExpiresIn, minTokenLife.Seconds()), maxTokenLife.Seconds())) * time.Second
 	return bearer{header: "Bearer " + token, until: asked.Add(life - tokenSlack)}, nil
+}
+
+// judgeToken returns what a token server's answer means if it has no token.
+func (u *upstream) judgeToken(resp *http.Response, at *url.URL) error {
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+		return nil
+	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
+		return u.failed(resp, "its token server "+at.Host)
+	case code >= http.StatusInternalServerError || isRedirect(resp) || code == http.StatusNotFound:
+		return u.fail(causeBad, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
+	}
+	return u.refusedBy(resp, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
 }
 
 func isVisible(s string) bool {

@@ -45,6 +45,7 @@ type upstream struct {
 	blobs    map[string]bool // the hosts that are reached at any address, by host:port; token servers are not among them
 	foreign  *http.Transport // for all others
 	tokens   tokens
+	refusals *refusals
 	now      func() time.Time
 
 	manifests *semaphore.Weighted
@@ -59,7 +60,7 @@ func newUpstream(r Registry, now func() time.Time, check control) *upstream {
 	}
 	u := &upstream{
 		registry: r, endpoint: hostPort(r.Host), own: newTransport(r.Roots, nil), foreign: newTransport(nil, check),
-		blobs: map[string]bool{}, now: now, manifests: semaphore.NewWeighted(maxFetches),
+		blobs: map[string]bool{}, refusals: newRefusals(), now: now, manifests: semaphore.NewWeighted(maxFetches),
 	}
 	if r.Host == dockerHub {
 		u.endpoint = "registry-1.docker.io:443"
@@ -106,6 +107,9 @@ type Error struct {
 	Err        error
 	cause      cause
 	retryAfter string
+	// isRefusal: the registry denied the request, which is worth remembering.
+	// isPassword: what it refused can be the password itself.
+	isRefusal, isPassword bool
 }
 
 func (e *Error) Error() string { return "registry " + e.Registry + ": " + e.Err.Error() }
@@ -161,27 +165,12 @@ const maxRedirects = 5
 func (u *upstream) get(ctx context.Context, method, repository, rest string, header http.Header) (*http.Response, error) {
 	scope := "repository:" + repository + ":pull"
 	at := &url.URL{Scheme: "https", Host: u.endpoint, Path: Prefix + repository + rest}
-	auth, err := u.tokens.cached(u, scope)
-	if err != nil {
+	if err := u.refusals.check(scope, u.sum, u.now()); err != nil {
 		return nil, err
 	}
-	resp, err := u.send(ctx, method, at, header, auth)
+	resp, err := u.getAuthorized(ctx, scope, method, at, header)
 	if err != nil {
-		return nil, err
-	}
-	if isRefused(resp) {
-		discard(resp)
-		if auth, err = u.tokens.renew(ctx, u, scope, auth, resp); err != nil {
-			return nil, err
-		}
-		if resp, err = u.send(ctx, method, at, header, auth); err != nil {
-			return nil, err
-		}
-		if isRefused(resp) {
-			discard(resp)
-			u.tokens.drop(scope, auth)
-			return nil, u.fail(causeCredential, "%s %s answers %s, with the credential that the host has", method, at.Path, clip(resp.Status))
-		}
+		return nil, u.remember(scope, err)
 	}
 	for range maxRedirects {
 		if !isRedirect(resp) {
@@ -201,6 +190,29 @@ func (u *upstream) get(ctx context.Context, method, repository, rest string, hea
 	}
 	discard(resp)
 	return nil, u.fail(causeBad, "more than %d redirects", maxRedirects)
+}
+
+// getAuthorized asks with what is known of the registry's authentication, and
+// once more with what its answer says.
+func (u *upstream) getAuthorized(ctx context.Context, scope, method string, at *url.URL, header http.Header) (*http.Response, error) {
+	auth, err := u.tokens.cached(u, scope)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := u.try(ctx, scope, method, at, header, auth)
+	if err != nil || !isRefused(resp) {
+		return resp, err
+	}
+	discard(resp)
+	if auth, err = u.tokens.renew(ctx, u, scope, auth, resp); err != nil {
+		return nil, err
+	}
+	if resp, err = u.try(ctx, scope, method, at, header, auth); err != nil || !isRefused(resp) {
+		return resp, err
+	}
+	discard(resp)
+	u.tokens.drop(scope, auth)
+	return nil, u.refusedScope("%s %s answers %s, with the credential that the host has", method, at.Path, clip(resp.Status))
 }
 
 func isRefused(resp *http.Response) bool {

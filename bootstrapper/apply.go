@@ -24,8 +24,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/localapi"
 )
 
-// How long the end of the program waits for reports that are not delivered.
-// They are kept on disk for the next run then.
+// How long the program waits at its end for reports to be delivered. The rest
+// is kept on disk for the next run.
 const (
 	reportsLimit = 15 * time.Second // a busy or restarting host
 	noHostLimit  = 2 * time.Second  // one that this run has not reached at all, or a program that must end
@@ -86,13 +86,13 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 	}
 	result.Boot = bootOf(o.root, started)
 	t.finish(result)
-	end.Owed = reporter.Idle() // the last state is among what is owed now
+	end.Owed = reporter.Idle() // the last state is among those to deliver now
 	end.Err = errors.Join(runErr, record.Write(filepath.Join(o.root, record.File), result))
 	return end, out
 }
 
-// engineUnit returns what asks systemd about the engine; nil where the engine or
-// the root is not this guest's own.
+// engineUnit returns the function that reads the state of the engine's unit, nil
+// if the engine or the root is not this guest's own.
 func engineUnit(o applyOptions) func(context.Context) (engineunit.State, error) {
 	if o.root != "/" || o.dockerHost != "unix://"+bootstrap.EngineSocket && o.dockerHost != "unix:///var"+bootstrap.EngineSocket {
 		return nil
@@ -100,7 +100,7 @@ func engineUnit(o applyOptions) func(context.Context) (engineunit.State, error) 
 	return engineunit.Unit{Log: engineunit.LogFile, Status: engineunit.StatusFile}.State
 }
 
-// resultOf gives the record of a run.
+// resultOf returns the record of a run.
 func resultOf(id string, started time.Time, out bootstrap.Outcomes, err error) record.Result {
 	kind := fault.Of(err)
 	r := record.Result{
@@ -144,7 +144,7 @@ func validate(root, file string, stderr io.Writer) error {
 	}
 	_, warnings, err := bootstrap.Check(bootstrap.Options{Root: root}, file)
 	for _, w := range warnings {
-		_, _ = fmt.Fprintf(stderr, "%s: warning: %s\n", program, w) // nowhere left to report to
+		_, _ = fmt.Fprintf(stderr, "%s: warning: %s\n", program, w) // there is no other place to report it
 	}
 	return err
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 )
 
-// enginePIDFile is where dockerd says who it is, below the root directory.
+// enginePIDFile is where dockerd writes its process ID, below the root
+// directory.
 const enginePIDFile = "/run/docker.pid"
 
-// bootOf says how long after the guest's init the run and dockerd began; nil
-// where that cannot be told. A guest has no boot time of its own: the kernel's
+// bootOf returns how long after the guest's init the run and dockerd began, nil
+// if that is not known. A guest has no boot time of its own: the kernel's
 // clocks run since the host's boot, and init is the first thing of the guest.
 func bootOf(root string, started time.Time) *record.Boot {
 	var now unix.Timespec
@@ -31,7 +32,7 @@ func bootOf(root string, started time.Time) *record.Boot {
 	boot := &record.Boot{RunMS: milliseconds(began - guest)}
 	text, err := os.ReadFile(filepath.Join(root, enginePIDFile))
 	if err != nil {
-		return boot // not started yet, or somewhere else
+		return boot // it has not started, or runs elsewhere
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || pid <= 1 {

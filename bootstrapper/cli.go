@@ -68,12 +68,12 @@ func applyCommand(stderr io.Writer) *cli.Command {
 	var o applyOptions
 	return &cli.Command{
 		Name:  "apply",
-		Usage: "bring the controller up, or find that nothing is to be done",
+		Usage: "bring the controller up, or find that nothing has to be done",
 		Description: `Safe to repeat: a second run changes nothing.
 
 With --keep-trying, as the unit runs it: what may pass (exit code 5, or 1) is tried again
 at growing intervals, and at once when the host changes something in the mount, until the
-controller runs, nothing but a changed mount can help (2, 3, 4), or the mount is taken away.
+controller runs, only a changed mount can help (2, 3, 4), or the mount is removed.
 
 Example:
     ` + program + ` apply
@@ -83,7 +83,7 @@ Example:
 			&cli.BoolFlag{Name: "keep-trying", Usage: "run again until it succeeds or only a changed mount can help", Destination: &o.keepTrying},
 			&cli.DurationFlag{
 				Name: "host-patience", Value: 30 * time.Minute, Destination: &o.hostPatience,
-				Usage: "with --keep-trying: for how long a run that went well without the host is tried again for its sake",
+				Usage: "with --keep-trying: how long a run that succeeded without the host is repeated to reach it",
 			},
 			&cli.DurationFlag{Name: "network-wait", Value: 30 * time.Second, Usage: "how long this guest may be without a network", Destination: &o.networkWait},
 			&cli.DurationFlag{Name: "engine-wait", Value: 90 * time.Second, Usage: "how long to wait for the engine", Destination: &o.engineWait},
@@ -114,20 +114,20 @@ type applyOptions struct {
 	engineWait, pullPatience, readyWait time.Duration
 }
 
-// checkApply checks o, and fills the socket of the engine in.
+// checkApply checks o and sets the path of the engine's socket.
 func checkApply(o *applyOptions) error {
 	if o.dockerHost == "" {
 		o.dockerHost = "unix://" + filepath.Join(o.root, bootstrap.EngineSocket)
 	}
 	if path, ok := strings.CutPrefix(o.dockerHost, "unix://"); !ok || !filepath.IsAbs(path) {
 		return fault.WrapHint(fault.Misuse, fmt.Errorf("--docker-host is %q, want unix:// and an absolute path", o.dockerHost),
-			"the engine of this guest is meant; its socket is usually unix:///run/docker.sock")
+			"it must be the engine of this guest; its socket is usually unix:///run/docker.sock")
 	}
 	var wrong []error
 	for _, f := range []struct {
 		name  string
 		value time.Duration
-		unset bool // 0 means that another place says it
+		unset bool // 0: another place sets it
 	}{
 		{"host-patience", o.hostPatience, false},
 		{"network-wait", o.networkWait, false},
@@ -176,8 +176,8 @@ Example:
 ` + exitText,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print the result file", Destination: &o.json},
-			&cli.BoolFlag{Name: "console", Usage: "print a line or two, as the console shows them", Destination: &o.console},
-			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of a run that is under way, or for the first one", Destination: &o.wait},
+			&cli.BoolFlag{Name: "console", Usage: "print one or two lines, as the console shows them", Destination: &o.console},
+			&cli.BoolFlag{Name: "wait", Usage: "wait for the end of the current run, or of the first one", Destination: &o.wait},
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "with --wait: how long", Destination: &o.timeout},
 		},
 		Action: func(c *cli.Context) (err error) {

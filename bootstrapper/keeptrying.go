@@ -21,8 +21,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// keepTrying runs until nothing is left that a later try, or the host, could
-// change. It is what the unit runs.
+// keepTrying makes runs until no later try, and no change by the host, could
+// change the result. The unit runs it.
 func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, reporter *hostapi.Reporter, stderr io.Writer) (err error) {
 	mount := filepath.Join(o.root, bootstrap.MountDir)
 	source, err := watch.New(mount, bootstrap.ConfigFile, bootstrap.TemplateName)
@@ -38,7 +38,7 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, repo
 			if try.Number > 1 {
 				notify(fmt.Sprintf("try %d", try.Number))
 			}
-			stop() // of the try before
+			stop() // of the previous try
 			watching, stop = context.WithCancel(ctx)
 			end, out := once(ctx, o, engine, reporter, stderr, try)
 			if out.Unready {
@@ -57,13 +57,13 @@ func keepTrying(ctx context.Context, o applyOptions, engine *docker.Client, repo
 	})
 	err = errors.Join(loop.Run(ctx), noNextTry(filepath.Join(o.root, record.File)))
 	if err == nil {
-		ready("") // a unit of Type=notify that ends well must have been ready
+		ready("") // a unit of Type=notify that ends with success must have been ready
 	}
 	return err
 }
 
-// noNextTry takes a try that was planned out of the record: the process ends
-// before it.
+// noNextTry removes the planned try from the record: the process ends before
+// it.
 func noNextTry(file string) error {
 	r, err := record.Read(file)
 	if err != nil || r.NextTry.IsZero() {
@@ -73,8 +73,8 @@ func noNextTry(file string) error {
 	return record.Write(file, r)
 }
 
-// waiting prints the wait before the next try: the unit is up from now on, as
-// the boot must not wait for what may take hours.
+// waiting prints the wait before the next try. The unit counts as started from
+// now on: the boot must not wait for something that may take hours.
 func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	what := "the host is not reached"
 	if end.Err != nil {
@@ -83,7 +83,7 @@ func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	when := fmt.Sprintf("next try at %s, or as soon as the mount changes", time.Now().Add(next).Format(time.TimeOnly))
 	ready(what + "; " + when)
 	t := newTalk(stderr, "")
-	if end.Err == nil { // the run has told of it already
+	if end.Err == nil { // the run has reported it already
 		t.note(when, nil)
 		return
 	}
@@ -97,14 +97,14 @@ func waiting(stderr io.Writer, end retry.End, next time.Duration) {
 	})
 }
 
-// owing prints that the run is over and that its end is still to be reported: the
-// unit is up meanwhile, as in a wait between two tries.
+// owing prints that the run is over and that its end is still to be reported. The
+// unit counts as started meanwhile, as in a wait between two tries.
 func owing(stderr io.Writer, end retry.End, limit time.Duration) {
 	how := "done"
 	if end.Err != nil {
 		how, _, _ = strings.Cut(end.Err.Error(), "\n")
 	}
-	text := fmt.Sprintf("the host has not taken the last reports yet; they are tried again for up to %s", limit)
+	text := fmt.Sprintf("the host has not accepted the last reports yet; they are sent again for up to %s", limit)
 	ready(how + "; " + text)
 	newTalk(stderr, "").note(text, nil)
 }

@@ -93,11 +93,11 @@ func recorded(ctx context.Context, o statusOptions) (record.Result, error) {
 	}
 }
 
-// maxConsole bounds a line for the console: a message may be long, a console is not.
+// maxConsole bounds a line for the console: a message may be longer than its width.
 const maxConsole = 300
 
-// consoleLines returns how a run ended in one line, with what to do about a failure
-// in a second one. They go into an issue file, where agetty expands backslashes.
+// consoleLines returns how a run ended in one line, and in a second one what to do
+// about a failure. They go into an issue file, where agetty expands backslashes.
 func consoleLines(r record.Result) string {
 	line := func(text string) string {
 		return "felhom: " + strings.ReplaceAll(termtext.Line(text, maxConsole), `\`, `\\`) + "\n"

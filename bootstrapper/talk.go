@@ -25,8 +25,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// talk shows terminal or journal, systemd and host what a run does. It is the
-// one place where a run is logged.
+// talk reports what a run does to the terminal or journal, to systemd and to
+// the host. It is the one place where a run is logged.
 type talk struct {
 	run      string
 	terminal bool
@@ -39,7 +39,7 @@ type talk struct {
 	reporter *hostapi.Reporter
 }
 
-// statusEvery bounds how often systemd is told about bytes.
+// statusEvery bounds how often systemd's status line shows the bytes.
 const statusEvery = time.Second
 
 func newTalk(stderr io.Writer, run string) *talk {
@@ -79,7 +79,7 @@ func isJournal(f *os.File) bool {
 	return ok && strconv.FormatUint(st.Dev, 10) == device && strconv.FormatUint(st.Ino, 10) == inode
 }
 
-// reportTo makes the states of this run go to host by way of r.
+// reportTo sends the states of this run to host through r.
 func (t *talk) reportTo(r *hostapi.Reporter, host *localapi.Client) {
 	r.Begin(host, t.run)
 	t.mu.Lock()
@@ -157,7 +157,7 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 	state, result := stateOf(r)
 	detail := r.Message
 	if state == contract.StateFailed {
-		detail = "" // the program's last lines say it, with the hint
+		detail = "" // the program's last lines have it, with the hint
 	}
 	t.stage(r.Step).Done(string(r.Outcome), detail)
 	if !t.terminal {
@@ -170,7 +170,7 @@ func (t *talk) Ended(r bootstrap.StepResult) {
 		}
 		switch r.Outcome {
 		case bootstrap.Failed:
-			// The words of it are the program's last lines, once.
+			// Its text is in the program's last lines, once.
 			entry.WithFields(logrus.Fields{"class": r.Class.Class(), "exit_code": int(exit.OfKind(r.Class)), "hint": r.Hint}).Error("failed")
 		case bootstrap.Degraded:
 			entry.WithField("hint", r.Hint).Warn(text)
@@ -211,12 +211,12 @@ func (t *talk) finish(r record.Result) {
 	})
 }
 
-// undelivered says what the host did not get to know.
+// undelivered prints how many reports the host did not get.
 func (t *talk) undelivered(count int) {
-	t.note(fmt.Sprintf("the host did not take %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
+	t.note(fmt.Sprintf("the host did not accept %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
 }
 
-// note prints what is between two runs.
+// note prints what happens between two runs.
 func (t *talk) note(text string, fields map[string]any) {
 	if t.terminal {
 		t.printer.Line(fmt.Sprintf("%-10s %s", contract.StepRun, text))
@@ -239,8 +239,8 @@ func unreachable(r record.Result) bool {
 	return false
 }
 
-// notify sets systemd's status line. Without systemd it does nothing, and a
-// failure of it must not fail the run.
+// notify sets systemd's status line. Without systemd it does nothing, and its
+// failure must not fail the run.
 func notify(text string) {
 	_, _ = daemon.SdNotify(false, "STATUS="+termtext.Line(text, 0))
 }

@@ -12,9 +12,9 @@ type Class string
 
 // The classes.
 const (
-	ClassOtherHost   Class = "other-host"  // another server answers than the pinned host; it got no request and no token
+	ClassOtherHost   Class = "other-host"  // a server that is not the pinned host answers; it got no request and no token
 	ClassNoToken     Class = "no-token"    // the host does not know the token; another bootstrap.json is needed
-	ClassOtherGuest  Class = "other-guest" // the token does not reach what was asked for
+	ClassOtherGuest  Class = "other-guest" // the token has no right to what was asked for
 	ClassRefused     Class = "refused"     // this request, or these options, are never accepted
 	ClassLater       Class = "later"       // try again after RetryAfter
 	ClassFailed      Class = "failed"      // the host could not answer, or not in the form of the local API
@@ -36,8 +36,8 @@ func (e *Error) Error() string { return "local API: " + e.err.Error() }
 // Unwrap returns the cause, of this module or of package net.
 func (e *Error) Unwrap() error { return e.err }
 
-// wrap gives an error of the inner client its class. The names of the classes are
-// the same.
+// wrap gives an error of the inner client its class. Both have the same names of
+// classes.
 func wrap(err error) error {
 	if err == nil {
 		return nil

@@ -25,8 +25,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
-// Options say where the host is and how to know it. They hold a secret: fmt and
-// encoding/json leave it out.
+// Options configure [New]: where the host is and how to recognize it. They hold
+// a secret, which fmt and encoding/json leave out.
 type Options struct {
 	// Endpoint is "https://HOST:PORT".
 	Endpoint string
@@ -44,7 +44,7 @@ type Options struct {
 
 // Format implements [fmt.Formatter]: it prints endpoint and pins, never the token.
 func (o Options) Format(w fmt.State, _ rune) {
-	_, _ = io.WriteString(w, fmt.Sprintf("{%s %v}", o.Endpoint, o.Pins)) // fmt ignores what a formatter cannot write
+	_, _ = io.WriteString(w, fmt.Sprintf("{%s %v}", o.Endpoint, o.Pins)) // fmt ignores errors of a formatter
 }
 
 // Client speaks to one host. It is safe for concurrent use. Call [Client.Close]
@@ -67,8 +67,8 @@ func New(o Options) (*Client, error) {
 }
 
 // Open returns a client with the endpoint, pins and token of a bootstrap.json,
-// usually [BootstrapFile]. When the host replaces the file, as it does to rotate
-// the token, the next call uses what is new.
+// usually [BootstrapFile]. If the host replaces the file, as it does to rotate
+// the token, the next call uses the new one.
 func Open(file string) (*Client, error) {
 	s := &source{file: file}
 	c := &Client{source: s}
@@ -124,14 +124,14 @@ func (c *Client) Close() {
 // inner returns the client for one call, from the newest bootstrap.json.
 func (c *Client) inner() *localapi.Client {
 	if c.source != nil {
-		_ = c.reload(false) // a file that cannot be read now leaves what was read before
+		_ = c.reload(false) // if the file cannot be read now, what was read before stays in use
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current
 }
 
-// reload reads the file, if it is another one than before or always is set.
+// reload reads the file if it has changed or always is set.
 func (c *Client) reload(always bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,8 +150,8 @@ func (c *Client) reload(always bool) error {
 	return nil
 }
 
-// call runs one request. A refusal that a file which was replaced meanwhile
-// explains is tried once more.
+// call runs one request. It repeats a refused request once if the file was
+// replaced meanwhile.
 func (c *Client) call(do func(*localapi.Client) error) error {
 	used := c.inner()
 	err := do(used)
@@ -205,8 +205,8 @@ type Filesystem struct {
 	Size, Used, Available uint64
 }
 
-// Storage asks for the file systems of the caller's own guest. It is the request
-// that ends the token before the one that is used.
+// Storage asks for the file systems of the caller's own guest. After a rotation,
+// this request ends the previous token.
 func (c *Client) Storage(ctx context.Context) (Storage, error) {
 	var out contract.Storage
 	err := c.call(func(to *localapi.Client) (err error) { out, err = to.Storage(ctx); return err })

@@ -1,6 +1,6 @@
 // Command timeline draws the record of a run as an SVG picture: it reads the JSON
 // of "felhom-controller-bootstrap status --json" from stdin and writes the picture
-// to stdout. It is a program of its own so that no guest carries it.
+// to stdout. It is a program of its own, so that no guest has to contain it.
 package main
 
 import (

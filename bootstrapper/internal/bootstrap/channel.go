@@ -14,10 +14,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
-// Host is the local API as the channel step needs it.
+// Host is the part of the local API that the channel step needs.
 type Host interface {
-	// Guest asks who the host takes us for. A *pin.MismatchError and a
-	// *localapi.StatusError of 401 or 403 are final.
+	// Guest asks which guest the host takes the caller for. A
+	// *pin.MismatchError and a *localapi.StatusError of 401 or 403 are final.
 	Guest(ctx context.Context) (contract.Guest, error)
 }
 
@@ -29,16 +29,16 @@ type channelStep struct {
 	// networkWait is how long the network may be missing: the run begins before
 	// the guest has an address.
 	networkWait time.Duration
-	stale       <-chan struct{} // closed: the contract is another one by now
+	stale       <-chan struct{} // closed: the contract has changed since
 	nics        func() []nic    // the guest's own; nil: not known
 }
 
-// leaseNote is after how long a missing address is told: a lease at boot comes
-// within a second.
+// leaseNote is how long an address may be missing before that is reported: a
+// lease at boot comes within a second.
 const leaseNote = 3 * time.Second
 
-// ask asks the host, and asks again for as long as there is no network to it. late
-// is how long the guest had no address for it, 0 where it had one.
+// ask asks the host, and repeats that while there is no network to it. late is how
+// long the guest had no address for it, 0 if it had one.
 func (s channelStep) ask(ctx context.Context, note func(string)) (me contract.Guest, late time.Duration, err error) {
 	began, pause := time.Now(), backoff{first: 50 * time.Millisecond, most: 500 * time.Millisecond}
 	noted, said := false, false
@@ -71,7 +71,7 @@ func (s channelStep) ask(ctx context.Context, note func(string)) (me contract.Gu
 	}
 }
 
-// unaddressed returns why this guest has no network to the host, and what to do; "" where it has one.
+// unaddressed returns why this guest has no network to the host, and what to do; "" if it has one.
 func (s channelStep) unaddressed() (why, hint string) {
 	if s.nics == nil {
 		return "", ""
@@ -79,15 +79,15 @@ func (s channelStep) unaddressed() (why, hint string) {
 	return unaddressed(s.nics(), s.endpoint)
 }
 
-// answered reports whether err is an answer of what is at the endpoint.
+// answered reports whether err is an answer from the endpoint.
 func answered(err error) bool {
 	_, isMismatch := errors.AsType[*pin.MismatchError](err)
 	_, isStatus := errors.AsType[*localapi.StatusError](err)
 	return isMismatch || isStatus
 }
 
-// noNetwork reports whether err is that of an early run and not of a host that is down: there is no route yet,
-// no address to send from, or no name server that is reached.
+// noNetwork reports whether err comes from an early run and not from a host that is down: there is no route
+// yet, no address to send from, or no reachable name server.
 func noNetwork(err error) bool {
 	if errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENETDOWN) {
 		return true

@@ -15,7 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// containers is the engine as the container step needs it.
+// containers is the part of the engine that the container step needs.
 type containers interface {
 	Container(ctx context.Context, name string) (docker.Container, error)
 	Create(ctx context.Context, spec docker.Spec) (id string, err error)
@@ -30,14 +30,14 @@ type containers interface {
 
 // The names beside the controller's own while it is replaced.
 const (
-	nextSuffix     = "-next"     // made, not started
+	nextSuffix     = "-next"     // created, not started
 	previousSuffix = "-previous" // stopped, kept until the new one is ready
 )
 
 // stopGrace is how long a controller may take to end.
 const stopGrace = 10 * time.Second
 
-// undoLimit bounds putting things back after a failure or an interrupt.
+// undoLimit bounds the rollback after a failure or an interrupt.
 const undoLimit = 30 * time.Second
 
 // containerStep makes, replaces, starts or restarts the controller's container.
@@ -48,14 +48,14 @@ type containerStep struct {
 	settings string // path of controller.yaml; "": the container reads none
 }
 
-// running is what the step hands on.
+// running is the step's result.
 type running struct {
 	container   docker.Container
-	started     bool     // by this step: how it comes up is still to be seen
+	started     bool     // by this step: whether it comes up is not known yet
 	ports       []string // what is published, in Docker's short syntax
 	unpublished string   // why nothing is published; "" if something is
 	events      <-chan docker.Event
-	previous    string // ID of the container that was replaced; "" where none was
+	previous    string // ID of the container that was replaced; "" if none was
 }
 
 func (s containerStep) run(ctx context.Context, note func(string)) (running, outcome, error) {
@@ -65,8 +65,9 @@ func (s containerStep) run(ctx context.Context, note func(string)) (running, out
 	return out, result, err
 }
 
-// complete returns what the container is made of, but for image, health and the
-// bootstrapper's own labels, and why it publishes no port; "" if it publishes one.
+// complete returns what the container is created from, without image, health test
+// and the bootstrapper's own labels, and why it publishes no port; "" if it
+// publishes one.
 func (s containerStep) complete() (spec docker.Spec, unpublished string) {
 	spec = s.plan.spec
 	if s.plan.exposed {
@@ -86,7 +87,7 @@ func (s containerStep) complete() (spec docker.Spec, unpublished string) {
 	return spec, unpublished
 }
 
-// converge makes the container what spec says.
+// converge brings the container to what spec says.
 func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func(string)) (running, outcome, error) {
 	name := spec.Name
 	want := hash(spec, s.image.ID)
@@ -116,8 +117,8 @@ func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func
 	}
 	if current.Labels[LabelSpec] != want || current.Status == "dead" {
 		if previous != nil {
-			// The one before last: what was running when this run began is
-			// what must be there to go back to.
+			// This removes the one before last: a rollback must return to what
+			// was running when this run began.
 			if err := s.engine.Remove(ctx, previous.ID); err != nil {
 				return running{}, outcome{}, classed(err)
 			}
@@ -192,15 +193,15 @@ func (s containerStep) settingsNewer(started time.Time) (bool, error) {
 func (s containerStep) create(ctx context.Context, spec docker.Spec, name, want string) (string, error) {
 	spec.Name, spec.Image = name, s.image.Ref
 	labels := map[string]string{LabelManaged: "controller", LabelSpec: want}
-	maps.Copy(labels, spec.Labels) // none of them is one of these: containerspec.Check
+	maps.Copy(labels, spec.Labels) // it has none of these: containerspec.Check refuses them
 	spec.Labels = labels
 	spec.Health = schedule(s.image.Health, s.engine.KnowsStartInterval())
 	id, err := s.engine.Create(ctx, spec)
 	return id, classed(err)
 }
 
-// first makes the container where none was. A container that does not start is
-// removed again: engines leave it behind as Created.
+// first creates the container if none exists. A container that does not start
+// is removed: engines would leave it as Created.
 func (s containerStep) first(ctx context.Context, spec docker.Spec, want string) (running, error) {
 	id, err := s.create(ctx, spec, spec.Name, want)
 	if err != nil {
@@ -215,8 +216,8 @@ func (s containerStep) first(ctx context.Context, spec docker.Spec, want string)
 	return running{container: docker.Container{ID: id, Name: spec.Name}, started: true, events: events}, nil
 }
 
-// replace makes the new container first, so that what the engine refuses at
-// once costs nothing, then exchanges the two. On an error the old one runs
+// replace creates the new container first, so that what the engine refuses at
+// once costs nothing, and then exchanges the two. On an error the old one runs
 // again under its name.
 func (s containerStep) replace(ctx context.Context, old docker.Container, spec docker.Spec, want string) (_ running, err error) {
 	name := spec.Name
@@ -252,9 +253,10 @@ func (s containerStep) replace(ctx context.Context, old docker.Container, spec d
 	return out, nil
 }
 
-// rolledBack gives the class of a replacement that was undone: the same input
-// would stop a controller that runs once more at each try, so none is made by
-// itself. An interrupt says nothing about the input and keeps its class.
+// rolledBack returns the error of a replacement that was undone, as one that is
+// not tried again: with the same input, each try would stop the running
+// controller once more. An interrupt says nothing about the input and keeps its
+// kind.
 func rolledBack(ctx context.Context, class fault.Kind) fault.Kind {
 	if ctx.Err() != nil {
 		return class
@@ -262,8 +264,8 @@ func rolledBack(ctx context.Context, class fault.Kind) fault.Kind {
 	return fault.Invalid
 }
 
-// putBack removes the new container and starts the old one under its name.
-// Each part is right to repeat, so it fits wherever a replacement stopped.
+// putBack removes the new container and starts the old one under its name. Each
+// part is safe to repeat, so it does not matter where the replacement stopped.
 func putBack(ctx context.Context, engine containers, name, newID, oldID string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// connector is the engine as the engine step needs it.
+// connector is the part of the engine that the engine step needs.
 type connector interface {
 	Connect(ctx context.Context) (docker.Engine, error)
 	Subnets(ctx context.Context) ([]docker.Subnet, error)
@@ -19,27 +19,27 @@ type connector interface {
 
 const (
 	// pingLimit bounds one ping. Socket activation holds the first one for up to a
-	// second while dockerd starts; an engine that hangs holds it for ever.
+	// second while dockerd starts; an engine that hangs never answers.
 	pingLimit = 20 * time.Second
-	// unitEvery is how often the engine's unit is looked at meanwhile. A failure
-	// counts when two looks see it: the unit may be about to be started.
+	// unitEvery is how often the engine's unit is read meanwhile. A failure
+	// counts if it is read twice: the unit may be about to start.
 	unitEvery = time.Second
-	// unitLimit bounds one look.
+	// unitLimit bounds one reading of the unit.
 	unitLimit = 3 * time.Second
 )
 
-// engineStep waits for the engine and settles the API version.
+// engineStep waits for the engine and negotiates the API version.
 type engineStep struct {
 	engine connector
 	limit  time.Duration
-	stale  <-chan struct{} // closed: the contract is another one by now
-	// unit asks for the state of the engine's unit; nil: the engine is not a unit of this guest.
+	stale  <-chan struct{} // closed: the contract has changed since
+	// unit returns the state of the engine's unit; nil: the engine is not a unit of this guest.
 	unit     func(context.Context) (engineunit.State, error)
 	nics     func() []nic // the guest's own; nil: not to be compared with the engine's networks
 	endpoint string       // of the host
 }
 
-// unitError says that the engine's unit has failed.
+// unitError is the error of an engine whose unit has failed.
 type unitError struct{ state engineunit.State }
 
 func (e *unitError) Error() string { return e.state.Text }
@@ -74,7 +74,7 @@ func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error)
 				return outcome{}, unitFailed(unit.state)
 			}
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-				<-looked // one look at a time
+				<-looked // one reading at a time
 				return outcome{}, classed(fmt.Errorf("after %s: %w%s", s.limit, err, s.says()))
 			}
 			return outcome{}, waitErr
@@ -82,22 +82,22 @@ func (s engineStep) run(ctx context.Context, note func(string)) (outcome, error)
 	}
 }
 
-// networks looks for a network of the engine over the guest's own, which leaves
-// the controller unreachable though it runs.
+// networks looks for a network of the engine that overlaps the guest's own,
+// which makes a running controller unreachable.
 func (s engineStep) networks(ctx context.Context, out outcome, note func(string)) outcome {
 	if s.nics == nil {
 		return out
 	}
 	ctx, cancel := context.WithTimeout(ctx, unitLimit)
 	defer cancel()
-	subnets, _ := s.engine.Subnets(ctx) // optional: networks that the engine does not list are not judged
+	subnets, _ := s.engine.Subnets(ctx) // optional: if the engine does not list its networks, they are not checked
 	what, isFinal := overlap(s.nics(), s.endpoint, subnets)
 	switch {
 	case what == "":
 	case isFinal:
 		return outcome{
 			Degraded, out.Message + "; " + what + ": this guest, or its controller, might not be reachable",
-			"choose another bip and default-address-pools in /etc/docker/daemon.json (docker.daemon in the recipe), or another network for the guest; remove a network of its own with docker network rm",
+			"choose another bip and default-address-pools in /etc/docker/daemon.json (docker.daemon in the recipe), or another network for the guest; remove a network that you created with docker network rm",
 		}
 	default:
 		note("warning: " + what + ": choose other default-address-pools in /etc/docker/daemon.json (docker.daemon in the recipe)")
@@ -111,8 +111,8 @@ func (s engineStep) ping(ctx context.Context) (docker.Engine, error) {
 	return s.engine.Connect(ctx)
 }
 
-// watch looks at the engine's unit until ctx is done, and ends the step by failed
-// when the unit has failed: nothing starts it again by itself.
+// watch reads the state of the engine's unit until ctx is done, and ends the step
+// by failed if the unit has failed: nothing restarts it.
 func (s engineStep) watch(ctx context.Context, note func(string), failed context.CancelCauseFunc) {
 	if s.unit == nil {
 		return
@@ -151,7 +151,8 @@ func (s engineStep) look(ctx context.Context) (engineunit.State, error) {
 	return s.unit(ctx)
 }
 
-// says returns what the unit is, for the end of a message; "" where nothing is known.
+// says returns the state of the unit for the end of a message; "" if nothing is
+// known.
 func (s engineStep) says() string {
 	if s.unit == nil {
 		return ""

@@ -8,8 +8,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// classed gives an error of the Docker driver its kind and hint. Errors
-// of other origin keep the class they have.
+// classed gives an error of the Docker driver its kind and hint. Other errors
+// stay as they are.
 func classed(err error) error {
 	f, ok := errors.AsType[*docker.FaultError](err)
 	if !ok {
@@ -27,8 +27,9 @@ type faultMeaning struct {
 	hint string
 }
 
-// meaning is the one table from the kind of a fault to its kind and to
-// what a person can do about it (docs/bootstrapper.md repeats it).
+// meaning is the one table from the driver's kind of a fault to that of package
+// fault, and to what a person can do about it (docs/bootstrapper.md repeats
+// it).
 func meaning(k docker.Kind) faultMeaning {
 	switch k {
 	case docker.Credential401:
@@ -50,7 +51,7 @@ func meaning(k docker.Kind) faultMeaning {
 	case docker.NoNameServer:
 		return faultMeaning{fault.NotReady, "this guest has no working name server: check nameserver in /etc/resolv.conf, and on the host the guest's nameserver setting or its DHCP server; the next run tries again"}
 	case docker.PolicyDenied:
-		return faultMeaning{fault.Mismatch, "a policy of the registry keeps this image back (scan, signature, severity): look at the image there, or name one that the policy lets through"}
+		return faultMeaning{fault.Mismatch, "a policy of the registry blocks this image (scan, signature, severity): look at the image there, or name one that the policy allows"}
 	case docker.ProxyRefused:
 		return faultMeaning{fault.NotReady, "a proxy wants a login: look at the proxy of the engine (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json)"}
 	case docker.NotAnImage:
@@ -66,7 +67,7 @@ func meaning(k docker.Kind) faultMeaning {
 	case docker.PlainHTTP:
 		return faultMeaning{fault.Failed, "the registry speaks HTTP without TLS: give it a certificate, or list it under insecure-registries in /etc/docker/daemon.json"}
 	case docker.RateLimited, docker.RegistryBusy:
-		return faultMeaning{fault.NotReady, "the registry asks for patience or is in trouble itself; the next run tries again"}
+		return faultMeaning{fault.NotReady, "the registry limits its callers or has a fault of its own; the next run tries again"}
 	case docker.BlobMissing:
 		return faultMeaning{fault.Failed, "the registry lost a part of this image: push the image again"}
 	case docker.NotARegistry:

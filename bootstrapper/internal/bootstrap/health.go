@@ -6,7 +6,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 )
 
-// What an engine does where an image's health test does not say.
+// The engine's defaults for what an image's health test leaves out.
 const (
 	engineInterval = 30 * time.Second
 	engineRetries  = 3
@@ -14,22 +14,22 @@ const (
 
 // How often a health test runs while a controller starts.
 const (
-	oftenInterval = 200 * time.Millisecond // engines that know a start interval
-	slowInterval  = time.Second            // the same, where the image has a long grace
-	onlyInterval  = 2 * time.Second        // engines before 25, for ever
+	oftenInterval = 200 * time.Millisecond // engines with a start interval
+	slowInterval  = time.Second            // the same, if the image has a long grace
+	onlyInterval  = 2 * time.Second        // engines before 25, without end
 	longGrace     = 2 * time.Minute
 )
 
-// The limit of the ready step where nothing says another one.
+// The limit of the ready step if nothing sets another one.
 const (
 	leastReadyWait = 2 * time.Minute
-	mostReadyWait  = 24 * time.Hour // an image may say anything
+	mostReadyWait  = 24 * time.Hour // the image's value can be anything
 	// readyMargin covers the last test: it runs when the grace is over.
 	readyMargin = 30 * time.Second
 )
 
-// graceOf returns how long the image's author lets a container be not ready: the
-// start period, and as many intervals as it may fail. Nil has no health test.
+// graceOf returns how long a container may be not ready by its image: the start
+// period, and as many intervals as the test may fail. Nil means no health test.
 func graceOf(image *docker.Health) time.Duration {
 	if image == nil {
 		return 0
@@ -48,16 +48,15 @@ func graceOf(image *docker.Health) time.Duration {
 	return min(period+interval*time.Duration(retries), mostReadyWait)
 }
 
-// readyLimit returns how long a controller may take to become ready where neither
-// the command line nor the contract says: never less than the image's author
-// gave.
+// readyLimit returns how long a controller may take to become ready if neither
+// the command line nor the contract sets that: never less than the image allows.
 func readyLimit(image *docker.Health) time.Duration {
 	return max(leastReadyWait, min(graceOf(image)+readyMargin, mostReadyWait))
 }
 
-// schedule asks the engine to test a new container often while it starts, in
-// place of once after the image's whole interval (30 s by default). No test that
-// fails within the image's grace counts.
+// schedule has the engine test a new container often while it starts, and not
+// only after the image's whole interval (30 s by default). No test that fails
+// within the image's grace counts.
 func schedule(image *docker.Health, knowsStartInterval bool) *docker.Health {
 	if image == nil {
 		return nil
@@ -70,12 +69,13 @@ func schedule(image *docker.Health, knowsStartInterval bool) *docker.Health {
 		}
 		return h
 	}
-	// Engines before 25 know one interval only. 2 s finds a ready controller
+	// Engines before 25 have one interval only. 2 s finds a ready controller
 	// soon and costs one short process each time.
 	h := &docker.Health{StartPeriod: grace}
 	if image.Interval <= 0 || image.Interval > onlyInterval {
 		h.Interval = onlyInterval
-		// Later as well, a controller may fail for as long as its author said.
+		// After the start as well, the test may fail for as long as the image
+		// allows.
 		h.Retries = max(1, int((grace-max(image.StartPeriod, 0)+onlyInterval-1)/onlyInterval))
 	}
 	return h

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// imageStore is the engine as the image step needs it.
+// imageStore is the part of the engine that the image step needs.
 type imageStore interface {
 	Image(ctx context.Context, ref string) (docker.Image, error)
 	Pull(ctx context.Context, ref string, credential docker.Credential, report func(docker.Progress)) error
@@ -23,7 +23,7 @@ type imageStore interface {
 	UsesContainerd(ctx context.Context) (bool, error)
 }
 
-// imageStep brings the image: present, preloaded or pulled. It alone gets the
+// imageStep provides the image: present, preloaded or pulled. It alone gets the
 // registry credential.
 type imageStep struct {
 	store      imageStore
@@ -40,12 +40,12 @@ type imageStep struct {
 	probe      func(ctx context.Context, host string) docker.Probe
 }
 
-// image is what the step hands on: an ID that cannot move, and the name to show.
+// image is the step's result: an ID that cannot move, and the name to show.
 type image struct {
 	ID     string
-	Ref    string // resolves to ID now; the ID itself where no name does
+	Ref    string // resolves to ID now; the ID itself if no name does
 	Health *docker.Health
-	Ports  []string // what it exposes
+	Ports  []string // the ports that it exposes
 }
 
 func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(done, total int64)) (image, outcome, error) {
@@ -53,7 +53,7 @@ func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(do
 	if err != nil {
 		obs(fmt.Sprintf("the preloaded image is not used: %v", err))
 	}
-	var unprepared error // matters to a pull alone
+	var unprepared error // only a pull needs it
 	if s.proxy != nil {
 		s, unprepared = s.proxy.prepare(ctx, s)
 	}
@@ -98,15 +98,15 @@ func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(do
 	return img, result, nil
 }
 
-// find returns the image that is in the store and right, the zero image where
-// none is. wrong then says what is there under the name but not right. source is
+// find returns the image of the store that matches, the zero image if none does.
+// wrong then describes the image that has the name but does not match. source is
 // the name to pull by.
 func (s imageStep) find(ctx context.Context, entry contract.PreloadImage, source contract.ImageRef) (_ image, wrong, _ error) {
 	names := []string{s.ref.String()}
 	if source != s.ref && !source.Digest().IsZero() { // a tag of the mirror may be an older image's
 		names = append(names, source.String())
 	}
-	if entry.File != "" { // what has no tag, or lost it
+	if entry.File != "" { // an image that has no tag, or lost it
 		names = append(names, entry.ConfigDigest.String(), mark(entry))
 	}
 	for _, name := range names {
@@ -144,7 +144,8 @@ func (s imageStep) find(ctx context.Context, entry contract.PreloadImage, source
 // errUncheckable marks a pin that this engine's store cannot be asked about.
 var errUncheckable = errors.New("this engine's image store names images by manifest digest, so a config digest cannot be checked")
 
-// refused gives an image that does not match the pins its kind and hint.
+// refused gives the error of an image that does not match the pins its kind and
+// hint.
 func refused(wrong error) error {
 	if errors.Is(wrong, errUncheckable) {
 		return fault.WrapHint(fault.Invalid, wrong,
@@ -154,7 +155,7 @@ func refused(wrong error) error {
 		"the registry gives another image than the host expects: compare the digests of controller_image in bootstrap.json with the registry's; nothing was started")
 }
 
-// take checks what would otherwise fail after the start only.
+// take checks what would otherwise fail only after the start.
 func (s imageStep) take(found docker.Image, ref string) (image, error) {
 	if found.OS == "" && found.Architecture == "" { // containerd's store takes any artifact
 		return image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("image %s has no platform", s.ref), meaning(docker.NotAnImage).hint)
@@ -169,7 +170,8 @@ func (s imageStep) take(found docker.Image, ref string) (image, error) {
 
 // mismatch compares an image with the digests that are expected. The older
 // store knows an image by the digest of its config, containerd's by that of its
-// manifest; each pin is checked where it can be, and one that holds settles it.
+// manifest; each pin is checked if the store allows it, and one that matches is
+// enough.
 func (s imageStep) mismatch(img docker.Image) error {
 	manifest := s.wantManifest()
 	known := img.Manifests
@@ -215,8 +217,9 @@ func (s imageStep) source() (contract.ImageRef, error) {
 	return mirrored, nil
 }
 
-// pull pulls until it succeeds, a fault is permanent, or nothing moved for the
-// step's patience. The clock is set back by each byte: a slow link converges.
+// pull pulls until it succeeds, a fault is permanent, or nothing arrived for
+// the step's patience. Each byte restarts that time, so that a slow link
+// succeeds in the end.
 func (s imageStep) pull(ctx context.Context, source contract.ImageRef, note func(string), bytes func(done, total int64)) error {
 	note("pulling " + source.String())
 	pause := backoff{first: time.Second, most: 30 * time.Second}
@@ -263,8 +266,8 @@ func (s imageStep) pull(ctx context.Context, source contract.ImageRef, note func
 	return nil
 }
 
-// judge asks the registry itself if the engine's words are not enough,
-// and for how long it wants to be left alone: engines drop Retry-After.
+// judge asks the registry itself if the engine's message is not enough, and how
+// long to wait before the next request: engines drop Retry-After.
 func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.FaultError, time.Duration) {
 	fault, ok := errors.AsType[*docker.FaultError](err)
 	if !ok {
@@ -274,7 +277,8 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 		return fault, 0
 	}
 	probe := s.probe(ctx, host)
-	// Engines call a login page that answers 401 or 403 a wrong credential.
+	// Engines report a login page that answers 401 or 403 as a wrong
+	// credential.
 	isPage := (fault.Kind == docker.Credential401 || fault.Kind == docker.Denied) && probe.Kind == docker.NotARegistry
 	if isPage || fault.Kind == docker.Unknown && probe.Kind != "" {
 		kind := probe.Kind

@@ -20,14 +20,14 @@ const ConfigFile = "bootstrap.json"
 // unmappedID is the owner that an unprivileged guest sees if the real one is outside its id map.
 const unmappedID = 65534
 
-// ErrUnreadable is in the error if the host wrote the contract so that this guest cannot read it.
+// ErrUnreadable is the cause if this guest may not read the contract as the host wrote it.
 var ErrUnreadable = errors.New("permission denied")
 
 // mountStep reads and parses the contract. It changes nothing.
 type mountStep struct {
 	dir    string // absolute
-	file   string // ConfigFile where empty
-	idBase uint32 // host id of this guest's root; 0 where ids are not mapped
+	file   string // empty: ConfigFile
+	idBase uint32 // host id of this guest's root; 0 if ids are not mapped
 }
 
 func (s mountStep) path() string {
@@ -89,7 +89,7 @@ func (s mountStep) read() (_ []byte, warnings []string, err error) {
 	return data, s.look(name, info), nil
 }
 
-// look judges owner and mode. Two ownerships are right: mapped root with any
+// look checks owner and mode. Two ownerships are correct: mapped root with any
 // private mode, and host root (seen as unmappedID) with the guest's root as group.
 func (s mountStep) look(name string, info fs.FileInfo) []string {
 	var warnings []string
@@ -106,7 +106,7 @@ func (s mountStep) look(name string, info fs.FileInfo) []string {
 }
 
 func ownerOf(paths ...string) string {
-	for _, p := range paths { // the directory when the file cannot even be looked at
+	for _, p := range paths { // the directory, if not even the file's status can be read
 		info, err := os.Lstat(p)
 		if err != nil {
 			continue
@@ -135,8 +135,8 @@ or, if the guest may own it: chown %[2]d:%[2]d HOSTDIR HOSTDIR/%[4]s
 %[2]d is %[3]s`, s.dir, base, from, ConfigFile)
 }
 
-// mappedRoot returns the host id that root of this process' user namespace has,
-// 0 where ids are not mapped or the map cannot be read.
+// mappedRoot returns the host id of root in this process's user namespace, 0 if
+// ids are not mapped or the map cannot be read.
 func mappedRoot(uidMap string) uint32 {
 	for line := range strings.SplitSeq(uidMap, "\n") {
 		var inside, outside, count uint32
@@ -164,7 +164,7 @@ func readInput(dir, file string) (contract.Bootstrap, []string, error) {
 }
 
 // planOf reads what the golden image says about the container, and merges it with
-// what the contract says. What the engine would refuse of it later is refused here.
+// what the contract says. It refuses here what the engine would refuse later.
 func planOf(o Options, b contract.Bootstrap) (plan, error) {
 	return specBuilder{
 		name: ContainerName, root: at(o.Root, ""), file: at(o.Root, SpecFile), socket: o.Socket, profile: b.Profile, settings: b.Container,

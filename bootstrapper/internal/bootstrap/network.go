@@ -18,7 +18,7 @@ import (
 type nic struct {
 	name     string
 	prefixes []netip.Prefix
-	bridge   bool // maybe one that the engine made under another name
+	bridge   bool // possibly one that the engine made under another name
 	dhcp     bool // its settings ask a DHCP server for an IPv4 address
 }
 
@@ -56,7 +56,8 @@ func nics(root string) []nic {
 // maxInterfaces bounds a file of interfaces(5).
 const maxInterfaces = 64 << 10
 
-// dhcpNames returns the interfaces that interfaces(5) has ask a DHCP server.
+// dhcpNames returns the interfaces that are configured by DHCP in
+// interfaces(5).
 func dhcpNames(root string) []string {
 	files, _ := filepath.Glob(filepath.Join(root, "etc/network/interfaces.d/*")) // the pattern is well formed
 	var names []string
@@ -74,11 +75,11 @@ func dhcpNames(root string) []string {
 	return names
 }
 
-// unaddressed returns why no interface can reach the host at endpoint, HOST:PORT,
-// "" where one has an address for it. A link-local address (169.254.0.0/16,
-// fe80::/10) does not count: an interface assigns it to itself if no server assigned one.
+// unaddressed returns why no interface can reach the host at endpoint, HOST:PORT; "" if
+// one has an address for it. A link-local address (169.254.0.0/16, fe80::/10) does not
+// count: an interface assigns it to itself if no server assigned one.
 func unaddressed(own []nic, endpoint string) (why, hint string) {
-	host, _, _ := net.SplitHostPort(endpoint) // a name, or an address, or nothing known
+	host, _, _ := net.SplitHostPort(endpoint) // a name, an address, or not known
 	to, err := netip.ParseAddr(host)
 	isAddress := err == nil
 	if isAddress && (to.IsLoopback() || to.IsLinkLocalUnicast()) || len(own) == 0 {
@@ -104,14 +105,14 @@ func unaddressed(own []nic, endpoint string) (why, hint string) {
 	}
 	why = strings.Join(without[:min(len(without), 4)], ", ")
 	if dhcp {
-		return "no DHCP lease: " + why, "check that a DHCP server answers on the bridge of this guest and has addresses left, or give the guest a fixed address on the host; the guest continues asking"
+		return "no DHCP lease: " + why, "check that a DHCP server answers on the bridge of this guest and has addresses left, or give the guest a fixed address on the host; the guest keeps asking"
 	}
 	return "no address: " + why, "check the guest's network on the host (net0: bridge, ip, gw), and in the guest: ip address; systemctl status networking.service"
 }
 
 // overlap returns which of the engine's subnets covers the guest's own network,
-// or the host at endpoint. isFinal is false where only a network that is still
-// to be made could do so.
+// or the host at endpoint. isFinal is false if only a network that the engine
+// has not created yet could do so.
 func overlap(own []nic, endpoint string, subnets []docker.Subnet) (what string, isFinal bool) {
 	host, _, _ := net.SplitHostPort(endpoint)
 	to, err := netip.ParseAddr(host)

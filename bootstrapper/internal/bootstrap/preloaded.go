@@ -11,8 +11,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 )
 
-// preloaded returns the image of the golden image that serves this guest; without a
-// file if none does. The error says why one does not serve.
+// preloaded returns the preloaded image that serves this guest, without a file if
+// none does. The error says why one does not.
 func (s imageStep) preloaded() (contract.PreloadImage, error) {
 	path := filepath.Join(s.preload, contract.PreloadIndex)
 	data, err := readSmall(path)
@@ -36,16 +36,16 @@ func (s imageStep) preloaded() (contract.PreloadImage, error) {
 	return entry, nil
 }
 
-// mark is the name that a loaded image gets in a store that makes up an ID for
-// it, so that a later run knows where it came from. ".invalid" is never a registry's
+// mark is the name that a loaded image gets in a store that assigns its own ID, so
+// that a later run knows where the image came from. ".invalid" is never a registry's
 // (RFC 2606), so no pull can give it.
 func mark(entry contract.PreloadImage) string {
 	return "preloaded.invalid/felhom:" + entry.ConfigDigest.Hex()
 }
 
-// loadedFrom reports whether found is the image of the archive: the older store
-// says so by its ID. That of containerd has the registry's manifest if the
-// archive kept it, or else one of its own making, which the mark names.
+// loadedFrom reports whether found is the image of the archive. In the older
+// store the ID shows that. Containerd's store has the registry's manifest if
+// the archive kept it, or else one that it made itself, which the mark names.
 func (s imageStep) loadedFrom(ctx context.Context, entry contract.PreloadImage, found docker.Image) (bool, error) {
 	if !found.Containerd {
 		return found.ID == entry.ConfigDigest.String(), nil
@@ -60,15 +60,15 @@ func (s imageStep) loadedFrom(ctx context.Context, entry contract.PreloadImage, 
 	return marked.ID == found.ID, err
 }
 
-// load loads the archive and checks that it gave the image of the index.
+// load loads the archive and checks that it contained the image of the index.
 func (s imageStep) load(ctx context.Context, entry contract.PreloadImage, note func(string)) (image, error) {
 	note("loading " + entry.File)
 	loaded, err := s.store.Load(ctx, filepath.Join(s.preload, entry.File))
 	if err != nil {
 		return image{}, err
 	}
-	// What the engine says that it loaded comes before the reference, which may
-	// still be an older image's.
+	// The names that the engine reports as loaded come before the reference,
+	// which may still be an older image's.
 	names := []string{entry.ConfigDigest.String(), s.ref.String()}
 	if len(loaded) == 1 {
 		names = []string{entry.ConfigDigest.String(), loaded[0]}
@@ -94,7 +94,7 @@ func (s imageStep) load(ctx context.Context, entry contract.PreloadImage, note f
 	return image{}, fmt.Errorf("%s: after the load the engine has no image %s", entry.File, s.ref)
 }
 
-// name takes a loaded image under the reference, where that is its name.
+// name returns a loaded image by the reference, if that is its name.
 func (s imageStep) name(ctx context.Context, found docker.Image) (image, error) {
 	if s.ref.Digest().IsZero() {
 		if err := s.store.Tag(ctx, found.ID, s.ref.String()); err != nil {

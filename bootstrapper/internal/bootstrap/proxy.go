@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// The files of the mount by which an engine finds the host's registry proxy.
+// The files of the mount that lead an engine to the host's registry proxy.
 const (
 	hostsFile       = contract.RegistryHostsFile
 	certificateFile = contract.RegistryCertificateFile
@@ -37,13 +37,14 @@ func proxiedFrom(b contract.Bootstrap, o Options) *proxied {
 	}
 }
 
-// prepare makes the engine find the proxy, and returns s with the name and the
+// prepare leads the engine to the proxy, and returns s with the name and the
 // credential to pull with. The engine reads the files at each pull, by links
-// into the mount, so that a new token or certificate needs nothing in the guest.
+// into the mount, so that a new token or certificate needs no change in the
+// guest.
 //
-// Containerd's store goes to the host for the image's own registry, with the
-// token that hosts.toml has. The older stores know no such file: they pull by
-// the host's name, and the image gets its own name afterwards.
+// Containerd's store asks the host in place of the image's own registry, with
+// the token from hosts.toml. The older stores do not read that file: they pull
+// by the host's name, and the image gets its own name afterwards.
 func (p *proxied) prepare(ctx context.Context, s imageStep) (imageStep, error) {
 	usesContainerd, err := s.store.UsesContainerd(ctx)
 	if err != nil {
@@ -63,9 +64,9 @@ func (p *proxied) prepare(ctx context.Context, s imageStep) (imageStep, error) {
 	return s, nil
 }
 
-// link makes name of the mount a file of a registry's certs.d. A link that is
-// right stays; a link that is not is replaced, and a file is an error: it is of
-// the golden image's maker.
+// link links a registry's certs.d to the file name of the mount. A correct link
+// stays and another link is replaced; a file is an error, because it belongs to
+// the golden image.
 func (p *proxied) link(registry, name string) (err error) {
 	source, dir := filepath.Join(p.mount, name), filepath.Join(p.certs, registry)
 	if _, err := os.Stat(source); err != nil {

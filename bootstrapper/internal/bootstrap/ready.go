@@ -10,34 +10,38 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// inspector is the engine as the ready step needs it, beside going back.
+// inspector is the part of the engine that the ready step needs, without what
+// the rollback needs.
 type inspector interface {
 	containers
 	Logs(ctx context.Context, id string, lines int) (string, error)
 }
 
-// How a container without a health test is judged, and one that keeps ending.
+// How the step judges a container without a health test, and one that keeps
+// ending.
 const (
 	// stableFor is longer than the step of the engine's restart backoff that
 	// follows a container's third death.
 	stableFor = 4 * time.Second
-	// deathsAllowed: one death may be a race with something that starts beside.
+	// deathsAllowed: one death may come from a race with another program that
+	// starts.
 	deathsAllowed = 2
-	// lookAgain catches what a lost event would have told.
+	// lookAgain is the wait between two looks at the container, in case an
+	// event is lost.
 	lookAgain = 5 * time.Second
 	logLines  = 20
 )
 
-// readyStep waits until the controller is ready, and goes back to the one
-// before where it does not become so.
+// readyStep waits until the controller is ready, and rolls back to the previous
+// one if it does not become ready.
 type readyStep struct {
 	engine inspector
 	name   string
 	now    running
 	limit  time.Duration
-	stable time.Duration // stableFor where zero
+	stable time.Duration // zero: stableFor
 	scrub  func(string) string
-	// address is the guest's own, for the URLs of what is published.
+	// address is the guest's own, for the URLs of the published ports.
 	address string
 }
 
@@ -67,14 +71,14 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 	return outcome{Outcome: Unchanged, Message: text}, nil
 }
 
-// deaths is what the events told about a container's ends.
+// deaths is what the events say about a container's ends.
 type deaths struct {
 	count int
 	code  int // exit code of the last
 	last  time.Time
 }
 
-// verdict is what one look at the container says.
+// verdict is the result of one look at the container.
 type verdict struct {
 	ready bool
 	why   string        // not ready, and will not become so
@@ -108,7 +112,7 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 		if events == nil {
 			events = s.engine.Watch(ctx, LabelManaged)
 			waited = true
-			continue // what happened before the subscription is seen by a look
+			continue // a look sees what happened before the subscription
 		}
 		waited = true
 		if current.HealthSays != "" && current.HealthSays != said {
@@ -124,7 +128,7 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 		case <-again.C:
 		case e, ok := <-events:
 			switch {
-			case !ok: // connection lost: from now on by looking
+			case !ok: // the connection is lost: only looks from now on
 				events = make(chan docker.Event)
 			case e.Container == id && e.Action == "die":
 				died = deaths{died.count + 1, e.ExitCode, e.Time}
@@ -141,7 +145,7 @@ func (s readyStep) judge(c docker.Container, died deaths) verdict {
 	switch {
 	case died.count > deathsAllowed:
 		return verdict{why: fmt.Sprintf("it ended %d times, last with exit code %d", died.count, died.code)}
-	case c.Status != "running": // engines call an ended container unhealthy as well
+	case c.Status != "running": // engines report an ended container as unhealthy, too
 		return verdict{again: lookAgain}
 	case c.Health == "healthy":
 		return verdict{ready: true}
@@ -150,8 +154,8 @@ func (s readyStep) judge(c docker.Container, died deaths) verdict {
 	case c.Health != "":
 		return verdict{again: lookAgain}
 	}
-	// "running" means little in the first seconds under a restart policy: it
-	// is stable when it ran for long enough without a death.
+	// "running" means little in the first seconds under a restart policy: the
+	// container is stable if it has run for long enough without a death.
 	since := c.StartedAt
 	if died.last.After(since) {
 		since = died.last
@@ -188,8 +192,8 @@ func state(c docker.Container) string {
 }
 
 // notReady collects what a person needs, and rolls back to the previous container
-// if one exists. A first container is left as it is: the engine
-// restarts it, and what it waits for may yet come.
+// if one exists. It leaves a first container as it is: the engine restarts it,
+// and what it waits for may still come.
 func (s readyStep) notReady(ctx context.Context, why string, note func(string)) error {
 	text := fmt.Sprintf("controller %s (%.12s): %s", s.name, s.now.container.ID, why)
 	logs, logErr := s.engine.Logs(ctx, s.now.container.ID, logLines)
@@ -211,8 +215,8 @@ func (s readyStep) notReady(ctx context.Context, why string, note func(string)) 
 	return fault.WrapHint(class, fmt.Errorf("%s", text), hint)
 }
 
-// backAgain waits for the previous container, which runs again, and returns how it
-// is: the host must know if the rollback did not help.
+// backAgain waits for the previous container, which runs again, and returns its
+// state: the host must know if the rollback did not help.
 func (s readyStep) backAgain(ctx context.Context, note func(string)) string {
 	note("the previous container runs again; waiting until it is ready")
 	back := s

@@ -9,8 +9,8 @@ import (
 )
 
 // Recovered returns a channel that is closed when the container with that ID becomes
-// ready, so that a run that gave up on it can be repeated at once. The channel stays
-// open if the container is removed or ctx ends.
+// ready, so that a run that did not wait for it any longer can be repeated at once.
+// The channel stays open if the container is removed or ctx ends.
 func Recovered(ctx context.Context, engine Engine, id string) <-chan struct{} {
 	return recovered(ctx, engine, id, stableFor, lookAgain)
 }
@@ -43,7 +43,7 @@ func recovered(ctx context.Context, engine inspector, id string, stable, again t
 			case <-ctx.Done():
 			case <-timer.C:
 			case e, ok := <-events:
-				if !ok { // connection lost: from now on by looking
+				if !ok { // the connection is lost: only looks from now on
 					events = nil
 				}
 				if e.Container == id && e.Action == "die" {

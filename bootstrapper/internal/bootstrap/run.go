@@ -29,13 +29,13 @@ const (
 	EngineSocket = "/run/docker.sock"
 )
 
-// TemplateName is how a template is called in the mount.
+// TemplateName is the name of a template in the mount.
 const TemplateName = "controller.yaml.tmpl"
 
 // ContainerName is the controller's name in the engine.
 const ContainerName = "felhom-controller"
 
-// Engine is all that the steps need of Docker. *docker.Client is one.
+// Engine is all that the steps need of Docker. *docker.Client implements it.
 type Engine interface {
 	connector
 	imageStore
@@ -44,7 +44,7 @@ type Engine interface {
 	ReachesDirectly(ctx context.Context, host string) bool
 }
 
-// Options say how to run. Zero durations are the defaults.
+// Options configure [Run]. Zero durations mean the defaults.
 type Options struct {
 	Root         string        // directory that every path is under; "" is "/"
 	Mount        string        // the config mount; "" is Root + MountDir
@@ -52,11 +52,12 @@ type Options struct {
 	NetworkWait  time.Duration // how long a guest that just boots may be without a network
 	EngineWait   time.Duration
 	PullPatience time.Duration // how long a pull may go without any progress
-	// EngineUnit asks for the state of the engine's unit. It may be nil.
+	// EngineUnit returns the state of the engine's unit. It may be nil.
 	EngineUnit func(context.Context) (engineunit.State, error)
-	ReadyWait  time.Duration // 0: what the contract says, or what the image needs
-	// Stale is closed when the input of the run has changed since: between two
-	// tries of a pull the run ends for the next one then. It may be nil.
+	ReadyWait  time.Duration // 0: what the contract sets, or what the image needs
+	// Stale is closed when the input of the run has changed: between two tries
+	// of a pull, the run then ends to make room for the next one. It may be
+	// nil.
 	Stale <-chan struct{}
 	// Connected is called with the client of the local API as soon as the
 	// contract is read, so that reports can begin. It may be nil.
@@ -77,8 +78,8 @@ type Outcomes struct {
 	Unready bool
 }
 
-// Run takes the steps in their order. The error is that of the step that
-// failed, classed, with a hint, free of the contract's secrets.
+// Run runs the steps in their order. The error is that of the step that failed,
+// with its kind and a hint, and without the contract's secrets.
 func Run(ctx context.Context, o Options, engine Engine, obs Observer) (Outcomes, error) {
 	r := &runner{obs: obs, scrub: func(s string) string { return s }}
 	err := r.run(ctx, withDefaults(o), engine)
@@ -132,8 +133,8 @@ func (r *runner) end(name contract.Step, began time.Time, out outcome, err error
 	return err
 }
 
-// clean hides secrets that others put into their messages. The chain is cut
-// only where something had to be hidden.
+// clean hides secrets in the messages of others. It cuts the chain of errors
+// only if it had to hide something.
 func (r *runner) clean(err error) error {
 	text, hint := err.Error(), fault.HintOf(err)
 	if r.scrub(text) == text && r.scrub(hint) == hint {
@@ -157,8 +158,8 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	}); err != nil {
 		return err
 	}
-	// Read now, so that its values are hidden from the first message on, and told of
-	// when the host listens.
+	// It is read now, so that its values are hidden from the first message on; its
+	// faults are reported when the host can receive them.
 	p, planErr := planOf(o, b)
 	r.scrub = scrubber(b, append(containerspec.Pairs(environmentOf(b)), p.spec.Environment...))
 	host := &localapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
@@ -173,7 +174,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	return r.bring(ctx, b, p, engine, o, put)
 }
 
-// about returns what a contract is for, in one line.
+// about describes a contract in one line.
 func about(b contract.Bootstrap) string {
 	text := b.ControllerImage.String()
 	if b.HostID != "" {
@@ -192,9 +193,9 @@ func environmentOf(b contract.Bootstrap) map[string]string {
 	return b.Container.Environment
 }
 
-// meet waits for the engine and does meanwhile what needs none: it asks the host,
-// and prepares the settings. Neither side gets anything of the other's. The
-// function that it returns ends the settings step where that had to be put off.
+// meet waits for the engine and meanwhile does what needs no engine: it asks the
+// host and prepares the settings. Neither side sees the other's data. The
+// function that it returns ends the settings step if that had to wait.
 func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engine Engine, o Options, planErr error) (put func() error, err error) {
 	type answer struct {
 		began time.Time
@@ -218,7 +219,8 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	out, err := channelStep{host: host, endpoint: b.LocalAPIEndpoint.HostPort(), guestID: b.GuestID, networkWait: o.NetworkWait, stale: o.Stale, nics: own}.run(ctx,
 		func(text string) { r.obs.Note(contract.StepChannel, r.scrub(text)) })
 	if err = r.end(contract.StepChannel, began, out, err); err == nil && planErr != nil {
-		// Said as soon as the host can be told: nothing is pulled for a container that cannot be made.
+		// This is reported as soon as the host can receive it: nothing is pulled for a container that
+		// cannot be created.
 		err = r.step(contract.StepContainer, func(func(string)) (outcome, error) { return outcome{}, planErr })
 	}
 	if err == nil {
@@ -235,9 +237,9 @@ func (r *runner) meet(ctx context.Context, b contract.Bootstrap, host Host, engi
 	return put, r.end(contract.StepEngine, got.began, got.out, got.err)
 }
 
-// settings renders controller.yaml, and writes it at once where that takes nothing
-// from a controller that runs with the one before. Else put does it later. With the
-// profile plain there is no such file, and no step.
+// settings renders controller.yaml, and writes it at once if that takes nothing
+// from a controller that runs with the previous one. Otherwise put writes it later.
+// The profile plain has no such file and no such step.
 func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, err error) {
 	if b.Profile == contract.ProfilePlain {
 		return func() error { return nil }, nil
@@ -260,7 +262,7 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 	return func() error { return nil }, r.end(contract.StepSettings, began, out, err)
 }
 
-// bring makes image, settings and container what they must be.
+// bring converges image, settings and container.
 func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine Engine, o Options, put func() error) error {
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
@@ -309,8 +311,8 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	return err
 }
 
-// credentialFor returns the registry credential where it belongs to the place
-// that is pulled from: a mirror is not sent the original registry's.
+// credentialFor returns the registry credential if it belongs to the place that
+// is pulled from: a mirror does not get that of the original registry.
 func credentialFor(b contract.Bootstrap) docker.Credential {
 	host := b.ControllerImage.Host()
 	if b.RegistryMirror != "" {

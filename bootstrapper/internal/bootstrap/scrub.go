@@ -7,16 +7,16 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// shortestScrubbed is the least length of a secret that is looked for in text:
-// a shorter one would make holes in every word, and protects nothing.
+// shortestScrubbed is the least length of a secret that is hidden in text:
+// hiding a shorter one would damage every word, and protects nothing.
 const shortestScrubbed = 4
 
 // shortestValue is the same for a variable of the container's environment: any
 // of them may be a secret, but most short ones are words such as "true".
 const shortestValue = 8
 
-// scrubber returns a function that hides the contract's secrets, and the
-// values of environment (NAME=VALUE), in text of others: engine, registry, container. It knows the forms a token travels in.
+// scrubber returns a function that hides the contract's secrets, and the values of environment (NAME=VALUE), in text of
+// others: engine, registry, container. It covers each form in which a token is sent.
 func scrubber(b contract.Bootstrap, environment []string) func(string) string {
 	var pairs []string
 	add := func(secret string) {

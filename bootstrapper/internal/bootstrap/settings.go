@@ -21,23 +21,23 @@ const maxTemplateBytes = 256 << 10
 // SettingsFile is the name of the controller's settings in their directory.
 const SettingsFile = "controller.yaml"
 
-// settingsStep writes controller.yaml when its content, mode or owner differs.
-// What a running controller would read must not change before all else that the
-// new settings speak of is there, so the step has two parts.
+// settingsStep writes controller.yaml if its content, mode or owner differs. It
+// has two parts, because what a running controller reads must not change before
+// everything that the new settings refer to exists.
 type settingsStep struct {
-	templates []string // paths in the order they are looked for; then the built-in one
-	dir       string   // directory of controller.yaml, made where it is missing
+	templates []string // paths in the order of preference; then the built-in one
+	dir       string   // directory of controller.yaml, created if it is missing
 	values    settings.Values
 }
 
-// rendered is settings that are right and not written yet.
+// rendered is settings that are valid and not written yet.
 type rendered struct {
 	dir  string
 	from string // the template's name
 	data []byte
 }
 
-// render gives the settings. It changes nothing.
+// render returns the settings. It changes nothing.
 func (s settingsStep) render() (rendered, error) {
 	name, text := settings.BuiltInName, settings.BuiltIn()
 	for _, path := range s.templates {
@@ -58,7 +58,8 @@ func (s settingsStep) render() (rendered, error) {
 	return rendered{dir: s.dir, from: name, data: data}, nil
 }
 
-// replaces reports whether writing would change what a controller has read.
+// replaces reports whether writing would change a file that a controller may
+// have read.
 func (r rendered) replaces() bool {
 	old, err := readSmall(filepath.Join(r.dir, SettingsFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,8 +92,8 @@ func (r rendered) write() (_ outcome, err error) {
 	return outcome{Outcome: Unchanged}, nil
 }
 
-// sweep removes what a write that was killed left behind: it holds the token. The
-// run's lock sees to it that no other write is under way.
+// sweep removes what a killed write left: it holds the token. Because of the
+// run's lock, no other write is in progress.
 func sweep(root *os.Root) error {
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {

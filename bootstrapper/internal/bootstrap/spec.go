@@ -19,20 +19,20 @@ import (
 
 // The container's labels.
 const (
-	LabelManaged = "org.felhom.bootstrap" // "controller": made by the bootstrapper, which may replace it
+	LabelManaged = "org.felhom.bootstrap" // "controller": created by the bootstrapper, which may replace it
 	LabelSpec    = "org.felhom.bootstrap.spec"
 )
 
-// plan is what the container is to be made of, as far as that is known without
-// the image.
+// plan is what the container will be created from, as far as that is known
+// without the image.
 type plan struct {
 	spec docker.Spec // complete but for image, health and the two labels above
 	// exposed: the ports that the image exposes are published.
 	exposed bool
 }
 
-// specBuilder makes the plan from the defaults of the profile, the golden image's
-// file, and the contract's settings, in this order.
+// specBuilder makes the plan from the defaults of the profile, then the golden
+// image's file, then the contract's settings.
 type specBuilder struct {
 	name     string
 	root     string // directory that all paths of the guest are under
@@ -65,7 +65,7 @@ func (b specBuilder) build() (plan, error) {
 	return b.plan(containerspec.Merge(&defaults, &golden, b.settings))
 }
 
-// hintFor names what the operator edits.
+// hintFor returns what the operator must edit.
 func hintFor(inImage, inContract bool) string {
 	image := "correct controller.container in the recipe of the golden image (in this guest: " + SpecFile + ")"
 	host := "on the host, correct container in agentd.yaml, the spec or the flags, and run felhom-agentd provision again"
@@ -120,7 +120,8 @@ func (b specBuilder) plan(c contract.Container) (plan, error) {
 	return p, nil
 }
 
-// source gives the guest's path of a bind. The socket is wherever the engine is.
+// source returns the guest's path of a bind. The socket is that of the engine in
+// use.
 func (b specBuilder) source(path string) string {
 	if path == containerspec.EngineSocket || path == EngineSocket {
 		return b.socket
@@ -131,8 +132,8 @@ func (b specBuilder) source(path string) string {
 // maxExposed bounds the ports that are published because the image exposes them.
 const maxExposed = 64
 
-// publish returns the ports of an image as they are published, each under its own
-// number, and why none is: an image may say anything.
+// publish returns the exposed ports of an image as they are published, each under
+// its own number, or why none is: the image's values can be anything.
 func publish(exposed []string) (ports []string, why string) {
 	if len(exposed) > maxExposed {
 		return nil, fmt.Sprintf("its image exposes %d ports, more than the %d that are published by themselves: set ports", len(exposed), maxExposed)
@@ -151,9 +152,9 @@ func publish(exposed []string) (ports []string, why string) {
 	return ports, ""
 }
 
-// hash says what a container was made from. The schedule of the health test is
-// not part of it: it depends on the engine's version, and an update of the engine
-// must not replace the controller.
+// hash identifies what a container was created from. The schedule of the health
+// test is not part of it: it depends on the engine's version, and an update of
+// the engine must not replace the controller.
 func hash(spec docker.Spec, imageID string) string {
 	spec.Health, spec.Image = nil, imageID
 	data, err := json.Marshal(spec)

@@ -21,17 +21,17 @@ type Outcome string
 const (
 	Unchanged Outcome = "unchanged" // everything was as it must be
 	Changed   Outcome = "changed"   // made or replaced
-	Repaired  Outcome = "repaired"  // was there, did not work, works now
+	Repaired  Outcome = "repaired"  // existed, did not work, works now
 	Degraded  Outcome = "degraded"  // continued without it; the message names what is missing
 	Failed    Outcome = "failed"    // ended the run
 )
 
-// Observer is told what happens. Its methods are called from several
-// goroutines, must not block for long and cannot fail the run.
+// Observer follows a run. Its methods are called from several goroutines, must
+// not block for long and cannot fail the run.
 type Observer interface {
 	Started(step contract.Step)
 	Note(step contract.Step, text string)
-	Bytes(step contract.Step, done, total int64) // total 0 where it is not known
+	Bytes(step contract.Step, done, total int64) // total is 0 if it is not known
 	Ended(StepResult)
 }
 
@@ -46,23 +46,23 @@ type StepResult struct {
 	Class    fault.Kind
 }
 
-// outcome is what a step that did not fail has to say.
+// outcome is the result of a step that did not fail.
 type outcome struct {
 	Outcome Outcome
 	Message string
 	Hint    string
 }
 
-// backoff waits between the tries of one thing: first, then doubling to most.
+// backoff is the wait between two tries: first, then doubled up to most.
 type backoff struct {
 	first, most time.Duration
 	next        time.Duration
 }
 
-// errStale says that a wait was ended because the input is another one now.
+// errStale ends a wait because the input has changed.
 var errStale = errors.New("the input has changed")
 
-// wait returns the context's error when it ends first, and errStale when stale is
+// wait returns the context's error if that ends first, and errStale if stale is
 // closed. A floor, such as a registry's Retry-After, lengthens this one wait.
 func (b *backoff) wait(ctx context.Context, floor time.Duration, stale <-chan struct{}) error {
 	if b.next == 0 {

@@ -32,8 +32,8 @@ func ownAddress(ctx context.Context, e contract.Endpoint) string {
 	return at.Addr().Unmap().WithZone("").String()
 }
 
-// answersAt returns where the published TCP ports answer, as URLs behind a colon;
-// "" if that is not known. The host shows them.
+// answersAt returns the URLs of the published TCP ports, after a colon; "" if
+// they are not known. The host shows them.
 func answersAt(ports []string, address string) string {
 	own, err := netip.ParseAddr(address)
 	if err != nil {
@@ -43,7 +43,7 @@ func answersAt(ports []string, address string) string {
 	for _, one := range ports {
 		published, err := containerspec.Port(one)
 		if err != nil {
-			continue // it was refused before
+			continue // it would have been refused earlier
 		}
 		for _, m := range published {
 			port, err := strconv.Atoi(m.Binding.HostPort)

@@ -1,5 +1,6 @@
-// Package engineunit reads the last lines that the engine wrote before its unit
-// failed for good. Call Unit.State. It starts no program: systemd writes them.
+// Package engineunit reads how the engine's unit failed, with the last lines
+// that the engine wrote. Call [Unit.State]. It starts no program: a unit of
+// systemd writes the files that it reads.
 package engineunit
 
 import (
@@ -33,11 +34,11 @@ const (
 	maxLine = 500
 )
 
-// State is what is known of the unit.
+// State is the known state of the unit.
 type State struct {
-	Failed bool   // it has failed, and systemd does not start it again
-	Text   string // what it is, in one line, with the engine's last words where it failed
-	// Quoted reports whether Text has words of the engine itself.
+	Failed bool   // it has failed, and systemd does not restart it
+	Text   string // the state in one line, with the engine's last message if it failed
+	// Quoted reports whether Text has a message of the engine itself.
 	Quoted bool
 }
 
@@ -91,8 +92,8 @@ func isWord(w string) bool {
 	})
 }
 
-// pick returns the last line that is not a mere note. Of a crash it is the one
-// that names it, for what follows are addresses.
+// pick returns the last line that is more than a note. For a crash that is the
+// line that names it: only addresses follow.
 func pick(log string) string {
 	last, note := "", ""
 	for line := range strings.Lines(log) {

@@ -13,8 +13,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// BacklogFile is where states that could not be delivered are, below the root
-// directory.
+// BacklogFile holds the states that could not be delivered. It is below the
+// root directory.
 const BacklogFile = "/var/lib/felhom/undelivered-reports.json"
 
 // maxBacklog bounds what is read of the file: two runs of eight steps.
@@ -41,15 +41,15 @@ func readBacklog(path string) (reports []contract.Report, exists bool) {
 		return nil, true
 	}
 	for _, raw := range file.Reports {
-		if report, err := contract.ParseReport(raw); err == nil { // one that is not valid must not cost the others
+		if report, err := contract.ParseReport(raw); err == nil { // an invalid report must not lose the valid ones
 			reports = append(reports, report)
 		}
 	}
 	return reports, true
 }
 
-// writeBacklog replaces the file by one with these reports; without any it
-// removes the file.
+// writeBacklog replaces the file by one with these reports; if there are none,
+// it removes the file.
 func writeBacklog(path string, reports []contract.Report) (err error) {
 	dir, name := filepath.Split(path)
 	if len(reports) == 0 {

@@ -22,14 +22,14 @@ type sender interface {
 	Report(ctx context.Context, report contract.Report) error
 }
 
-// The waits between two tries of one report. A host that is stopped for some
-// seconds is found again within about as long.
+// The waits between two tries of one report. A host that was stopped for some
+// seconds is reached again within about the same time.
 const (
 	firstPause = 250 * time.Millisecond
 	mostPause  = 30 * time.Second
-	// newsPause is the least wait after a failure that a new state ends: a guest
-	// whose network has just come up has something new, and is not held to a
-	// pause that grew without a network.
+	// newsPause is the least wait after a failure, also if there is a new state.
+	// A new state ends a longer wait: a guest whose network has just come up has
+	// one, and must not wait as long as the pauses grew without a network.
 	newsPause = time.Second
 )
 
@@ -37,9 +37,9 @@ const (
 // background, one report at a time, so that a slow host costs the run nothing.
 // A report is a state and not an event: the newest state of each step is kept
 // until the host has acknowledged it, and tried again for as long as the
-// process lives; an older state of the same step is dropped for it. What is
-// left of the run before is delivered first. What is not delivered when a run
-// has ended, or at Close, is kept in the backlog file for the next process.
+// process lives; it replaces an older state of the same step. What is left of
+// the previous run is delivered first. What is not delivered when a run has
+// ended, or at Close, is kept in the backlog file for the next process.
 //
 // NewReporter makes one, Begin starts a run, Close ends it.
 type Reporter struct {
@@ -52,8 +52,8 @@ type Reporter struct {
 	to       sender // nil: no host is known yet
 	run      string
 	sequence uint64
-	pending  []contract.Report // by run, the one before first, then by sequence
-	blocked  bool              // the host refuses this guest: only another contract helps
+	pending  []contract.Report // by run, the previous one first, then by sequence
+	blocked  bool              // the host refuses this guest: only a new contract helps
 	kept     bool              // the backlog file exists
 	keptEnd  uint64            // sequence of the end of this run that the file holds, 0: none
 	refused  int
@@ -78,9 +78,9 @@ func NewReporter(backlog, version string) *Reporter {
 	return r
 }
 
-// Begin starts the run of that id: what Send gets from now on is of it, and
-// everything undelivered goes to the host that was named last. Of the runs
-// before only the last one is kept.
+// Begin starts the run with that id: what Send gets from now on belongs to it,
+// and everything undelivered goes to the host that was named last. Of the
+// earlier runs, only the last one is kept.
 func (r *Reporter) Begin(to sender, run string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,8 +119,8 @@ func (r *Reporter) Idle() <-chan struct{} {
 	return r.idle
 }
 
-// Close waits until all is delivered, at most for limit, writes what is not to
-// the backlog file, and returns how many states that are. Send does nothing
+// Close waits until all is delivered, at most for limit, writes the rest to the
+// backlog file, and returns the number of its states. Send does nothing
 // afterwards.
 func (r *Reporter) Close(limit time.Duration) (undelivered int, err error) {
 	timer := time.NewTimer(limit)
@@ -206,13 +206,13 @@ func (r *Reporter) answered(to sender, report contract.Report, err error, pause 
 	switch localapi.ClassOf(err) {
 	case localapi.None:
 	case localapi.OtherHost, localapi.NoToken, localapi.OtherGuest:
-		if to == r.to { // not when Begin has named another host meanwhile
+		if to == r.to { // not if Begin has named another host since
 			r.blocked = true
 			r.record()
 		}
 		return 0, false
 	case localapi.Refused:
-		r.refused++ // the host will never take it, and must not be kept from the others
+		r.refused++ // the host will never accept it, and it must not hold up the others
 	default:
 		r.record()
 		if status, ok := errors.AsType[*localapi.StatusError](err); ok && status.RetryAfter > 0 {
@@ -224,13 +224,14 @@ func (r *Reporter) answered(to sender, report contract.Report, err error, pause 
 		return p.Run == report.Run && p.Sequence == report.Sequence
 	})
 	if len(r.pending) == 0 && r.kept {
-		_ = r.keep() // a file that stays is delivered twice, which changes nothing
+		_ = r.keep() // if the file stays, it is delivered twice, which changes nothing
 	}
 	return 0, false
 }
 
-// record writes the backlog as soon as the end of a run is among what could not
-// be delivered: a process that is killed afterwards does not lose it.
+// record writes the backlog as soon as the end of a run is among the
+// undelivered states, so that a process that is killed afterwards does not lose
+// it.
 func (r *Reporter) record() {
 	end := slices.IndexFunc(r.pending, func(p contract.Report) bool { return p.Step == contract.StepRun && p.Run == r.run })
 	if end < 0 || r.pending[end].Sequence == r.keptEnd {
@@ -275,8 +276,8 @@ func (r *Reporter) signal() {
 	}
 }
 
-// maxEncoded is what message and hint may each take in a report's JSON, where
-// one byte of text can become six. The rest is for the other members.
+// maxEncoded is the limit of message and of hint in a report's JSON, where one
+// byte of text can become six. The rest is for the other members.
 const maxEncoded = contract.MaxReportBytes * 7 / 16
 
 // cut shortens text to what a report may hold, also when it is encoded.

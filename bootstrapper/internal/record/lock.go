@@ -16,10 +16,10 @@ import (
 // LockFile is where the lock of a run is, below the root directory.
 const LockFile = "/run/felhom-controller-bootstrap.lock"
 
-// HeldError says that another run has the lock.
+// HeldError is the error if another run has the lock.
 type HeldError struct {
 	Path string
-	PID  string // of the other run; "" where it is not known
+	PID  string // of the other run; "" if it is not known
 }
 
 func (e *HeldError) Error() string {
@@ -32,9 +32,9 @@ func (e *HeldError) Error() string {
 // A look by [Held] has the lock for a moment, so Lock tries for longer than that.
 const patience = 300 * time.Millisecond
 
-// Lock takes the lock at path, or returns a *HeldError when another run has it.
-// The kernel releases it when the process ends, however it ends; the file
-// stays. It is root's alone: whoever can open it could hold up every run.
+// Lock takes the lock at path, or returns a *HeldError if another run has it.
+// The kernel releases it when the process ends, in whatever way; the file
+// stays. Only root can open it: others could hold up every run with it.
 func Lock(path string) (release func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
@@ -47,7 +47,7 @@ func Lock(path string) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
 	}
 	if err := take(f); err != nil {
-		pid, _ := os.ReadFile(path) // only to name the other
+		pid, _ := os.ReadFile(path) // only to name the other run
 		closeErr := f.Close()
 		if errors.Is(err, filelock.ErrHeld) {
 			return nil, errors.Join(&HeldError{Path: path, PID: strings.TrimSpace(string(pid))}, closeErr)
@@ -63,7 +63,8 @@ func Lock(path string) (release func() error, err error) {
 	return func() error { return filelock.Close(f) }, nil
 }
 
-// take retries while another has the lock, for as long as patience says.
+// take retries while another process has the lock, for as long as patience
+// allows.
 func take(f *os.File) error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, filelock.ErrHeld)
 	defer cancel()

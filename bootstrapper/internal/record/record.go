@@ -1,6 +1,8 @@
-// Package record owns the result file of a run and the lock that keeps two
-// runs apart. The file is written last and whole, so whoever can read it sees a
-// run that ended. Its form is versioned and documented in docs/bootstrapper.md.
+// Package record writes and reads the result file of a run, and has the lock
+// that keeps two runs apart. A run calls [Lock] first and [Write] at its end;
+// others call [Read]. The file is replaced as a whole, so that a reader always
+// sees a run that ended. Its form is versioned and documented in
+// docs/bootstrapper.md.
 package record
 
 import (
@@ -17,16 +19,16 @@ import (
 )
 
 // Version is the version of the form that this package writes. It reads version
-// 1 as well, which knew no start of a step and one try only.
+// 1 as well, which has one try only and no start times of steps.
 const Version = 2
 
 // File is where the result of the last run is, below the root directory.
 const File = "/var/lib/felhom/bootstrap-result.json"
 
-// MaxBytes bounds the file when it is read; one has some kilobytes.
+// MaxBytes is the limit for reading the file, which has some kilobytes.
 const MaxBytes = 1 << 20
 
-// ErrNone says that no run has ended yet.
+// ErrNone is the error if no run has ended yet.
 var ErrNone = errors.New("no run is recorded yet")
 
 // Result is how a run ended.
@@ -39,8 +41,8 @@ type Result struct {
 	ExitCode  int       `json:"exit_code"`
 	Class     string    `json:"class"`             // docs/exit-codes.md
 	Result    string    `json:"result"`            // unchanged, changed, repaired, degraded, failed: the weightiest of the steps
-	Try       int       `json:"try,omitempty"`     // from 1, among those of one start of the program
-	NextTry   time.Time `json:"next_try,omitzero"` // when the program tries again by itself; zero: it does not
+	Try       int       `json:"try,omitempty"`     // from 1, counted from the start of the program
+	NextTry   time.Time `json:"next_try,omitzero"` // time of the program's next try; zero: there is none
 	Message   string    `json:"message,omitempty"`
 	Hint      string    `json:"hint,omitempty"`
 	Image     string    `json:"image,omitempty"`
@@ -50,9 +52,9 @@ type Result struct {
 	Steps     []Step    `json:"steps"` // in the order in which they ended
 }
 
-// Boot says when in the life of the guest the run took place.
+// Boot says how long after the guest's start the run took place.
 type Boot struct {
-	RunMS    float64 `json:"run_ms"`              // from the guest's init to the begin of the run
+	RunMS    float64 `json:"run_ms"`              // from the guest's init to the start of the run
 	EngineMS float64 `json:"engine_ms,omitempty"` // from the guest's init to that of dockerd; 0: not known
 }
 
@@ -60,13 +62,13 @@ type Boot struct {
 type Step struct {
 	Step       string  `json:"step"`
 	Result     string  `json:"result"`
-	StartMS    float64 `json:"start_ms"` // from the begin of the run
+	StartMS    float64 `json:"start_ms"` // from the start of the run
 	DurationMS float64 `json:"duration_ms"`
 	Message    string  `json:"message,omitempty"`
 	Hint       string  `json:"hint,omitempty"`
 }
 
-// Write replaces the result at path, making its directory where it is missing.
+// Write replaces the result at path, and makes its directory if it is missing.
 func Write(path string, r Result) (err error) {
 	r.Version = Version
 	data, err := Encode(r)
@@ -85,7 +87,7 @@ func Write(path string, r Result) (err error) {
 	return atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o640})
 }
 
-// Encode gives the file's content.
+// Encode returns the file's content.
 func Encode(r Result) ([]byte, error) {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

@@ -17,12 +17,13 @@ import (
 // The waits.
 const (
 	firstPause = 5 * time.Second
-	mostPause  = 5 * time.Minute // a guest whose host was repaired is up again within it
-	// slowPause is the least wait after a failure that most likely needs a person.
+	mostPause  = 5 * time.Minute // a guest recovers within it after its host was repaired
+	// slowPause is the least wait after a failure that a person most likely has to
+	// correct.
 	slowPause = time.Minute
-	// settleTime is how long after a change the program stays at least: systemd
-	// watches the same files, and if its start did not find this process, one change
-	// would lead to two runs.
+	// settleTime is how long the program stays at least after a change: systemd
+	// watches the same files, and would start a second run for the same change if
+	// this process had ended.
 	settleTime = 250 * time.Millisecond
 	// returnTime is how long a mount that is gone may take to come back: unplugging
 	// and plugging in again is one change.
@@ -31,7 +32,7 @@ const (
 	promptTime = time.Second
 )
 
-// Source shows what is in the mount. *watch.Watcher is one.
+// Source reads what is in the mount. *watch.Watcher implements it.
 type Source interface {
 	// Changes returns a channel that receives when there may be something new.
 	Changes() <-chan struct{}
@@ -46,11 +47,11 @@ type End struct {
 	// Blind reports that it failed on a file that this guest must not open. systemd
 	// cannot watch such a file either, so the loop waits for the host to correct it.
 	Blind bool
-	// Owed is closed when the host knows how the run ended, or cannot be told. Nil
+	// Owed is closed when the host knows how the run ended, or can never know. Nil
 	// means that there is no report.
 	Owed <-chan struct{}
-	// Recovered is closed when what the run waited for has come by itself, so that
-	// the next try is due at once. Nil means that nothing is watched.
+	// Recovered is closed when what the run waited for has happened without a new
+	// try, so that the next one is due at once. Nil means that nothing is watched.
 	Recovered <-chan struct{}
 }
 
@@ -71,13 +72,14 @@ func (t Try) Next(e End) time.Duration { return t.plan(e) }
 type Options struct {
 	Source Source
 	Run    func(context.Context, Try) End
-	// HostPatience bounds the tries, and the stay, that are for the host's sake
-	// alone: the controller runs, and a host without the local API is supported.
+	// HostPatience bounds the tries, and the stay, whose only purpose is to
+	// reach the host: the controller runs, and a host without the local API is
+	// supported.
 	HostPatience time.Duration
 	// Waiting is called before each wait for another try; nil does nothing.
 	Waiting func(End, time.Duration)
-	// Owing is called when nothing is left to try, but the host has still to be
-	// told; nil does nothing.
+	// Owing is called when nothing is left to try, but the host does not know
+	// the end of the run yet; nil does nothing.
 	Owing func(End)
 	// Recovered is called when End.Recovered ended a wait; nil does nothing.
 	Recovered func(End)
@@ -96,7 +98,7 @@ type phase int
 const (
 	trying    phase = iota // a run is in progress
 	waiting                // the next try is due after a pause, or when the mount changes
-	owing                  // nothing is left to try, and the host has still to be told
+	owing                  // nothing is left to try, and the host does not know the end of the run yet
 	settling               // nothing is left to do; a change that was just made must still find this process
 	unplugged              // the mount is gone, with something left to try, and may come back
 	over                   // Run returns
@@ -110,11 +112,11 @@ type Loop struct {
 
 	number    int         // of the last try
 	seen      watch.State // what the mount had when the last try began
-	wasThere  bool        // the mount was there at some time
+	wasThere  bool        // the mount has existed
 	end       End         // how the last try ended
 	next      time.Duration
 	pause     time.Duration // the next one; 0: firstPause
-	unreached time.Time     // of the first try without the host; zero: the host was reached
+	unreached time.Time     // time of the first try without the host; zero: the host was reached
 	news      time.Time     // when the host last changed something; zero: never
 }
 
@@ -174,7 +176,7 @@ func (l *Loop) try(ctx context.Context) phase {
 	switch {
 	case ctx.Err() != nil:
 		return l.finish(l.end.Err)
-	case l.next > 0 && !l.wasThere: // there was never anything to wait for
+	case l.next > 0 && !l.wasThere: // the mount never existed, so there is nothing to wait for
 		return l.finish(l.end.Err)
 	case l.next > 0:
 		return waiting
@@ -286,8 +288,8 @@ func (l *Loop) awaitReturn(ctx context.Context) phase {
 	return l.finish(nil)
 }
 
-// stay waits until told is closed, for at most limit, and in any case for the rest
-// of the settling time. Only a change of the mount leads to another try.
+// stay waits until told is closed, for at most limit, and at least for the rest of
+// the settling time. Only a change of the mount leads to another try.
 func (l *Loop) stay(ctx context.Context, limit time.Duration, told <-chan struct{}) phase {
 	now, err := l.await(ctx, l.seen, max(limit, l.unsettled()), told, settleTime)
 	if err == nil && now != l.seen && now.Present() {
@@ -336,8 +338,8 @@ func (l *Loop) unsettled() time.Duration {
 	return max(0, settleTime-time.Since(l.news))
 }
 
-// owes reports whether the host has still to be told how the run ended, after the
-// time in which a healthy host has answered. It calls Owing then.
+// owes waits for as long as a healthy host needs to answer, and reports whether
+// the host still does not know how the run ended. If so, it calls Owing.
 func (l *Loop) owes() bool {
 	if l.end.Owed == nil || l.patience() <= 0 {
 		return false
@@ -353,7 +355,7 @@ func (l *Loop) owes() bool {
 	return true
 }
 
-// patience returns for how long the host's sake is still a reason to stay.
+// patience returns for how long reaching the host is still a reason to stay.
 func (l *Loop) patience() time.Duration {
 	if l.unreached.IsZero() {
 		return l.o.HostPatience

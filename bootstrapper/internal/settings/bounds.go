@@ -17,11 +17,12 @@ const (
 	maxRounds = 100_000 // rounds of all ranges, and templates called
 	maxText   = 8 << 20 // bytes that functions made, and may make by their formats
 	maxWidth  = 3       // digits of a width or precision
-	maxNested = 64      // ranges within each other, over all templates
+	maxNested = 64      // nested ranges, over all templates
 )
 
-// roundName is the function that is first in the body of each range and of
-// each template. No template can call it: the name is not one.
+// roundName is the function that is called first in the body of each range and
+// of each template. No template can call it itself: the name is not a valid
+// one.
 const roundName = "round"
 
 // bounds counts what one rendering uses.
@@ -30,7 +31,7 @@ type bounds struct {
 	out                  io.Writer
 }
 
-// Write passes output on until there is too much of it.
+// Write passes output on up to the limit.
 func (b *bounds) Write(data []byte) (int, error) {
 	if b.output += len(data); b.output > maxOutput {
 		return 0, fmt.Errorf("the result exceeds the limit of %d bytes", maxOutput)
@@ -38,8 +39,8 @@ func (b *bounds) Write(data []byte) (int, error) {
 	return b.out.Write(data)
 }
 
-// errRounds is the only error of round; the place where it is called is not one
-// of the template's own.
+// errRounds is the only error of round, whose place in the template means
+// nothing to its author.
 var errRounds = fmt.Errorf("its ranges and templates exceed the limit of %d rounds", maxRounds)
 
 func (b *bounds) round() (string, error) {
@@ -49,8 +50,8 @@ func (b *bounds) round() (string, error) {
 	return "", nil
 }
 
-// charge counts text before it is made: a loop that doubles a variable needs few
-// rounds and no output.
+// charge counts text before it is made: a loop that doubles a variable reaches
+// any size in few rounds and without output.
 func (b *bounds) charge(size int) error {
 	if b.text += size; b.text > maxText || size > maxText {
 		return fmt.Errorf("texts exceed the limit of %d bytes", maxText)
@@ -75,11 +76,11 @@ func (b *bounds) printf(format string, args ...any) (string, error) {
 	return fmt.Sprintf(format, args...), nil
 }
 
-// sizeOf returns how long v may be as text.
+// sizeOf returns the largest length that v can have as text.
 func sizeOf(v any) int {
 	switch v := v.(type) {
 	case string:
-		return 6 * len(v) // all of it escaped
+		return 6 * len(v) // every byte escaped
 	case []string:
 		size := 0
 		for _, s := range v {
@@ -87,7 +88,7 @@ func sizeOf(v any) int {
 		}
 		return size
 	}
-	return 1 << 12 // numbers, and the values as a whole
+	return 1 << 12 // numbers, and Values itself
 }
 
 // escaping bounds a function whose result is at most six times its input.
@@ -126,12 +127,12 @@ func (b *bounds) funcs() template.FuncMap {
 	return funcs
 }
 
-// nesting is how deep the ranges of each template are. Package text/template
+// nesting is the depth of the ranges of each template. Package text/template
 // raises an error again in each range that it leaves, and looks through the whole
-// stack each time: with thousands within each other that takes hours.
+// stack each time: with thousands of nested ones that takes hours.
 type nesting struct {
 	templates *template.Template
-	known     map[string]int // -1: it is being looked at
+	known     map[string]int // -1: in progress
 }
 
 var errNested = fmt.Errorf("its ranges within each other exceed the limit of %d", maxNested)
@@ -187,7 +188,8 @@ func (n nesting) ofBranch(b parse.BranchNode) (int, error) {
 	return max(first, second), err
 }
 
-// bound puts a call of round at the head of everything in t that can be repeated.
+// bound inserts a call of round at the start of everything in t that can be
+// repeated.
 func bound(t *template.Template) error {
 	if _, err := (nesting{t, map[string]int{}}).of(t.Name()); err != nil {
 		return err

@@ -1,5 +1,6 @@
-// Package settings owns controller.yaml: the values a template can use, the
-// built-in template, and the check that the result is YAML. It opens no file.
+// Package settings makes controller.yaml: the values that a template can use,
+// the built-in template, and the check that the result is YAML. Call [Render].
+// It opens no file.
 //
 // The default schema and the template language are in docs/controller-yaml.md.
 package settings
@@ -20,7 +21,7 @@ import (
 type Values struct {
 	HubURL       string
 	HostID       string
-	GuestID      int      // 0 where the host did not say
+	GuestID      int      // 0 if the host did not set it
 	Endpoint     string   // "https://192.0.2.1:8443"
 	Token        string   // bearer token for Endpoint; a secret
 	PinsSPKI     []string // "sha256//…"
@@ -32,14 +33,14 @@ type Values struct {
 //go:embed controller.yaml.tmpl
 var builtIn string
 
-// BuiltInName is how errors call the template that is built in.
+// BuiltInName is the name of the built-in template in errors.
 const BuiltInName = "built-in controller.yaml.tmpl"
 
-// BuiltIn returns the template that is used where no file replaces it.
+// BuiltIn returns the template that is used if no file replaces it.
 func BuiltIn() string { return builtIn }
 
-// Render gives the content of controller.yaml. name is how errors call the
-// template, its path. Errors name template and line and hold no value.
+// Render returns the content of controller.yaml. name is the template's name in
+// errors, its path. Errors name template and line and hold no value.
 func Render(name, text string, v Values) ([]byte, error) {
 	var out strings.Builder
 	b := &bounds{out: &out}
@@ -69,8 +70,9 @@ func cleanTemplateError(err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), "template: "))
 }
 
-// WithoutValues words a YAML error by line and kind alone, in one line. The
-// parser quotes scalars, anchors and tags, and a secret may be or look like one.
+// WithoutValues returns the text of a YAML error with its line and kind only, in
+// one line. The parser quotes scalars, anchors and tags, and a secret may be or
+// look like one.
 func WithoutValues(err error) string {
 	if typed, ok := errors.AsType[*yaml.TypeError](err); ok {
 		texts := make([]string, len(typed.Errors))
@@ -87,7 +89,7 @@ func withoutValues(text string) string {
 	if !ok || !strings.HasPrefix(line, "line ") {
 		line, rest = "", text
 	}
-	if what, ok := strings.CutPrefix(rest, "cannot unmarshal "); ok { // TAG `VALUE` into TYPE; a tag is the file's as well
+	if what, ok := strings.CutPrefix(rest, "cannot unmarshal "); ok { // TAG `VALUE` into TYPE; the tag comes from the file, too
 		kind := what[strings.LastIndex(what, " ")+1:]
 		rest = "want " + kind + ", got something else"
 	}
@@ -101,11 +103,11 @@ func withoutValues(text string) string {
 	return line + ": " + rest
 }
 
-// Quote gives a string as a YAML double-quoted scalar, whatever is in it. All
-// escapes that it uses are YAML's as well as Go's, and only ASCII remains.
+// Quote returns any string as a YAML double-quoted scalar. Its escapes mean the
+// same in YAML and in Go, and the result is ASCII.
 func Quote(s string) string { return strconv.QuoteToASCII(strings.ToValidUTF8(s, "\uFFFD")) }
 
-// list gives strings as a YAML flow sequence.
+// list returns strings as a YAML flow sequence.
 func list(items []string) string {
 	quoted := make([]string, len(items))
 	for i, s := range items {

@@ -1,6 +1,7 @@
-// Package timeline draws a recorded run as a picture: one bar for each step,
-// where it began and how long it took. The picture is one SVG file without any
-// other part, for light and dark pages, and the same for the same record.
+// Package timeline draws a recorded run as a picture. Call [SVG]. Each step is
+// a bar that shows when it began and how long it took. The picture is one SVG
+// file that refers to no other, suits light and dark pages, and is the same for
+// the same record.
 package timeline
 
 import (
@@ -17,17 +18,17 @@ import (
 // The picture's measures, in its own units.
 const (
 	width    = 860
-	left     = 108 // where the bars begin
-	right    = 92  // room behind the last bar, for its figure
+	left     = 108 // x of the first bar's start
+	right    = 92  // space after the last bar, for its figure
 	top      = 66
 	row      = 30
 	bar      = 16
 	bottom   = 40
-	leastBar = 3 // a step of no time is seen as well
+	leastBar = 3 // a step that took no time is visible, too
 	wantTick = 8
 )
 
-// style has the colours of both kinds of page. Text is in whatever font there is.
+// style has the colours of both kinds of page. Text uses the reader's own font.
 const style = `
 svg { color-scheme: light dark; font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
 .page { fill: #ffffff } .text { fill: #1f2328 } .faint { fill: #59636e } .line { stroke: #d1d9e0 } .mark { stroke: #59636e }
@@ -43,11 +44,11 @@ svg { color-scheme: light dark; font: 13px system-ui, -apple-system, "Segoe UI",
 
 // SVG draws the record.
 func SVG(r record.Result) []byte {
-	offset := 0.0 // of the run, from the begin of the picture
+	offset := 0.0 // of the run, from the start of the picture
 	if r.Boot != nil {
 		offset = r.Boot.RunMS
 	}
-	// A run of a guest that is up for long is not part of its boot.
+	// A run long after the guest's start is not part of its boot.
 	boot := r.Boot != nil && offset <= bootLimit
 	if !boot {
 		offset = 0
@@ -78,10 +79,11 @@ func SVG(r record.Result) []byte {
 	return d.out.Bytes()
 }
 
-// bootLimit is how late a run may begin to be one of the guest's boot.
+// bootLimit is how long after the guest's init a run may begin and still belong
+// to its boot.
 const bootLimit = 60_000 // ms
 
-// line is one row: a bar from start on.
+// line is one row: a bar that begins at start.
 type line struct {
 	name, class, title string
 	start, length      float64 // ms
@@ -115,7 +117,8 @@ func total(r record.Result) float64 {
 	return float64(r.Finished.Sub(r.Started).Microseconds()) / 1000
 }
 
-// class is the bar's class: results that a later version knows look like nothing special.
+// class returns the bar's class. A result that only a later version has looks like
+// unchanged.
 func class(result string) string {
 	switch result {
 	case "changed", "repaired", "degraded", "failed":
@@ -189,7 +192,8 @@ func (d *drawing) bar(i int, b line, scale float64) {
 	d.printf(`<text class="faint small" x="%s" y="%d" text-anchor="end">%s</text>`, number(x-6), y+bar-4, escape(figure))
 }
 
-// tick is the distance of the axis' lines: 1, 2 or 5 times a power of ten.
+// tick returns the distance of the axis's lines: 1, 2 or 5 times a power of
+// ten.
 func tick(end float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(end/wantTick)))
 	for _, m := range []float64{1, 2, 5} {
@@ -200,7 +204,7 @@ func tick(end float64) float64 {
 	return 10 * power
 }
 
-// duration is short and has no more digits than are read.
+// duration returns d in short form, with few digits.
 func duration(ms float64) string {
 	switch {
 	case ms >= 10_000:
@@ -219,6 +223,6 @@ func number(f float64) string {
 
 func escape(text string) string {
 	var b bytes.Buffer
-	_ = xml.EscapeText(&b, []byte(text)) // a buffer takes everything
+	_ = xml.EscapeText(&b, []byte(text)) // a write to a buffer does not fail
 	return b.String()
 }

@@ -2,7 +2,7 @@ package watch
 
 import "encoding/binary"
 
-// event is the part of a struct inotify_event that is looked at: the length of
+// event returns the part of a struct inotify_event that is used: the length of
 // the name behind it (inotify(7): wd, mask, cookie, len, each of 32 bits).
 type event struct{ length uint32 }
 

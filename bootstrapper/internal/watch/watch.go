@@ -1,7 +1,7 @@
-// Package watch owns noticing that the host changed the config mount or the
-// files in it. It signals that something may have changed and what is there now;
-// whoever asks compares. It opens and keeps nothing of the mount itself: an open
-// file would keep the host from taking the mount away.
+// Package watch notices that the host changed the config mount or the files in
+// it. Call [New], wait on [Watcher.Changes], and compare what [Watcher.Look]
+// returns with what it returned before. It keeps no file of the mount open: that
+// would prevent the host from removing the mount.
 package watch
 
 import (
@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State identifies what is in the mount. Two are equal when nothing was written,
+// State identifies what is in the mount. Two are equal if nothing was written,
 // replaced, given to another owner, mounted or unmounted in between.
 type State struct {
 	mount uint64 // id of the mount that the directory is in
-	turns uint64 // how often another directory came to be at the path: kernels before 6.8 use an id again at once
+	turns uint64 // how often the path got another directory: kernels before 6.8 reuse an id at once
 	files [maxNames]file
 }
 
@@ -33,7 +33,7 @@ type file struct {
 	changed       int64 // ctime in ns: also set by chmod and chown
 }
 
-// Present reports whether the first of the watched names is there.
+// Present reports whether the first of the watched names exists.
 func (s State) Present() bool { return s.files[0] != file{} }
 
 // Watcher watches a directory's names and what is mounted at the directory.
@@ -44,7 +44,7 @@ type Watcher struct {
 	inotify   int
 	wakeup    int // eventfd: Close was called
 	watched   int // descriptor of the directory's watch in inotify; -1: none
-	every     int // milliseconds after which a look is due anyway; -1: none is
+	every     int // milliseconds after which a look is due in any case; -1: never
 	turns     atomic.Uint64
 
 	changes chan struct{}
@@ -55,8 +55,8 @@ type Watcher struct {
 // lookEvery is how often the directory is looked at if the kernel does not notify.
 const lookEvery = 2000 // ms
 
-// directoryEvents are the ways in which a name's content, owner or existence
-// changes. A file that is written in place counts when it is closed.
+// directoryEvents are the events of a changed content, owner or existence of a
+// name. A file that is written in place counts when it is closed.
 const directoryEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_ATTRIB |
 	unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 
@@ -78,7 +78,7 @@ func New(dir string, names ...string) (_ *Watcher, err error) {
 	if w.mountinfo, err = unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, err
 	}
-	// All guests with one id map share one limit of inotify instances. Where that
+	// All guests with the same id map share one limit of inotify instances. If it
 	// is used up, the directory is looked at from time to time.
 	if w.inotify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
 		w.inotify, w.every = -1, lookEvery
@@ -93,10 +93,11 @@ func New(dir string, names ...string) (_ *Watcher, err error) {
 	return w, nil
 }
 
-// Changes holds one token when something may have changed since the last was taken.
+// Changes returns a channel that holds one token if something may have changed
+// since the last one was taken.
 func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 
-// Look returns what is there now.
+// Look returns what is in the mount now.
 func (w *Watcher) Look() State {
 	s := State{turns: w.turns.Load()}
 	var x unix.Statx_t
@@ -106,7 +107,7 @@ func (w *Watcher) Look() State {
 	for i, name := range w.names {
 		var st unix.Stat_t
 		if err := unix.Lstat(filepath.Join(w.dir, name), &st); err != nil {
-			continue // absent, or hidden from us: either way the same as not there
+			continue // absent or not visible, which is the same here
 		}
 		s.files[i] = file{device: st.Dev, inode: st.Ino, size: st.Size, changed: st.Ctim.Nano()}
 	}
@@ -136,23 +137,23 @@ func (w *Watcher) release() error {
 	return err
 }
 
-// follow puts the directory's watch on what is at its path now: a mount that came
-// or went is another directory.
+// follow moves the watch to the directory that is at the path now: after a mount
+// or unmount it is another one.
 func (w *Watcher) follow() error {
 	if w.inotify < 0 {
 		return nil
 	}
 	now, err := unix.InotifyAddWatch(w.inotify, w.dir, directoryEvents)
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) { // as above, of the watches themselves
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) { // the same for the limit of watches
 		w.every = lookEvery
 		return nil
 	}
 	w.every = -1
-	if errors.Is(err, unix.EACCES) { // one may go through it and not watch it
+	if errors.Is(err, unix.EACCES) { // it can be passed through but not watched
 		w.every = lookEvery
 	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES) {
-		now, err = -1, nil // nothing to see until a mount comes
+		now, err = -1, nil // there is nothing to see before a mount
 	}
 	if err != nil {
 		return err
@@ -161,7 +162,7 @@ func (w *Watcher) follow() error {
 		return nil
 	}
 	if w.watched >= 0 {
-		// Fails where the kernel has dropped the watch with its directory.
+		// This fails if the kernel has removed the watch with its directory.
 		_, _ = unix.InotifyRmWatch(w.inotify, uint32(w.watched))
 	}
 	w.watched = now
@@ -175,7 +176,7 @@ func (w *Watcher) loop() {
 	for {
 		fds := []unix.PollFd{
 			{Fd: int32(w.wakeup), Events: unix.POLLIN},
-			{Fd: int32(w.inotify), Events: unix.POLLIN}, // -1 is passed over
+			{Fd: int32(w.inotify), Events: unix.POLLIN}, // poll ignores -1
 			{Fd: int32(w.mountinfo), Events: unix.POLLPRI},
 		}
 		n, err := unix.Poll(fds, w.every)
@@ -183,7 +184,7 @@ func (w *Watcher) loop() {
 			continue
 		}
 		if err != nil {
-			return // this process alone has the descriptors, and keeps them open: this does not happen
+			return // does not happen: only this process has the descriptors, and it keeps them open
 		}
 		if fds[0].Revents != 0 {
 			return
@@ -193,14 +194,14 @@ func (w *Watcher) loop() {
 			n, err := unix.Read(w.inotify, buffer)
 			notify = err != nil || w.concerns(buffer[:max(n, 0)])
 		}
-		if fds[2].Revents != 0 { // any mount of this namespace; polling has taken note of it
-			_ = w.follow() // what is seen by Look is right without it
+		if fds[2].Revents != 0 { // any mount of this namespace; the poll has consumed it
+			_ = w.follow() // Look is right without it
 			notify = true
 		}
 		if notify {
 			select {
 			case w.changes <- struct{}{}:
-			default: // there is a token already
+			default: // it holds a token already
 			}
 		}
 	}
@@ -212,7 +213,7 @@ func (w *Watcher) concerns(events []byte) bool {
 		e := parse(events)
 		end := unix.SizeofInotifyEvent + int(e.length)
 		if end > len(events) {
-			return true // cut short: rather one look too many
+			return true // incomplete: one look too many is better
 		}
 		name := strings.TrimRight(string(events[unix.SizeofInotifyEvent:end]), "\x00")
 		if name == "" || slices.Contains(w.names, name) {

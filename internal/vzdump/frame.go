@@ -78,8 +78,8 @@ func (m *Members) check(e *Entry) error {
 	})
 }
 
-// Frame writes members into zstd frames of their own: one, or with the fast
-// setting one for each 16 MiB. Frames one after another are one archive; only
+// Frame writes members into zstd frames of their own, one for each chunk of the
+// setting's size. Frames one after another are one archive; only
 // the last may end with Finish.
 type Frame struct {
 	members *Members

@@ -125,14 +125,16 @@ func TestBytesAreFixed(t *testing.T) {
 	cases := []struct {
 		setting vzdump.Setting
 		size    int64
+		zeros   bool
 		want    string
 	}{
-		{vzdump.Fast, 17 << 20, "e8f81b8c51bc97c26fad116e60ebb21b9e56071f665598f6e81068205cf7f957"}, // over a cut
-		{vzdump.Release, 2 << 20, "a9313e82aad2ab766c945f8421398c5e64d22e992f7a0cf40689253cdbffeb94"},
+		{vzdump.Fast, 17 << 20, false, "e8f81b8c51bc97c26fad116e60ebb21b9e56071f665598f6e81068205cf7f957"}, // over a cut
+		{vzdump.Release, 2 << 20, false, "597f912b04bbb57e0412e395b46dd742037a907c352e91691041c1695a265880"},
+		{vzdump.Release, 150 << 20, true, "4918126a5f04ead219f645c14f9a7f6f20fee828a06780f94796c12fd4281d91"}, // over two cuts
 	}
 	for _, c := range cases {
 		for _, procs := range []int{1, 4} {
-			t.Run(fmt.Sprintf("%s on %d", c.setting, procs), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s of %d on %d", c.setting, c.size, procs), func(t *testing.T) {
 				old := runtime.GOMAXPROCS(procs)
 				defer runtime.GOMAXPROCS(old)
 				h := sha256.New()
@@ -142,7 +144,11 @@ func TestBytesAreFixed(t *testing.T) {
 				root, f := entry(".", vzdump.Dir), entry("f", vzdump.File)
 				f.Size = c.size
 				must(t, frame.Add(&root, nil))
-				must(t, frame.Add(&f, newText()))
+				var content io.Reader = newText()
+				if c.zeros {
+					content = zeros{}
+				}
+				must(t, frame.Add(&f, content))
 				must(t, frame.Finish())
 				if got := hex.EncodeToString(h.Sum(nil)); got != c.want {
 					t.Errorf("digest %s, want %s", got, c.want)
@@ -150,6 +156,14 @@ func TestBytesAreFixed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// zeros is endless.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // text is endless, and packs like a program: repeated in parts.

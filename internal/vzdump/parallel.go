@@ -7,19 +7,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// chunkSize is what the fast setting packs into one zstd frame. The cuts are
-// at fixed places, so that the bytes do not depend on how many processors work
-// on them; at twice the encoder's window a cut costs little.
-const chunkSize = 16 << 20
-
-// maxWorkers bounds the memory: each worker holds two chunks.
-const maxWorkers = 8
-
-// chunkWriter packs chunks as frames of their own, at the same time, and
-// writes them in order. It is for one goroutine; Close waits for all workers.
+// chunkWriter packs chunks of one size as frames of their own, at the same time, and
+// writes them in order. The cuts are at fixed places, so that the bytes do not
+// depend on how many processors work on them. Each worker holds two chunks. It is
+// for one goroutine; Close waits for all workers.
 type chunkWriter struct {
 	out     io.Writer
 	encoder *zstd.Encoder
+	chunk   int // bytes
 	buf     []byte
 	wrote   bool
 	slots   chan struct{}    // one for each chunk that is being worked on
@@ -31,9 +26,9 @@ type chunkWriter struct {
 	err error
 }
 
-func newChunkWriter(out io.Writer, encoder *zstd.Encoder, workers int) *chunkWriter {
+func newChunkWriter(out io.Writer, encoder *zstd.Encoder, chunk, workers int) *chunkWriter {
 	w := &chunkWriter{
-		out: out, encoder: encoder, slots: make(chan struct{}, workers), queue: make(chan chan []byte, workers),
+		out: out, encoder: encoder, chunk: chunk, slots: make(chan struct{}, workers), queue: make(chan chan []byte, workers),
 		spare: make(chan []byte, 2*workers+1), drained: make(chan struct{}),
 	}
 	go w.drain()
@@ -46,10 +41,10 @@ func (w *chunkWriter) Write(p []byte) (int, error) {
 		if w.buf == nil {
 			w.buf = w.buffer()
 		}
-		n := min(len(p), chunkSize-len(w.buf))
+		n := min(len(p), w.chunk-len(w.buf))
 		w.buf = append(w.buf, p[:n]...)
 		p = p[n:]
-		if len(w.buf) == chunkSize {
+		if len(w.buf) == w.chunk {
 			w.send()
 		}
 	}
@@ -61,7 +56,7 @@ func (w *chunkWriter) buffer() []byte {
 	case b := <-w.spare:
 		return b[:0]
 	default:
-		return make([]byte, 0, chunkSize)
+		return make([]byte, 0, w.chunk)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/image"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/preload"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
@@ -49,7 +50,7 @@ type Settings struct {
 type baked struct {
 	plan    stage.Plan
 	base    *stage.Layer
-	overlay []stage.File
+	overlay []overlay.File
 	images  []preload.Image
 }
 
@@ -103,17 +104,17 @@ func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *baked, err er
 	return w, nil
 }
 
-func (w *baked) lay(s Settings) ([]stage.File, error) {
-	files := []stage.File{}
+func (w *baked) lay(s Settings) ([]overlay.File, error) {
+	files := []overlay.File{}
 	for _, img := range w.images {
-		files = append(files, stage.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + img.File, Mode: 0o644, Source: img.Path})
+		files = append(files, overlay.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + img.File, Mode: 0o644, Source: img.Path})
 	}
 	if len(files) > 0 {
 		index, err := preload.Index(w.images)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, stage.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + contract.PreloadIndex, Mode: 0o644, Data: index})
+		files = append(files, overlay.File{Path: strings.TrimPrefix(contract.PreloadDir, "/") + "/" + contract.PreloadIndex, Mode: 0o644, Data: index})
 	}
 	profile, err := pack.ParseProfile(w.plan.Recipe.Output.Profile)
 	if err != nil {
@@ -249,7 +250,7 @@ func (w *baked) manifest(s Settings, compression string) (provenance.Manifest, e
 		m.Inputs["image "+img.Reference] = img.ConfigDigest
 	}
 	for _, f := range w.overlay {
-		sum, err := f.Sum()
+		sum, err := stage.Sum(f)
 		if err != nil {
 			return provenance.Manifest{}, err
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/golden/internal/image"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -28,8 +29,8 @@ import (
 
 // packJob is what is to be packed.
 type packJob struct {
-	root    string       // sealed; not to be changed
-	overlay []stage.File // sorted; wins over root
+	root    string         // sealed; not to be changed
+	overlay []overlay.File // sorted; wins over root
 	recipe  recipe.Recipe
 	epoch   time.Time
 	key     string // of root: equal keys, equal trees; "" when no one knows
@@ -90,7 +91,7 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
-	if err := stage.Lay(root, []stage.File{preset}, rec.Epoch); err != nil {
+	if err := overlay.Lay(root, []overlay.File{preset}, rec.Epoch); err != nil {
 		return Result{}, err
 	}
 	if err := sealRoot(ctx, root, rec.Recipe, rec.Epoch); err != nil {
@@ -231,12 +232,8 @@ func packArchive(ctx context.Context, job packJob, told pack.Progress) (pack.Res
 	if job.recipe.Output.Compression == "fast" {
 		setting = vzdump.Fast
 	}
-	files := make([]pack.File, len(job.overlay))
-	for i, f := range job.overlay {
-		files[i] = pack.File(f)
-	}
 	return pack.Pack(ctx,
-		pack.Source{Root: job.root, Overlay: files, Profile: profile, Config: config},
+		pack.Source{Root: job.root, Overlay: job.overlay, Profile: profile, Config: config},
 		pack.Output{Path: job.path, Epoch: job.epoch, Setting: setting, CacheDir: job.cache, CacheKey: job.key}, told)
 }
 

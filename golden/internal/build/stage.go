@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
@@ -50,7 +51,7 @@ func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err e
 	if err := stage.Copy(ctx, w.base.Root, tmp); err != nil {
 		return err
 	}
-	if err := stage.Lay(tmp, w.overlay, w.plan.Epoch); err != nil {
+	if err := overlay.Lay(tmp, w.overlay, w.plan.Epoch); err != nil {
 		return err
 	}
 	m, err := w.manifest(s, r.Output.Compression)

@@ -1,5 +1,5 @@
 // Package cachedir keeps the directories of the cache, which several builds may
-// fill at the same time. Call [Open], and publish by [Dir.WriteFile] or
+// fill at the same time. Call [Open], and publish by [Dir.WriteFile], [Dir.Share] or
 // [Dir.MakeDir]: what is not finished has a temporary name, what has its own
 // name is whole. What killed builds left is removed when no build is at work.
 package cachedir
@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
@@ -111,6 +113,52 @@ func (d *Dir) WriteFile(name string, write func(w io.Writer) error) (err error) 
 		return fmt.Errorf("write cache: %w", err)
 	}
 	return nil
+}
+
+// Share publishes the file at path, which no one changes from now on, as name. It
+// replaces an older one. The two share their blocks where the file system can do
+// that, or are one file with two names; otherwise Share copies. So the file under
+// name must be checked before it is used.
+func (d *Dir) Share(name, path string) (err error) {
+	tmp := d.temporary(name)
+	src, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	if !clone(tmp, src) && os.Link(path, tmp) != nil {
+		return d.WriteFile(name, func(w io.Writer) error {
+			_, err := io.Copy(w, src)
+			return err
+		})
+	}
+	err = os.Rename(tmp, d.Path(name))
+	// A rename to another name of the same file leaves both.
+	if rest := os.Remove(tmp); !errors.Is(rest, fs.ErrNotExist) {
+		err = errors.Join(err, rest)
+	}
+	if err != nil {
+		return fmt.Errorf("write cache: %w", err)
+	}
+	return nil
+}
+
+// clone makes the file at path with the blocks of src, and reports whether the
+// file system can do that. If it cannot, there is no file at path.
+func clone(path string, src *os.File) bool {
+	dst, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false
+	}
+	err = unix.IoctlFileClone(int(dst.Fd()), int(src.Fd()))
+	if err == nil {
+		err = dst.Sync()
+	}
+	if errors.Join(err, dst.Close()) != nil {
+		_ = os.Remove(path) // a link or a copy takes its place
+		return false
+	}
+	return true
 }
 
 // MakeDir publishes the directory name with what fill puts into an empty one.

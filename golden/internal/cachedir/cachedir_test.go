@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 )
 
@@ -37,6 +39,33 @@ func names(t *testing.T, dir string) []string {
 		list = append(list, e.Name())
 	}
 	return list
+}
+
+// TestShare: whatever the file system does, the content is there under its name, and
+// nothing else is. The second file system has no blocks or names to share.
+func TestShare(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	d := open(t, dir)
+	other := t.TempDir()
+	must(t, unix.Mount("tmpfs", other, "tmpfs", 0, "size=64k"))
+	t.Cleanup(func() { must(t, unix.Unmount(other, 0)) })
+	for _, from := range []string{t.TempDir(), other} {
+		file := filepath.Join(from, "file")
+		must(t, os.WriteFile(file, []byte(from), 0o644))
+		for range 2 { // it replaces
+			must(t, d.Share("a.zst", file))
+		}
+		if got, err := os.ReadFile(d.Path("a.zst")); err != nil || string(got) != from {
+			t.Errorf("want %q, got %q, %v", from, got, err)
+		}
+		if got := names(t, dir); !slices.Equal(got, []string{"a.zst"}) {
+			t.Errorf("want the file alone, got %v", got)
+		}
+	}
+	if err := d.Share("b.zst", filepath.Join(other, "nothing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that does not exist: %v", err)
+	}
+	must(t, d.Close())
 }
 
 // TestOpen: what is temporary is removed if no other build has the directory

@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,22 +9,22 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// overlay is what the first frame has beside the config members: the files
+// layer is what the first frame has beside the config members: the files
 // laid over the root, and the directories above them, which must come before and
 // so cannot stay in the base frame.
-type overlay struct {
-	files       map[string]File
-	directories []string // paths of directories that no File brings, sorted
+type layer struct {
+	files       map[string]overlay.File
+	directories []string // paths of directories that no file brings, sorted
 	kinds       map[string]vzdump.Type
 }
 
-func newOverlay(files []File) (*overlay, error) {
-	o := &overlay{files: map[string]File{}, kinds: map[string]vzdump.Type{}}
+func newLayer(files []overlay.File) (*layer, error) {
+	l := &layer{files: map[string]overlay.File{}, kinds: map[string]vzdump.Type{}}
 	for _, f := range files {
 		kind := typeOf(f.Mode)
 		switch {
@@ -36,72 +35,71 @@ func newOverlay(files []File) (*overlay, error) {
 		case strings.HasPrefix(f.Path, "dev/"), f.Path == path.Dir(vzdump.ConfigPath), strings.HasPrefix(f.Path, path.Dir(vzdump.ConfigPath)+"/"):
 			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: this directory is PVE's", f.Path)
 		}
-		if _, twice := o.files[f.Path]; twice {
+		if _, twice := l.files[f.Path]; twice {
 			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is there twice", f.Path)
 		}
-		o.files[f.Path] = f
-		o.kinds[f.Path] = kind
+		l.files[f.Path] = f
+		l.kinds[f.Path] = kind
 	}
 	for _, f := range files {
 		for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
-			if kind, ok := o.kinds[dir]; ok && kind != vzdump.Dir {
+			if kind, ok := l.kinds[dir]; ok && kind != vzdump.Dir {
 				return nil, fault.Errorf(fault.Invalid, "overlay: /%s is below /%s, which is a %s", f.Path, dir, kind)
 			} else if !ok {
-				o.kinds[dir] = vzdump.Dir
-				o.directories = append(o.directories, dir)
+				l.kinds[dir] = vzdump.Dir
+				l.directories = append(l.directories, dir)
 			}
 			if dir == "." {
 				break
 			}
 		}
 	}
-	slices.SortFunc(o.directories, vzdump.ComparePaths)
-	return o, nil
+	slices.SortFunc(l.directories, vzdump.ComparePaths)
+	return l, nil
 }
 
 // parents looks up the directories that the overlay needs from the root; one that
-// is not there becomes 0755 root:root.
-func (o *overlay) parents(s *scanner) ([]vzdump.Entry, error) {
+// does not exist becomes 0755 root:root.
+func (l *layer) parents(s *scanner) ([]vzdump.Entry, error) {
 	var list []vzdump.Entry
-	for _, dir := range o.directories {
-		n, err := s.node(dir)
+	for _, dir := range l.directories {
+		e, _, err := s.look(dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			n = node{Entry: vzdump.Entry{Path: dir, Type: vzdump.Dir, Mode: 0o755}}
+			e = vzdump.Entry{Path: dir, Type: vzdump.Dir, Mode: 0o755}
 		case err != nil:
 			return nil, err
-		case n.Type == vzdump.Symlink:
-			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("overlay: /%s is a symlink to %s in the root, and a member below it cannot be restored", dir, n.Link),
+		case e.Type == vzdump.Symlink:
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("overlay: /%s is a symlink to %s in the root, and a member below it cannot be restored", dir, e.Link),
 				"name the file by the real path")
-		case n.Type != vzdump.Dir:
-			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is a %s in the root, want a directory", dir, n.Type)
+		case e.Type != vzdump.Dir:
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is a %s in the root, want a directory", dir, e.Type)
 		}
-		list = append(list, n.Entry)
+		list = append(list, e)
 	}
 	return list, nil
 }
 
-// entry is the member of an overlay file, with its content. Files on disk give
-// their size when they are opened; the times are the epoch.
-func (f File) entry() (vzdump.Entry, io.ReadCloser, error) {
+// member is the member of an overlay file, with its content, which the caller
+// closes. Files on disk give their size when they are opened.
+func member(f overlay.File) (vzdump.Entry, io.ReadCloser, error) {
 	e := vzdump.Entry{Path: f.Path, Type: typeOf(f.Mode), Mode: unixMode(f.Mode), UID: f.UID, GID: f.GID}
 	switch e.Type {
 	case vzdump.Symlink:
 		e.Mode, e.Link = 0o777, f.Link
 	case vzdump.File:
-		if f.Source == "" {
-			e.Size = int64(len(f.Data))
-			return e, io.NopCloser(bytes.NewReader(f.Data)), nil
-		}
-		r, err := regular.Open(f.Source)
+		r, err := f.Open()
 		if err != nil {
 			return e, nil, fault.Wrap(fault.Invalid, fmt.Errorf("overlay: /%s: %w", f.Path, err))
 		}
-		info, err := r.Stat()
-		if err != nil {
-			return e, nil, errors.Join(err, r.Close())
+		e.Size = int64(len(f.Data))
+		if file, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
+			info, err := file.Stat()
+			if err != nil {
+				return e, nil, errors.Join(err, r.Close())
+			}
+			e.Size = info.Size()
 		}
-		e.Size = info.Size()
 		return e, r, nil
 	}
 	return e, io.NopCloser(strings.NewReader("")), nil

@@ -13,14 +13,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -29,21 +32,9 @@ import (
 // Source is what goes into the archive.
 type Source struct {
 	Root    string         // directory of the sealed root file system
-	Overlay []File         // laid over it, in any order; each path once
+	Overlay []overlay.File // laid over it, in any order; each path once
 	Profile Profile        // what of Root stays out; the zero value keeps all
 	Config  pctconf.Config // becomes ./etc/vzdump/pct.conf
-}
-
-// File is one thing laid over the root: a regular file (Data or Source), a
-// symbolic link, or a directory. It has the fields of stage.File, so that one
-// converts into the other.
-type File struct {
-	Path     string      // in the guest, without the leading slash
-	Mode     fs.FileMode // fs.ModeDir and fs.ModeSymlink say the kind; permission, set-id and sticky bits
-	UID, GID int
-	Data     []byte
-	Source   string // file on this machine to read in place of Data
-	Link     string // target of a link
 }
 
 // Output says where and how the archive is written.
@@ -53,7 +44,7 @@ type Output struct {
 	Epoch   time.Time      // SOURCE_DATE_EPOCH: no member is newer; whole seconds
 	Setting vzdump.Setting // fast or release
 
-	// CacheDir keeps the compressed frame of Root, and CacheKey names Root's
+	// CacheDir keeps archives with the compressed frames of Root, and CacheKey names Root's
 	// content: equal keys promise equal trees. Both empty: no cache.
 	CacheDir string
 	CacheKey string
@@ -66,27 +57,12 @@ type Progress func(done, total int64)
 // Result is a finished archive.
 type Result struct {
 	Path       string
-	SHA256     string // hex
-	Size       int64  // bytes
-	Entries    int    // members, the two config members included
-	Unpacked   int64  // bytes of file content
-	BaseReused bool   // the frame of Root came from the cache
-	Manifest   []ManifestEntry
+	SHA256     string   // hex
+	Size       int64    // bytes
+	Entries    int      // members, the two config members included
+	Unpacked   int64    // bytes of file content
+	BaseReused bool     // the frames of Root came from the cache
 	Dropped    []string // "path: attribute" that restore would drop and so is not stored
-}
-
-// ManifestEntry is one member as it was written.
-type ManifestEntry struct {
-	Path   string            `json:"path"`
-	Type   string            `json:"type"`
-	Mode   uint32            `json:"mode"`
-	UID    int               `json:"uid"`
-	GID    int               `json:"gid"`
-	Size   int64             `json:"size,omitempty"`
-	SHA256 string            `json:"sha256,omitempty"` // of a file's content
-	Link   string            `json:"link,omitempty"`
-	Time   int64             `json:"mtime"` // Unix seconds
-	Xattrs map[string][]byte `json:"xattrs,omitempty"`
 }
 
 // Pack writes the archive. On an error, also a full disk or a cancelled ctx,
@@ -95,28 +71,39 @@ func Pack(ctx context.Context, src Source, out Output, progress Progress) (_ Res
 	if err := check(src, out); err != nil {
 		return Result{}, err
 	}
-	j := &job{src: src, out: out, progress: progress, epoch: out.Epoch.Truncate(time.Second), members: vzdump.NewMembers()}
+	j := &job{src: src, out: out, progress: progress, epoch: out.Epoch.Truncate(time.Second)}
 	if out.CacheDir != "" {
 		if j.cache, err = cachedir.Open(out.CacheDir); err != nil {
 			return Result{}, fmt.Errorf("pack %s: %w", out.Path, err)
 		}
 		defer func() { err = errors.Join(err, j.cache.Close()) }()
 	}
-	base, err := j.plan(ctx)
+	res, err := j.run(ctx, true)
+	if errors.Is(err, errDamaged) {
+		res, err = j.run(ctx, false)
+	}
+	return res, err
+}
+
+// run makes the archive, with the cached base if useCache and if there is one.
+func (j *job) run(ctx context.Context, useCache bool) (_ Result, err error) {
+	j.members, j.entries, j.done = vzdump.NewMembers(), 0, 0
+	base, err := j.plan(ctx, useCache)
 	if err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, base.close()) }()
-
-	tmp, err := os.CreateTemp(filepath.Dir(out.Path), "."+filepath.Base(out.Path)+".*.tmp")
+	dir := filepath.Dir(j.out.Path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(j.out.Path)+".*.tmp")
 	if err != nil {
-		return Result{}, fmt.Errorf("pack %s: %w", out.Path, err)
+		return Result{}, fmt.Errorf("pack %s: %w", j.out.Path, err)
 	}
 	defer func() {
 		err = errors.Join(err, ignoreNotExist(os.Remove(tmp.Name())))
 	}()
-	hash := sha256.New()
-	err = j.write(ctx, io.MultiWriter(tmp, hash), base)
+	w := newSink(tmp)
+	err = j.write(ctx, w, base)
+	sum := w.close()
 	if err == nil {
 		err = tmp.Chmod(0o644)
 	}
@@ -124,23 +111,61 @@ func Pack(ctx context.Context, src Source, out Output, progress Progress) (_ Res
 		err = tmp.Sync()
 	}
 	if err := errors.Join(err, tmp.Close()); err != nil {
-		return Result{}, explain(fmt.Errorf("pack %s: %w", out.Path, err), filepath.Dir(out.Path))
+		return Result{}, explain(fmt.Errorf("pack %s: %w", j.out.Path, err), dir)
 	}
-	info, err := os.Stat(tmp.Name())
-	if err != nil {
-		return Result{}, fmt.Errorf("pack %s: %w", out.Path, err)
+	res := Result{
+		Path: j.out.Path, SHA256: hex.EncodeToString(sum), Size: w.size, Entries: j.entries,
+		Unpacked: j.done, BaseReused: base.cached != nil, Dropped: j.dropped,
+	}
+	if j.cache != nil && base.cached == nil {
+		if err := j.keep(tmp.Name(), res, base); err != nil {
+			return Result{}, explain(fmt.Errorf("pack %s: %w", j.out.Path, err), dir)
+		}
 	}
 	move := os.Link // fails on a file that came meanwhile
-	if out.Force {
+	if j.out.Force {
 		move = os.Rename
 	}
-	if err := move(tmp.Name(), out.Path); err != nil {
-		return Result{}, fmt.Errorf("pack %s: %w", out.Path, err)
+	if err := move(tmp.Name(), j.out.Path); err != nil {
+		return Result{}, fmt.Errorf("pack %s: %w", j.out.Path, err)
 	}
-	return Result{
-		Path: out.Path, SHA256: hex.EncodeToString(hash.Sum(nil)), Size: info.Size(), Entries: len(j.manifest),
-		Unpacked: j.done, BaseReused: base.cached, Manifest: j.manifest, Dropped: j.dropped,
-	}, nil
+	return res, nil
+}
+
+// sink is the archive while it is written: it counts, takes the digest, and has
+// the kernel write to the disk meanwhile, so that the final sync is short.
+type sink struct {
+	file   *os.File
+	hash   hash.Hash
+	sums   *sumWriter
+	size   int64
+	pushed int64 // bytes that the kernel was told to write
+}
+
+// pushBytes is what is written to the disk at a time.
+const pushBytes = 8 << 20
+
+func newSink(f *os.File) *sink {
+	h := sha256.New()
+	return &sink{file: f, hash: h, sums: newSumWriter(h)}
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.file.Write(p)
+	_, _ = s.sums.Write(p[:n]) // never fails
+	s.size += int64(n)
+	if s.size-s.pushed >= pushBytes {
+		// A hint: what it cannot do, the sync at the end does.
+		_ = unix.SyncFileRange(int(s.file.Fd()), s.pushed, s.size-s.pushed, unix.SYNC_FILE_RANGE_WRITE)
+		s.pushed = s.size
+	}
+	return n, err
+}
+
+// close returns the digest of what was written. The file stays open.
+func (s *sink) close() []byte {
+	s.sums.close()
+	return s.hash.Sum(nil)
 }
 
 func check(src Source, out Output) error {

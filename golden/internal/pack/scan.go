@@ -19,14 +19,15 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
+// largeFile is the size, in bytes, from which files come before all others: programs
+// share code, and packing finds what is near.
+const largeFile = 4 << 20
+
 // maxFindings bounds the list in one error message.
 const maxFindings = 20
 
-// node is one thing in the root, ready to be a member.
-type node struct {
-	vzdump.Entry
-	dev, ino uint64
-}
+// inode names a file of the root that has several names; the zero value is any other.
+type inode struct{ dev, ino uint64 }
 
 // scanner walks a root in the order of members.
 type scanner struct {
@@ -34,8 +35,8 @@ type scanner struct {
 	dir     string // the root's path, for attributes
 	profile Profile
 	brought map[string]vzdump.Type // what the overlay brings, with its directories
-	links   map[[2]uint64]string   // the first path of each file with several names
-	nodes   []node
+	links   map[inode]string       // the first path of each file with several names
+	members []vzdump.Entry
 	dropped []string
 	wrong   []string
 	total   int64
@@ -44,7 +45,7 @@ type scanner struct {
 // scan lists what goes into the base frame. Everything that cannot go into an
 // archive is reported at once.
 func scan(ctx context.Context, root *os.Root, dir string, profile Profile, brought map[string]vzdump.Type) (*scanner, error) {
-	s := &scanner{root: root, dir: dir, profile: profile, brought: brought, links: map[[2]uint64]string{}}
+	s := &scanner{root: root, dir: dir, profile: profile, brought: brought, links: map[inode]string{}}
 	if err := s.directory(ctx, "."); err != nil {
 		return nil, err
 	}
@@ -57,7 +58,31 @@ func scan(ctx context.Context, root *os.Root, dir string, profile Profile, broug
 		return nil, fault.WrapHint(fault.Invalid, errors.New("pack: these cannot be in an archive:\n"+strings.Join(s.wrong, "\n")+more),
 			"stage as root so that owners are those of the guest; remove sockets, pipes and device nodes, or run seal")
 	}
+	s.members = largeFirst(s.members)
 	return s, nil
+}
+
+// largeFirst returns sorted members with the large files first, and before them
+// the directories that they are in. Both parts are sorted; a hard link stays
+// behind its file, because links are not large.
+func largeFirst(sorted []vzdump.Entry) []vzdump.Entry {
+	first := map[string]bool{}
+	for i := range sorted {
+		if e := &sorted[i]; e.Type == vzdump.File && e.Size >= largeFile {
+			for p := e.Path; p != "." && !first[p]; p = path.Dir(p) {
+				first[p] = true
+			}
+		}
+	}
+	list := make([]vzdump.Entry, 0, len(sorted))
+	for _, want := range []bool{true, false} {
+		for i := range sorted {
+			if first[sorted[i].Path] == want {
+				list = append(list, sorted[i])
+			}
+		}
+	}
+	return list
 }
 
 func (s *scanner) directory(ctx context.Context, dir string) error {
@@ -74,112 +99,112 @@ func (s *scanner) directory(ctx context.Context, dir string) error {
 	}
 	slices.Sort(names)
 	if dir == "." {
-		n, err := s.node(".")
+		e, id, err := s.look(".")
 		if err != nil {
 			return err
 		}
-		s.add(n)
+		s.add(e, id)
 	}
 	for _, name := range names {
 		p := path.Join(dir, name)
-		n, err := s.node(p)
+		e, id, err := s.look(p)
 		if err != nil {
 			return err
 		}
-		if n.Type != vzdump.Dir {
-			if !s.profile.Excludes(p, n.Type) && !s.orphaned(n) {
-				s.add(n)
+		if e.Type != vzdump.Dir {
+			if !s.profile.Excludes(p, e.Type) && !s.orphaned(&e) {
+				s.add(e, id)
 			}
 			continue
 		}
 		// An excluded directory stays when something in it stays.
-		at := len(s.nodes)
-		s.add(n)
-		first := len(s.nodes)
+		at := len(s.members)
+		s.add(e, id)
+		first := len(s.members)
 		if p != "dev" && p != path.Dir(vzdump.ConfigPath) { // restore leaves ./dev/* out, pack writes the config members itself
 			if err := s.directory(ctx, p); err != nil {
 				return err
 			}
 		}
-		if s.profile.Excludes(p, n.Type) && len(s.nodes) == first {
-			s.nodes = s.nodes[:at]
+		if s.profile.Excludes(p, e.Type) && len(s.members) == first {
+			s.members = s.members[:at]
 		}
 	}
 	return nil
 }
 
-// orphaned reports whether n is an alternative, such as a manual page, whose file
+// orphaned reports whether e is an alternative, such as a manual page, whose file
 // the profile leaves out. update-alternatives makes no link to a file that is
 // missing either.
-func (s *scanner) orphaned(n node) bool {
-	target := strings.TrimPrefix(n.Link, "/")
-	return n.Type == vzdump.Symlink && path.Dir(n.Path) == "etc/alternatives" && path.IsAbs(n.Link) && s.profile.Excludes(target, vzdump.File)
+func (s *scanner) orphaned(e *vzdump.Entry) bool {
+	target := strings.TrimPrefix(e.Link, "/")
+	return e.Type == vzdump.Symlink && path.Dir(e.Path) == "etc/alternatives" && path.IsAbs(e.Link) && s.profile.Excludes(target, vzdump.File)
 }
 
-// add takes a node in, unless the overlay brings that path.
-func (s *scanner) add(n node) {
-	if kind, ok := s.brought[n.Path]; ok {
-		if n.Type == vzdump.Dir && kind != vzdump.Dir {
-			s.wrong = append(s.wrong, fmt.Sprintf("/%s: a directory in the root, and a %s in the overlay", n.Path, kind))
+// add takes a member in, unless the overlay brings that path.
+func (s *scanner) add(e vzdump.Entry, id inode) {
+	if kind, ok := s.brought[e.Path]; ok {
+		if e.Type == vzdump.Dir && kind != vzdump.Dir {
+			s.wrong = append(s.wrong, fmt.Sprintf("/%s: a directory in the root, and a %s in the overlay", e.Path, kind))
 		}
 		return
 	}
-	// The overlay's directories are real ones: nothing of it may lie below a link.
-	switch n.Type {
+	// The overlay's directories are real ones: nothing of it may be below a link.
+	switch e.Type {
 	case vzdump.Char, vzdump.Block, vzdump.Fifo, vzdump.Other:
-		s.wrong = append(s.wrong, fmt.Sprintf("/%s: a %s", n.Path, n.Type))
+		s.wrong = append(s.wrong, fmt.Sprintf("/%s: a %s", e.Path, e.Type))
 		return
 	}
-	if n.UID > vzdump.MaxID || n.GID > vzdump.MaxID {
-		s.wrong = append(s.wrong, fmt.Sprintf("/%s: belongs to %d:%d, want ids up to %d", n.Path, n.UID, n.GID, vzdump.MaxID))
+	if e.UID > vzdump.MaxID || e.GID > vzdump.MaxID {
+		s.wrong = append(s.wrong, fmt.Sprintf("/%s: belongs to %d:%d, want ids up to %d", e.Path, e.UID, e.GID, vzdump.MaxID))
 		return
 	}
-	if n.Type == vzdump.File && n.ino != 0 {
-		id := [2]uint64{n.dev, n.ino}
+	if id != (inode{}) {
 		if first, ok := s.links[id]; ok {
-			n.Type, n.Link, n.Size, n.Xattrs = vzdump.Link, first, 0, nil
+			e.Type, e.Link, e.Size, e.Xattrs = vzdump.Link, first, 0, nil
 		} else {
-			s.links[id] = n.Path
+			s.links[id] = e.Path
 		}
 	}
-	s.total += n.Size
-	s.nodes = append(s.nodes, n)
+	s.total += e.Size
+	s.members = append(s.members, e)
 }
 
-// node looks at one path.
-func (s *scanner) node(p string) (node, error) {
+// look returns what is at one path, as a member.
+func (s *scanner) look(p string) (vzdump.Entry, inode, error) {
 	info, err := s.root.Lstat(p)
 	if err != nil {
-		return node{}, fmt.Errorf("read root: %w", err)
+		return vzdump.Entry{}, inode{}, fmt.Errorf("read root: %w", err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return node{}, fmt.Errorf("read root: %s: no Unix file information", p)
+		return vzdump.Entry{}, inode{}, fmt.Errorf("read root: %s: no Unix file information", p)
 	}
-	n := node{Entry: vzdump.Entry{
+	e := vzdump.Entry{
 		Path: p, Type: typeOf(info.Mode()), Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid),
 		ModTime: time.Unix(st.Mtim.Sec, 0),
-	}}
-	switch n.Type {
+	}
+	var id inode
+	switch e.Type {
 	case vzdump.File:
-		n.Size = st.Size
+		e.Size = st.Size
 		if st.Nlink > 1 {
-			n.dev, n.ino = st.Dev, st.Ino
+			id = inode{st.Dev, st.Ino}
 		}
 	case vzdump.Symlink:
-		n.Mode = 0o777
-		if n.Link, err = s.root.Readlink(p); err != nil {
-			return node{}, fmt.Errorf("read root: %w", err)
+		e.Mode = 0o777
+		if e.Link, err = s.root.Readlink(p); err != nil {
+			return vzdump.Entry{}, inode{}, fmt.Errorf("read root: %w", err)
 		}
 	}
 	if p == "." || p == "etc" {
 		// Restore makes these two so, whatever is in the archive.
-		n.Mode, n.UID, n.GID = 0o755, 0, 0
+		e.Mode, e.UID, e.GID = 0o755, 0, 0
 	}
-	if n.Type == vzdump.File || n.Type == vzdump.Dir {
-		n.Xattrs, err = s.xattrs(p)
+	if e.Type == vzdump.File || e.Type == vzdump.Dir {
+		e.Xattrs, err = s.xattrs(p)
 	}
-	return n, err
+	return e, id, err
 }
 
 func (s *scanner) xattrs(p string) (map[string]string, error) {

@@ -51,7 +51,7 @@ func archiveRules() []Rule {
 		{
 			ID: "member-order", Group: Archive, Severity: Warning,
 			Reason: "an order that comes from a file system, and user names that come from a host, make two equal builds differ",
-			Check:  "pax headers, no user or group names, sorted by name within each frame's run",
+			Check:  "pax headers, no user or group names, sorted by name: the overlay, then large files, then the rest",
 		},
 		{
 			ID: "parent-directories", Group: Archive, Severity: Error, Restore: true,

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -81,7 +82,7 @@ func (p *Plan) customise(ctx context.Context, root string, h Hooks) error {
 	if err != nil {
 		return err
 	}
-	if err := Lay(root, append(guest, files...), p.Epoch); err != nil {
+	if err := overlay.Lay(root, append(guest, files...), p.Epoch); err != nil {
 		return err
 	}
 	authorities, err := trusted(files)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
@@ -25,7 +26,7 @@ var (
 
 // dhcpFiles returns the settings of dhcpcd, which extend the package's, and the
 // hooks. It returns none where root has no dhcpcd.
-func dhcpFiles(root string) ([]File, error) {
+func dhcpFiles(root string) ([]overlay.File, error) {
 	text, err := regular.Read(filepath.Join(root, "etc/dhcpcd.conf"), maxUnit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -33,7 +34,7 @@ func dhcpFiles(root string) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read settings of dhcpcd: %w", err)
 	}
-	return []File{
+	return []overlay.File{
 		{Path: "etc/dhcpcd.conf", Mode: 0o644, Data: slices.Concat(text, dhcpSettings)},
 		{Path: "etc/dhcpcd.enter-hook", Mode: 0o644, Data: dhcpEnterHook},
 		{Path: "etc/dhcpcd.exit-hook", Mode: 0o644, Data: dhcpExitHook},

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -41,8 +42,8 @@ exec chroot "$dir/root" "$@"`
 
 // CheckEngine has the image's own dockerd validate its settings, with the flags
 // of its unit. It does nothing in an image without dockerd or without settings.
-func (p *Plan) CheckEngine(ctx context.Context, root string, overlay []File) (err error) {
-	tree := merged{root: root, overlay: overlay}
+func (p *Plan) CheckEngine(ctx context.Context, root string, files []overlay.File) (err error) {
+	tree := merged{root: root, overlay: files}
 	settings, err := tree.read(daemonJSON)
 	if errors.Is(err, fs.ErrNotExist) && !tree.touchesEngine() {
 		return nil
@@ -150,13 +151,13 @@ func complaint(log string) string {
 // merged is a root with an overlay, for reading.
 type merged struct {
 	root    string
-	overlay []File
+	overlay []overlay.File
 }
 
-func (m merged) file(name string) (File, bool) {
-	i := slices.IndexFunc(m.overlay, func(f File) bool { return f.Path == name })
+func (m merged) file(name string) (overlay.File, bool) {
+	i := slices.IndexFunc(m.overlay, func(f overlay.File) bool { return f.Path == name })
 	if i < 0 {
-		return File{}, false
+		return overlay.File{}, false
 	}
 	return m.overlay[i], true
 }

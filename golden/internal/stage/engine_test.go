@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -40,14 +41,14 @@ func TestEngineCommandLine(t *testing.T) {
 	root := engineRoot(t)
 	for _, tt := range []struct {
 		name    string
-		overlay []File
+		overlay []overlay.File
 		want    string
 	}{
 		{"unit and default file", nil, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
-		{"drop-in", []File{{Path: "etc/systemd/system/docker.service.d/x.conf", Data: []byte("[Service]\nEnvironment=\"A=1 2\"\nExecStart=\nExecStart=-/usr/sbin/dockerd --label ${A}\n")}}, "/usr/sbin/dockerd --label 1 2"},
-		{"default file of the recipe", []File{{Path: "etc/default/docker", Data: []byte("DOCKER_OPTS='-D'\n")}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock -D"},
-		{"another program", []File{{Path: "etc/systemd/system/docker.service", Data: []byte("[Service]\nExecStart=/bin/other\n")}}, ""},
-		{"masked", []File{{Path: "etc/systemd/system/docker.service", Mode: os.ModeSymlink, Link: "/dev/null"}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
+		{"drop-in", []overlay.File{{Path: "etc/systemd/system/docker.service.d/x.conf", Data: []byte("[Service]\nEnvironment=\"A=1 2\"\nExecStart=\nExecStart=-/usr/sbin/dockerd --label ${A}\n")}}, "/usr/sbin/dockerd --label 1 2"},
+		{"default file of the recipe", []overlay.File{{Path: "etc/default/docker", Data: []byte("DOCKER_OPTS='-D'\n")}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock -D"},
+		{"another program", []overlay.File{{Path: "etc/systemd/system/docker.service", Data: []byte("[Service]\nExecStart=/bin/other\n")}}, ""},
+		{"masked", []overlay.File{{Path: "etc/systemd/system/docker.service", Mode: os.ModeSymlink, Link: "/dev/null"}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
 	} {
 		got, err := merged{root: root, overlay: tt.overlay}.engine()
 		if err != nil {
@@ -61,7 +62,7 @@ func TestEngineCommandLine(t *testing.T) {
 
 func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 	root := engineRoot(t)
-	settings := []File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
+	settings := []overlay.File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
 	err := (&Plan{}).CheckEngine(t.Context(), root, settings)
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Kind != fault.Invalid {
@@ -76,7 +77,7 @@ func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "usr/sbin/dockerd"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	unbounded := []File{{Path: daemonJSON, Data: []byte("{}")}}
+	unbounded := []overlay.File{{Path: daemonJSON, Data: []byte("{}")}}
 	if err := (&Plan{}).CheckEngine(t.Context(), root, unbounded); fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "without log-opts max-size") {
 		t.Errorf("logs without a limit: %v, want refused", err)
 	}
@@ -91,7 +92,7 @@ func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 // Docker before 23, which is bookworm's, has no --validate.
 func TestCheckEngineOfAnOldDocker(t *testing.T) {
 	const unknown = "#!/bin/sh\ncase \" $* \" in *' --validate '*) printf \"Status: unknown flag: --validate\\nSee 'dockerd --help'., Code: 125\\n\" >&2; exit 125;; esac\ncase \"$*\" in *fd://*) ;; *) echo 'no fd' >&2; exit 1;; esac\n"
-	settings := []File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
+	settings := []overlay.File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}
 	root := engineRoot(t)
 	for _, tt := range []struct{ name, rest, want string }{
 		{"good", "echo 'failed to load listeners: no sockets found via socket activation: make sure the service was started by systemd' >&2; exit 1", ""},

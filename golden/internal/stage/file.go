@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,36 +14,15 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 var timeZero time.Time
 
-// File is one thing laid over a root: a regular file (Data or Source), a
-// symbolic link, or a directory.
-type File struct {
-	Path     string      // in the guest, without the leading slash
-	Mode     fs.FileMode // fs.ModeDir and fs.ModeSymlink say the kind; permission, set-id and sticky bits
-	UID, GID int
-	Data     []byte
-	Source   string // file on this machine to read in place of Data
-	Link     string // target of a link
-}
-
-// Open gives the content of a regular file.
-func (f File) Open() (io.ReadCloser, error) {
-	if f.Source != "" {
-		return regular.Open(f.Source)
-	}
-	return io.NopCloser(bytes.NewReader(f.Data)), nil
-}
-
-// Sum identifies the file with all that it brings.
-func (f File) Sum() (string, error) {
+// Sum returns a digest of all that f brings: its content, mode, owner and path.
+func Sum(f overlay.File) (string, error) {
 	if !f.Mode.IsRegular() {
 		return keyOf(f.Path, f.Mode, f.UID, f.GID, f.Link)
 	}
@@ -65,11 +43,11 @@ func (f File) Sum() (string, error) {
 // Files lists the recipe's own files, directories walked in the order of names.
 // Modes do not depend on this machine's umask: of a source only its x bit
 // counts. The error names every source that cannot be read.
-func Files(r *recipe.Recipe) ([]File, error) {
-	var list []File
+func Files(r *recipe.Recipe) ([]overlay.File, error) {
+	var list []overlay.File
 	var errs error
 	for _, f := range r.Files {
-		base := File{Path: strings.TrimPrefix(f.Path, "/"), Mode: 0o644, UID: f.UID, GID: f.GID, Data: []byte(f.Content)}
+		base := overlay.File{Path: strings.TrimPrefix(f.Path, "/"), Mode: 0o644, UID: f.UID, GID: f.GID, Data: []byte(f.Content)}
 		if f.Mode != "" {
 			bits, err := strconv.ParseUint(f.Mode, 8, 12)
 			if err != nil {
@@ -99,9 +77,9 @@ func Files(r *recipe.Recipe) ([]File, error) {
 	return list, nil
 }
 
-func sourceFiles(r *recipe.Recipe, f recipe.File, base File) ([]File, error) {
+func sourceFiles(r *recipe.Recipe, f recipe.File, base overlay.File) ([]overlay.File, error) {
 	top := r.Local(f.Source)
-	var list []File
+	var list []overlay.File
 	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -155,75 +133,4 @@ func unixMode(bits uint64) fs.FileMode {
 		}
 	}
 	return m
-}
-
-// Lay writes files into root, replacing what is in their place; directories on the
-// way are made with mode 0755. No link in the tree leads out of root. It is
-// safe to repeat.
-func Lay(root string, files []File, mtime time.Time) (err error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	for _, f := range files {
-		if err := lay(r, f); err != nil {
-			return diskHint(fmt.Errorf("lay /%s: %w", f.Path, err))
-		}
-		if err := r.Lchown(f.Path, f.UID, f.GID); err != nil {
-			return fmt.Errorf("lay /%s: %w", f.Path, err)
-		}
-		if f.Mode&fs.ModeSymlink != 0 {
-			continue
-		}
-		// After chown, which clears set-id bits.
-		if err := r.Chmod(f.Path, f.Mode&^fs.ModeDir); err != nil {
-			return fmt.Errorf("lay /%s: %w", f.Path, err)
-		}
-		if f.Mode.IsRegular() && !mtime.IsZero() {
-			if err := r.Chtimes(f.Path, mtime, mtime); err != nil {
-				return fmt.Errorf("lay /%s: %w", f.Path, err)
-			}
-		}
-	}
-	return nil
-}
-
-func lay(r *os.Root, f File) (err error) {
-	if dir := path.Dir(f.Path); dir != "." {
-		if err := r.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	info, err := r.Lstat(f.Path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	case info.IsDir() && f.Mode.IsDir():
-		return nil
-	case info.IsDir():
-		return unix.EISDIR // a recipe that wants a file where packages made a directory
-	default:
-		if err := r.Remove(f.Path); err != nil {
-			return err
-		}
-	}
-	switch {
-	case f.Mode.IsDir():
-		return r.Mkdir(f.Path, 0o755)
-	case f.Mode&fs.ModeSymlink != 0:
-		return r.Symlink(f.Link, f.Path)
-	}
-	in, err := f.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	out, err := r.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

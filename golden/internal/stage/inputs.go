@@ -72,7 +72,7 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 		return in, errs
 	}
 	for _, f := range files {
-		sum, err := f.Sum()
+		sum, err := Sum(f)
 		errs = errors.Join(errs, err)
 		in.files = append(in.files, sum)
 	}

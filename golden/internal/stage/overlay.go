@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -45,17 +46,17 @@ const debianHostKeysName = "sshd-keygen.service"
 
 // Own are the parts of the overlay that are not in the recipe.
 type Own struct {
-	Bootstrap  string // felhom-controller-bootstrap on this machine
-	Units      fs.FS  // unit files for the guest, at the top, and drop-ins in their directories
-	Images     []File // preloaded images with their index
-	DpkgConfig string // for dpkg.cfg.d: what packing leaves out; "" is nothing
+	Bootstrap  string         // felhom-controller-bootstrap on this machine
+	Units      fs.FS          // unit files for the guest, at the top, and drop-ins in their directories
+	Images     []overlay.File // preloaded images with their index
+	DpkgConfig string         // for dpkg.cfg.d: what packing leaves out; "" is nothing
 }
 
 // Overlay lists everything that is laid over the base root: our program, units
 // and settings, the recipe's files where no script has seen them in the base,
 // and the closed preset last. The list is sorted and has no path twice; where
 // the recipe names one of our files, the recipe's wins.
-func (p *Plan) Overlay(root string, own Own) ([]File, error) {
+func (p *Plan) Overlay(root string, own Own) ([]overlay.File, error) {
 	list, err := p.ownFiles(root, own)
 	if err != nil {
 		return nil, err
@@ -71,8 +72,8 @@ func (p *Plan) Overlay(root string, own Own) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	list = append([]File{preset}, list...)
-	slices.SortStableFunc(list, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	list = append([]overlay.File{preset}, list...)
+	slices.SortStableFunc(list, func(a, b overlay.File) int { return strings.Compare(a.Path, b.Path) })
 	out := list[:0]
 	for _, f := range list {
 		if n := len(out); n > 0 && out[n-1].Path == f.Path {
@@ -84,7 +85,7 @@ func (p *Plan) Overlay(root string, own Own) ([]File, error) {
 	return out, nil
 }
 
-func (p *Plan) ownFiles(root string, own Own) ([]File, error) {
+func (p *Plan) ownFiles(root string, own Own) ([]overlay.File, error) {
 	list, err := p.guestFiles()
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (p *Plan) ownFiles(root string, own Own) ([]File, error) {
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("docker.daemon in the recipe: %w", err))
 		}
-		list = append(list, File{Path: "etc/docker/daemon.json", Mode: 0o644, Data: append(data, '\n')})
+		list = append(list, overlay.File{Path: "etc/docker/daemon.json", Mode: 0o644, Data: append(data, '\n')})
 	}
 	if p.Recipe.Controller.Container != nil {
 		// Not Container: its values are of YAML's types, and a date or 0x10 would change.
@@ -118,19 +119,19 @@ func (p *Plan) ownFiles(root string, own Own) ([]File, error) {
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("controller.container in the recipe: %w", err))
 		}
-		list = append(list, File{Path: "etc/felhom/controller-container.yaml", Mode: 0o644, Data: data})
+		list = append(list, overlay.File{Path: "etc/felhom/controller-container.yaml", Mode: 0o644, Data: data})
 	}
 	if own.DpkgConfig != "" {
-		list = append(list, File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(own.DpkgConfig)})
+		list = append(list, overlay.File{Path: "etc/dpkg/dpkg.cfg.d/felhom-golden", Mode: 0o644, Data: []byte(own.DpkgConfig)})
 	}
 	return list, nil
 }
 
 // guestFiles are the guest's apt sources with their keys.
-func (p *Plan) guestFiles() ([]File, error) {
-	var list []File
+func (p *Plan) guestFiles() ([]overlay.File, error) {
+	var list []overlay.File
 	for _, g := range p.Guest {
-		list = append(list, File{Path: "etc/apt/sources.list.d/" + g.Name + ".sources", Mode: 0o644, Data: apt.Format(g.List)})
+		list = append(list, overlay.File{Path: "etc/apt/sources.list.d/" + g.Name + ".sources", Mode: 0o644, Data: apt.Format(g.List)})
 		if g.Key == "" {
 			continue
 		}
@@ -138,26 +139,26 @@ func (p *Plan) guestFiles() ([]File, error) {
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read key of source %s: %w", g.Name, err))
 		}
-		list = append(list, File{Path: strings.TrimPrefix(g.List[0].SignedBy, "/"), Mode: 0o644, Data: data})
+		list = append(list, overlay.File{Path: strings.TrimPrefix(g.List[0].SignedBy, "/"), Mode: 0o644, Data: data})
 	}
 	return list, nil
 }
 
-func (p *Plan) unitFiles(root string, own Own) ([]File, error) {
-	var list []File
+func (p *Plan) unitFiles(root string, own Own) ([]overlay.File, error) {
+	var list []overlay.File
 	// Where the host mounts its directory; a mount in a running guest needs it there.
-	list = append(list, File{Path: "etc/felhom-bootstrap", Mode: fs.ModeDir | 0o755})
+	list = append(list, overlay.File{Path: "etc/felhom-bootstrap", Mode: fs.ModeDir | 0o755})
 	for _, name := range p.Recipe.Units.Mask {
-		list = append(list, File{Path: path.Join(unitDir, name), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
+		list = append(list, overlay.File{Path: path.Join(unitDir, name), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
 	}
 	add := func(name string, text []byte) {
-		list = append(list, File{Path: path.Join(vendorUnits, name), Mode: 0o644, Data: text})
+		list = append(list, overlay.File{Path: path.Join(vendorUnits, name), Mode: 0o644, Data: text})
 		list = append(list, enableLinks(vendorUnits, name, text)...)
 	}
 	if _, err := os.Stat(path.Join(root, "usr/bin/ssh-keygen")); err == nil {
 		if _, err := os.Stat(path.Join(root, "usr/sbin/sshd")); err == nil {
 			add(hostKeysName, hostKeysUnit)
-			list = append(list, File{Path: path.Join(unitDir, debianHostKeysName), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
+			list = append(list, overlay.File{Path: path.Join(unitDir, debianHostKeysName), Mode: fs.ModeSymlink | 0o777, Link: "/dev/null"})
 		}
 	}
 	for _, name := range p.Recipe.Units.Enable {
@@ -194,7 +195,7 @@ func (p *Plan) unitFiles(root string, own Own) ([]File, error) {
 		if err := CheckBinary(own.Bootstrap, p.Recipe.Arch); err != nil {
 			return nil, err
 		}
-		list = append(list, File{Path: strings.TrimPrefix(at, "/"), Mode: 0o755, Source: own.Bootstrap})
+		list = append(list, overlay.File{Path: strings.TrimPrefix(at, "/"), Mode: 0o755, Source: own.Bootstrap})
 	}
 	return list, nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -66,7 +67,7 @@ func TestDisableAndPreset(t *testing.T) {
 	if err := disable(r, []string{"fstrim.timer", "not-there.service"}); err != nil {
 		t.Fatal(err)
 	}
-	files := []File{
+	files := []overlay.File{
 		{Path: "etc/systemd/system/x.target.wants/own.service", Mode: fs.ModeSymlink, Link: "/usr/lib/systemd/system/own.service"},
 		{Path: "etc/systemd/system/ssh.service", Mode: fs.ModeSymlink, Link: "/dev/null"},
 		{Path: "etc/motd", Mode: 0o644},
@@ -95,45 +96,6 @@ func TestEnableLinks(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-func TestLay(t *testing.T) {
-	root := t.TempDir()
-	outside := t.TempDir()
-	source := filepath.Join(outside, "source")
-	if err := os.WriteFile(source, []byte("from source"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	files := []File{
-		{Path: "etc/a/b", Mode: 0o640 | fs.ModeSetuid, UID: 7, GID: 8, Data: []byte("b")},
-		{Path: "etc/dir", Mode: fs.ModeDir | 0o750},
-		{Path: "etc/link", Mode: fs.ModeSymlink, Link: "/etc/a"},
-		{Path: "etc/src", Mode: 0o755, Source: source},
-	}
-	epoch := time.Unix(1760000000, 0)
-	for range 2 { // it is safe to repeat
-		if err := Lay(root, files, epoch); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, want := range map[string]fs.FileMode{"etc": fs.ModeDir | 0o755, "etc/a/b": 0o640 | fs.ModeSetuid, "etc/dir": fs.ModeDir | 0o750, "etc/link": fs.ModeSymlink | 0o777, "etc/src": 0o755} {
-		info, err := os.Lstat(filepath.Join(root, name))
-		if err != nil || info.Mode() != want {
-			t.Errorf("%s: want %v, got %v %v", name, want, info, err)
-		}
-	}
-	if info, err := os.Stat(filepath.Join(root, "etc/src")); err != nil || !info.ModTime().Equal(epoch) {
-		t.Errorf("time: want %v, got %v %v", epoch, info, err)
-	}
-	if err := os.Symlink(outside, filepath.Join(root, "out")); err != nil {
-		t.Fatal(err)
-	}
-	if err := Lay(root, []File{{Path: "out/escaped", Mode: 0o644}}, epoch); err == nil {
-		t.Error("wrote through a link that leads out of the root")
-	}
-	if err := Lay(root, []File{{Path: "etc", Mode: 0o644}}, epoch); err == nil {
-		t.Error("replaced a directory by a file")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -25,7 +26,7 @@ const trustName = "update-ca-certificates"
 
 // trusted reports whether files bring certificate authorities. One that
 // update-ca-certificates would pass over is an error.
-func trusted(files []File) (bool, error) {
+func trusted(files []overlay.File) (bool, error) {
 	found := false
 	for _, f := range files {
 		if !strings.HasPrefix(f.Path, trustDir) || !f.Mode.IsRegular() {

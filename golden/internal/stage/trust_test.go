@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -17,19 +18,19 @@ const authority = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\
 func TestTrusted(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		file    File
+		file    overlay.File
 		want    bool
 		refused bool
 	}{
-		{"authority", File{Path: trustDir + "corp.crt", Data: []byte(authority)}, true, false},
-		{"below a directory", File{Path: trustDir + "corp/root.crt", Data: []byte(authority)}, true, false},
-		{"elsewhere", File{Path: "etc/corp.crt", Data: []byte("x")}, false, false},
-		{"directory", File{Path: trustDir + "corp", Mode: os.ModeDir}, false, false},
-		{"name that is passed over", File{Path: trustDir + "corp.pem", Data: []byte(authority)}, false, true},
-		{"not PEM", File{Path: trustDir + "corp.crt", Data: []byte("0\x82\x03")}, false, true},
-		{"a key", File{Path: trustDir + "corp.crt", Data: []byte(strings.ReplaceAll(authority, "CERTIFICATE", "PUBLIC KEY"))}, false, true},
+		{"authority", overlay.File{Path: trustDir + "corp.crt", Data: []byte(authority)}, true, false},
+		{"below a directory", overlay.File{Path: trustDir + "corp/root.crt", Data: []byte(authority)}, true, false},
+		{"elsewhere", overlay.File{Path: "etc/corp.crt", Data: []byte("x")}, false, false},
+		{"directory", overlay.File{Path: trustDir + "corp", Mode: os.ModeDir}, false, false},
+		{"name that is passed over", overlay.File{Path: trustDir + "corp.pem", Data: []byte(authority)}, false, true},
+		{"not PEM", overlay.File{Path: trustDir + "corp.crt", Data: []byte("0\x82\x03")}, false, true},
+		{"a key", overlay.File{Path: trustDir + "corp.crt", Data: []byte(strings.ReplaceAll(authority, "CERTIFICATE", "PUBLIC KEY"))}, false, true},
 	} {
-		got, err := trusted([]File{tt.file})
+		got, err := trusted([]overlay.File{tt.file})
 		if got != tt.want || (fault.Of(err) == fault.Invalid) != tt.refused {
 			t.Errorf("%s: got %v %v", tt.name, got, err)
 		}

@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 )
 
 // unitDir is where an administrator's units and all enablement links are.
@@ -73,10 +75,10 @@ func unitLinks(fsys fs.FS) ([]unitLink, error) {
 
 // Preset is the closed preset file for a root whose enablement links are those
 // of fsys and of files: exactly what is enabled stays enabled at first boot.
-func Preset(fsys fs.FS, files []File) (File, error) {
+func Preset(fsys fs.FS, files []overlay.File) (overlay.File, error) {
 	links, err := unitLinks(fsys)
 	if err != nil {
-		return File{}, fmt.Errorf("list enabled units: %w", err)
+		return overlay.File{}, fmt.Errorf("list enabled units: %w", err)
 	}
 	units := []string{}
 	masked := []string{}
@@ -106,13 +108,13 @@ func Preset(fsys fs.FS, files []File) (File, error) {
 		fmt.Fprintf(&b, "enable %s\n", u)
 	}
 	b.WriteString("disable *\n")
-	return File{Path: presetPath, Mode: 0o644, Data: b.Bytes()}, nil
+	return overlay.File{Path: presetPath, Mode: 0o644, Data: b.Bytes()}, nil
 }
 
 // enableLinks gives the links that "systemctl enable" would make for a unit
 // file in dir, from its [Install] section.
-func enableLinks(dir, name string, text []byte) []File {
-	var list []File
+func enableLinks(dir, name string, text []byte) []overlay.File {
+	var list []overlay.File
 	section := ""
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
@@ -128,7 +130,7 @@ func enableLinks(dir, name string, text []byte) []File {
 			continue
 		}
 		for by := range strings.FieldsSeq(value) {
-			list = append(list, File{
+			list = append(list, overlay.File{
 				Path: path.Join(unitDir, by+suffix, name), Mode: fs.ModeSymlink | 0o777, Link: "/" + path.Join(dir, name),
 			})
 		}

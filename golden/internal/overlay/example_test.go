@@ -1,4 +1,4 @@
-package stage_test
+package overlay_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/felhom/felhom-golden/golden/internal/stage"
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
 )
 
 func ExampleLay() {
@@ -16,8 +16,8 @@ func ExampleLay() {
 		return
 	}
 	defer func() { _ = os.RemoveAll(root) }()
-	files := []stage.File{{Path: "etc/motd", Mode: 0o644, UID: os.Getuid(), GID: os.Getgid(), Data: []byte("hello\n")}}
-	if err := stage.Lay(root, files, time.Unix(1700000000, 0)); err != nil {
+	files := []overlay.File{{Path: "etc/motd", Mode: 0o644, UID: os.Getuid(), GID: os.Getgid(), Data: []byte("hello\n")}}
+	if err := overlay.Lay(root, files, time.Unix(1700000000, 0)); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -66,6 +66,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 			},
 			provisionCommand(stdout, stderr),
 			checkCommand(stdout, stderr),
+			doctorCommand(stdout),
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),
 			auditCommand(stdout),

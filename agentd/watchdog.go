@@ -60,7 +60,13 @@ func answering(ctx context.Context, healthSocket string, listen []string) error 
 
 // askHealth wants an answer, not a good one: a guest's record that is damaged
 // makes the daemon not ready, and no restart repairs it.
-func askHealth(ctx context.Context, socket string) (err error) {
+func askHealth(ctx context.Context, socket string) error {
+	_, err := healthOf(ctx, socket)
+	return err
+}
+
+// healthOf asks the daemon how it is.
+func healthOf(ctx context.Context, socket string) (health api.Health, err error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -69,18 +75,17 @@ func askHealth(ctx context.Context, socket string) (err error) {
 	}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://health"+contract.PathHealth, http.NoBody)
 	if err != nil {
-		return err
+		return health, err
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return err
+		return health, err
 	}
 	defer func() { err = errors.Join(err, answer.Body.Close()) }()
-	var health api.Health
 	if err := json.NewDecoder(io.LimitReader(answer.Body, contract.MaxResponseBytes)).Decode(&health); err != nil {
-		return fmt.Errorf("decode: %w", err)
+		return health, fmt.Errorf("decode: %w", err)
 	}
-	return nil
+	return health, nil
 }
 
 // handshake proves that the daemon accepts connections. One that is closed is an

@@ -61,7 +61,7 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 	if _, err := encoded(boot); err != nil {
 		return Registered{}, fault.Wrap(fault.Invalid, err)
 	}
-	root, err := p.mappedRoot(ctx, vmid)
+	root, err := p.MappedRoot(ctx, vmid)
 	if err != nil {
 		return Registered{}, err
 	}
@@ -105,9 +105,9 @@ func (p *Provisioner) confirm(ctx context.Context, minted guests.Minted) error {
 	})
 }
 
-// mappedRoot asks the hypervisor for the ids of the guest's root, if one is
+// MappedRoot asks the hypervisor for the ids of the guest's root, if one is
 // configured and knows the guest.
-func (p *Provisioner) mappedRoot(ctx context.Context, vmid int) (driver.IDs, error) {
+func (p *Provisioner) MappedRoot(ctx context.Context, vmid int) (driver.IDs, error) {
 	if !p.options.HasHypervisor {
 		return p.options.Root, nil
 	}

@@ -42,6 +42,12 @@ func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
 	return err
 }
 
+// CheckNode finds what keeps this host from running any guest: programs, liblxc's
+// configuration, and the directories above the guests.
+func (d *Driver) CheckNode(ctx context.Context) error {
+	return errors.Join(d.checkHost(ctx), d.checkPath())
+}
+
 func (d *Driver) checkHost(ctx context.Context) error {
 	var all []error
 	for _, program := range []string{"lxc-start", "lxc-stop", "lxc-info"} {
@@ -173,14 +179,29 @@ func reachable(dir string, uid int) error {
 // checkSubIDs looks for what newuidmap, which liblxc uses where it is
 // installed, lets root map.
 func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
-	if !onPath("newuidmap") {
+	if !NeedsSubIDs() {
 		return nil
 	}
+	return checkSubIDs(d.o.SubUIDFile, d.o.SubGIDFile, ids)
+}
+
+// NeedsSubIDs reports whether this host has newuidmap, which liblxc then uses and
+// which maps only what subuid(5) and subgid(5) let root map.
+func NeedsSubIDs() bool { return onPath("newuidmap") }
+
+// CheckSubIDs finds that the files of subuid(5) and subgid(5) do not let root map
+// count ids from first on.
+func CheckSubIDs(uidFile, gidFile string, first, count int) error {
+	ids := []unpack.Range{{Host: first, Count: count}}
+	return checkSubIDs(uidFile, gidFile, unpack.IDMap{UIDs: ids, GIDs: ids})
+}
+
+func checkSubIDs(uidFile, gidFile string, ids unpack.IDMap) error {
 	var all []error
 	for _, of := range []struct {
 		file   string
 		ranges []unpack.Range
-	}{{d.o.SubUIDFile, ids.UIDs}, {d.o.SubGIDFile, ids.GIDs}} {
+	}{{uidFile, ids.UIDs}, {gidFile, ids.GIDs}} {
 		allowed, err := subIDs(of.file, isRoot)
 		if err != nil {
 			return err

@@ -42,6 +42,12 @@ func (d *Driver) Check(ctx context.Context, vmid int, s driver.Spec) error {
 	return errors.Join(found...)
 }
 
+// CheckNode finds what keeps this node from running any guest with Docker: the
+// node's state, and the versions of its packages.
+func (d *Driver) CheckNode(ctx context.Context) error {
+	return errors.Join(d.checkNode(), d.checkPackages(ctx))
+}
+
 // checkNode looks whether this is a PVE node that can change anything: without
 // quorum the cluster file system loses its write bits.
 func (d *Driver) checkNode() error {

@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/overview"
+	"github.com/felhom/felhom-golden/internal/checks"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
+)
+
+// reportBy is how long a new guest may take to its first report: a boot is over
+// within a minute, a slow pull reports meanwhile.
+const reportBy = 10 * time.Minute
+
+func (d doctor) guests(ctx context.Context) []checks.Finding {
+	if found := d.noStore(); found != nil {
+		return found
+	}
+	rows, broken, err := d.Rows(ctx)
+	if err != nil {
+		return checks.FromError(err, "felhom-agentd guest list")
+	}
+	var found []checks.Finding
+	for _, name := range sortedNames(broken) {
+		if !strings.HasPrefix(name, "reports") {
+			continue // the check of the store says so
+		}
+		found = append(found, checks.Fail(fault.Invalid, "remove the file: the guest reports again at its next run", "%s: %v", name, broken[name]))
+	}
+	for _, row := range rows {
+		if f, ok := d.guest(row); ok {
+			found = append(found, f)
+		}
+	}
+	return orFine(found, "%d are known, none of them is silent or reports a failure", len(rows))
+}
+
+// guest returns what is wrong with one guest.
+func (d doctor) guest(r overview.Row) (checks.Finding, bool) {
+	remove := fmt.Sprintf("felhom-agentd guest remove %d", r.Guest)
+	switch {
+	case r.Unfinished:
+		return checks.Warn(fmt.Sprintf("run the same felhom-agentd provision --vmid %d again, or %s", r.Guest, remove), "guest %d: its provisioning or removal was interrupted", r.Guest), true
+	case r.Revoked:
+		return checks.Finding{}, false
+	case r.State == overview.Gone:
+		return checks.Warn(remove, "guest %d: the hypervisor has no such guest, and its token is valid", r.Guest), true
+	case r.State == string(driver.Stopped):
+		return checks.Finding{}, false
+	case r.Controller == "" && d.Now().Sub(r.Added) > reportBy:
+		return checks.Fail(fault.NotReady, fmt.Sprintf("felhom-agentd guest show %d; is the mount attached, and does a firewall keep the guest from the local API?", r.Guest),
+			"guest %d has not reported since it was added %s ago", r.Guest, overview.Age(d.Now().Sub(r.Added))), true
+	case r.Controller == overview.Failed:
+		return checks.Warn(r.Hint, "guest %d reports a failure (%s): %s", r.Guest, termtext.Line(r.Class, 40), termtext.Line(r.Message, 200)), true
+	}
+	return checks.Finding{}, false
+}
+
+func (d doctor) firewall(ctx context.Context) []checks.Finding {
+	if d.Firewall == nil {
+		return []checks.Finding{checks.Warn("let only the guests reach the port: docs/operations.md has the rule for PVE",
+			"felhom-agentd has no rules on this host: who reaches its address can connect, and pin and token alone protect it")}
+	}
+	return d.Firewall(ctx)
+}
+
+// exposure says for each address who can reach it by the addresses alone.
+func (d doctor) exposure(context.Context) []checks.Finding {
+	addrs, err := d.addresses()
+	if err != nil {
+		return []checks.Finding{checks.NotKnown("correct what the check of the address found", "%v", err)}
+	}
+	var found []checks.Finding
+	for _, a := range addrs {
+		ip := a.Addr()
+		switch {
+		case ip.IsLoopback():
+			found = append(found, checks.Fine("%s: this host alone", a))
+		case ip.IsUnspecified():
+			found = append(found, checks.Fail(fault.Invalid, "name the addresses of the bridge in listen", "%s: every network of this host", a))
+		case ip.IsPrivate() || ip.IsLinkLocalUnicast():
+			found = append(found, checks.Fine("%s: guests and hosts of %s, and networks that are routed to it", a, networkOf(ip.String())))
+		default:
+			found = append(found, checks.Warn("listen on a private address, or let only the guests reach the port by a firewall", "%s is a public address: without a firewall the Internet reaches it", a))
+		}
+	}
+	return found
+}
+
+// networkOf returns the network of one of this host's addresses.
+func networkOf(address string) string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return "its network"
+	}
+	for _, a := range addrs {
+		if ip, network, err := net.ParseCIDR(a.String()); err == nil && strings.EqualFold(ip.String(), address) {
+			return network.String()
+		}
+	}
+	return "its network"
+}

@@ -18,7 +18,7 @@ const (
 // ParseProfile reads the value of profile.
 func ParseProfile(s string) (Profile, error) {
 	if !slices.Contains(Profiles(), Profile(s)) {
-		return "", fmt.Errorf("unknown profile; write one of %q", Profiles())
+		return "", fmt.Errorf("unknown profile; want one of %s", words(Profiles()))
 	}
 	return Profile(s), nil
 }

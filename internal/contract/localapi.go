@@ -192,13 +192,22 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // oneOf makes a parser that accepts the given words only.
-func oneOf[T ~string](words ...T) func(string) (T, error) {
+func oneOf[T ~string](known ...T) func(string) (T, error) {
 	return func(s string) (T, error) {
-		if !slices.Contains(words, T(s)) {
-			return "", fmt.Errorf("unknown word; want one of %q", words)
+		if !slices.Contains(known, T(s)) {
+			return "", fmt.Errorf("unknown word; want one of %s", words(known))
 		}
 		return T(s), nil
 	}
+}
+
+// words returns a list as a sentence has it.
+func words[T ~string](list []T) string {
+	var texts []string
+	for _, word := range list {
+		texts = append(texts, string(word))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func checkLength(limit int) func(string) error {

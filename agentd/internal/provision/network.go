@@ -3,18 +3,22 @@ package provision
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // checkNetwork finds what would keep the new guest from this host: an address
@@ -140,7 +144,10 @@ func (r *run) names() []string {
 		}
 	}
 	registry := r.boot.RegistryMirror
-	if registry == "" && !r.boot.ControllerImage.IsZero() {
+	switch {
+	case r.boot.RegistryProxy || r.isPreloaded():
+		registry = "" // the guest asks this host, or no registry at all
+	case registry == "" && !r.boot.ControllerImage.IsZero():
 		registry = r.boot.ControllerImage.Host()
 	}
 	for _, text := range []string{"//" + registry, r.boot.HubURL} {
@@ -149,6 +156,37 @@ func (r *run) names() []string {
 		}
 	}
 	return names
+}
+
+// The record that felhom-golden writes beside an archive, with the images that
+// the archive brings along.
+const (
+	recordSuffix   = ".provenance.json"
+	maxRecord      = 16 << 20
+	recordedImages = "image "
+)
+
+// isPreloaded reports whether the golden image is known to bring the guest's
+// image along. Of an archive without its record, or on a storage of PVE, that is
+// not known.
+func (r *run) isPreloaded() bool {
+	if !filepath.IsAbs(r.job.Spec.Archive) || r.boot.ControllerImage.IsZero() {
+		return false
+	}
+	data, err := regular.Read(r.job.Spec.Archive+recordSuffix, maxRecord)
+	var record struct {
+		Inputs map[string]string `json:"inputs"`
+	}
+	if err != nil || json.Unmarshal(data, &record) != nil {
+		return false
+	}
+	for name := range record.Inputs {
+		image, isImage := strings.CutPrefix(name, recordedImages)
+		if ref, err := contract.ParseImageRef(image); isImage && err == nil && ref == r.boot.ControllerImage {
+			return true
+		}
+	}
+	return false
 }
 
 // reachable returns the name servers of a resolv.conf that are not on the

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -106,6 +107,16 @@ func TestKeptAddress(t *testing.T) {
 	}
 }
 
+// change has each guest told what change makes of it.
+func (r *rig) change(change func(*contract.Bootstrap)) {
+	before := r.Bootstrap
+	r.Bootstrap = func(vmid int, asked provision.Asked) (contract.Bootstrap, error) {
+		boot, err := before(vmid, asked)
+		change(&boot)
+		return boot, err
+	}
+}
+
 // TestWarningsOfCheck: they are told at the step check, and nothing fails.
 func TestWarningsOfCheck(t *testing.T) {
 	dir := t.TempDir()
@@ -115,6 +126,14 @@ func TestWarningsOfCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		return path
+	}
+	preloaded := func(image, hub string) func(*rig, *provision.Job) {
+		return func(r *rig, j *provision.Job) {
+			j.Spec.Archive = file("g.tar.zst", "")
+			file("g.tar.zst.provenance.json", `{"schema_version": 1, "inputs": {"script a": "1", "image `+image+`": "sha256:1"}}`)
+			r.hv.AddArchive(j.Spec.Archive, drivertest.FakeArchive{Config: []byte(pctConf)})
+			r.change(func(b *contract.Bootstrap) { b.HubURL = hub })
+		}
 	}
 	static := driver.Net{Bridge: "vmbr0", IP: fixed("192.0.2.9/24")}
 	for _, c := range []struct {
@@ -135,6 +154,16 @@ func TestWarningsOfCheck(t *testing.T) {
 			r.Resolver = file("good", "nameserver 127.0.0.53\nnameserver 192.0.2.53\n")
 		}, "no nameserver is given: the guest gets this host's, 192.0.2.53"},
 		{"of a host with a stub", func(r *rig, _ *provision.Job) { r.Resolver = file("stub", "nameserver 127.0.0.53\nnameserver ::1\n") }, "warning: a fixed address and no nameserver, and "},
+		{"through the host", func(r *rig, _ *provision.Job) {
+			r.change(func(b *contract.Bootstrap) { b.RegistryProxy = true })
+		}, "it must look up hub.example;"},
+		{"through the host and no hub", func(r *rig, _ *provision.Job) {
+			r.change(func(b *contract.Bootstrap) { b.RegistryProxy, b.HubURL = true, "" })
+		}, ""},
+		{"preloaded", preloaded("registry.example/controller:v1", "https://hub.example"), "it must look up hub.example;"},
+		{"preloaded and hub by address", preloaded("registry.example/controller:v1", "https://192.0.2.2"), ""},
+		{"preloaded and no hub", preloaded("registry.example/controller:v1", ""), ""},
+		{"another image preloaded", preloaded("registry.example/controller:v2", ""), "it must look up registry.example;"},
 		{"of the hypervisor", func(r *rig, j *provision.Job) { r.hv.SetWarnings("warning: few"); j.Spec.Nameserver = "192.0.2.1" }, "check: warning: few"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -158,6 +158,14 @@ func TestBuildCheck(t *testing.T) {
 		t.Errorf("good: code %d, stdout %q, want %q, stderr:\n%s", code, stdout, want, stderr)
 	}
 
+	secret := "controller:\n  image: '" + strings.TrimPrefix(gone.URL, "http://") + "/a:1'\n  container: {environment: {DB_PASSWORD: hunter2hunter2, MODE: edge}}\n"
+	for name, recipe := range map[string]string{"alone": good + secret, "beside a mistake": good + secret + "scripts: [{path: first.sh}]\n"} {
+		_, _, stderr := check(recipe, out)
+		if !strings.Contains(stderr, "warning: controller.container.environment.DB_PASSWORD looks like a secret") || strings.Contains(stderr, "hunter2") || strings.Contains(stderr, "MODE") {
+			t.Errorf("secret %s: stderr:\n%s", name, stderr)
+		}
+	}
+
 	bad := "apt:\n  mirror: '" + mirror.URL + "/debian'\n  keyring: none.gpg\n  security: true\n" +
 		"  sources: [{name: other, uri: '" + gone.URL + "', suites: [stable], components: [main], key: other.asc}]\n" +
 		"scripts: [{path: first.sh}, {path: second.sh}]\nfiles: [{path: /etc/a, source: nowhere}]\n" +

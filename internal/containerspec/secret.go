@@ -29,6 +29,9 @@ func harmless(value string) bool {
 	return strings.HasPrefix(value, "/") && !strings.ContainsAny(value, " \t") // the path of a file
 }
 
+// SecretAdvice is what programs say of a path of [SecretLooking] in a golden image.
+const SecretAdvice = "looks like a secret, and every copy of the image has it: set it on the host (container in agentd.yaml or the spec)"
+
 // SecretLooking returns the paths of the variables, labels and arguments whose
 // value looks like a secret, such as "environment.DB_PASSWORD". Everyone who can
 // read the golden image or agentd.yaml can read them.

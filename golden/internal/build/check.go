@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/preload"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
+	"github.com/felhom/felhom-golden/internal/containerspec"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -38,11 +39,14 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	if errs[0] == nil && errs[1] == nil {
 		path, errs[0] = targetPath(t, r, plan.Epoch)
 	}
-	if err := fault.All(errs...); err != nil {
-		return "", err
+	for _, path := range containerspec.SecretLooking(r.Controller.Settings) {
+		warnings = append(warnings, "controller.container."+path+" "+containerspec.SecretAdvice)
 	}
 	for _, w := range append(plan.Warnings, warnings...) {
 		s.Progress.Line("warning: " + w)
+	}
+	if err := fault.All(errs...); err != nil {
+		return "", err
 	}
 	st.Done("done", plan.Epoch.Format(time.RFC3339))
 	return path, nil

@@ -33,6 +33,6 @@ func checkContainerSecrets(c *check) {
 		return // checkContainer says so
 	}
 	for _, path := range containerspec.SecretLooking(settings) {
-		c.fail(containerFile, "%s looks like a secret, and every copy of the image has it: set it on the host (container in agentd.yaml or the spec)", path)
+		c.fail(containerFile, "%s %s", path, containerspec.SecretAdvice)
 	}
 }

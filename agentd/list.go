@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // watchEvery is how often --watch looks.
@@ -61,15 +62,15 @@ func guestList(ctx context.Context, cfg config.Config, asJSON, isWatch bool, std
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	if !isWatch {
-		return printRows(ctx, s, asJSON, stdout)
+		return printRows(ctx, s, asJSON, stdout, widthOf(stdout))
 	}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	width := widthOf(stdout)
 	for {
 		var b bytes.Buffer
-		if err := printRows(ctx, s, false, &b); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(&b, "%v\n", err)
+		width := widthOf(stdout) // the terminal may have been resized
+		if err := printRows(ctx, s, false, &b, width); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(&b, termtext.Lines(err.Error()))
 		}
 		if width > 0 {
 			b = *bytes.NewBuffer(append([]byte("\x1b[H\x1b[2J"), b.Bytes()...))
@@ -85,7 +86,7 @@ func guestList(ctx context.Context, cfg config.Config, asJSON, isWatch bool, std
 	}
 }
 
-func printRows(ctx context.Context, s overview.Source, asJSON bool, stdout io.Writer) error {
+func printRows(ctx context.Context, s overview.Source, asJSON bool, stdout io.Writer, width int) error {
 	rows, broken, err := s.Rows(ctx)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func printRows(ctx context.Context, s overview.Source, asJSON bool, stdout io.Wr
 	if asJSON {
 		err = printJSON(stdout, rows)
 	} else {
-		err = overview.Table(stdout, rows, time.Now(), widthOf(stdout))
+		err = overview.Table(stdout, rows, time.Now(), width)
 	}
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(broken)) {

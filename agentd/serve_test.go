@@ -35,7 +35,8 @@ func (o *output) String() string { o.mu.Lock(); defer o.mu.Unlock(); return o.b.
 // bed is a daemon on loopback with its directories.
 type bed struct {
 	dir, config, url string
-	logs             *output
+	logs             *output // all that any program wrote
+	daemon           *output // what the daemon wrote
 	tokens           []string
 }
 
@@ -55,7 +56,7 @@ func newBed(t testing.TB, more ...string) *bed {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{dir: dir, config: filepath.Join(dir, "agentd.yaml"), url: "https://" + addr, logs: &output{}}
+	b := &bed{dir: dir, config: filepath.Join(dir, "agentd.yaml"), url: "https://" + addr, logs: &output{}, daemon: &output{}}
 	text := fmt.Sprintf("host_id: demo\nhub_url: https://hub.example\ncontroller_image: registry.example/felhom/controller:v1\n"+
 		"listen: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\nstorage: {folder: %[2]s/guests}\n", addr, dir) + strings.Join(more, "")
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
@@ -66,12 +67,19 @@ func newBed(t testing.TB, more ...string) *bed {
 
 func startDaemon(t *testing.T, more ...string) *bed {
 	t.Helper()
+	return startDaemonWith(t, nil, more...)
+}
+
+// startDaemonWith gives serve flags.
+func startDaemonWith(t *testing.T, flags []string, more ...string) *bed {
+	t.Helper()
 	b := newBed(t, more...)
 	dir, addr := b.dir, strings.TrimPrefix(b.url, "https://")
 	notify := listenNotify(t, filepath.Join(dir, "notify"))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, []string{program, "--config", b.config, "serve"}, io.Discard, b.logs) }()
+	args := append([]string{program, "--config", b.config, "serve"}, flags...)
+	go func() { ended <- run(ctx, args, io.Discard, io.MultiWriter(b.logs, b.daemon)) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -203,9 +203,12 @@ func jobOf(cfg config.Config, asked config.Guest, isSpec bool) (provision.Job, e
 	for _, err := range fault.Each(g.Check()) {
 		all = append(all, fault.WrapHint(fault.Invalid, err, "felhom-agentd provision --help, or docs/agentd.md"))
 	}
+	if len(g.Repositories) > 0 && cfg.RegistryAccess != config.RegistryProxy {
+		all = append(all, fault.WrapHint(fault.Invalid, errors.New("repositories: only registry_access: proxy uses it"), "docs/registry.md"))
+	}
 	job := provision.Job{
 		VMID: g.VMID, Start: g.Start == nil || *g.Start, IsWhole: isSpec,
-		Asked: provision.Asked{Image: g.Image, Profile: g.Profile, ReadyWait: g.ReadyWait, Container: g.Container},
+		Asked: provision.Asked{Image: g.Image, Profile: g.Profile, ReadyWait: g.ReadyWait, Container: g.Container, Repositories: g.Repositories},
 		Spec:  specOf(g), Given: &given,
 	}
 	if g.EnvFile != "" {

@@ -62,13 +62,28 @@ func (r registry) close() error {
 }
 
 // imagesOf returns what a guest may pull: its controller's image first, then
-// what the configuration lists.
+// what the configuration and its record list.
 func imagesOf(cfg config.Config, store *guests.Store, vmid int) ([]registryproxy.Image, error) {
 	record, err := store.Get(vmid)
 	if err != nil {
 		return nil, fmt.Errorf("record of guest %d: %w", vmid, err)
 	}
-	return imagesAllowed(cfg.WithImage(record.ControllerImage))
+	out, err := imagesAllowed(cfg.WithImage(record.ControllerImage))
+	if err != nil || record.Asked == nil {
+		return out, err
+	}
+	for _, text := range record.Asked.Repositories {
+		r, err := config.ParseRepository(text)
+		if err != nil {
+			return nil, fmt.Errorf("record of guest %d: repositories: %w", vmid, err)
+		}
+		out = append(out, imageOf(r))
+	}
+	return out, nil
+}
+
+func imageOf(r config.Repository) registryproxy.Image {
+	return registryproxy.Image{Host: r.Host, Repository: r.Path, Tag: r.Tag, Digest: r.Digest}
 }
 
 func imagesAllowed(cfg config.Config) ([]registryproxy.Image, error) {
@@ -82,7 +97,7 @@ func imagesAllowed(cfg config.Config) ([]registryproxy.Image, error) {
 	}
 	out := []registryproxy.Image{registryproxy.ImageOf(ref, manifest, configuration)}
 	for _, r := range cfg.Repositories {
-		out = append(out, registryproxy.Image{Host: r.Host, Repository: r.Path, Tag: r.Tag, Digest: r.Digest})
+		out = append(out, imageOf(r))
 	}
 	return out, nil
 }

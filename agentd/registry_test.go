@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -24,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -159,6 +161,46 @@ func TestGuestsPullThroughTheHost(t *testing.T) {
 	}
 	assertAudit(t, b, u.host)
 	assertNoRegistrySecret(t, b, first, second)
+}
+
+// A guest pulls from the repositories of its own record, and no other guest does.
+func TestAGuestPullsFromItsOwnRepositories(t *testing.T) {
+	u := startUpstream(t)
+	b := startDaemon(t, u.proxyConfig(t, registrySecret))
+	first, second := b.add(t, "8200"), b.add(t, "8201")
+	refused := func(boot contract.Bootstrap, who string) {
+		t.Helper()
+		if _, err := pull(t, b, boot, "team/secret:v1", boot.LocalAPIToken.Reveal()); err == nil || !strings.Contains(err.Error(), "DENIED") {
+			t.Errorf("%s: %v, want DENIED", who, err)
+		}
+	}
+	set := func(repositories ...string) {
+		t.Helper()
+		store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = store.Update(t.Context(), 8200, func(r *guests.Record) error {
+			r.Asked = &guests.Asked{Repositories: repositories}
+			return nil
+		})
+		if err := errors.Join(err, store.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(first, "before")
+	set(u.host + "/team/secret")
+	if _, err := pull(t, b, first, "team/secret:v1", first.LocalAPIToken.Reveal()); err != nil {
+		t.Errorf("%v\n%s", err, b.logs)
+	}
+	refused(second, "another guest")
+	if out := b.command(t, "guest", "show", "8200"); !strings.Contains(out, "repositories "+u.host+"/team/secret\n") {
+		t.Errorf("guest show:\n%s", out)
+	}
+	set(u.host + "/team/secret:v2")
+	refused(first, "another tag")
+	set()
+	refused(first, "after")
 }
 
 func assertAudit(t *testing.T, b *bed, host string) {

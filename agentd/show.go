@@ -156,5 +156,6 @@ func (s shown) settings(line func(name, value string)) {
 		line("command", fmt.Sprintf("%q", c.Command))
 	}
 	line("network", c.Network)
+	line("repositories", strings.Join(s.Settings.Repositories, "\n"))
 	line("problem", s.Settings.Problem)
 }

@@ -76,7 +76,9 @@ func (b *bed) watch(t *testing.T, stdout, from *os.File) (shown *output, end fun
 func eventually(t *testing.T, shown *output, what string, isSo func(text string) bool) {
 	t.Helper()
 	text := ""
-	for end := time.Now().Add(time.Minute); !isSo(text); time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); !isSo(text); <-tick.C {
 		text = shown.String()
 		if time.Now().After(end) {
 			t.Fatalf("%s: not seen at the end of %q", what, text[max(len(text)-2000, 0):])

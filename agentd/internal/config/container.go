@@ -21,6 +21,9 @@ type Asked struct {
 	ReadyWait time.Duration
 	Container *contract.Container
 	EnvFile   string // absolute path of a file with variables that may be secret
+	// Repositories are references that the guest may pull through the proxy beside
+	// those of all; nil: not asked for.
+	Repositories []string
 }
 
 func profile(into *contract.Profile) func(strictyaml.Value) {

@@ -112,6 +112,10 @@ func guestFields(g *Guest) map[string]field {
 		"ready_wait": {Take: readyWait(&g.ReadyWait)},
 		"container":  {Take: container(&g.Container)},
 		"env_file":   {Take: text(&g.EnvFile, checkPath)},
+		"repositories": {Take: func(v strictyaml.Value) {
+			g.Repositories = []string{}
+			takeRepositories(v, func(r Repository) { g.Repositories = append(g.Repositories, r.String()) })
+		}},
 		"hostname":   {Take: text(&g.Hostname, conforms("hostname"))},
 		"storage":    {Take: text(&g.Storage, checkStorage)},
 		"rootfs":     {Take: number(&g.Rootfs, 1, 1<<20)},

@@ -59,11 +59,11 @@ func TestDocumentedSpecification(t *testing.T) {
 			Place: "docs/agentd.md:3", VMID: 8200, Hostname: "web", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"),
 			IP6: pctconf.Fixed(netip.MustParsePrefix("2001:db8::7/64")), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53 2001:db8::53",
 			Asked: config.Asked{
-				Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", ReadyWait: 10 * time.Minute, EnvFile: "/etc/felhom/web.env",
+				Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", ReadyWait: 10 * time.Minute, EnvFile: "/etc/felhom/web.env", Repositories: []string{"docker.io/library/redis:7"},
 				Container: &contract.Container{Environment: map[string]string{"MODE": "edge"}, Volumes: []string{"data:/data"}},
 			}, Memory: 4096,
 		},
-		{Place: "docs/agentd.md:17", VMID: 8201, Hostname: "mail", Golden: "/srv/golden/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst", Start: &no},
+		{Place: "docs/agentd.md:18", VMID: 8201, Hostname: "mail", Golden: "/srv/golden/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst", Start: &no},
 	}
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -85,6 +85,12 @@ func TestParseGuestsFindings(t *testing.T) {
 5:24: error: guests[2].vlan: want a whole number from 1 to 4094, got 5000`,
 		},
 	}
+	cases = append(cases, struct{ name, input, want string }{
+		"repositories", "version: 1\nguests:\n  - vmid: 8200\n    repositories: [registry.example/a:1, postgres, 'registry.example/A', {a: b}]\n",
+		`4:42: error: guests[0].repositories[1]: the registry is missing; write the full reference, as in registry.example/team/app:1.0, got "postgres"
+4:52: error: guests[0].repositories[2]: the path has upper-case letters; registries know lower case only, got "registry.example/A"
+4:74: error: guests[0].repositories[3]: want text, got keys with values`,
+	})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := config.ParseGuests("f", []byte(c.input))

@@ -71,7 +71,7 @@ func (c *Config) fields() map[string]field {
 		"provision": {Take: func(v strictyaml.Value) {
 			fields := guestFields(&c.Provision.Guest)
 			// What is one guest's own has no default, or it is a key of the top level.
-			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image", "profile", "ready_wait", "container", "env_file"} {
+			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image", "profile", "ready_wait", "container", "env_file", "repositories"} {
 				delete(fields, own)
 			}
 			fields["wait"] = field{Take: duration(&c.Provision.Wait, 0, 24*time.Hour)}

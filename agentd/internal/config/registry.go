@@ -64,15 +64,7 @@ func (c *Config) withRegistries(fields map[string]field) map[string]field {
 		})
 	}}
 	fields["repositories"] = field{Take: func(v strictyaml.Value) {
-		v.Items(func(_ int, item strictyaml.Value) {
-			parsed(func(s string) error {
-				r, err := parseRepository(s)
-				if err == nil {
-					c.Repositories = append(c.Repositories, r)
-				}
-				return err
-			})(item)
-		})
+		takeRepositories(v, func(r Repository) { c.Repositories = append(c.Repositories, r) })
 	}}
 	fields["cache"] = field{Take: func(v strictyaml.Value) {
 		c.Cache = &Cache{}
@@ -121,9 +113,33 @@ func checkCredentialName(s string) error {
 	return nil
 }
 
-// parseRepository reads HOST/PATH, which is a whole repository, or a reference
+func takeRepositories(v strictyaml.Value, take func(Repository)) {
+	v.Items(func(_ int, item strictyaml.Value) {
+		parsed(func(s string) error {
+			r, err := ParseRepository(s)
+			if err == nil {
+				take(r)
+			}
+			return err
+		})(item)
+	})
+}
+
+// String returns r as ParseRepository reads it.
+func (r Repository) String() string {
+	text := r.Host + "/" + r.Path
+	if r.Tag != "" {
+		text += ":" + r.Tag
+	}
+	if !r.Digest.IsZero() {
+		text += "@" + r.Digest.String()
+	}
+	return text
+}
+
+// ParseRepository reads HOST/PATH, which is a whole repository, or a reference
 // to an image.
-func parseRepository(s string) (Repository, error) {
+func ParseRepository(s string) (Repository, error) {
 	name := s
 	isWhole := !strings.Contains(s, "@") && !strings.Contains(s[strings.LastIndexByte(s, '/')+1:], ":")
 	if isWhole {

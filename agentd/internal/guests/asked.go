@@ -20,6 +20,9 @@ type Asked struct {
 	Profile   contract.Profile `json:"profile,omitempty"`
 	ReadyWait time.Duration    `json:"ready_wait,omitempty"` // nanoseconds
 	Container *Container       `json:"container,omitempty"`
+	// Repositories are references that the guest may pull through the registry
+	// proxy beside those that all may.
+	Repositories []string `json:"repositories,omitempty"`
 	// Secrets names the file with the variables of env_file, and Variables
 	// their names; both are empty if there are none.
 	Secrets   string   `json:"secrets,omitempty"`

@@ -131,6 +131,9 @@ type Asked struct {
 	Profile   contract.Profile
 	ReadyWait time.Duration
 	Container *contract.Container
+	// Repositories are what the guest may pull through the registry proxy beside
+	// what all may. Of a job: nil does not ask, an empty list ends those before.
+	Repositories []string
 	// Secrets are variables of the container that are kept in a file of their own
 	// and never shown. Those of Container win.
 	Secrets map[string]string

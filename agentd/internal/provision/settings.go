@@ -17,7 +17,7 @@ func (p *Provisioner) askedBefore(r guests.Record) (Asked, error) {
 		return asked, nil
 	}
 	asked.Profile, asked.ReadyWait = r.Asked.Profile, r.Asked.ReadyWait
-	asked.Container = (*contract.Container)(r.Asked.Container)
+	asked.Container, asked.Repositories = (*contract.Container)(r.Asked.Container), r.Asked.Repositories
 	secrets, err := p.options.Store.Secrets(r.Asked.Secrets)
 	asked.Secrets = secrets
 	return asked, err
@@ -28,7 +28,13 @@ func (p *Provisioner) askedBefore(r guests.Record) (Asked, error) {
 func (j Job) over(before Asked) Asked {
 	out := Asked{
 		Image: cmp.Or(j.Image, before.Image), Profile: cmp.Or(j.Profile, before.Profile), ReadyWait: cmp.Or(j.ReadyWait, before.ReadyWait),
-		Container: before.Container, Secrets: before.Secrets,
+		Container: before.Container, Secrets: before.Secrets, Repositories: before.Repositories,
+	}
+	if j.Repositories != nil {
+		out.Repositories = slices.Clip(j.Repositories)
+		if len(out.Repositories) == 0 {
+			out.Repositories = nil // as a record without any is read
+		}
 	}
 	switch {
 	case j.Container == nil && j.Secrets == nil:
@@ -78,10 +84,12 @@ func has(m map[string]string, name string) bool {
 // keep returns asked as the record keeps it. It writes the secrets to a file of
 // their own, which the record names.
 func (p *Provisioner) keep(vmid int, asked Asked) (*guests.Asked, error) {
-	if asked.Profile == "" && asked.ReadyWait == 0 && containerspec.IsZero(asked.Container) && len(asked.Secrets) == 0 {
+	if asked.Profile == "" && asked.ReadyWait == 0 && containerspec.IsZero(asked.Container) && len(asked.Secrets) == 0 && len(asked.Repositories) == 0 {
 		return nil, nil
 	}
-	out := &guests.Asked{Profile: asked.Profile, ReadyWait: asked.ReadyWait, Container: (*guests.Container)(asked.Container)}
+	out := &guests.Asked{
+		Profile: asked.Profile, ReadyWait: asked.ReadyWait, Container: (*guests.Container)(asked.Container), Repositories: asked.Repositories,
+	}
 	if len(asked.Secrets) == 0 {
 		return out, nil
 	}

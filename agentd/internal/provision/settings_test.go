@@ -40,6 +40,46 @@ func (r *rig) mounted(t *testing.T) contract.Bootstrap {
 	return boot
 }
 
+// The repositories of a guest stay until others are asked for; they are in no
+// mount, and reach the proxy by the record.
+func TestRepositories(t *testing.T) {
+	cfg := &config.Config{}
+	r := configured(t, cfg)
+	for _, c := range []struct {
+		name    string
+		asked   []string
+		want    []string
+		outcome provision.Outcome
+	}{
+		{"made", []string{"registry.example/db:1", "registry.example/tools"}, []string{"registry.example/db:1", "registry.example/tools"}, provision.Provisioned},
+		{"not asked for", nil, []string{"registry.example/db:1", "registry.example/tools"}, provision.Unchanged},
+		{"replaced", []string{"registry.example/db:2"}, []string{"registry.example/db:2"}, provision.Unchanged},
+		{"none", []string{}, nil, provision.Unchanged},
+	} {
+		j := job()
+		j.Repositories = c.asked
+		before := ""
+		if c.outcome == provision.Unchanged {
+			before = r.mounted(t).LocalAPIToken.Reveal()
+		}
+		r.apply(t, j, c.outcome)
+		record, err := r.store.Get(vmid)
+		no(t, err)
+		var kept []string
+		if record.Asked != nil {
+			kept = record.Asked.Repositories
+		}
+		settings, err := provision.New(r.Options).Settings(*cfg, vmid)
+		no(t, err)
+		if d := cmp.Diff([][]string{c.want, c.want}, [][]string{kept, settings.Repositories}); d != "" {
+			t.Errorf("%s: record and settings (-want +got):\n%s", c.name, d)
+		}
+		if before != "" && before != r.mounted(t).LocalAPIToken.Reveal() {
+			t.Errorf("%s: the mount was written", c.name)
+		}
+	}
+}
+
 // The layers of the container's settings, in their order, and how long each stays.
 func TestContainerSettings(t *testing.T) {
 	cfg := &config.Config{Container: &contract.Container{Ports: []string{"80:80"}, Environment: map[string]string{"A": "config", "B": "config"}, Memory: "64m"}}

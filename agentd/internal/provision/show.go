@@ -23,7 +23,9 @@ type Settings struct {
 	ReadyWait time.Duration      `json:"-"`
 	Wait      string             `json:"ready_wait,omitempty"`
 	Container contract.Container `json:"-"`
-	Problem   string             `json:"problem,omitempty"` // why the settings are not complete
+	// Repositories are the guest's own, beside those of all guests.
+	Repositories []string `json:"repositories,omitempty"`
+	Problem      string   `json:"problem,omitempty"` // why the settings are not complete
 }
 
 // Settings returns what guest vmid would be told now. Values of env_file, and
@@ -35,7 +37,7 @@ func (p *Provisioner) Settings(cfg config.Config, vmid int) (Settings, error) {
 	}
 	asked, problem := p.askedBefore(record)
 	cfg = cfg.WithImage(asked.Image)
-	out := Settings{Image: cfg.ControllerImage, IsAsked: asked.Image != "", Profile: cfg.Profile, ReadyWait: cfg.ReadyWait}
+	out := Settings{Image: cfg.ControllerImage, IsAsked: asked.Image != "", Profile: cfg.Profile, ReadyWait: cfg.ReadyWait, Repositories: asked.Repositories}
 	if asked.Profile != "" {
 		out.Profile = asked.Profile
 	}

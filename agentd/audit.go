@@ -98,6 +98,8 @@ func (t *trail) add(e api.Event) {
 		out.Kind, out.Detail = audit.EndedTokenUsed, e.Err.Error()
 	case api.OtherGuestDenied:
 		out.Kind = audit.OtherGuestDenied
+	case api.ElsewhereDenied:
+		out.Kind, out.Detail = audit.ElsewhereDenied, e.Err.Error()
 	default:
 		return
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -96,7 +97,14 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 		return err
 	}
 	defer func() { err = errors.Join(err, trail.close()) }()
-	return newDaemon(cfg, h, store, reg, logger, trail).serve(ctx, sockets, health)
+	checker, err := openOrigin(cfg, logger)
+	if err != nil {
+		return err
+	}
+	if checker != nil {
+		defer func() { err = errors.Join(err, checker.Close()) }()
+	}
+	return newDaemon(cfg, h, store, reg, logger, trail, checker).serve(ctx, sockets, health)
 }
 
 // service is everything that serves while the daemon runs.
@@ -113,7 +121,7 @@ type service struct {
 	answering func(context.Context) error
 }
 
-func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail) *service {
+func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail, checker *origin.Checker) *service {
 	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
 	for _, a := range h.addrs {
 		s.listen = append(s.listen, a.String())
@@ -135,6 +143,9 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	if reg.proxy != nil {
 		o.Registry = reg.proxy
 	}
+	if checker != nil {
+		o.Origin, o.EnforceOrigin = checker, cfg.Origin == config.OriginEnforce
+	}
 	handler := api.New(o)
 	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
 	s.api = api.HTTP(handler, complaints)
@@ -146,6 +157,10 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	}
 	s.health = api.HTTP(api.HealthHandler(func() api.Health {
 		out := api.Health{Ready: s.ready.Load(), Listen: s.listen, Version: version}
+		if checker != nil {
+			counts := checker.Counts()
+			out.Origin = &api.HealthOrigin{Mode: cfg.Origin, Checked: counts.Checked, Mismatches: counts.Mismatches}
+		}
 		records, broken, err := store.List()
 		out.Guests, out.Ready = len(records), out.Ready && err == nil && len(broken) == 0
 		return out
@@ -307,6 +322,10 @@ func logEvent(logger *logrus.Logger, e api.Event) {
 		entry.Warn("token used after its end")
 	case api.OtherGuestDenied:
 		entry.Warn("guest asked for another guest's data")
+	case api.ElsewhereSeen:
+		entry.Warn("a valid token came from elsewhere than its guest, and was accepted")
+	case api.ElsewhereDenied:
+		entry.Warn("a valid token came from elsewhere than its guest, and was refused")
 	case api.ReportReceived:
 		if e.Report != nil && e.Report.State == contract.StateFailed {
 			entry.WithFields(logrus.Fields{

@@ -370,7 +370,7 @@ func TestHealth(t *testing.T) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	out, err := io.ReadAll(res.Body)
-	if want := fmt.Sprintf(`{"ready":true,"guests":1,"listen":[%q],"version":"dev"}`+"\n", strings.TrimPrefix(b.url, "https://")); err != nil || string(out) != want {
+	if want := fmt.Sprintf(`{"ready":true,"guests":1,"listen":[%q],"version":"dev","origin":{"mode":"observe","checked":0,"mismatches":{}}}`+"\n", strings.TrimPrefix(b.url, "https://")); err != nil || string(out) != want {
 		t.Errorf("health %s, %v, want %s", out, err, want)
 	}
 }

@@ -23,6 +23,14 @@ type IDs struct{ UID, GID int }
 // archive's is changed to, by its method With; Restore always draws a fresh MAC.
 type Net = pctconf.Net
 
+// Interface is one network interface of a guest, as this host sees it.
+type Interface struct {
+	Net
+	// Ports are the names that the interface's port of the bridge can have.
+	// No other guest of this host can have one of them.
+	Ports []string
+}
+
 // Spec says what becomes of an archive. A zero field means: as the
 // archive's own configuration says.
 type Spec struct {
@@ -87,6 +95,11 @@ type Hypervisor interface {
 	// Networks returns the first interface of every guest whose configuration
 	// this host has and can read, by VMID.
 	Networks(ctx context.Context) (map[int]Net, error)
+
+	// Interfaces returns all interfaces of guest vmid as its configuration on
+	// this host says, in their order, or ErrNotFound. It reads one small file
+	// and starts no program: requests of guests wait for it.
+	Interfaces(ctx context.Context, vmid int) ([]Interface, error)
 
 	// ArchiveConfig returns the archive's pct.conf. ErrArchive where it has none.
 	ArchiveConfig(ctx context.Context, archive string) ([]byte, error)

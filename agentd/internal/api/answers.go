@@ -28,6 +28,7 @@ var (
 	refusedBody        = refuses(http.StatusBadRequest, "incomplete-body", "the body could not be read to its end")
 	refusedToken       = refuses(http.StatusUnauthorized, "unauthorized", "a guest's token is required, and this is not a valid one")
 	refusedOtherGuest  = refuses(http.StatusForbidden, "forbidden", "a token reaches its own guest only")
+	refusedOrigin      = refuses(http.StatusForbidden, "wrong-origin", "this token is not accepted from where the request came; the log of felhom-agentd on the host says why")
 	refusedPath        = refuses(http.StatusNotFound, "not-found", "there is no such path")
 	refusedMethod      = refuses(http.StatusMethodNotAllowed, "method-not-allowed", "the Allow header names the methods of this path")
 	refusedTooLarge    = refuses(http.StatusRequestEntityTooLarge, "too-large", "the body exceeds the limit of this path")
@@ -46,7 +47,7 @@ var (
 
 // refusals are all of them.
 var refusals = []refusal{
-	refusedMalformed, refusedPlainHTTP, refusedRelayed, refusedBody, refusedToken, refusedOtherGuest, refusedPath, refusedMethod,
+	refusedMalformed, refusedPlainHTTP, refusedRelayed, refusedBody, refusedToken, refusedOtherGuest, refusedOrigin, refusedPath, refusedMethod,
 	refusedTooLarge, refusedContentType, refusedExpectation, refusedHost, refusedReport, refusedFailures, refusedReports, refusedHeader,
 	refusedInternal, refusedEncoding, refusedUnavailable, refusedVersion,
 }
@@ -74,6 +75,8 @@ const (
 	TokenRefused                     // at most ten, then one a second, of each source
 	EndedTokenUsed                   // a token that was revoked or replaced; limited as TokenRefused
 	OtherGuestDenied                 // a guest asked for another's data
+	ElsewhereSeen                    // a valid token did not come from its guest, and was accepted
+	ElsewhereDenied                  // the same, and it was refused
 	ReportReceived
 	StoreFailed // records cannot be read or written
 	HandlerFailed

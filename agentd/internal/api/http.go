@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -50,6 +51,16 @@ type Health struct {
 	Guests  int      `json:"guests"`
 	Listen  []string `json:"listen"`
 	Version string   `json:"version"`
+
+	Origin *HealthOrigin `json:"origin,omitempty"` // nil: not looked at
+}
+
+// HealthOrigin is how many requests with a valid token did not come from their
+// guest since the daemon started.
+type HealthOrigin struct {
+	Mode       string                   `json:"mode"`
+	Checked    uint64                   `json:"checked"`
+	Mismatches map[origin.Reason]uint64 `json:"mismatches"`
 }
 
 // HealthHandler serves GET /health. It asks for no token: the socket's mode

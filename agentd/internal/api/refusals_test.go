@@ -24,6 +24,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
+	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pin"
@@ -67,7 +68,7 @@ func TestOpenAPIHasEveryRefusal(t *testing.T) {
 		got := documentedRefusals(t, doc, operation["responses"].(map[string]any))
 		all = append(all, got...)
 		for status, want := range map[int]bool{
-			400: true, 401: true, 403: r.Right == api.OwnGuest, 404: false, 405: false, 413: r.MaxBody > 0, 415: r.MaxBody > 0, 417: true, 421: true,
+			400: true, 401: true, 403: true, 404: false, 405: false, 413: r.MaxBody > 0, 415: r.MaxBody > 0, 417: true, 421: true,
 			422: r.MaxBody > 0, 429: true, 431: true, 500: true, 501: true, 503: true, 505: true,
 		} {
 			if has := slices.ContainsFunc(got, func(g api.Refusal) bool { return g.Status == status }); has != want {
@@ -143,16 +144,18 @@ func secured(t *testing.T, handler func(hostPort string) http.Handler) string {
 func TestTheServerGivesEveryRefusal(t *testing.T) {
 	b := newBed(t, 8200)
 	var addr string
-	serve := func(store api.Guests, reports int) func(string) http.Handler {
+	serve := func(store api.Guests, reports int, checker api.Origin) func(string) http.Handler {
 		return func(hostPort string) http.Handler {
 			return api.New(api.Options{
+				Origin: checker, EnforceOrigin: true,
 				Guests: store, Storage: faultyStorage{}, HostID: "demo", Version: "v1", Hosts: []string{hostPort},
 				ReportsPerMinute: reports, Now: time.Now, Event: func(api.Event) {},
 			})
 		}
 	}
-	addr = secured(t, serve(b.store, 1))
-	faulty := secured(t, serve(panicking{b.store}, 1))
+	addr = secured(t, serve(b.store, 1, nil))
+	faulty := secured(t, serve(panicking{b.store}, 1, nil))
+	foreign := secured(t, serve(b.store, 1, foreign{origin.OtherPort}))
 	good := "Authorization: Bearer " + b.tokens[8200].Reveal() + "\r\n"
 	post := "Content-Type: application/json\r\nContent-Length: "
 	doc := openAPI(t)
@@ -165,6 +168,7 @@ func TestTheServerGivesEveryRefusal(t *testing.T) {
 		want       int
 		isPlain    bool
 		isFaulty   bool
+		isForeign  bool
 	}{
 		{line: "GET /guest HTTP/1.1", rest: "", want: 400},
 		{line: "GET /guest HTTP/1.1", rest: "{host}", want: 400, isPlain: true},
@@ -172,6 +176,7 @@ func TestTheServerGivesEveryRefusal(t *testing.T) {
 		{line: "POST /reports HTTP/1.1", rest: "{host}" + good + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", want: 400},
 		{line: "GET /guest HTTP/1.1", rest: "{host}", want: 401},
 		{line: "GET /guests/8201/storage HTTP/1.1", rest: "{host}" + good, want: 403},
+		{line: "GET /storage HTTP/1.1", rest: "{host}" + good, want: 403, isForeign: true},
 		{line: "GET /none HTTP/1.1", rest: "{host}" + good, want: 404},
 		{line: "DELETE /guest HTTP/1.1", rest: "{host}" + good, want: 405},
 		{line: "POST /reports HTTP/1.1", rest: "{host}" + good + post + "20000\r\n\r\n" + strings.Repeat(" ", 20000), want: 413},
@@ -196,6 +201,9 @@ func TestTheServerGivesEveryRefusal(t *testing.T) {
 		at := addr
 		if c.isFaulty {
 			at = faulty
+		}
+		if c.isForeign {
+			at = foreign
 		}
 		rest := strings.ReplaceAll(c.rest, "{host}", "Host: "+at+"\r\n")
 		if !strings.Contains(rest, "\r\n\r\n") {

@@ -1,7 +1,7 @@
 // Package api answers the requests of guests to the local API. Call [New] for the
 // handler, [HTTP] for its server, and [TLS] for the listener to serve from. It
 // has the one route table, the checks before it, and the limits on how often a
-// client may ask. Which guest asks is decided from the request's token alone.
+// client may ask. Which guest asks is decided from the request's token alone; whether the guest itself asks, by an [Origin].
 // Records and reports are in package guests, figures come from a driver, and what
 // is worth a log line goes to the caller as an [Event]. docs/local-api.md and
 // docs/openapi.yaml specify the API.

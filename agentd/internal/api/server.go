@@ -18,6 +18,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -32,11 +33,19 @@ type Guests interface {
 	AddReport(ctx context.Context, vmid int, r contract.Report) (isNews bool, err error)
 }
 
-// Options of a [Server]. All but Storage and Registry are required.
+// Origin proves from where a request comes. The package's own error for a source
+// that is not the guest's is [*origin.Mismatch].
+type Origin interface {
+	Check(ctx context.Context, source netip.Addr, vmid int) error
+}
+
+// Options of a [Server]. All but Storage, Registry and Origin are required.
 type Options struct {
 	Guests           Guests
 	Storage          driver.Storage // nil: the answer is "unknown"
 	Registry         Registry       // nil: none, and /v2/ is not a path of the API
+	Origin           Origin         // nil: a token is accepted from everywhere
+	EnforceOrigin    bool           // else a source that is not the guest's is an [Event] alone
 	HostID           string
 	Version          string
 	Hosts            []string // what a Host header may say: "192.0.2.7:8443"
@@ -50,6 +59,8 @@ type Server struct {
 	guests   Guests
 	meter    *meter   // nil: no figures
 	registry Registry // nil: none
+	origin   Origin   // nil: not looked at
+	enforce  bool
 	hostID   string
 	version  string
 	hosts    map[string]bool
@@ -60,6 +71,7 @@ type Server struct {
 	failures *buckets[netip.Prefix]
 	denials  *buckets[int] // bounds log lines, refuses nothing
 	reports  *buckets[int]
+	origins  *buckets[int] // bounds log lines, refuses nothing
 
 	mu      sync.Mutex
 	retryAt map[int]time.Time // guests whose first use could not be noted
@@ -69,6 +81,13 @@ type Server struct {
 const (
 	failureBurst     = 10
 	failurePerSecond = 1
+)
+
+// The lines on requests of one guest that come from elsewhere: five, then one a
+// minute. A guest behind a router causes one with each request.
+const (
+	originBurst     = 5
+	originPerSecond = 1.0 / 60
 )
 
 // markRetry is how long a store that could not be written is left alone. On
@@ -81,11 +100,12 @@ const retryAfter = "2"
 // New returns a server.
 func New(o Options) *Server {
 	s := &Server{
-		guests: o.Guests, registry: o.Registry, hostID: o.HostID, version: o.Version,
+		guests: o.Guests, registry: o.Registry, origin: o.Origin, enforce: o.EnforceOrigin, hostID: o.HostID, version: o.Version,
 		hosts: map[string]bool{}, now: o.Now, event: o.Event,
 		failures: newBuckets[netip.Prefix](failurePerSecond, failureBurst),
 		denials:  newBuckets[int](failurePerSecond, failureBurst),
 		reports:  newBuckets[int](float64(o.ReportsPerMinute)/60, o.ReportsPerMinute),
+		origins:  newBuckets[int](originPerSecond, originBurst),
 		retryAt:  map[int]time.Time{},
 	}
 	for _, h := range o.Hosts {
@@ -123,6 +143,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	vmid := match.VMID
+	if refused := s.elsewhere(r, match, tok); refused != nil {
+		refused.write(w)
+		return
+	}
 	if listener.FromContext(r.Context()).Trust(vmid) {
 		h.Del("Connection")
 	}
@@ -226,6 +250,36 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 	w.Header().Set("WWW-Authenticate", s.challenge(r))
 	refusedToken.write(w)
 	return tok, m, false
+}
+
+// elsewhere refuses a valid token that does not come from its own guest.
+func (s *Server) elsewhere(r *http.Request, m guests.Match, tok token.Token) *refusal {
+	if s.origin == nil {
+		return nil
+	}
+	var source netip.Addr
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		source = at.Addr()
+	}
+	err := s.origin.Check(r.Context(), source, m.VMID)
+	if err == nil {
+		return nil
+	}
+	if s.origins.allow(m.VMID, s.now()) {
+		e := Event{Kind: ElsewhereSeen, VMID: m.VMID, Source: source, Digest: tok.Digest().Short(), Err: err}
+		if s.enforce {
+			e.Kind = ElsewhereDenied
+		}
+		s.event(e)
+	}
+	mismatch, ok := errors.AsType[*origin.Mismatch](err)
+	switch {
+	case !s.enforce:
+		return nil
+	case ok && !mismatch.IsTemporary():
+		return &refusedOrigin
+	}
+	return &refusedUnavailable
 }
 
 // markUsed notes the first use of tok, and returns false when the store is too

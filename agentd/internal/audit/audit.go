@@ -42,6 +42,7 @@ const (
 	EndedTokenUsed   Kind = "ended-token-used" // a revoked or replaced one
 	TokenRefused     Kind = "token-refused"
 	OtherGuestDenied Kind = "other-guest-denied"
+	ElsewhereDenied  Kind = "elsewhere-denied" // a valid token that did not come from its guest
 	GuestRemoved     Kind = "guest-removed"
 	Started          Kind = "started"
 	Stopped          Kind = "stopped"

@@ -46,12 +46,16 @@ type Config struct {
 	MountOwner      string              // MountOwnerHost or MountOwnerGuest
 	Hypervisor      string              // HypervisorPCT or HypervisorLXC; "" where absent: pct, and another program may have made the guests
 	LXCPath         string              // lxc.path
+	Origin          string              // OriginOff, OriginObserve or OriginEnforce
 	Provision       Defaults
 	Limits          Limits
 }
 
-// The values of hypervisor, mount_owner and id_map.
+// The values of origin, hypervisor, mount_owner and id_map.
 const (
+	OriginOff       = "off"
+	OriginObserve   = "observe"
+	OriginEnforce   = "enforce"
 	HypervisorPCT   = "pct"
 	HypervisorLXC   = "lxc"
 	MountOwnerHost  = "host"
@@ -94,6 +98,7 @@ func defaults() Config {
 		IDMapBase:    100000,
 		MountOwner:   MountOwnerHost,
 		IDMap:        IDMapShared,
+		Origin:       OriginObserve,
 		LXCPath:      "/var/lib/felhom/guests",
 		Provision:    Defaults{Wait: 5 * time.Minute},
 		Limits: Limits{

@@ -65,6 +65,7 @@ func (c *Config) fields() map[string]field {
 		"id_map":      {Take: word(&c.IDMap, IDMapShared, IDMapPerGuest)},
 		"mount_owner": {Take: word(&c.MountOwner, MountOwnerHost, MountOwnerGuest)},
 		"hypervisor":  {Take: word(&c.Hypervisor, HypervisorPCT, HypervisorLXC)},
+		"origin":      {Take: word(&c.Origin, OriginOff, OriginObserve, OriginEnforce)},
 		"lxc": {Take: func(v strictyaml.Value) {
 			v.Fields(map[string]field{"path": {Required: true, Take: text(&c.LXCPath, checkPath)}})
 		}},

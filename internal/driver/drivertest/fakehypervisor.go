@@ -195,19 +195,6 @@ func (f *FakeHypervisor) Warnings(context.Context, driver.Spec) ([]string, error
 	return slices.Clone(f.warnings), nil
 }
 
-// Networks implements [driver.Hypervisor].
-func (f *FakeHypervisor) Networks(context.Context) (map[int]driver.Net, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	nets := map[int]driver.Net{}
-	for vmid, g := range f.guests {
-		if !g.Partial {
-			nets[vmid] = g.Net
-		}
-	}
-	return nets, nil
-}
-
 // plan returns the guest that a Restore makes, or all that is wrong with s.
 func (f *FakeHypervisor) plan(vmid int, s driver.Spec) (*driver.Guest, error) {
 	conf, archiveErr := f.config(s.Archive)

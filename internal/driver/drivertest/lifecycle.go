@@ -129,6 +129,12 @@ func (s *suite) restored(t *testing.T, full, plain int) {
 	if nets[full] != a.Net || nets[plain] != b.Net || err != nil {
 		t.Errorf("networks are %v, %v, want those of both guests", nets, err)
 	}
+	for _, g := range []driver.Guest{a, b} {
+		nics, err := s.Hypervisor.Interfaces(t.Context(), g.VMID)
+		if len(nics) != 1 || nics[0].Net != g.Net || !slices.Contains(nics[0].Ports, driver.PortName(g.VMID, 0)) || err != nil {
+			t.Errorf("interfaces of guest %d are %+v, %v, want that of the guest with its port", g.VMID, nics, err)
+		}
+	}
 	usage, err := s.Hypervisor.Storage(t.Context(), full)
 	if err == nil && (len(usage) == 0 || usage[0].Path != "/" || usage[0].Size <= 0) {
 		t.Errorf("storage of a stopped guest: %v", usage)

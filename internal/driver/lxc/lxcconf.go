@@ -70,6 +70,8 @@ func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 	if net.Bridge != "" {
 		line("lxc.net.0.type", "veth")
 		line("lxc.net.0.link", "%s", net.Bridge)
+		// Else liblxc takes a random name, and the port does not show its guest.
+		line("lxc.net.0.veth.pair", "%s", driver.PortName(vmid, 0))
 		line("lxc.net.0.name", "%s", net.Name)
 		if !net.LinkDown {
 			line("lxc.net.0.flags", "up")

@@ -39,6 +39,19 @@ func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 	return nets, nil
 }
 
+// Interfaces implements [driver.Hypervisor]. A guest of liblxc has one.
+func (d *Driver) Interfaces(_ context.Context, vmid int) ([]driver.Interface, error) {
+	c, err := d.readConf(vmid)
+	if err != nil {
+		return nil, err
+	}
+	n, err := netOf(c)
+	if err != nil || n.Bridge == "" {
+		return nil, err
+	}
+	return []driver.Interface{{Net: n, Ports: []string{driver.PortName(vmid, 0)}}}, nil
+}
+
 // Linux counts inotify instances by user, and all guests of one id range have
 // one root: a guest with Docker needs instancesPerGuest, and where no more are
 // left systemd in the next guest fails with "Too many open files".

@@ -79,7 +79,7 @@ func TestNetOfTheArchiveStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"lxc.net.0.mtu = 1400\n", "lxc.net.0.veth.vlan.id = 7\n", "lxc.net.0.link = br0\n"} {
+	for _, line := range []string{"lxc.net.0.mtu = 1400\n", "lxc.net.0.veth.vlan.id = 7\n", "lxc.net.0.link = br0\n", "lxc.net.0.veth.pair = veth8200i0\n"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("no %q in\n%s", line, text)
 		}

@@ -2,7 +2,9 @@ package pct
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -44,4 +46,22 @@ func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 		}
 	}
 	return nets, nil
+}
+
+// Interfaces implements [driver.Hypervisor], from the file of this node alone.
+// A port's name depends on the interface's firewall flag when the guest was
+// started, and on which firewall the node runs: both names are the guest's.
+func (d *Driver) Interfaces(_ context.Context, vmid int) ([]driver.Interface, error) {
+	data, err := regular.Read(filepath.Join(d.o.PVEDir, "lxc", strconv.Itoa(vmid)+".conf"), maxGuestConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = driver.ErrNotFound
+	}
+	if err != nil {
+		return nil, wrap(vmid, "interfaces", err)
+	}
+	config, _ := pctconf.Parse(data)
+	all, _ := driver.InterfacesOf(config, func(number int) []string { // PVE keeps a wrong line, which has no effect
+		return []string{driver.PortName(vmid, number), fmt.Sprintf("fwpr%dp%d", vmid, number)}
+	})
+	return all, nil
 }

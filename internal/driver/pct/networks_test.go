@@ -1,11 +1,16 @@
 package pct_test
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -53,5 +58,40 @@ func TestNetOfTheArchiveStays(t *testing.T) {
 		if strings.Replace(want, "MAC", got.MAC, 1) != got.String() || got.MAC == "BC:24:11:AA:AA:AA" {
 			t.Errorf("guest %d: want %s\ngot  %s", id, want, got)
 		}
+	}
+}
+
+// TestInterfacesAreOfThisNode: all interfaces of a guest, with each name that
+// their ports can have, and none of a guest of another node.
+func TestInterfacesAreOfThisNode(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"lxc/8200.conf": "net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,tag=7\nnet1: name=eth1,bridge\n" +
+			"net31: name=eth2,bridge=vmbr1,firewall=1,hwaddr=BC:24:11:00:00:02\n[snap]\nnet0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:03\n",
+		"nodes/other/lxc/8201.conf": "net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:04\n",
+		"lxc/8202.conf":             "hostname: none\n",
+	} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := pct.New(pct.Options{PVEDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	nics, err := d.Interfaces(t.Context(), 8200)
+	for _, nic := range nics {
+		got += fmt.Sprintln(nic.Bridge, nic.MAC, nic.VLAN, nic.Ports)
+	}
+	if want := "vmbr0 BC:24:11:00:00:01 7 [veth8200i0 fwpr8200p0]\nvmbr1 BC:24:11:00:00:02 0 [veth8200i31 fwpr8200p31]\n"; got != want || err != nil {
+		t.Errorf("%v, want\n%sgot\n%s", err, want, got)
+	}
+	if nics, err := d.Interfaces(t.Context(), 8202); len(nics) != 0 || err != nil {
+		t.Errorf("a guest without interfaces has %v, %v", nics, err)
+	}
+	if _, err := d.Interfaces(t.Context(), 8201); !errors.Is(err, driver.ErrNotFound) {
+		t.Errorf("a guest of another node: %v, want ErrNotFound", err)
 	}
 }

@@ -34,7 +34,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 		Stdout:      stdout,
 		Stderr:      stderr,
 		Flags:       []cli.Flag{rootFlag(), dockerHostFlag()},
-		Commands:    []*cli.Command{applyCommand(stderr), validateCommand(stderr), statusCommand(stdout)},
+		Commands:    []*cli.Command{applyCommand(stderr), validateCommand(stderr), statusCommand(stdout), doctorCommand(stdout)},
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"io"
@@ -27,7 +28,8 @@ type fakeHost struct {
 
 	mu      sync.Mutex
 	reports []contract.Report
-	status  int // of GET /guest; 200 where zero
+	status  int    // of GET /guest; 200 where zero
+	clock   string // what it says the time is; a fixed one if empty
 }
 
 func startHost(t *testing.T) *fakeHost {
@@ -36,13 +38,13 @@ func startHost(t *testing.T) *fakeHost {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /guest", func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
-		status := h.status
+		status, clock := h.status, cmp.Or(h.clock, "2026-01-31T12:00:00Z")
 		h.mu.Unlock()
 		if status != 0 || r.Header.Get("Authorization") != "Bearer "+guestToken {
 			w.WriteHeader(max(status, 401))
 			return
 		}
-		_, _ = io.WriteString(w, `{"guest":8200,"host_id":"demo-felhom","agent":"t","time":"2026-01-31T12:00:00Z"}`)
+		_, _ = io.WriteString(w, `{"guest":8200,"host_id":"demo-felhom","agent":"t","time":"`+clock+`"}`)
 	})
 	mux.HandleFunc("POST /reports", func(w http.ResponseWriter, r *http.Request) {
 		data, _ := io.ReadAll(r.Body)

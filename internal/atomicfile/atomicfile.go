@@ -1,7 +1,8 @@
 // Package atomicfile replaces files so that a reader, or a machine that lost
-// power, sees the old content or the new one and nothing between: temporary
-// file beside the target, owner and mode set by descriptor, fsync, rename,
-// fsync of the directory. It never follows a symbolic link in place of the target.
+// power, sees the old content or the new one and nothing in between. Call [Write],
+// or [WriteIfChanged]. It writes a temporary file beside the target, sets owner
+// and mode by its descriptor, calls fsync, renames it, and calls fsync for the
+// directory. It never follows a symbolic link in place of the target.
 package atomicfile
 
 import (
@@ -21,19 +22,19 @@ import (
 const randomLength = 8
 
 // ErrInPlace is in the chain of an error that came after the rename: readers see
-// the new file, and a loss of power may bring the old one back.
+// the new file, but a loss of power may restore the old one.
 var ErrInPlace = errors.New("the new file is in place, but might not survive a loss of power")
 
-// Attr holds the mode and owner of the new file. UID and GID are set only when Chown is.
+// Attr holds the mode and owner of the new file. UID and GID count only if Chown is set.
 type Attr struct {
 	Mode     fs.FileMode // permission bits, exact: the umask does not apply
 	Chown    bool
 	UID, GID int
 }
 
-// Write replaces name below root by data. The directory of name must exist.
-// On an error the old file is untouched, unless the error is an [ErrInPlace]. No
-// temporary file stays behind.
+// Write replaces the content of name below root by data. The directory of name
+// must exist. On an error the old file is untouched, unless the error is an
+// [ErrInPlace]. No temporary file stays behind.
 func Write(root *os.Root, name string, data []byte, attr Attr) error {
 	return WriteFrom(root, name, bytes.NewReader(data), attr)
 }
@@ -100,7 +101,7 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 	return syncDir(root, dir)
 }
 
-// WriteIfChanged writes only when the content, mode or owner differs, and reports
+// WriteIfChanged writes only if the content, mode or owner differs, and reports
 // whether it did. A target that is not a regular file counts as different.
 func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed bool, err error) {
 	same, err := isSame(root, name, data, attr)
@@ -113,8 +114,8 @@ func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed
 	return true, Write(root, name, data, attr)
 }
 
-// SweepAll removes the temporary files of writes to any name in the directory
-// root that were killed. The caller must keep other writers off meanwhile.
+// SweepAll removes the temporary files that killed writes to any name left in
+// the directory root. The caller must exclude other writers meanwhile.
 func SweepAll(root *os.Root) error {
 	d, err := root.Open(".")
 	if err != nil {
@@ -147,8 +148,8 @@ func Target(name string) string {
 	return rest[:at]
 }
 
-// Sweep removes the temporary files of writes to name that were killed. The
-// caller must keep other writers of name off meanwhile.
+// Sweep removes the temporary files that killed writes to name left. The caller
+// must exclude other writers of name meanwhile.
 func Sweep(root *os.Root, name string) (err error) {
 	dir, base := path.Split(path.Clean(name))
 	d, err := root.Open(cmp.Or(dir, "."))

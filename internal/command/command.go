@@ -1,11 +1,11 @@
-// Package command is the command line of the three programs: how flags and
-// arguments are read, how help looks, and in which words a mistake is refused.
-// Describe a program as an [App] and call [App.Run].
+// Package command is the command line of the three programs: it reads flags and
+// arguments, prints help, and refuses mistakes. Describe a program as an [App]
+// and call [App.Run].
 //
-// The CLI library parses values and calls the action. What this package does
-// itself is what the library cannot do alike everywhere: flags after
-// arguments, global flags after the command, help within 80 columns, and one
-// sentence for each mistake.
+// The CLI library parses values and calls the action. This package does what
+// the library does not do in the same way everywhere: flags after arguments,
+// global flags after the command, help within 80 columns, and one sentence for
+// each mistake.
 package command
 
 import (
@@ -30,7 +30,7 @@ type App struct {
 	Description string // paragraphs; a line that starts with a space is printed as it is
 	Version     string
 	Flags       []cli.Flag     // global flags: accepted before and after the command
-	Commands    []*cli.Command // ArgsUsage says how many arguments each takes, in the form "ROOT [ARG...]"
+	Commands    []*cli.Command // ArgsUsage gives the arguments of each, in the form "ROOT [ARG...]"
 	Stdin       io.Reader      // may be nil
 	Stdout      io.Writer      // the product
 	Stderr      io.Writer      // errors
@@ -38,7 +38,8 @@ type App struct {
 
 // Run runs the command that args name; args[0] is the program's. It prints an
 // error, at most one, to Stderr and returns the exit code of
-// docs/exit-codes.md. A done ctx whose error reaches Run means interrupted.
+// docs/exit-codes.md. If ctx is done and its error reaches Run, the code is
+// that of an interrupt.
 func (a App) Run(ctx context.Context, args []string) exit.Code {
 	err := a.run(ctx, args)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -63,7 +64,7 @@ func (a App) run(ctx context.Context, args []string) error {
 		Reader: a.Stdin, Writer: a.Stdout, ErrWriter: a.Stderr,
 		Flags: a.Flags, Commands: root.Subcommands,
 		ExitErrHandler:            func(*cli.Context, error) {}, // the library's own exits the process
-		DisableSliceFlagSeparator: true,                         // a value may have commas; flags are repeated instead
+		DisableSliceFlagSeparator: true,                         // a value may contain commas; a flag is repeated instead
 		OnUsageError:              usageError,
 	}
 	prepare(root.Subcommands)
@@ -79,7 +80,7 @@ func (a App) commands() []*cli.Command {
 	return append(append([]*cli.Command{}, a.Commands...), version)
 }
 
-// prepare makes the library leave help and exits to this package.
+// prepare has the library leave help and exits to this package.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.HideHelp, c.HideHelpCommand, c.OnUsageError = true, true, usageError
@@ -92,7 +93,8 @@ func (a App) printVersion() error {
 	return err
 }
 
-// usageError classes what the library refuses after [parse] has let it pass.
+// usageError gives its kind to what the library refuses after [parse] has
+// accepted it.
 func usageError(c *cli.Context, err error, _ bool) error { return Misuse(c, err, "") }
 
 // Misuse returns err as a wrong use of c's command. An empty hint points to
@@ -116,7 +118,7 @@ func MissingArgument(c *cli.Context, name string) error {
 
 func missing(name string) string { return "missing argument " + name }
 
-// RequireRoot returns an error unless the process is root's. what names the
+// RequireRoot returns an error unless the process runs as root. what names the
 // command that needs it.
 func RequireRoot(what string) error {
 	if os.Geteuid() == 0 {

@@ -31,9 +31,8 @@ func (l line) words(program string) []string {
 	return slices.Concat(words, l.flags, []string{"--"}, l.args)
 }
 
-// parse splits words into a line. The first mistake, in the order of the words,
-// is the error; the line is returned with it, because help is needed all the
-// more then.
+// parse splits words into a line. The error is the first mistake in the order
+// of the words; parse returns the line with it, because help needs it.
 func parse(global []cli.Flag, root *cli.Command, words []string) (line, error) {
 	p := parser{global: global, line: line{path: []*cli.Command{root}}, words: words}
 	for len(p.words) > 0 {
@@ -102,7 +101,7 @@ func (p *parser) subcommand(group *cli.Command, name string) {
 	p.fail(fmt.Sprintf("unknown command %q", name), hint)
 }
 
-// synonyms are names that other tools give to what a command here does.
+// synonyms are names that other tools have for the commands here.
 var synonyms = map[string]string{
 	"rm": "remove", "delete": "remove", "del": "remove", "destroy": "remove",
 	"ls": "list", "ps": "list", "create": "add", "new": "add", "check": "verify", "validate": "verify", "run": "serve",
@@ -145,8 +144,8 @@ func (p *parser) flag(word string) {
 	*to = append(*to, "--"+name+"="+value)
 }
 
-// isFlag reports whether word is a flag that the command knows, and so not the
-// value of the flag before it.
+// isFlag reports whether word is a flag of the command, and so not the value of
+// the flag before it.
 func (p *parser) isFlag(word string) bool {
 	name, _, _ := strings.Cut(word, "=")
 	if !strings.HasPrefix(name, "--") {
@@ -180,7 +179,8 @@ func find(flags []cli.Flag, name string) cli.Flag {
 	return nil
 }
 
-// mismatch returns what f wants when value is not that, or "".
+// mismatch returns what f wants if value is something else, and "" if it is
+// not.
 func mismatch(f cli.Flag, value string) string {
 	switch f.(type) {
 	case *cli.BoolFlag:

@@ -1,7 +1,7 @@
-// Package exit owns the exit codes of the three programs: the table from kinds
-// of failures to codes ([Of]), and the one form in which an error is printed
-// ([Print]). Only package main of a program and internal/command use it; other
-// packages give their errors a kind with package fault.
+// Package exit has the exit codes of the three programs: [Of] is the table from
+// kinds of failures to codes, and [Print] prints an error in the one form for
+// all programs. Only package main of a program and internal/command use it;
+// other packages give their errors a kind with package fault.
 package exit
 
 import (
@@ -43,8 +43,8 @@ var codes = map[fault.Kind]Code{
 	fault.Interrupted: Interrupted,
 }
 
-// statusError is an error of a program whose exit code no kind gives: the
-// status of a script, or that of a run that is shown.
+// statusError is an error whose exit code does not follow from a kind: the
+// status of a script, or that of a recorded run.
 type statusError struct {
 	code Code
 	err  error
@@ -99,6 +99,6 @@ func Print(w io.Writer, program string, err error) Code {
 
 func printLines(w io.Writer, prefix, text string) {
 	for line := range strings.SplitSeq(strings.TrimRight(termtext.Lines(text), "\n"), "\n") {
-		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, line) // nowhere left to report to
+		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, line) // there is no other place to report it
 	}
 }

@@ -8,14 +8,15 @@ import (
 	"github.com/hashicorp/go-multierror"
 )
 
-// precedence orders the kinds: of several errors, the kind that comes first
-// here is the kind of all. What no later try corrects comes before the rest.
+// precedence orders the kinds: several errors together have the kind that comes
+// first here. Kinds that no later try corrects come before the rest.
 var precedence = []Kind{Interrupted, Misuse, Invalid, NotFound, Exists, Mismatch, Failed, Busy, NotReady}
 
-// All returns one error for all findings in errs: joined errors are taken apart
-// ([Each]), and equal texts count once. The hint of each is part of the text,
-// as the lines in which programs print it, and the last hint is that of the
-// whole. One finding alone stays as it is; without any, All returns nil.
+// All returns one error for all findings in errs. It splits joined errors
+// ([Each]), and equal texts count once. The text has the hint of each finding,
+// in the lines in which programs print it; the last hint becomes that of the
+// whole error. A single finding stays as it is; if there is none, All returns
+// nil.
 func All(errs ...error) error {
 	var list []error
 	for _, err := range Each(errors.Join(errs...)) {
@@ -36,9 +37,9 @@ func All(errs ...error) error {
 	return &Error{Kind: Of(first), Hint: HintOf(last), Err: &multierror.Error{Errors: list, ErrorFormat: findingsText}}
 }
 
-// findingsText gives the text of all findings. A hint that the next finding has
-// as well is named there alone, and the hint of the last is not in the text:
-// programs print it behind.
+// findingsText returns the text of all findings. A hint that the next finding
+// has as well appears only there, and the hint of the last is not in the text,
+// because programs print it after the text.
 func findingsText(list []error) string {
 	var lines []string
 	for i, err := range list {
@@ -50,8 +51,8 @@ func findingsText(list []error) string {
 	return strings.Join(lines, "\n")
 }
 
-// Each returns the errors that errors.Join made one of err, in their order; err
-// alone if it is another error, and none for nil.
+// Each returns the errors that errors.Join joined to err, in their order; err
+// alone if it is not a joined error, and none for nil.
 func Each(err error) []error {
 	if err == nil {
 		return nil
@@ -67,7 +68,7 @@ func Each(err error) []error {
 		list = append(list, Each(e)...)
 	}
 	if err.Error() != strings.Join(texts, "\n") {
-		return []error{err} // of fmt.Errorf, whose own text would be lost
+		return []error{err} // made by fmt.Errorf, whose own text would be lost
 	}
 	return list
 }

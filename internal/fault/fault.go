@@ -1,8 +1,8 @@
-// Package fault says what kind of failure an error is and what the user can
-// do about it. Whoever makes or first recognises an error gives it its kind
-// and hint with [Wrap], [WrapHint] or [Errorf]; callers read them with [Of]
-// and [HintOf]. It knows no exit codes: package exit has the table from kinds
-// to codes, for the programs alone.
+// Package fault says what kind of failure an error is and what the user can do
+// about it. The code that makes or first recognises an error gives it its kind
+// and hint with [Wrap], [WrapHint] or [Errorf]; callers read them with [Of] and
+// [HintOf]. It has no exit codes: package exit has the table from kinds to
+// codes, for the programs only.
 package fault
 
 import (
@@ -20,7 +20,7 @@ type Kind int
 // The kinds. The zero Kind belongs to a nil error.
 const (
 	None        Kind = iota
-	Failed           // no better kind
+	Failed           // no other kind fits
 	Misuse           // wrong flags, arguments or options
 	Invalid          // the input is invalid: a file, an archive, a value in them
 	NotFound         // the named file, guest or object does not exist
@@ -31,8 +31,8 @@ const (
 	Interrupted      // SIGINT or SIGTERM ended the work
 )
 
-// kinds holds what is known of each Kind: its name, and its class, which is
-// part of the contract with units, scripts and reports (docs/exit-codes.md).
+// kinds holds the name of each Kind and its class, which is part of the
+// contract with units, scripts and reports (docs/exit-codes.md).
 var kinds = [...]struct{ name, class string }{
 	None:        {"none", "ok"},
 	Failed:      {"failed", "failed"},
@@ -59,7 +59,7 @@ func (k Kind) known() struct{ name, class string } {
 	return kinds[k]
 }
 
-// Error is an error with its kind and, where one is known, a hint.
+// Error is an error with its kind and, if one is known, a hint.
 type Error struct {
 	Kind Kind
 	Hint string // what the user can do: lines without a trailing newline; may be empty

@@ -1,8 +1,8 @@
-// Package filelock owns the advisory locks, flock(2), by which processes of one
-// machine keep out of each other's way. By name: [Wait] or [WaitAtMost] for a
-// short one, [Claim] for one that a whole command holds. On an open file or directory:
-// [Try] or [TakeWhenFree], then [Close]. A lock ends with its holder, however
-// that ends. Waiting holds no thread.
+// Package filelock takes advisory locks, flock(2), between processes of one machine.
+// To lock a file by its name, call [Wait] or [WaitAtMost] for a short lock and [Claim]
+// for one that a whole command holds. To lock an open file or directory, call [Try] or
+// [TakeWhenFree], then [Close]. A lock ends with the process that holds it. Waiting
+// keeps no thread.
 package filelock
 
 import (
@@ -18,28 +18,29 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// ErrHeld is in the chain of each error about a lock that another holder has.
+// ErrHeld is in the chain of each error about a lock that another process
+// holds.
 var ErrHeld = errors.New("locked")
 
-// Kind is who else may have the lock at the same time.
+// Kind says who else may hold the lock at the same time.
 type Kind int
 
-// A lock is either one holder's alone, or that of any number of sharers.
+// A lock has either one holder, or any number of holders that share it.
 const (
 	Exclusive Kind = syscall.LOCK_EX
 	Shared    Kind = syscall.LOCK_SH
 )
 
 // The pause between two tries of a wait doubles from the first to the last. The
-// tries do not block: flock(2) that waits keeps a thread, and a daemon that has
+// tries do not block: a flock(2) that waits keeps a thread, and a daemon with
 // one waiting for each request reaches its limit of threads and dies.
 const (
 	firstPause = time.Millisecond
 	lastPause  = 32 * time.Millisecond
 )
 
-// Try takes the lock on f at once, or returns [ErrHeld]. A holder of the other
-// kind gives up its old lock first.
+// Try takes the lock on f at once, or returns [ErrHeld]. If f already has a
+// lock of the other kind, that lock is released first.
 func Try(f *os.File, kind Kind) error {
 	for {
 		switch err := syscall.Flock(int(f.Fd()), int(kind)|syscall.LOCK_NB); {
@@ -72,9 +73,9 @@ func TakeWhenFree(ctx context.Context, f *os.File, kind Kind, waiting func()) er
 	}
 }
 
-// Close gives up the lock on f and closes f. A child that another goroutine is
+// Close releases the lock on f and closes f. A child that another goroutine is
 // starting has a copy of f until it executes its program: closing alone would
-// leave the lock held for so long.
+// keep the lock until then.
 func Close(f *os.File) error {
 	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
@@ -99,9 +100,9 @@ func WaitAtMost(ctx context.Context, name string, limit time.Duration) (unlock f
 	return Wait(ctx, name)
 }
 
-// Claim takes the exclusive lock on file name at once, or says with [ErrHeld]
-// which process has it. unlock removes the file, so that a lock for each of many
-// things leaves nothing.
+// Claim takes the exclusive lock on file name at once; an error with [ErrHeld]
+// names the process that holds it. unlock removes the file, so that locks for
+// many things leave no files.
 func Claim(name string) (unlock func() error, err error) {
 	for {
 		unlock, isGone, err := claim(name)
@@ -111,15 +112,15 @@ func Claim(name string) (unlock func() error, err error) {
 	}
 }
 
-// claim reports with isGone that the holder before removed the file between the
-// open and the lock: the lock is then on a file that no other process can find.
+// claim sets isGone if the previous holder removed the file between the open
+// and the lock: the lock is then on a file that no other process can find.
 func claim(name string) (unlock func() error, isGone bool, err error) {
 	f, err := open(name)
 	if err != nil {
 		return nil, false, err
 	}
 	if err := Try(f, Exclusive); errors.Is(err, ErrHeld) {
-		holder, _ := io.ReadAll(io.LimitReader(f, 20)) // a name for the error, no more
+		holder, _ := io.ReadAll(io.LimitReader(f, 20)) // only a name for the error
 		return nil, false, errors.Join(fmt.Errorf("%w by pid %s", ErrHeld, strings.TrimSpace(string(holder))), f.Close())
 	} else if err != nil {
 		return nil, false, errors.Join(err, f.Close())
@@ -137,7 +138,8 @@ func claim(name string) (unlock func() error, isGone bool, err error) {
 	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
 		return nil, false, errors.Join(err, Close(f))
 	}
-	// Removed while it is held: who waits for it sees that it is gone.
+	// It is removed while it is held: a process that waits for it sees that it
+	// is gone.
 	return func() error { return errors.Join(os.Remove(name), Close(f)) }, false, nil
 }
 

@@ -19,7 +19,7 @@ const (
 	OtherGuest        // the token is valid, and not for what was asked for
 	Refused           // the host will never accept this request
 	Later             // the host asks for a later try
-	Failed            // the host answered with a mistake of its own, or in another form
+	Failed            // the host had a fault of its own, or answered in another form
 	Unreachable       // no answer: the network, or a host that is down
 	Canceled          // the caller's context was cancelled
 )

@@ -25,8 +25,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// Client speaks to one host. The zero Client speaks to none: each call fails.
-// Set the fields before the first call; then it is safe for concurrent use.
+// Client makes requests to one host. Each call of the zero Client fails. Set
+// the fields before the first call; then it is safe for concurrent use.
 type Client struct {
 	Endpoint contract.Endpoint
 	Pins     pin.Set
@@ -63,7 +63,7 @@ type StatusError struct {
 	Code         int           // HTTP status
 	Problem      string        // the host's word for programs, such as "forbidden"; may be empty
 	Message      string        // the host's own sentence; may be empty
-	RetryAfter   time.Duration // what the host asked for; 0 if it did not
+	RetryAfter   time.Duration // the wait that the host asked for; 0 if it did not
 }
 
 func (e *StatusError) Error() string {
@@ -125,14 +125,14 @@ func (c *Client) client() *http.Client {
 		}
 		c.http = &http.Client{
 			Transport: &http.Transport{
-				Proxy:                  nil, // the host is next door, and a proxy would see the pin fail
+				Proxy:                  nil, // the host is on the same bridge, and through a proxy the pin would not match
 				DialContext:            dial,
 				TLSClientConfig:        pin.ClientTLS(c.Pins),
 				MaxConnsPerHost:        1, // one handshake a run
 				IdleConnTimeout:        idleTimeout,
 				TLSHandshakeTimeout:    c.timeout(),
 				MaxResponseHeaderBytes: maxHeaderBytes,
-				DisableCompression:     true, // a compressed answer could be larger than what is bounded
+				DisableCompression:     true, // a compressed answer could exceed the limit once it is unpacked
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
@@ -194,16 +194,15 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (er
 	return nil
 }
 
-// maxProblemText bounds what is repeated of a refusal.
+// maxProblemText bounds the text that an error repeats of a refusal.
 const maxProblemText = 300
 
-// refused returns the error of an answer that is not a success. What is at the
-// pinned address is trusted, but an error must not hold the token that it was
-// shown.
+// refused returns the error of an answer that is not a success. The pinned host
+// is trusted, but an error must not contain the token that was sent to it.
 func (c *Client) refused(resp *http.Response, method, path string, body []byte) error {
 	var problem contract.Problem
 	if len(body) > contract.MaxResponseBytes || json.Unmarshal(body, &problem) != nil {
-		problem = contract.Problem{} // a body of another form has no message for us
+		problem = contract.Problem{} // a body of another form has no message to show
 	}
 	clean := func(text string) string {
 		if secret := c.Token.Reveal(); secret != "" {

@@ -12,7 +12,7 @@ import (
 type Mount struct {
 	ID     uint64 // as statx(2) returns it
 	Device string // major:minor
-	Root   string // the mounted directory within its file system; "//deleted" at the end if it was removed since
+	Root   string // the mounted directory within its file system; ends with "//deleted" if it was removed since
 	Point  string // where the process sees it
 }
 

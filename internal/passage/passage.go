@@ -1,12 +1,13 @@
-// Package passage decides which users of this host may walk through a
-// directory: [Only] lets one user through, beside root.
+// Package passage sets which users of this host may walk through a directory:
+// [Only] lets one user through and root, [Open] adds a user.
 //
 // A guest's root is another user of the host, and it must reach its root file
 // system and its config mount by their paths when the guest starts. Mode bits
-// can give that to all users or to a group only, and a setgid program of one
-// guest gives any local user that group; so it is an entry for one user in the
-// directory's POSIX ACL. A directory for each guest has one entry: a list that
-// guests share would be full after some hundred of them (ext4 takes a block).
+// can allow that only to all users or to a group, and a setgid program of one
+// guest gives any local user that group; so the directory's POSIX ACL gets an
+// entry for one user. Each guest has a directory of its own with one entry: a
+// list shared by all guests would be full after some hundred of them (ext4
+// stores at most one block).
 package passage
 
 import (
@@ -63,7 +64,7 @@ func Only(fd, uid int, rights Rights) error {
 	})
 }
 
-// Users returns the users that have an entry of their own for the directory fd.
+// Users returns the users that have their own entry for the directory fd.
 func Users(fd int) ([]int, error) {
 	entries, err := read(fd)
 	var users []int
@@ -86,9 +87,9 @@ func Clear(fd int, mode uint32) error {
 	return nil
 }
 
-// Open lets user uid walk through the directory fd, beside those that may
-// already. Several processes may open one directory at once: each holds the
-// lock of the directory meanwhile, which a user who may only walk through it
+// Open lets user uid walk through the directory fd, as well as those that may
+// already. Several processes may call it for one directory at once: each holds
+// the directory's lock meanwhile, which a user who may only walk through it
 // cannot take.
 func Open(fd, uid int) (err error) {
 	if err := lock(fd); err != nil {

@@ -22,8 +22,8 @@ type IDRange struct {
 	Guest, Host, Count int
 }
 
-// IDRanges returns the lxc.idmap entries in their order. What they map, and
-// whether that is wise, is for the caller to judge.
+// IDRanges returns the lxc.idmap entries in their order. It does not check what
+// they map.
 func IDRanges(c *Config) ([]IDRange, error) {
 	var all []IDRange
 	for _, s := range c.LXC {
@@ -47,9 +47,9 @@ func IDRanges(c *Config) ([]IDRange, error) {
 	return all, nil
 }
 
-// RootIDs returns the user and group of the host that the guest's root is, as
-// PVE computes it: of the lxc.idmap entries the last one that begins at 0
-// counts, and a map without such an entry leaves root at 0; without any entry
+// RootIDs returns the host's user and group ids of the guest's root, as PVE
+// computes them: of the lxc.idmap entries the last one that begins at 0 counts,
+// and a map without such an entry leaves root at 0; without any entry
 // "unprivileged" decides.
 func RootIDs(c *Config) (uid, gid int, err error) {
 	ranges, err := IDRanges(c)
@@ -76,9 +76,9 @@ func RootIDs(c *Config) (uid, gid int, err error) {
 const LeastHostID = 65536
 
 // CheckIDRanges refuses a map that reaches ids of the host's own users: each
-// range must begin at LeastHostID or above and fit into the ids that exist,
-// each guest id from 0 to 65535 is mapped once, and no id of the host twice.
-// An empty list is the hypervisor's own map, and is accepted.
+// range must begin at LeastHostID or above and be within the ids that exist,
+// each guest id from 0 to 65535 must be mapped once, and no id of the host
+// twice. It accepts an empty list, which means the hypervisor's own map.
 func CheckIDRanges(ranges []IDRange) error {
 	if len(ranges) == 0 {
 		return nil

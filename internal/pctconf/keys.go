@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// form turns a value into its canonical form, or says what was asked for.
+// form returns the canonical form of a value, or an error that says what is
+// valid.
 type form func(value string) (string, error)
 
 // forms holds every key of the current configuration, without its number.
@@ -146,7 +147,7 @@ func oneOf(words ...string) form {
 func integer(least, most int64) form {
 	return func(s string) (string, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < least || n > most || strconv.FormatInt(n, 10) != s { // PVE keeps a sign or leading zeros as they are
+		if err != nil || n < least || n > most || strconv.FormatInt(n, 10) != s { // PVE keeps a sign and leading zeros
 			return "", fmt.Errorf("%q: want a whole number from %d to %d", s, least, most)
 		}
 		return strconv.FormatInt(n, 10), nil
@@ -165,7 +166,7 @@ func number(least, most float64) form {
 	}
 }
 
-// text is any value of one line, of at most limit bytes when limit is not 0.
+// text accepts any value of one line, of at most limit bytes if limit is not 0.
 func text(limit int) form {
 	return func(s string) (string, error) {
 		if s == "" {

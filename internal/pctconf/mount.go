@@ -20,8 +20,9 @@ type Mount struct {
 	Shared   bool // the source is the same on every node of a cluster
 }
 
-// ParseMount reads the value of an mpN. It checks the form, not whether source
-// and target are sensible, and leaves out what it does not know.
+// ParseMount reads the value of an mpN. It checks only the form, not the
+// meaning of source and target, and drops the options that [Mount] does not
+// have.
 func ParseMount(value string) (Mount, error) {
 	p, err := ParseProperties(value, "volume")
 	if err != nil {
@@ -40,9 +41,9 @@ func ParseMount(value string) (Mount, error) {
 	return m, nil
 }
 
-// String returns the canonical value of an mpN. The mount is not replicated:
-// PVE cannot replicate a directory of the host, and ends the guest's
-// replication jobs if it is told to.
+// String returns the canonical value of an mpN. It has replicate=0: PVE cannot
+// replicate a directory of the host, and would end the guest's replication
+// jobs.
 func (m Mount) String() string {
 	value := m.Source + ",mp=" + m.Target + ",replicate=0"
 	if m.ReadOnly {
@@ -64,7 +65,7 @@ func (m Mount) IsDirectory() bool {
 type MountPoint struct {
 	Key string
 	Mount
-	Err error // the line has a wrong form: it is taken, and mounts nothing
+	Err error // the line has a wrong form: its number is taken, and it mounts nothing
 }
 
 // Mounts returns the mpN of the current configuration in the order of their

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The words that stand for an address: from a DHCP server, from a router's
+// The words in place of an address: from a DHCP server, from a router's
 // advertisements (IPv6 only), or set by the guest itself.
 const (
 	DHCP   = "dhcp"
@@ -180,11 +180,11 @@ func (n Net) String() string {
 	return b.String()
 }
 
-// With returns the interface of a new guest: n, the golden image's, with what o
-// says otherwise. The zero value of a field of o keeps what n has, with two
-// exceptions: the MAC is not chosen yet, and a fixed IPv4 address of n, which one
-// guest alone can have, becomes DHCP. An address of o brings its own gateway,
-// or none.
+// With returns the interface of a new guest: n, the golden image's, overridden by
+// the fields of o. The zero value of a field of o keeps that of n, with two
+// exceptions: the MAC is left empty, and a fixed IPv4 address of n, which only
+// one guest can have, becomes DHCP. If o has an address, the gateway is that of
+// o, too, even if it is empty.
 func (n Net) With(o Net) Net {
 	n.Name, n.MAC = "eth0", ""
 	if o.Bridge != "" {

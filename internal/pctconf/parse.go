@@ -22,9 +22,9 @@ var (
 	lxcPattern     = regexp.MustCompile(`^(lxc\.[a-z0-9_\-.]+)(?::|\s*=)\s*(.*?)\s*$`)
 )
 
-// Parse reads a file. It always returns what it could read; the findings are
-// in the order of lines. A finding does not remove its line: PVE keeps a wrong
-// value too, and so the caller sees what a restored guest would get.
+// Parse reads a file. It always returns what it could read; the findings are in
+// the order of lines. A line with a finding stays in the result, because PVE
+// keeps a wrong value too: the caller sees what a restored guest would get.
 func Parse(data []byte) (*Config, []Finding) {
 	p := parser{config: &Config{}}
 	if len(data) > maxBytes {
@@ -43,10 +43,10 @@ func Parse(data []byte) (*Config, []Finding) {
 	return p.config, p.findings
 }
 
-// odd returns the first character of a line that this parser, PVE's and
-// LXC's may read differently, and where it is; -1 if there is none. These are
-// control characters, blanks other than space and tab, and all bytes above
-// ASCII outside of the notes: PVE encodes those there.
+// odd returns the first character of a line that this parser, PVE's and LXC's
+// may read differently, and its index; -1 if there is none. These are control
+// characters, blanks other than space and tab, and all bytes above ASCII
+// outside of the notes: PVE encodes those there.
 func odd(line string) (at int, r rune) {
 	note := strings.HasPrefix(line, "#")
 	for i, r := range line {
@@ -59,7 +59,7 @@ func odd(line string) (at int, r rune) {
 	return -1, 0
 }
 
-// keyOf returns the key of a line that is perhaps not valid, for its finding.
+// keyOf returns the key of a line that may be invalid, for its finding.
 func keyOf(line string) string {
 	key, _, _ := strings.Cut(line, ":")
 	if settingPattern.MatchString(key + ":") {
@@ -165,7 +165,7 @@ func (p *parser) setting(n int, line string) {
 		return
 	}
 	key, value := m[1], m[2]
-	if key == "description" { // the old place of the notes
+	if key == "description" { // notes of older versions
 		p.notes = append(p.notes, decode(value))
 		return
 	}
@@ -203,11 +203,11 @@ func (p *parser) store(key, value string, n int, replace bool) {
 	*settings = append(*settings, Setting{Key: key, Value: value, Line: n})
 }
 
-// sectionKeys are understood only in a pending section or a snapshot.
+// sectionKeys are valid only in a pending section or a snapshot.
 var sectionKeys = map[string]bool{"delete": true, "snapstate": true, "snaptime": true, "parent": true}
 
 // EncodeDescription returns text as the "#" lines of a file: control bytes,
-// bytes from 0x7f on, ":" and "%" become %XX. No text gives no line.
+// bytes from 0x7f on, ":" and "%" become %XX. An empty text has no line.
 func EncodeDescription(text string) string {
 	if text == "" {
 		return ""
@@ -215,7 +215,7 @@ func EncodeDescription(text string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		b.WriteByte('#')
-		// A final blank would be lost where lines are trimmed.
+		// A final blank would be lost if the line is trimmed.
 		for i := range len(line) {
 			if c := line[i]; c < 0x20 || c >= 0x7f || c == ':' || c == '%' || c == ' ' && i == len(line)-1 {
 				fmt.Fprintf(&b, "%%%02X", c)

@@ -1,10 +1,12 @@
-// Package pctconf owns the grammar of pct.conf, the configuration of a Proxmox
+// Package pctconf has the grammar of pct.conf, the configuration of a Proxmox
 // VE container: its lines and sections, its keys and the form of each value,
-// property strings, and the encoding of the description.
+// property strings, and the encoding of the description. Call [Parse] to read a
+// file, or [Config.Set] and [Config.Format] to write one.
 //
 // It reads every file that PVE reads and keeps what it does not know, with a
 // finding; it writes the canonical form, sorted as PVE sorts. It does no I/O,
-// and whether a valid setting is a wise one is for its callers to say.
+// and does not judge whether a valid setting is safe, with one exception:
+// [ReachingOut].
 package pctconf
 
 import (
@@ -17,7 +19,7 @@ import (
 type Setting struct {
 	Key   string
 	Value string
-	Line  int // where it was read, from 1; 0 when it was set
+	Line  int // line that it was read from, from 1; 0 if it was set
 }
 
 // Section is a snapshot or the pending changes.
@@ -33,21 +35,21 @@ type Section struct {
 type Config struct {
 	Description string    // text, lines separated by \n, not encoded
 	Settings    []Setting // the current configuration; Parse keeps the file's order
-	LXC         []Setting // raw lxc.* lines; their order has a meaning
+	LXC         []Setting // raw lxc.* lines; their order matters
 	Pending     *Section
 	Snapshots   []Section
 }
 
-// Severity reports whether a finding makes a configuration wrong.
+// Severity is how much a finding weighs.
 type Severity string
 
 // The severities.
 const (
 	Error   Severity = "error"   // PVE warns, and carries the wrong text into the new guest
-	Warning Severity = "warning" // PVE takes it, but not as one may think
+	Warning Severity = "warning" // PVE accepts it, but in another meaning than one may expect
 )
 
-// Finding is something wrong with one line.
+// Finding is one thing that is wrong with a line.
 type Finding struct {
 	Line     int // from 1
 	Key      string
@@ -105,7 +107,7 @@ func (c *Config) Delete(key string) {
 	c.Settings = slices.DeleteFunc(c.Settings, func(s Setting) bool { return s.Key == key })
 }
 
-// Bool returns the value of a boolean key, and whether it is there and valid.
+// Bool returns the value of a boolean key, and whether it exists and is valid.
 func (c *Config) Bool(key string) (value, ok bool) {
 	text, ok := c.Get(key)
 	if !ok {

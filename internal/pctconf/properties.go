@@ -13,18 +13,18 @@ type property struct {
 	required bool
 }
 
-// schema is the grammar of a property string: the name of the part that may
-// be without one, and all parts.
+// schema is the grammar of a property string: the default key, whose name can
+// be left out, and all parts.
 type schema struct {
 	defaultKey string
 	parts      map[string]property
 }
 
-// Properties is a property string taken apart.
+// Properties holds the parts of a property string.
 type Properties map[string]string
 
-// ParseProperties takes "a=1,b=2" apart; a part without a name gets the name
-// defaultKey. It checks form only, not values.
+// ParseProperties splits "a=1,b=2"; a part without a name gets the name
+// defaultKey. It checks only the form, not the values.
 func ParseProperties(s, defaultKey string) (Properties, error) {
 	props := Properties{}
 	for part := range strings.SplitSeq(s, ",") {

@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// insideKeys are the keys that act in the guest alone, or on its share of the
-// host, without their numbers. Any other key that is not judged by its value is
+// insideKeys are the keys, without their numbers, that act only in the guest or
+// on its share of the host. Any other key whose value is not checked is
 // refused: a later PVE may do more with it.
 var insideKeys = []string{
 	"arch", "cmode", "console", "cores", "cpulimit", "cpuunits", "debug", "hostname", "memory", "nameserver", "net", "onboot", "ostype",
 	"searchdomain", "startup", "swap", "tags", "timezone", "tty", "unprivileged", "unused",
 }
 
-// insideFeatures are the features that a guest may switch on.
+// insideFeatures are the features that a guest may have.
 var insideFeatures = []string{"fuse", "keyctl", "nesting"}
 
-// SourceKeys say something about the guest that was saved, or name a program of
-// its host. They do not belong in an archive.
+// SourceKeys describe the guest that was saved, or name a program of its host.
+// They do not belong in an archive.
 var SourceKeys = []string{"hookscript", "lock", "parent", "snapstate", "snaptime", "template"}
 
 // numberedKey is one of a family, such as mp0.
@@ -34,10 +34,10 @@ func (s Setting) Family() string {
 	return s.Key
 }
 
-// ReachingOut returns what of an archive's configuration reaches out of the new
-// guest, or keeps it from being started or removed, in the order of the file.
-// PVE does not ask when root restores, so whoever made the archive would decide
-// on the host. What is not valid at all is [Parse]'s to find.
+// ReachingOut returns the settings of an archive's configuration that reach out
+// of the new guest, or prevent its start or removal, in the order of the file.
+// PVE accepts them from root, so that the maker of the archive would decide
+// about the host. [Parse] finds what is not valid.
 func ReachingOut(c *Config) []Finding {
 	var list []Finding
 	refuse := func(line int, key, format string, args ...any) {
@@ -58,8 +58,8 @@ func ReachingOut(c *Config) []Finding {
 	return list
 }
 
-// LXCReachingOut judges LXC's own keys: lxc.idmap is allowed if it keeps to the
-// ids of guests.
+// LXCReachingOut checks LXC's own keys: lxc.idmap is allowed if it maps to the
+// ids of guests only.
 func LXCReachingOut(lxc []Setting) []Finding {
 	var list []Finding
 	for _, s := range lxc {
@@ -78,9 +78,9 @@ func LXCReachingOut(lxc []Setting) []Finding {
 	return list
 }
 
-// ReachesOut returns how the setting reaches out of its guest, or keeps it from
-// being started or removed; "" if it does not. own judges whose a mounted directory
-// or volume is; nil is for an archive, which may have volumes only.
+// ReachesOut returns how the setting reaches out of its guest, or prevents its
+// start or removal; "" if it does not. own reports whether a mounted directory or
+// volume belongs to the guest; nil is for an archive, which may have volumes only.
 func (s Setting) ReachesOut(own func(m Mount) error) string {
 	switch family := s.Family(); family {
 	case "hookscript":

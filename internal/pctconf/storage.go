@@ -2,7 +2,7 @@ package pctconf
 
 import "strings"
 
-// RootStorage returns the storage of the root file system, "" where the
+// RootStorage returns the storage of the root file system, "" if the
 // configuration does not name one.
 func RootStorage(c *Config) string {
 	value, _ := c.Get("rootfs")

@@ -1,7 +1,7 @@
-// Package pin owns certificate pins: the SHA-256 of a leaf's public key (SPKI)
-// or of the whole leaf certificate, how they are written, and the two TLS
-// configurations built on them. It trusts no certificate authority and looks at
-// no certificate but the leaf.
+// Package pin has certificate pins: the SHA-256 of a leaf's public key (SPKI)
+// or of the whole leaf certificate. A server calls [SPKIOf] and [ServerTLS], a
+// client [ParseSPKI] or [ParseLeaf] and [ClientTLS]. It trusts no certificate
+// authority and looks at no certificate but the leaf.
 package pin
 
 import (
@@ -30,7 +30,7 @@ const (
 	Leaf                 // DER of the leaf certificate; PVE's fingerprint
 )
 
-// String returns what the pin is taken over, for messages.
+// String returns the name of the form, for messages.
 func (f Form) String() string {
 	switch f {
 	case SPKI:
@@ -99,7 +99,7 @@ func (p Pin) MarshalText() ([]byte, error) {
 }
 
 // UnmarshalText reads what MarshalText wrote: a text that starts with
-// "sha256//" is an SPKI pin, any other a leaf pin. Use [ParseSPKI] where the
+// "sha256//" is an SPKI pin, any other a leaf pin. Use [ParseSPKI] if the
 // prefix is optional.
 func (p *Pin) UnmarshalText(text []byte) error {
 	parse := ParseLeaf
@@ -146,8 +146,8 @@ func ParseSPKI(s string) (Pin, error) {
 	if len(body) == 43 && !strings.Contains(body, "=") {
 		return Pin{}, errors.New(`the base64 padding is missing; add "=" at the end`)
 	}
-	// Strict: without it two spellings would be the same pin for us and
-	// different ones for curl, which compares the text.
+	// Strict: without it two spellings would be the same pin here and different
+	// ones in curl, which compares the text.
 	raw, err := base64.StdEncoding.Strict().DecodeString(body)
 	if err != nil {
 		if _, lax := base64.StdEncoding.DecodeString(body); lax == nil {
@@ -199,7 +199,7 @@ func newPin(form Form, raw []byte) (Pin, error) {
 	return p, nil
 }
 
-// otherHash names the hash that people most often paste instead.
+// otherHash returns the hash that a pin of another length most likely is.
 func otherHash(n int) string {
 	switch n {
 	case 20:
@@ -212,7 +212,7 @@ func otherHash(n int) string {
 	return "; copy the whole pin"
 }
 
-// checkText refuses what is wrong with a pin of any form.
+// checkText refuses what is not valid in a pin of any form.
 func checkText(s string) error {
 	switch {
 	case strings.TrimSpace(s) == "":

@@ -43,8 +43,8 @@ func (s Set) list(sep string) string {
 	return strings.Join(texts, sep)
 }
 
-// Verify returns nil when the leaf certificate of state matches a pin of s. It
-// is made for [tls.Config.VerifyConnection]. Only the leaf counts: TLS proves
+// Verify returns nil if the leaf certificate of state matches a pin of s. It
+// fits [tls.Config.VerifyConnection]. Only the leaf counts: TLS proves
 // possession of no other key, so a pin found elsewhere in the chain proves
 // nothing. Otherwise the error is [ErrNoPins], [ErrNoCertificate] or a
 // *[MismatchError].
@@ -58,7 +58,7 @@ func (s Set) Verify(state tls.ConnectionState) error {
 	leaf := state.PeerCertificates[0]
 	spki, whole := SPKIOf(leaf), LeafOf(leaf)
 	match := 0
-	for _, p := range s { // no early exit: the time says nothing about which pin matched
+	for _, p := range s { // no early exit, so that the time does not show which pin matched
 		switch p.form {
 		case SPKI:
 			match |= subtle.ConstantTimeCompare(p.sum[:], spki.sum[:])
@@ -86,8 +86,8 @@ func (s Set) Verify(state tls.ConnectionState) error {
 }
 
 // Curl returns the SPKI pins of s as the one argument of curl's --pinnedpubkey,
-// joined by ";" with none at the end. It is "" where s has no SPKI pin; curl
-// refuses every server then.
+// joined by ";" with none at the end. It is "" if s has no SPKI pin; curl then
+// refuses every server.
 func (s Set) Curl() string {
 	var pins []string
 	for _, p := range s {

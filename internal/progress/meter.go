@@ -8,26 +8,26 @@ import (
 // Meter turns byte counts into a rate and a time left. The zero Meter is ready.
 // It is not for use by several goroutines at once.
 type Meter struct {
-	Now func() time.Time // time.Now where nil
+	Now func() time.Time // nil: time.Now
 
 	started, last time.Time
 	bytes         int64
 	rate          float64
 }
 
-// Estimate is what a Meter knows.
+// Estimate is the result of a Meter.
 type Estimate struct {
-	Done, Total int64         // bytes; Total 0 where it is not known
-	Rate        float64       // bytes per second, smoothed; 0 where it is not known yet
-	Left        time.Duration // until done; 0 where it is not known
+	Done, Total int64         // bytes; Total is 0 if it is not known
+	Rate        float64       // bytes per second, smoothed; 0 if it is not known yet
+	Left        time.Duration // until done; 0 if it is not known
 }
 
 // smoothing is the time over which the rate is averaged: long enough that the
 // engine's coarse reports (each 512 KiB) do not make the figure jump.
 const smoothing = 5 * time.Second
 
-// Update takes the bytes done so far and the total, 0 where it is not known.
-// A count that went back, as after a retry, starts the rate again.
+// Update takes the bytes done so far and the total, 0 if it is not known. If
+// the count decreases, as after a retry, the rate is measured again.
 func (m *Meter) Update(done, total int64) Estimate {
 	now := time.Now()
 	if m.Now != nil {
@@ -50,7 +50,8 @@ func (m *Meter) Update(done, total int64) Estimate {
 	return e
 }
 
-// String gives "12.3 MiB of 27.0 MiB, 4.2 MiB/s, 4s left", leaving out what is not known.
+// String returns "12.3 MiB of 27.0 MiB, 4.2 MiB/s, 4s left" without the parts that are
+// not known.
 func (e Estimate) String() string {
 	text := Bytes(e.Done)
 	if e.Total > 0 {
@@ -65,7 +66,7 @@ func (e Estimate) String() string {
 	return text
 }
 
-// Bytes gives a size in binary units with one decimal: "512 B", "27.0 MiB".
+// Bytes returns a size in binary units with one decimal: "512 B", "27.0 MiB".
 func Bytes(n int64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
@@ -77,7 +78,8 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[unit])
 }
 
-// Duration gives a time to three digits or so: "850µs", "12ms", "1.25s", "2m3s".
+// Duration returns a time with about three digits: "850µs", "12ms", "1.25s",
+// "2m3s".
 func Duration(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

@@ -1,7 +1,7 @@
-// Package progress owns how a long command shows what it is doing: stages with
-// their durations, and inside a stage the bytes done, the rate and the time
-// left. On a terminal one line is redrawn; anywhere else each line is whole,
-// so that a log file stays readable. It decides nothing and measures only time.
+// Package progress shows what a long command is doing: stages with their
+// durations, and inside a stage the bytes done, the rate and the time left.
+// Call [New], then [Printer.Start] for each stage. On a terminal it redraws one
+// line; elsewhere it prints whole lines, so that a log file stays readable.
 package progress
 
 import (
@@ -14,15 +14,15 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// Options says how a Printer draws. The zero Options draw plain lines.
+// Options configure [New]. The zero Options draw plain lines.
 type Options struct {
 	Terminal bool             // redraw the current line; the caller knows whether w is one
-	Width    int              // columns of the terminal; 80 where zero
-	Quiet    time.Duration    // least time between two plain byte lines; 10 s where zero
+	Width    int              // columns of the terminal; 0: 80
+	Quiet    time.Duration    // least time between two plain byte lines; 0: 10 s
 	Now      func() time.Time // time.Now where nil
 }
 
-// redraw is the least time between two redraws on a terminal: the eye needs no more.
+// redraw is the least time between two redraws on a terminal: a reader sees no more.
 const redraw = 100 * time.Millisecond
 
 // Printer prints stages to one writer. Its methods may be called from several
@@ -58,8 +58,8 @@ type Stage struct {
 	meter   Meter
 }
 
-// Start begins a stage. On a terminal it shows at once; elsewhere a stage that
-// is quick prints only its last line.
+// Start begins a stage. On a terminal the stage is shown at once; elsewhere a
+// quick stage prints only its last line.
 func (p *Printer) Start(name string) *Stage {
 	now := p.opts.Now()
 	s := &Stage{p: p, name: name, started: now, drawn: now}
@@ -83,8 +83,8 @@ func (s *Stage) Note(text string) {
 	s.p.whole("%-10s %s", s.name, termtext.Line(text, 0))
 }
 
-// Bytes shows how far the stage is: done of total bytes, total 0 where it is
-// not known. It returns the estimate that it drew from.
+// Bytes shows how far the stage is: done of total bytes, total 0 if it is not
+// known. It returns the estimate that it shows.
 func (s *Stage) Bytes(done, total int64) Estimate {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
@@ -100,9 +100,8 @@ func (s *Stage) Bytes(done, total int64) Estimate {
 	return e
 }
 
-// Count shows how far a stage is that is counted in other things than bytes.
-// text words it, such as "installed 3 of 95 packages"; the time since Start is
-// added.
+// Count shows how far a stage is that does not count bytes. text is, for
+// example, "installed 3 of 95 packages"; the time since Start is added.
 func (s *Stage) Count(text string, done, total int64) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()

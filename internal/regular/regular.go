@@ -1,9 +1,8 @@
-// Package regular opens and reads regular files whose names others can give a
-// meaning to: call [Open] or [Read], or [OpenIn] and [ReadIn] below a root.
-// Opening a named pipe waits for its other end and opening a device can do
-// anything, so nothing else than a regular file is opened, and no open waits.
-// Symbolic links are followed as package os follows them, unless a flag says
-// otherwise.
+// Package regular opens and reads regular files at names that others control:
+// call [Open] or [Read], or [OpenIn] and [ReadIn] below a root. Opening a named
+// pipe waits for its other end and opening a device can do anything, so only a
+// regular file is opened, and no open waits. Symbolic links are followed as
+// package os follows them, unless a flag says otherwise.
 package regular
 
 import (
@@ -45,8 +44,8 @@ func OpenIn(root *os.Root, name string, flags int, mode fs.FileMode) (*os.File, 
 	if flags&syscall.O_NOFOLLOW != 0 {
 		look = root.Lstat
 	}
-	// A device is refused before it is opened: some act when they are. A failed
-	// look gives no answer, the open itself does.
+	// A device is refused before it is opened, because opening it can act on
+	// it. If the look fails, the open itself returns the error.
 	if info, err := look(name); err == nil {
 		if err := check(name, info); err != nil {
 			return nil, err
@@ -69,7 +68,7 @@ func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) {
 	return read(name, f, err, limit)
 }
 
-// opened checks again, on the open file: the name may mean something else now.
+// opened checks the open file again: the name may lead to another file now.
 func opened(name string, f *os.File, err error) (*os.File, error) {
 	if errors.Is(err, syscall.ENXIO) { // a named pipe without a reader, or a socket
 		return nil, notRegular(name, "named pipe or socket")

@@ -1,6 +1,6 @@
-// Package soak sets the length of randomised tests and lets a run be repeated.
-// A test calls [Start] once. It is for tests alone, and short because it has this
-// one job: each test would read the environment in its own way.
+// Package soak sets the length of randomised tests and lets a run be repeated. A
+// test calls [Start] once. It is for tests only. It is a package, though short,
+// so that all tests read the environment in the same way.
 package soak
 
 import (

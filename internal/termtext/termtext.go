@@ -1,7 +1,8 @@
-// Package termtext makes text from guests, registries, archives and other programs harmless where people read it: on terminals, in
-// logs and in one-line reports. Call [Line] for a message, [Lines] for text of several lines, [Name] for a name, whose every
-// character counts, and [JSON] for what encoding/json made. All of them pass the characters that [IsSafe] passes, and replace the others
-// by the same escapes as the %q of package fmt, so that the same bytes look the same everywhere.
+// Package termtext makes text from guests, registries, archives and other programs harmless where people read it: on
+// terminals, in logs and in one-line reports. Call [Line] for a message, [Lines] for text of several lines, [Name] for
+// a name, whose every character counts, and [JSON] for what encoding/json made. All of them keep the characters that
+// are safe ([IsSafe]), and replace the others by the same escapes as the %q of package fmt, so that the same bytes look
+// the same everywhere.
 package termtext
 
 import (
@@ -15,8 +16,9 @@ import (
 // mark shows that text was cut.
 const mark = "…"
 
-// IsSafe reports whether a terminal shows r and does nothing else: letters, marks, numbers, punctuation, symbols and the ASCII space.
-// Controls of both kinds, line separators, other spaces, invisible characters and those that turn the direction of text are not.
+// IsSafe reports whether a terminal shows r and does nothing else. Letters, marks, numbers, punctuation, symbols and
+// the ASCII space are safe. Controls of both kinds, line separators, other spaces, invisible characters and those that
+// change the direction of text are not.
 func IsSafe(r rune) bool { return unicode.IsPrint(r) }
 
 // Line returns the text as one line of at most limit characters, a mark at its end if it was cut. It replaces each run of white space,
@@ -41,7 +43,8 @@ func Line(text string, limit int) string {
 	return w.String()
 }
 
-// Lines returns the text with its line breaks and tabs, and all else as [Name] does. A carriage return before a line break goes.
+// Lines keeps line breaks and tabs, and returns everything else as [Name] does. It removes a carriage return before a
+// line break.
 func Lines(text string) string {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	return each(text, func(r rune) bool { return r == '\n' || r == '\t' })

@@ -1,5 +1,5 @@
-// Package typo finds the name that was most likely meant. It knows no
-// names itself and words no message.
+// Package typo finds the name that was most likely meant: call [Closest] with
+// the valid names. It makes no message.
 package typo
 
 import (
@@ -31,14 +31,15 @@ func Distance(a, b string) int {
 	return prev[len(b)]
 }
 
-// Closest returns the known name that word is most likely a slip of, or "" when
-// none is near: one edit in three letters, two at the least. Letter case does
-// not count; of equally near names the first in the alphabet wins.
+// Closest returns the known name that word most likely stands for, or "" if
+// none is near. Near means at most one edit in three letters, and two in a
+// short word. Letter case does not count; of equally near names the first in
+// the alphabet wins.
 func Closest(word string, known []string) string {
 	word = strings.ToLower(word)
 	best, nearest := "", max(2, len(word)/3)+1
 	for _, name := range slices.Sorted(slices.Values(known)) {
-		// As many edits as letters is another word, however short.
+		// With as many edits as letters it is another word, however short.
 		if d := Distance(word, strings.ToLower(name)); d < nearest && d < len(name) {
 			best, nearest = name, d
 		}

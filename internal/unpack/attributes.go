@@ -16,11 +16,11 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// maxDirBytes bounds what is kept of directories until the end: enough for
-// 100,000 of ordinary names.
+// maxDirBytes bounds the memory for directories until the end: enough for
+// 100,000 with ordinary names.
 const maxDirBytes = 24 << 20
 
-// dirBytes is what one costs without its name and lists.
+// dirBytes is the memory of one without its name and lists.
 const dirBytes = 160
 
 // dirEntry is what is kept of a directory until all below it is written.
@@ -38,12 +38,12 @@ func (d *dirEntry) entry() vzdump.Entry {
 	}
 }
 
-// keepDir sets the attributes of a new directory that may be set early and
+// keepDir sets the attributes of a new directory that can be set early. It
 // keeps the others for the end: owner and mode, which may forbid writing,
-// lists, which would continue to what is created in it, and the time.
+// lists, which new entries would inherit, and the time.
 func (u *unpacker) keepDir(e *vzdump.Entry) error {
 	const aclEntryBytes = 40                                           // with an empty name
-	acl, defaultACL := slices.Clone(e.ACL), slices.Clone(e.DefaultACL) // as small as they can be
+	acl, defaultACL := slices.Clone(e.ACL), slices.Clone(e.DefaultACL) // at their smallest
 	u.kept += dirBytes + len(e.Path)
 	for _, a := range slices.Concat(acl, defaultACL) {
 		u.kept += aclEntryBytes + len(a.Name)
@@ -103,8 +103,8 @@ func (u *unpacker) setACLs(f *os.File, e *vzdump.Entry) error {
 	return nil
 }
 
-// lookupUser returns the id that a name has on this machine. It is what tar
-// takes for names in access control lists, whatever the guest calls them.
+// lookupUser returns the id of a name on this machine. tar uses it for names in
+// access control lists, whatever ids they have in the guest.
 func lookupUser(name string) (int, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -132,7 +132,7 @@ func setXattr(f *os.File, name string, data []byte) error {
 	case errors.Is(err, unix.ENOSPC) && (unix.Fstatfs(int(f.Fd()), &fs) != nil || fs.Bavail < 64):
 		return fmt.Errorf("attribute %s: %w", name, err) // it is full
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ERANGE), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP):
-		// The text alone: this is not about the disk.
+		// Only the text: the error is not about the disk.
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("attribute %s of %d bytes: the file system does not take it (%s)", name, len(data), err.Error()),
 			"remove or shorten the attribute in the image; tar leaves such attributes out without a word")
 	}

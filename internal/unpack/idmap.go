@@ -50,7 +50,8 @@ func ParseIDMap(specs []string) (IDMap, error) {
 
 func (m IDMap) empty() bool { return len(m.UIDs) == 0 && len(m.GIDs) == 0 }
 
-// Check wants each id of a guest mapped exactly once; the zero value is good.
+// Check returns an error unless each id of a guest is mapped exactly once. The
+// zero value is valid.
 func (m IDMap) Check() error {
 	if m.empty() {
 		return nil
@@ -80,7 +81,7 @@ func (m IDMap) Check() error {
 // Root returns the ids on this machine of the guest's root.
 func (m IDMap) Root() (uid, gid int) { return m.host(0, 0) }
 
-// host returns the owner on this machine.
+// host returns the ids on this machine.
 func (m IDMap) host(uid, gid int) (int, int) {
 	return mapID(m.UIDs, uid), mapID(m.GIDs, gid)
 }
@@ -94,10 +95,10 @@ func mapID(ranges []Range, id int) int {
 	return id
 }
 
-// capability gives file capabilities the root of the guest's user namespace,
-// as the kernel does when tar sets them inside of it (revision 3). Without a
-// map the archive's root is this machine's, and the plain form says so; another
-// root id means nothing here and is refused.
+// capability returns file capabilities with the root of the guest's user
+// namespace, as the kernel stores them when tar runs inside it (revision 3).
+// Without a map the archive's root is this machine's, and the result has the
+// plain form; another root id has no meaning then and is refused.
 func (m IDMap) capability(value string) ([]byte, error) {
 	c, err := vzdump.ParseCapability(value)
 	switch {

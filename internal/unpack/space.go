@@ -16,10 +16,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// need is what members take of a file system, as they claim.
+// need is the space that members take of a file system by their own figures.
 type need struct{ bytes, inodes int64 }
 
-// free is what a file system has left for it, and its unit of space.
+// free is what a file system has left, and its unit of space.
 type free struct {
 	need
 	block int64
@@ -29,8 +29,8 @@ type free struct {
 // the inode (ext4's 60 bytes less a NUL).
 const inlineLink = 59
 
-// freeAt returns what is free at the open directory d. A file system without a
-// fixed number of inodes, or without a size, has no limit.
+// freeAt returns the free space at the open directory d. A file system without
+// a fixed number of inodes, or without a size, has no limit.
 func freeAt(d int) (free, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(d, &st); err != nil {
@@ -46,8 +46,8 @@ func freeAt(d int) (free, error) {
 	return f, nil
 }
 
-// of returns what e takes if it is written. A directory's block is left out,
-// because not every file system needs one.
+// of returns the space that e takes if it is written. A directory's block is
+// left out, because not every file system needs one.
 func (f free) of(e *vzdump.Entry) need {
 	blocks := func(n int64) int64 { return (n + f.block - 1) / f.block * f.block }
 	switch e.Type {
@@ -77,11 +77,11 @@ func (f free) check(n need, who, dir string) error {
 	return nil
 }
 
-// CheckSpace reads the archive once, writes nothing, and compares what all of
-// its members claim with what is free at the directory dir. Afterwards the
-// archive is at its start again. An archive whose form [Unpack] refuses is
-// refused here. CheckSpace does not read where more is free than any archive of
-// this size can take.
+// CheckSpace reads the archive once, writes nothing, and compares the space
+// that all of its members need with the free space at the directory dir.
+// Afterwards the archive is at its start again. It refuses an archive whose
+// form [Unpack] refuses. If more space is free than any archive of this size
+// can take, it reads nothing.
 func CheckSpace(ctx context.Context, archive io.ReadSeeker, dir string, opts Options) (err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -116,7 +116,7 @@ func CheckSpace(ctx context.Context, archive io.ReadSeeker, dir string, opts Opt
 	return nil
 }
 
-// claimed returns what all members take that [Unpack] writes.
+// claimed returns the space of all members that [Unpack] writes.
 func claimed(ctx context.Context, archive io.Reader, have free, limits vzdump.Limits) (need, error) {
 	ar, err := vzdump.NewReader(vzdump.WithContext(ctx, archive), limits)
 	if err != nil {
@@ -140,7 +140,7 @@ func claimed(ctx context.Context, archive io.Reader, have free, limits vzdump.Li
 	}
 }
 
-// room returns an error if what is free now does not suffice for e, or for a
+// room returns an error if the free space does not suffice for e, or for a
 // directory if e is nil.
 func (u *unpacker) room(e *vzdump.Entry) error {
 	have, err := freeAt(u.dirFD)

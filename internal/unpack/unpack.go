@@ -1,11 +1,11 @@
 // Package unpack restores an archive into a directory as Proxmox VE does. Call
-// [CheckSpace] if the archive can be read twice, then [Unpack]. The same members
-// are left out, the first of two equal names is kept, owners go through an id
-// map, and the configuration is removed from the tree at the end.
+// [CheckSpace] if the archive can be read twice, then [Unpack]. As PVE does, it
+// leaves out some members, keeps the first of two equal names, maps owners by an
+// id map, and removes the configuration from the tree at the end.
 //
-// It works below an [os.Root], so that no member reaches outside of the
-// directory, and it reads through internal/vzdump, which refuses hostile archives.
-// It does not judge an archive (verify) and runs no program.
+// It works below an [os.Root], so that no member reaches outside of the directory,
+// and it reads through internal/vzdump, which refuses hostile archives. It does
+// not check an archive's content, as verify does, and runs no program.
 package unpack
 
 import (
@@ -27,13 +27,13 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// Options change what is written.
+// Options configure [Unpack].
 type Options struct {
 	IDMap  IDMap         // the zero value keeps ids as they are
 	Limits vzdump.Limits // the zero value is the defaults
 }
 
-// Result is what came out.
+// Result describes what was written.
 type Result struct {
 	Config   []byte // pct.conf; it is not in the directory any more
 	Firewall []byte // pct.fw when it was not empty; likewise
@@ -45,8 +45,8 @@ type Result struct {
 
 // Unpack writes the archive from r below dir, which must exist. A file that
 // already exists stays, as in PVE's restore. After an error the directory holds
-// what was written so far, nothing outside of it, and is for the caller to
-// remove.
+// what was written so far; nothing outside of it was changed. The caller
+// removes it.
 func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Result, err error) {
 	if err := opts.IDMap.Check(); err != nil {
 		return Result{}, err
@@ -102,8 +102,8 @@ func (u *unpacker) run() error {
 		}
 	}
 	u.result.Facts = u.ar.Facts()
-	// From the deepest up: a directory may forbid writing, and a time changes
-	// with each name below.
+	// The deepest come first: a directory may forbid writing, and its time
+	// changes with each name in it.
 	slices.Reverse(u.dirs)
 	for i := range u.dirs {
 		e := u.dirs[i].entry()
@@ -168,7 +168,7 @@ func (u *unpacker) create(e *vzdump.Entry) error {
 		return u.attributes(e)
 	case vzdump.Link:
 		return u.root.Link(e.Link, e.Path)
-	case vzdump.Fifo, vzdump.Char: // of devices only the overlay whiteout, 0:0, came so far
+	case vzdump.Fifo, vzdump.Char: // only an overlay whiteout, the device 0:0, is left here
 		if err := u.node(e); err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (u *unpacker) file(e *vzdump.Entry) (err error) {
 	return u.byDescriptor(f, e)
 }
 
-// node makes a fifo or whiteout, relative to a descriptor of its directory, which
+// node makes a fifo or whiteout, relative to a descriptor of its directory that
 // the root has opened: os.Root has no Mknod.
 func (u *unpacker) node(e *vzdump.Entry) (err error) {
 	d, err := u.root.Open(path.Dir(e.Path))
@@ -209,7 +209,7 @@ func (u *unpacker) node(e *vzdump.Entry) (err error) {
 	return unix.Mknodat(int(d.Fd()), path.Base(e.Path), kind|0o600, 0)
 }
 
-// parents makes the directories above p that no member has brought, as tar does:
+// parents makes the directories above p that no member has made, as tar does:
 // 0755 and the guest's root.
 func (u *unpacker) parents(p string) error {
 	dir := path.Dir(p)
@@ -241,9 +241,9 @@ func (u *unpacker) parents(p string) error {
 	return u.root.Chmod(dir, 0o755) // whatever the umask says
 }
 
-// takeConfig does what PVE does after extraction: the configuration leaves the
-// tree, and so does a firewall file that says something. An empty one stays,
-// and the directory with it.
+// takeConfig removes the configuration from the tree, as PVE does after
+// extraction, and a firewall file if it is not empty. An empty one stays, and
+// its directory with it.
 func (u *unpacker) takeConfig() error {
 	read := func(name string) ([]byte, error) {
 		info, err := u.root.Lstat(name)

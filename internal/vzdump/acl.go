@@ -12,16 +12,16 @@ import (
 // ACL is a POSIX access control list, in the kernel's order.
 type ACL []ACLEntry
 
-// ACLEntry gives one user, group or class its rights. ID counts for
-// [ACLUser] and [ACLGroup] alone.
+// ACLEntry gives one user, group or class its rights. ID counts only for
+// [ACLUser] and [ACLGroup].
 type ACLEntry struct {
 	Tag  ACLTag
 	Perm uint16 // 4 read, 2 write, 1 execute
 	ID   int
-	Name string // in place of ID: GNU tar writes names that its machine knows
+	Name string // in place of ID: GNU tar writes the names of its machine
 }
 
-// ACLTag is the kernel's number for whom an entry is (acl(5)).
+// ACLTag is the kernel's number for the subject of an entry (acl(5)).
 type ACLTag uint16
 
 // The tags. Owner, OwningGroup and Other are the three of the mode.
@@ -52,7 +52,8 @@ func parseACL(text string) (ACL, error) {
 	return list.sorted()
 }
 
-// sorted brings the list to the kernel's order and checks that it is whole.
+// sorted brings the list into the kernel's order and checks that it is
+// complete.
 func (a ACL) sorted() (ACL, error) {
 	list := slices.Clone(a)
 	slices.SortFunc(list, func(a, b ACLEntry) int {
@@ -143,8 +144,8 @@ func (a ACL) Resolve(user, group func(name string) (int, error)) (ACL, error) {
 }
 
 // Xattr returns the list in the form of the kernel's attributes
-// system.posix_acl_access and system.posix_acl_default, with the ids that user
-// and group give for those of the list.
+// system.posix_acl_access and system.posix_acl_default, with its ids mapped by
+// user and group.
 func (a ACL) Xattr(user, group func(id int) int) []byte {
 	out := binary.LittleEndian.AppendUint32(nil, 2) // the version
 	for _, e := range a {

@@ -11,8 +11,9 @@ type Capability struct {
 	value  string // revision 2, without the root id
 }
 
-// ParseCapability reads revisions 2 and 3 as the kernel does. It refuses all
-// else: the kernel does not set revision 1, nor unknown revisions and flags.
+// ParseCapability reads revisions 2 and 3 as the kernel does. It refuses
+// everything else: the kernel does not set revision 1, nor unknown revisions
+// and flags.
 func ParseCapability(value string) (Capability, error) {
 	const revision2, revision3, effective = 0x02000000, 0x03000000, 1
 	if len(value) < 4 {
@@ -34,12 +35,12 @@ func ParseCapability(value string) (Capability, error) {
 	return Capability{}, fmt.Errorf("file capabilities of %d bytes with the revision and flags %#08x: want revision 2 of 20 bytes or 3 of 24", len(value), magic)
 }
 
-// Plain returns revision 2, which has no root id: the capabilities hold in the
-// namespace of whoever sets them.
+// Plain returns revision 2, which has no root id: the capabilities are valid in
+// the user namespace of the process that sets them.
 func (c Capability) Plain() []byte { return []byte(c.value) }
 
-// For returns revision 3: the capabilities hold only below the user namespace
-// whose root is the host's user root.
+// For returns revision 3: the capabilities are valid only in the user namespace
+// whose root is the host's user root, and below it.
 func (c Capability) For(root int) []byte {
 	const revision2, revision3 = 0x02000000, 0x03000000
 	out := []byte(c.value)

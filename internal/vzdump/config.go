@@ -12,9 +12,9 @@ import (
 const MaxConfig = 1 << 20
 
 // ReadConfig returns the guest's configuration from the archive r. It reads no
-// further than that member, so it does not notice what is wrong after it. An
+// further than that member, so it does not find what is wrong after it. An
 // archive without a configuration, or with one that exceeds [MaxConfig], is
-// refused. The caller keeps r, and ends the reading by an error of r.
+// refused. The caller keeps r, and can end the reading by an error of r.
 func ReadConfig(r io.Reader) ([]byte, error) {
 	conf, _, err := readSettings(r, false)
 	return conf, err

@@ -11,8 +11,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// sourceReader counts, and remembers an error of the source: the decoders
-// wrap or replace it, and a disk that fails is not a corrupt archive.
+// sourceReader counts bytes and remembers an error of the source: the decoders
+// wrap or replace it, and a failing disk is not a corrupt archive.
 type sourceReader struct {
 	r   io.Reader
 	n   int64
@@ -28,7 +28,7 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// plainReader counts the tar stream and holds it against the packed size.
+// plainReader counts the tar stream and compares it with the packed size.
 type plainReader struct {
 	r      io.Reader
 	n      int64
@@ -43,7 +43,7 @@ func (p *plainReader) Read(b []byte) (int, error) {
 		return 0, refuse(ErrLimit, "", "%d bytes unpacked from %d, more than %d for each", p.n, *p.packed, p.limits.Ratio)
 	}
 	if n > 0 && errors.Is(err, io.EOF) {
-		err = nil // it comes again; a reader that got its last byte has not seen the end
+		err = nil // the error comes again: a reader that got the last byte has not seen the end
 	}
 	return n, err
 }
@@ -82,7 +82,7 @@ func decompress(src io.Reader, limits Limits, facts *Facts) (plain io.Reader, cl
 	return br, func() {}, nil
 }
 
-// explain gives an error from the stack of decoders its class.
+// explain gives an error of the decoders its class.
 func (r *Reader) explain(err error) error {
 	var refused *RefusedError
 	switch {

@@ -32,10 +32,10 @@ var (
 // RefusedError says why an archive was refused, and at which member.
 type RefusedError struct {
 	Class  error  // one of the Err values
-	Member string // raw name, or "" when it is not about a member
+	Member string // raw name, or "" if it is not about a member
 	Reason string // what is wrong: want X, got Y
 	Number int    // of the member, from 1, or 0
-	Offset int64  // where it begins in the tar stream, in bytes, when Number is not 0
+	Offset int64  // where it begins in the tar stream, in bytes, if Number is not 0
 	Err    error  // cause, or nil
 }
 

@@ -10,8 +10,8 @@ const (
 	None Compression = "none"
 )
 
-// Facts is what a [Reader] learnt about the archive as a whole. It is complete
-// once Next has returned io.EOF, and says so.
+// Facts is what a [Reader] found out about the whole archive. It is complete
+// once Next has returned io.EOF; Complete is true then.
 type Facts struct {
 	Complete    bool
 	Compression Compression
@@ -19,7 +19,7 @@ type Facts struct {
 	Unpacked    int64 // bytes of tar stream
 	Content     int64 // bytes of file content, holes included
 	Entries     int
-	Implied     int // directories without a member of their own before what is in them
+	Implied     int // directories without their own member before their content
 
 	// Frames are the zstd frames, the first [maxFrameFacts] of them in order;
 	// FrameCount counts all.
@@ -29,7 +29,7 @@ type Facts struct {
 	NoChecksum int   // frames without content checksum
 	Window     int64 // the largest window
 
-	Runs int    // sorted runs of members: 1 when all are in order, config members not counted
+	Runs int    // sorted runs of members: 1 if all are in order, config members not counted
 	Odd  Oddity // of any member
 }
 
@@ -37,7 +37,7 @@ type Facts struct {
 type FrameFacts struct {
 	Offset      int64 // of its magic number in the archive
 	Window      int64 // bytes; the content size for a single-segment frame
-	ContentSize int64 // bytes unpacked, -1 when not told
+	ContentSize int64 // bytes unpacked, -1 if the header does not have it
 	Checksum    bool
 	Skippable   bool
 }

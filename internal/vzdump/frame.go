@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Members is what the frames written so far hold. The rules of the format
-// hold over the whole archive, so all its frames share one.
+// Members records what the frames written so far contain. The rules of the
+// format apply to the whole archive, so all its frames share one.
 type Members struct {
 	tree tree
 	any  bool
@@ -31,7 +31,7 @@ func (m *Members) Add(e *Entry) error {
 	return nil
 }
 
-// check holds e against the format.
+// check compares e with the rules of the format.
 func (m *Members) check(e *Entry) error {
 	if err := checkWritable(e.Path); err != nil {
 		return err
@@ -78,19 +78,19 @@ func (m *Members) check(e *Entry) error {
 	})
 }
 
-// Frame writes members into zstd frames of their own, one for each chunk of the
-// setting's size. Frames one after another are one archive; only
-// the last may end with Finish.
+// Frame writes members into its own zstd frames, one for each chunk of the
+// setting's size. Several Frames in sequence make one archive; only the last
+// may end with Finish.
 type Frame struct {
 	members *Members
 	epoch   time.Time
 	zstd    io.WriteCloser
 	tar     *tar.Writer
 	content int64
-	buf     []byte // for all members: one each would be most of the memory
+	buf     []byte // shared by all members, because one for each would be most of the memory
 }
 
-// NewFrame begins a frame on w, which the caller owns. Times after epoch
+// NewFrame begins a frame on w, which the caller closes. Times after epoch
 // become epoch (SOURCE_DATE_EPOCH).
 func NewFrame(w io.Writer, setting Setting, epoch time.Time, members *Members) (*Frame, error) {
 	enc, err := setting.encoder(w)
@@ -100,9 +100,9 @@ func NewFrame(w io.Writer, setting Setting, epoch time.Time, members *Members) (
 	return &Frame{members: members, epoch: epoch, zstd: enc, tar: tar.NewWriter(enc)}, nil
 }
 
-// Add writes one member. The content must give exactly e.Size bytes and may be
-// nil for none. A member that is not allowed leaves the frame as it was; an
-// error while writing ends it.
+// Add writes one member. The content must have exactly e.Size bytes, and may be
+// nil if there are none. A member that is not allowed leaves the frame as it
+// was; an error while writing ends it.
 func (f *Frame) Add(e *Entry, content io.Reader) error {
 	if err := f.members.Add(e); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (f *Frame) header(e *Entry) *tar.Header {
 	return hdr
 }
 
-// ClampTime returns t in whole seconds, not after epoch and not before 1970.
+// ClampTime returns t in whole seconds, limited to the time from 1970 to epoch.
 func ClampTime(t, epoch time.Time) time.Time {
 	if t.After(epoch) {
 		t = epoch

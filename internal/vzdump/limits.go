@@ -1,20 +1,20 @@
 package vzdump
 
-// Limits bound what a [Reader] takes from an archive it does not trust.
-// A field that is 0 means its default.
+// Limits bound what a [Reader] accepts from an untrusted archive. A field that
+// is 0 means its default.
 type Limits struct {
 	Window   int64 // bytes of zstd window; default and most: MaxWindow
 	Entries  int   // members, and directories that they imply; default 500,000
 	Name     int   // bytes of a name or link text; default 4096 (PATH_MAX)
 	PAX      int   // bytes of pax records of one member; default 256 KiB
 	Unpacked int64 // bytes of content, holes included; default 1 TiB
-	Implied  int   // directories without a member of their own; default 4096
+	Implied  int   // directories without their own member; default 4096
 	Texts    int64 // bytes of names, links and attributes of all members; default 256 MiB
 	Ratio    int64 // unpacked bytes for each packed one; default 500, not applied to the first 64 MiB
 }
 
-// ratioGrace is what may be unpacked before the ratio counts: the start of
-// an honest archive (directories, empty files) packs very well.
+// ratioGrace is how many bytes may be unpacked before the ratio counts: the
+// start of a normal archive (directories, empty files) packs very well.
 const ratioGrace = 64 << 20
 
 func (l Limits) withDefaults() Limits {
@@ -36,7 +36,8 @@ func orDefault[T int | int64](v, def T) T {
 	return v
 }
 
-// Most returns l for an archive of packed bytes: no Reader goes beyond it.
+// Most returns l lowered to the most that an archive of so many packed bytes
+// can reach.
 func (l Limits) Most(packed int64) Limits {
 	l = l.withDefaults()
 	if packed < l.Unpacked/l.Ratio {

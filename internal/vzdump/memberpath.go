@@ -11,10 +11,11 @@ const maxComponent = 255
 // maxDepth bounds the directories in a name; real trees have a few dozen.
 const maxDepth = 256
 
-// cleanPath turns a raw member name, or hard link target, into a Path. There
-// is one way to write a path: "./" and names with a slash between them, and a
-// slash at the end of a directory. All others are refused, because programs
-// that compare names, as PVE does, do not see that they are the same path.
+// cleanPath turns a raw member name, or hard link target, into a Path. It
+// accepts one way to write a path: "./" and names with a slash between them,
+// and a slash at the end of a directory. It refuses all others, because
+// programs that compare names, as PVE does, do not recognize them as the same
+// path.
 func cleanPath(raw string, limit int, dir bool) (path string, odd Oddity, err error) {
 	switch {
 	case raw == "":
@@ -97,7 +98,7 @@ func comparePaths(a, b string) int {
 // the root first, depth first, the names in a directory by their bytes.
 func ComparePaths(a, b string) int { return comparePaths(a, b) }
 
-// held is what the tree holds at a path, as far as the members so far show.
+// held describes what the tree has at a path after the members so far.
 type held uint8
 
 const (
@@ -108,10 +109,9 @@ const (
 	heldSymlink
 )
 
-// tree remembers, by hash, what each path is. Hashes keep memory bounded
-// whatever the names are; the seed is random, so that no one can prepare a
-// collision, and an accidental one has a chance of 2^-26 at the default limit
-// of entries.
+// tree remembers by hash what each path is. Hashes bound the memory for any
+// names; the seed is random, so that a collision cannot be prepared, and an
+// accidental one has a chance of 2^-26 at the default limit of entries.
 type tree struct {
 	seed maphash.Seed
 	at   map[uint64]held

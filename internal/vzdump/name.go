@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Name is the file name of an archive: vzdump-lxc-<vmid>-<time>.tar[.ext].
-// PVE reads guest and time out of it for lists and pruning.
+// Name is the file name of an archive: vzdump-lxc-<vmid>-<time>.tar[.ext]. PVE
+// reads guest and time from it for lists and pruning.
 type Name struct {
 	VMID int       // 100 to 999999999
-	Time time.Time // wall clock in whole seconds; the name has no zone, so ParseName gives UTC
+	Time time.Time // wall clock in whole seconds; the name has no zone, so ParseName returns UTC
 	Ext  string    // "zst", "gz", "lzo", "bz2", or "" for a plain tar
 }
 
-// MinVMID and MaxVMID bound a guest's number.
+// MinVMID and MaxVMID are the limits of a guest's number.
 const (
 	MinVMID = 100
 	MaxVMID = 999_999_999
@@ -42,7 +42,7 @@ func ParseName(base string) (Name, error) {
 	return Name{VMID: vmid, Time: t, Ext: m[3]}, nil
 }
 
-// String returns the base name, the time as n.Time's own zone shows it.
+// String returns the base name, with the time in n.Time's own zone.
 func (n Name) String() string {
 	s := fmt.Sprintf("vzdump-lxc-%d-%s.tar", n.VMID, n.Time.Format(nameTime))
 	if n.Ext != "" {
@@ -51,8 +51,8 @@ func (n Name) String() string {
 	return s
 }
 
-// The files that PVE keeps beside an archive: their names are the archive's
-// with this added. PVE does not know ".sha256".
+// The suffixes of the files beside an archive. PVE keeps the first two and
+// ignores ".sha256".
 const (
 	NotesSuffix     = ".notes"     // UTF-8 text; lists show its first line
 	ProtectedSuffix = ".protected" // empty; blocks removal

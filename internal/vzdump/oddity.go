@@ -6,14 +6,14 @@ import (
 )
 
 // Oddity is a set of facts about a member, or about all of them, that PVE's
-// restore survives but that a canonical archive does not have.
+// restore tolerates but that a canonical archive does not have.
 type Oddity uint32
 
 // The oddities of a member.
 const (
 	// ControlChars: the name or link text has bytes below 0x20, or 0x7f.
 	ControlChars Oddity = 1 << iota
-	// Duplicate: the path was there before. The first one wins on restore.
+	// Duplicate: an earlier member has the path. Restore keeps the first one.
 	Duplicate
 	// NoParent: a parent directory has no member so far, so that restore makes
 	// it 0755 root:root. The two members below etc/vzdump are exempt.
@@ -29,14 +29,14 @@ const (
 	Sparse
 	// SubSecond: the modification time has a fraction.
 	SubSecond
-	// Times: carries access or change time.
+	// Times: has an access or change time.
 	Times
-	// OwnerNames: carries the name of an owner or group.
+	// OwnerNames: has the name of an owner or group.
 	OwnerNames
 	// OtherXattr: an extended attribute outside user.* and
 	// security.capability. Restore drops it.
 	OtherXattr
-	// UnknownRecord: a pax record that is not one of the above and not in the
+	// UnknownRecord: a pax record that is neither one of the above nor in the
 	// standard.
 	UnknownRecord
 	endOfOddities
@@ -65,7 +65,7 @@ func (o Oddity) String() string {
 	return strings.Join(names, ",")
 }
 
-// Oddities lists every oddity there is, in the order of declaration.
+// Oddities returns every oddity, in the order of declaration.
 func Oddities() []Oddity {
 	var all []Oddity
 	for o := Oddity(1); o < endOfOddities; o <<= 1 {

@@ -7,17 +7,17 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// chunkWriter packs chunks of one size as frames of their own, at the same time, and
-// writes them in order. The cuts are at fixed places, so that the bytes do not
-// depend on how many processors work on them. Each worker holds two chunks. It is
-// for one goroutine; Close waits for all workers.
+// chunkWriter packs several chunks of one size at the same time, each into its own
+// frame, and writes them in order. The cuts are at fixed places, so that the result
+// does not depend on the number of processors. Each worker holds two chunks. One
+// goroutine uses it; Close waits for all workers.
 type chunkWriter struct {
 	out     io.Writer
 	encoder *zstd.Encoder
 	chunk   int // bytes
 	buf     []byte
 	wrote   bool
-	slots   chan struct{}    // one for each chunk that is being worked on
+	slots   chan struct{}    // one for each chunk in work
 	queue   chan chan []byte // the packed chunks, in order
 	spare   chan []byte
 	drained chan struct{}
@@ -69,7 +69,7 @@ func (w *chunkWriter) keep(b []byte) {
 	}
 }
 
-// send hands the chunk to a worker, and waits while all are busy.
+// send gives the chunk to a worker, and waits while all are busy.
 func (w *chunkWriter) send() {
 	chunk := w.buf
 	w.buf, w.wrote = nil, true
@@ -82,7 +82,7 @@ func (w *chunkWriter) send() {
 	}()
 }
 
-// drain writes what the workers give, in order.
+// drain writes the results of the workers in order.
 func (w *chunkWriter) drain() {
 	defer close(w.drained)
 	for packed := range w.queue {

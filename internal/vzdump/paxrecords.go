@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Octal fields of a ustar header hold these at most; records have what is more.
+// The greatest values of octal fields in a ustar header; records have what
+// exceeds them.
 const (
 	maxOctalID   = 1<<21 - 1
 	maxOctalSize = 1<<33 - 1
@@ -15,8 +16,8 @@ const (
 // sparseRecords are the four of GNU tar's sparse format 1.0.
 var sparseRecords = [...]string{"GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.realsize"}
 
-// parseRecords reads the content of an extended header. Each value is a copy
-// of its own: a kept one does not keep the others.
+// parseRecords reads the content of an extended header. Each value is a
+// separate copy: keeping one does not keep the memory of the others.
 func parseRecords(data string) (map[string]string, error) {
 	records := map[string]string{}
 	for data != "" {
@@ -71,14 +72,14 @@ func checkRecord(key, value string) error {
 	return nil
 }
 
-// plainKey reports whether all readers take the key for the same.
+// plainKey reports whether all readers understand the key in the same way.
 func plainKey(key string) bool {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' }
 	c := key[0]
 	return strings.IndexFunc(key, odd) < 0 && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9')
 }
 
-// apply lets the records have their say over the header's fields.
+// apply overrides the header's fields by the records.
 func (h *tarHeader) apply(records map[string]string) error {
 	h.records = records
 	var err error
@@ -113,7 +114,7 @@ func (h *tarHeader) apply(records map[string]string) error {
 	return h.applySparse()
 }
 
-// override takes a number from a record where the header has none: it must be
+// override returns the number of a record if the header has none: it must be
 // too large for the header's field, and the field must be 0.
 func override[T int | int64](key, value string, inHeader T, most int64) (T, error) {
 	n, err := decimal(value)

@@ -25,9 +25,9 @@ type Reader struct {
 	texts    int64 // bytes of names, links and attributes so far
 }
 
-// NewReader begins to read an archive; the compression is found by its first
-// bytes, not by a name. The caller must Close the Reader, and stays the owner
-// of r. Context and progress belong into r.
+// NewReader begins to read an archive. It finds out the compression by the
+// first bytes, not by a name. The caller must Close the Reader and, as its
+// owner, r. A context or a count of progress is put into r ([WithContext]).
 func NewReader(r io.Reader, limits Limits) (*Reader, error) {
 	ar := &Reader{limits: limits.withDefaults(), source: &sourceReader{r: r}, tree: newTree()}
 	plain, closer, err := decompress(ar.source, ar.limits, &ar.facts)
@@ -60,9 +60,9 @@ func (r *Reader) Facts() Facts {
 	return f
 }
 
-// Next goes to the next member; its content comes from Read. After the last it
-// reads the source to its end, so that every checksum was checked, and returns
-// io.EOF. Any other error is final.
+// Next goes to the next member, whose content Read returns. After the last one
+// it reads the source to its end, so that every checksum is checked, and
+// returns io.EOF. Any other error is final.
 func (r *Reader) Next() (*Entry, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -92,7 +92,7 @@ func (r *Reader) next() (*Entry, error) {
 	return e, nil
 }
 
-// placed adds to a refusal which member it is about and where that begins.
+// placed adds to a refusal the member that it is about and where it begins.
 func (r *Reader) placed(err error) error {
 	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Number == 0 {
 		refused.Number, refused.Offset = r.facts.Entries+1, r.tar.started
@@ -113,8 +113,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// finish reads what comes after the end marker: nothing but zeros, in whole
-// blocks. A member that one reader finds there is hidden from the others.
+// finish reads what comes after the end marker: only zeros, in whole blocks. A
+// member there would be seen by some readers of tar and not by others.
 func (r *Reader) finish() error {
 	buf := make([]byte, 32<<10)
 	for {
@@ -183,8 +183,8 @@ func (r *Reader) kind(e *Entry, hdr *tarHeader) error {
 	switch e.Type {
 	case File:
 		e.Size = hdr.size
-		// The limit holds for the sum, so that holes, which cost no stream
-		// bytes, are bounded too.
+		// The limit is for the sum, so that holes, which need no bytes of the
+		// stream, are bounded too.
 		if e.Size > r.limits.Unpacked-r.doneSize {
 			return refuse(ErrLimit, e.RawName, "the content so far and %d bytes here exceed %d bytes", e.Size, r.limits.Unpacked)
 		}
@@ -256,11 +256,11 @@ func (r *Reader) place(e *Entry) error {
 		if !isConfigParent(e.Path) {
 			e.Odd |= LateDir
 		}
-		r.tree.set(e.Path, heldDir) // its mode is not applied
+		r.tree.set(e.Path, heldDir) // restore does not apply its mode
 	case was != 0:
 		e.Odd |= Duplicate
 	case e.Type == Link && r.tree.get(e.Link) == heldSymlink:
-		r.tree.set(e.Path, heldSymlink) // a second name of a symlink leads as far as the first
+		r.tree.set(e.Path, heldSymlink) // a second name of a symlink leads to the same place as the first
 	case e.Type == Dir && (e.Mode&0o2000 != 0 || e.DefaultACL != nil):
 		r.tree.set(e.Path, heldHeir)
 	default:
@@ -313,8 +313,8 @@ func isConfigMember(path string) bool {
 // archives always have ./etc/ after them.
 func isConfigParent(path string) bool { return path == "etc" || path == "etc/vzdump" }
 
-// configSuffixes are what PVE looks for when it searches the configuration:
-// it takes the first member whose raw name *ends* so.
+// configSuffixes are the names that PVE searches for the configuration: it
+// takes the first member whose raw name *ends* in one of them.
 var configSuffixes = [...]string{"./etc/vzdump/pct.conf", "./etc/vzdump/vps.conf"}
 
 func (r *Reader) checkConfig(e *Entry) error {

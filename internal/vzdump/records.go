@@ -29,7 +29,7 @@ var (
 	unescapeXattr = strings.NewReplacer("%25", "%", "%3D", "=")
 )
 
-// readRecords fills what is in pax records.
+// readRecords sets the fields of an entry that come from pax records.
 func readRecords(e *Entry, records map[string]string) (err error) {
 	for key, value := range records {
 		switch {

@@ -9,8 +9,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Setting says how hard the writer compresses. Its bytes depend on the input
-// and this package's version alone, not on processors or a zstd on the machine.
+// Setting is how hard the writer compresses. The result depends only on the
+// input and this package's version, not on processors or a zstd program of the
+// machine.
 type Setting uint8
 
 // The settings.
@@ -67,7 +68,7 @@ func (s Setting) encoder(w io.Writer) (io.WriteCloser, error) {
 	return newChunkWriter(w, enc, chunk, workers), nil
 }
 
-// checkWritable says what keeps a path out of a canonical archive.
+// checkWritable returns why a path cannot be in a canonical archive.
 func checkWritable(path string) error {
 	if path == "." {
 		return nil

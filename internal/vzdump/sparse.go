@@ -11,8 +11,8 @@ type extent struct{ offset, size int64 }
 // maxExtents bounds the memory of a sparse map: 1 MiB.
 const maxExtents = 1 << 16
 
-// sparseMap reads the map before the content: numbers in decimal, one a line,
-// filled up to a block with NUL bytes.
+// sparseMap reads the map before the content: decimal numbers, one in each
+// line, filled up to a block with NUL bytes.
 func (s *tarStream) sparseMap(h *tarHeader) error {
 	bad := func(why string) error {
 		return refuse(ErrUnsupported, h.name, "its sparse map %s: readers of tar understand it in different ways", why)
@@ -102,18 +102,18 @@ func (m *mapReader) fill() {
 	m.rest = m.buf[:]
 }
 
-// SparseFile is what [Reader.CopyTo] writes to; *os.File is one.
+// SparseFile is what [Reader.CopyTo] writes to; *os.File implements it.
 type SparseFile interface {
 	io.Writer
 	io.Seeker
 	Truncate(size int64) error
 }
 
-// CopyTo writes the content of the current member to f, which is empty, and
-// leaves the holes of a sparse file as holes. It returns the bytes that were
-// written, holes not included.
+// CopyTo writes the content of the current member to f, which must be empty,
+// and leaves the holes of a sparse file as holes. It returns the number of
+// bytes written, without holes.
 func (r *Reader) CopyTo(f SparseFile, buf []byte) (int64, error) {
-	w := struct{ io.Writer }{f} // hides ReadFrom, which would make a buffer each time
+	w := struct{ io.Writer }{f} // hides ReadFrom, which would allocate a buffer each time
 	if r.tar.data == nil {
 		return io.CopyBuffer(w, struct{ io.Reader }{r}, buf)
 	}

@@ -56,8 +56,8 @@ type tarHeader struct {
 // typesByFlag are the members of the format; '0' is the only regular file.
 var typesByFlag = map[byte]Type{'0': File, '1': Link, '2': Symlink, '3': Char, '4': Block, '5': Dir, '6': Fifo}
 
-// parseHeader reads a header block of the one dialect that is taken. Whatever
-// readers are known to understand in different ways is refused: other magic
+// parseHeader reads a header block of the one accepted dialect. It refuses
+// whatever readers are known to understand in different ways: other magic
 // numbers, signed and binary numbers, text after a NUL byte, star's fields.
 func parseHeader(b *[block]byte) (*tarHeader, error) {
 	if err := checkSum(b); err != nil {

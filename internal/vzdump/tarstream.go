@@ -5,15 +5,15 @@ import (
 	"io"
 )
 
-// tarStream reads the members of a tar in the one dialect that is taken: a
-// ustar header, and before it at most one pax header. It stands in for
-// archive/tar, which takes more dialects than two readers agree on.
+// tarStream reads the members of a tar in the one accepted dialect: a ustar
+// header, and before it at most one pax header. It replaces archive/tar, which
+// accepts dialects that readers understand in different ways.
 type tarStream struct {
 	r       io.Reader
 	limits  *Limits
 	offset  int64 // of the next byte of the stream
 	started int64 // offset of the member's first header
-	left    int64 // stored bytes of the member that were not read
+	left    int64 // stored bytes of the member that were not read yet
 	padding int64
 
 	// Of a sparse member; data is nil for others.
@@ -111,7 +111,7 @@ func (s *tarStream) extended(h *tarHeader) (map[string]string, error) {
 	return parseRecords(string(data[:h.size]))
 }
 
-// flagNames says what a type flag outside the format is.
+// flagNames describes the type flags outside the format.
 var flagNames = map[byte]string{
 	0: "a file of the old format", '7': "a contiguous file", 'g': "a global pax header", 'x': "a second pax header", 'L': "a GNU long name", 'K': "a GNU long link name",
 	'S': "an old GNU sparse file", 'M': "a part of a multi-volume archive", 'V': "a volume label", 'D': "a GNU directory dump",
@@ -129,7 +129,7 @@ func (s *tarStream) checkFlag(h *tarHeader) error {
 }
 
 // checkShape refuses fields that do not belong to the type: readers differ in
-// whether they believe them.
+// whether they use them.
 func (h *tarHeader) checkShape() error {
 	if h.size != 0 && h.flag != '0' {
 		return refuse(ErrUnsupported, h.name, "a %s with %d bytes of content", typesByFlag[h.flag], h.size)

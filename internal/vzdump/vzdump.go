@@ -1,13 +1,12 @@
-// Package vzdump owns the format of Proxmox VE's container backups: names of
+// Package vzdump reads and writes Proxmox VE's container backups: names of
 // archives, members and their order, tar dialect and zstd frames, as specified
-// in docs/vzdump.md. [NewReader] reads what any PVE wrote and what an attacker
-// may have written, [ReadConfig] its pct.conf alone; [NewFrame] writes the one
-// canonical form.
+// in docs/vzdump.md. [NewReader] reads archives of any PVE and of attackers,
+// [ReadConfig] only their pct.conf; [NewFrame] writes the one canonical form.
 //
 // It works on io.Reader and io.Writer: it opens no file, makes no decision
 // about content, and does not know the grammar of pct.conf (package pctconf).
-// The [Reader] refuses only what is hostile or unreadable; whether an odd but
-// restorable archive is acceptable is for the caller to say, by its facts.
+// The [Reader] refuses only what is hostile or unreadable; the caller decides
+// by its facts whether to accept an odd archive that can be restored.
 package vzdump
 
 import "time"
@@ -22,8 +21,8 @@ const (
 // maps 65,536 ids, and tar fails on any other ("Cannot change ownership").
 const MaxID = 65535
 
-// MaxWindow is the largest zstd window, in bytes, that stock decoders accept
-// without being told (zstd -d, tar --zstd, and so PVE).
+// MaxWindow is the largest zstd window, in bytes, that stock decoders accept by
+// default (zstd -d, tar --zstd, and so PVE).
 const MaxWindow = 128 << 20
 
 // Type is the kind of a member.
@@ -47,7 +46,7 @@ var typeNames = [...]string{
 	Char: "character device", Block: "block device", Fifo: "fifo", Other: "other",
 }
 
-// String returns the word for messages and manifests.
+// String returns the name for messages and manifests.
 func (t Type) String() string {
 	if int(t) < len(typeNames) && typeNames[t] != "" {
 		return typeNames[t]
@@ -55,24 +54,24 @@ func (t Type) String() string {
 	return "unknown"
 }
 
-// Entry is one member. The Reader fills all fields; a [Frame] takes those
-// above the line and refuses what the format does not allow.
+// Entry is one member. The Reader fills all fields; a [Frame] uses those above
+// the line and refuses what the format does not allow.
 type Entry struct {
 	Path    string // slash path without "./": "etc/passwd"; the root is "."
 	Type    Type
-	Link    string // Symlink: the text as it is; Link: a Path
+	Link    string // Symlink: the unchanged text; Link: a Path
 	Mode    uint32 // permission, set-id and sticky bits, 07777
 	UID     int
 	GID     int
 	Size    int64 // bytes of content, holes included; 0 unless File
 	ModTime time.Time
-	Xattrs  map[string]string // name to raw value; nil when there are none
+	Xattrs  map[string]string // name to raw value; nil if there are none
 
 	// ---- read only
 
 	RawName  string // as it is in the archive: "./etc/passwd"
 	RawLink  string
-	Uname    string // owner and group by name; tar ignores them on restore
+	Uname    string // names of owner and group; tar ignores them on restore
 	Gname    string
 	Stored   int64 // bytes of content without holes
 	DevMajor int64
@@ -81,5 +80,5 @@ type Entry struct {
 	Odd      Oddity // what is unusual about this member
 
 	ACL        ACL // access control list beyond the mode, or nil
-	DefaultACL ACL // of a directory: what is created in it gets, or nil
+	DefaultACL ACL // of a directory: the list for what is created in it, or nil
 }

@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// WatchWindows returns a reader that passes r through and calls f with the
-// window of each zstd frame, in bytes, before a decoder gets the frame. It
-// refuses nothing: what is not zstd, or broken, is for the [Reader] to name.
+// WatchWindows returns a reader of r that calls f with the window of each zstd
+// frame, in bytes, before a decoder gets the frame. It refuses nothing: the
+// [Reader] reports what is broken or not zstd.
 func WatchWindows(r io.Reader, f func(window int64)) io.Reader {
 	w := &windowWatcher{r: r, f: f}
 	w.walker = newFrameWalker(nil, Limits{}.withDefaults(), &w.facts)

@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// frameWalker passes a zstd stream through and reads the structure on the way
-// (RFC 8878, 3.1): frame headers and block sizes, nothing inside of blocks.
-// It exists because a decoder shows nothing about the frames it read, and
-// because a window must be refused before it is allocated.
+// frameWalker passes a zstd stream through and reads its structure (RFC 8878,
+// 3.1): frame headers and block sizes, nothing inside blocks. It exists because
+// a decoder shows nothing about the frames that it read, and because a window
+// must be refused before it is allocated.
 type frameWalker struct {
 	r      io.Reader
 	limits Limits
@@ -21,7 +21,7 @@ type frameWalker struct {
 	buf      [16]byte // the fixed-size part being collected
 	have     int
 	need     int
-	skip     int64 // bytes to pass over before the next part
+	skip     int64 // bytes to skip before the next part
 	checksum bool
 	last     bool // the current block is the frame's last
 }

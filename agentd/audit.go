@@ -19,6 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/audit"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -52,9 +53,18 @@ type trail struct {
 	log   *audit.Log
 	queue *audit.Queue
 
+	isStarted bool
+
+	now     func() time.Time
 	mu      sync.Mutex
 	limits  map[trailKey]*rate.Limiter
-	skipped map[trailKey]int
+	skipped map[trailKey]skipped
+}
+
+// skipped is what had no line of its own.
+type skipped struct {
+	lines int
+	bytes int64 // of pulls
 }
 
 type trailKey struct {
@@ -67,19 +77,32 @@ type trailKey struct {
 // did before is removed.
 const trailBurst = 5
 
+// A guest gets pullBurst lines of pulls: an image with all its layers.
+const pullBurst = 150
+
 func openTrail(cfg config.Config, logger *logrus.Logger) (*trail, error) {
 	log, err := audit.Open(auditDir(cfg), time.Now)
 	if err != nil {
 		return nil, err
 	}
-	t := &trail{log: log, limits: map[trailKey]*rate.Limiter{}, skipped: map[trailKey]int{}}
-	t.queue = audit.NewQueue(log, func(err error) { logger.WithError(err).Error("audit log failed") })
+	return newTrail(log, audit.NewQueue(log, func(err error) { logger.WithError(err).Error("audit log failed") })), nil
+}
+
+func newTrail(log *audit.Log, queue *audit.Queue) *trail {
+	return &trail{log: log, queue: queue, now: time.Now, limits: map[trailKey]*rate.Limiter{}, skipped: map[trailKey]skipped{}}
+}
+
+// started notes that the daemon serves. One that could not is not noted: a unit
+// would try again without end.
+func (t *trail) started() {
+	t.isStarted = true
 	t.queue.Add(audit.Event{Kind: audit.Started, Detail: version})
-	return t, nil
 }
 
 func (t *trail) close() error {
-	t.queue.Add(audit.Event{Kind: audit.Stopped})
+	if t.isStarted {
+		t.queue.Add(audit.Event{Kind: audit.Stopped})
+	}
 	t.queue.Close()
 	return t.log.Close()
 }
@@ -103,26 +126,61 @@ func (t *trail) add(e api.Event) {
 	default:
 		return
 	}
+	t.put(out, trailBurst)
+}
+
+// pulled notes an answer of the registry proxy.
+func (t *trail) pulled(p registryproxy.Pull) {
+	out := audit.Event{Kind: audit.Pulled, Guest: p.VMID, Pull: &audit.Pull{
+		Repository: p.Repository, Reference: p.Reference, Digest: p.Digest,
+		Bytes: p.Bytes, Status: p.Status, DurationMS: p.Duration.Milliseconds(), IsCached: p.IsCached,
+	}}
+	if p.Err != nil {
+		out.Detail = "ended early: " + logged(p.Err.Error())
+	}
+	t.put(out, pullBurst)
+}
+
+// put adds a line within the limit that its guest has for such lines.
+func (t *trail) put(out audit.Event, burst int) {
 	key := trailKey{out.Kind, out.Guest}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.limits[key] == nil {
-		t.limits[key] = rate.NewLimiter(rate.Every(time.Minute), trailBurst)
+		t.limits[key] = rate.NewLimiter(rate.Every(time.Minute), burst)
 	}
-	if !t.limits[key].Allow() {
-		t.skipped[key]++
+	more := t.skipped[key]
+	skip := func() {
+		more.lines++
+		if out.Pull != nil {
+			more.bytes += out.Bytes
+		}
+		t.skipped[key] = more
+	}
+	if !t.limits[key].AllowN(t.now(), 1) {
+		skip()
 		return
 	}
-	if n := t.skipped[key]; n > 0 {
-		out.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %d more since the line before", out.Detail, n), "; ")
-		delete(t.skipped, key)
+	if more.lines > 0 {
+		note := fmt.Sprintf("%d more since the line before", more.lines)
+		if more.bytes > 0 {
+			note += fmt.Sprintf(", %d bytes", more.bytes)
+		}
+		out.Detail = strings.TrimPrefix(out.Detail+"; "+note, "; ")
 	}
-	t.queue.Add(out)
+	if out.Kind == audit.Pulled && !t.queue.AddMinor(out) {
+		skip()
+		return
+	}
+	if out.Kind != audit.Pulled {
+		t.queue.Add(out)
+	}
+	delete(t.skipped, key)
 }
 
 func auditCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
-		Name: "audit", Usage: "Check the log of tokens",
+		Name: "audit", Usage: "Check the log of tokens and pulls",
 		Subcommands: []*cli.Command{{
 			Name: "verify", Usage: "Report whether the audit log is what was written",
 			Description: `Each line has the SHA-256 of the line before it. Keep the last one, which is

@@ -30,7 +30,7 @@ type registry struct {
 }
 
 // openRegistry returns the proxy of the configuration, or none.
-func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger) (registry, error) {
+func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger, trail *trail) (registry, error) {
 	if cfg.RegistryAccess != config.RegistryProxy {
 		return registry{}, nil
 	}
@@ -48,7 +48,7 @@ func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger)
 	out.proxy = registryproxy.New(registryproxy.Options{
 		Registries: registries, Cache: out.cache, Now: time.Now,
 		Images: func(_ context.Context, vmid int) ([]registryproxy.Image, error) { return imagesOf(cfg, store, vmid) },
-		Pulled: func(p registryproxy.Pull) { logPull(logger, p) },
+		Pulled: func(p registryproxy.Pull) { logPull(logger, p); trail.pulled(p) },
 		Failed: func(vmid int, err error) { logRegistryFault(logger, vmid, err) },
 	})
 	return out, nil
@@ -176,6 +176,52 @@ func checkRegistries(ctx context.Context, cfg config.Config, logger *logrus.Logg
 	if err != nil && ctx.Err() == nil {
 		logger.WithError(err).Error("a registry does not work for guests; see felhom-agentd registry check")
 	}
+}
+
+// certificateRetry is how long the daemon waits before it writes certificates
+// again that it could not write.
+const certificateRetry = time.Minute
+
+// keepCertificates writes the certificates that the daemon shows into the mounts
+// that have others: the engines of guests check them.
+func keepCertificates(ctx context.Context, cfg config.Config, h host, store *guests.Store, logger *logrus.Logger) {
+	for {
+		changed, err := putCertificates(ctx, cfg, h, store)
+		if len(changed) > 0 {
+			logger.WithField("guests", changed).Info("the mounts have the new certificates")
+		}
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		logger.WithError(err).Warn("a mount has old certificates, and its guest cannot pull; it is tried again")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(certificateRetry):
+		}
+	}
+}
+
+func putCertificates(ctx context.Context, cfg config.Config, h host, store *guests.Store) (changed []int, err error) {
+	o, done, err := provisionOptions(cfg, nil) // no step is shown
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	h.announce(cfg, &o)
+	p := provision.New(o)
+	records, _, err := store.List() // a damaged record is told by others
+	all := []error{err}
+	for _, r := range records {
+		isChanged, err := p.PutCertificates(ctx, r.VMID)
+		if isChanged {
+			changed = append(changed, r.VMID)
+		}
+		if err != nil {
+			all = append(all, fmt.Errorf("certificates of guest %d: %w", r.VMID, err))
+		}
+	}
+	return changed, errors.Join(all...)
 }
 
 // checkAll checks the registries of the configuration, or the one of host.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +70,12 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	if err := store.Recover(); err != nil {
 		return err
 	}
-	reg, err := openRegistry(cfg, store, logger)
+	trail, err := openTrail(cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trail.close()) }()
+	reg, err := openRegistry(cfg, store, logger, trail)
 	if err != nil {
 		return err
 	}
@@ -89,20 +95,21 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	for _, file := range h.identity.Made {
 		logger.WithField("file", filepath.Join(cfg.StateDir, "tls", file)).Info("TLS file made")
 	}
-	if reg.proxy != nil {
-		go checkRegistries(ctx, cfg, logger) // it ends with ctx
-	}
-	trail, err := openTrail(cfg, logger)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, trail.close()) }()
 	checker, err := openOrigin(cfg, logger)
 	if err != nil {
 		return err
 	}
 	if checker != nil {
 		defer func() { err = errors.Join(err, checker.Close()) }()
+	}
+	trail.started()
+	var background sync.WaitGroup // it ends with ctx
+	defer background.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if reg.proxy != nil {
+		background.Go(func() { checkRegistries(ctx, cfg, logger) })
+		background.Go(func() { keepCertificates(ctx, cfg, h, store, logger) })
 	}
 	return newDaemon(cfg, h, store, reg, logger, trail, checker).serve(ctx, sockets, health)
 }

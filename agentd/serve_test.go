@@ -74,6 +74,13 @@ func startDaemon(t *testing.T, more ...string) *bed {
 func startDaemonWith(t *testing.T, flags []string, more ...string) *bed {
 	t.Helper()
 	b := newBed(t, more...)
+	b.serve(t)
+	return b
+}
+
+// serve runs the daemon until the test ends.
+func (b *bed) serve(t *testing.T) {
+	t.Helper()
 	dir, addr := b.dir, strings.TrimPrefix(b.url, "https://")
 	notify := listenNotify(t, filepath.Join(dir, "notify"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -100,7 +107,6 @@ func startDaemonWith(t *testing.T, flags []string, more ...string) *bed {
 	if got := notify(); got != "READY=1\nSTATUS=serving "+addr {
 		t.Fatalf("systemd was told %q:\n%s", got, b.logs)
 	}
-	return b
 }
 
 // listenNotify stands for systemd's notify socket.

@@ -44,6 +44,7 @@ const (
 	OtherGuestDenied Kind = "other-guest-denied"
 	ElsewhereDenied  Kind = "elsewhere-denied" // a valid token that did not come from its guest
 	GuestRemoved     Kind = "guest-removed"
+	Pulled           Kind = "image-pulled" // an answer of the registry proxy with content
 	Started          Kind = "started"
 	Stopped          Kind = "stopped"
 
@@ -62,7 +63,20 @@ type Event struct {
 	By     string `json:"by,omitempty"`           // the command
 	Detail string `json:"detail,omitempty"`
 
+	*Pull // of Pulled alone
+
 	RemovedTo uint64 `json:"removed_to,omitempty"`
+}
+
+// Pull is an answer of the registry proxy.
+type Pull struct {
+	Repository string `json:"repository"` // with the registry's host
+	Reference  string `json:"reference"`  // tag or digest, as the guest asked
+	Digest     string `json:"digest"`
+	Bytes      int64  `json:"bytes"`
+	Status     int    `json:"status"`
+	DurationMS int64  `json:"duration_ms"`
+	IsCached   bool   `json:"cached"`
 }
 
 type line struct {
@@ -163,6 +177,11 @@ func (l *Log) add(events []Event) (err error) {
 	var text bytes.Buffer
 	for _, e := range events {
 		e.Source, e.By, e.Detail = cut(e.Source), cut(e.By), cut(e.Detail)
+		if e.Pull != nil {
+			pull := *e.Pull
+			pull.Repository, pull.Reference, pull.Digest = cut(pull.Repository), cut(pull.Reference), cut(pull.Digest)
+			e.Pull = &pull
+		}
 		data, err := json.Marshal(line{at.Number + 1, l.now().UTC().Truncate(time.Millisecond), e, at.SHA256})
 		if err != nil {
 			return err

@@ -42,6 +42,16 @@ func (q *Queue) Add(e Event) {
 	}
 }
 
+// AddMinor is Add for an event that must not take the room of others: it reports
+// false, and keeps nothing, if half of the room is used.
+func (q *Queue) AddMinor(e Event) bool {
+	if len(q.events) >= maxQueue/2 {
+		return false
+	}
+	q.Add(e)
+	return true
+}
+
 // Close returns once all events are written, or the log did not take them in
 // time. What is added after it is lost.
 func (q *Queue) Close() {

@@ -74,12 +74,12 @@ func startDaemon(t *testing.T, more ...string) *bed {
 func startDaemonWith(t *testing.T, flags []string, more ...string) *bed {
 	t.Helper()
 	b := newBed(t, more...)
-	b.serve(t)
+	b.serve(t, flags...)
 	return b
 }
 
 // serve runs the daemon until the test ends.
-func (b *bed) serve(t *testing.T) {
+func (b *bed) serve(t *testing.T, flags ...string) {
 	t.Helper()
 	dir, addr := b.dir, strings.TrimPrefix(b.url, "https://")
 	notify := listenNotify(t, filepath.Join(dir, "notify"))

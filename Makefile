@@ -48,7 +48,7 @@ demo-local: build
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
 	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd
-	$(BED) -- go test -race -tags integration -timeout 20m ./...
+	$(BED) -- go test -race -tags integration -timeout 60m ./...
 
 # The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept
 # in the user's cache directory.
@@ -56,7 +56,7 @@ test-engine-29: build
 	engine=$$(tools/engine29/build); export PATH="$$engine:$$PATH"; go build -o .cache/withbed ./internal/e2e/withbed; \
 	for containerd in true false; do \
 	  .cache/withbed -own-engine -engine-config "{\"features\":{\"containerd-snapshotter\":$$containerd}}" -- \
-	    go test -race -count=1 -tags integration -timeout 20m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry; \
+	    go test -race -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry; \
 	done
 
 # What needs neither root nor an engine.

@@ -16,7 +16,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build release demo demo-local test test-engine-29 unit soak lint fmt bench bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-engine-29 unit soak lint docs fmt bench bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -47,7 +47,7 @@ demo-local: build
 
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
-	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd
+	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd fish=fish zsh=zsh
 	$(BED) -- go test -race -tags integration -timeout 60m ./...
 
 # The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept
@@ -73,8 +73,12 @@ lint:
 	$(TOOL) golangci-lint run ./...
 	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words && go test ./words && go run ./words
 	cd tools/release && go tool -modfile=../go.mod golangci-lint run -c ../../.golangci.yml ./... && go test ./... && go mod tidy -diff
-	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh')
+	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
 	go mod tidy -diff
+
+# The manual pages and the completions, from the programs' command lines.
+docs:
+	go test ./agentd ./bootstrapper ./golden -run TestDocuments -update
 
 fmt:
 	$(TOOL) golangci-lint fmt ./...

@@ -158,7 +158,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a check -d 'Find all tha
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what is wrong on this host, and say what to do'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a registry -d 'Check the host\'s access to registries'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a cache -d 'List and remove the blobs that the registry proxy keeps'
-complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a audit -d 'Check the log of tokens'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a audit -d 'Check the log of tokens and pulls'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a pin -d 'Print the pins of this host\'s certificates'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a version -d 'Print version, Go version and platform'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'

@@ -29,6 +29,11 @@ const stderrTail = 2 << 10
 // context is done.
 const killDelay = 5 * time.Second
 
+// outputDelay is how long the output of a program that has ended may take to
+// arrive: a busy host must not turn a success into an error. Only a child that
+// was left behind with the pipe open makes Run wait so long.
+const outputDelay = time.Minute
+
 // Cmd is one program to run. Path is looked up in PATH unless it holds a slash.
 type Cmd struct {
 	Path   string
@@ -86,8 +91,12 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	}
-	cmd.Cancel = func() error { return terminate(cmd) }
-	cmd.WaitDelay = killDelay
+	var kill *time.Timer
+	cmd.Cancel = func() error {
+		kill = time.AfterFunc(killDelay, func() { _ = signal(cmd, syscall.SIGKILL) })
+		return signal(cmd, syscall.SIGTERM)
+	}
+	cmd.WaitDelay = outputDelay
 	// The kernel kills the child when the thread that started it ends, and one
 	// that a goroutine has left locked ends with that goroutine. This one belongs to this package
 	// until the child has ended.
@@ -107,6 +116,9 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	}
 
 	err := cmd.Run()
+	if kill != nil { // Run has waited for the call of Cancel
+		kill.Stop()
+	}
 	res := Result{ExitCode: -1, Stdout: stdout.buf.Bytes(), Stderr: stderr.buf}
 	if st := cmd.ProcessState; st != nil {
 		res.ExitCode, res.User, res.System = st.ExitCode(), st.UserTime(), st.SystemTime()
@@ -124,13 +136,13 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	return res, nil
 }
 
-// terminate ends the whole process group where the child leads one: a program
+// signal reaches the whole process group where the child leads one: a program
 // that left children behind must not outlive the command that was asked for.
-func terminate(cmd *exec.Cmd) error {
+func signal(cmd *exec.Cmd, sig syscall.Signal) error {
 	if cmd.SysProcAttr.Setpgid {
-		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		return syscall.Kill(-cmd.Process.Pid, sig)
 	}
-	return cmd.Process.Signal(syscall.SIGTERM)
+	return cmd.Process.Signal(sig)
 }
 
 // limited keeps at most max bytes and refuses more.

@@ -58,6 +58,38 @@ func TestRunCutsStderrToItsEnd(t *testing.T) {
 	}
 }
 
+// A host that is busy for some seconds hands the output over late.
+func TestRunWaitsForLateOutput(t *testing.T) {
+	t.Parallel()
+	late := &lateWriter{}
+	if _, err := run.Run(t.Context(), run.Cmd{Path: "echo", Args: []string{"done"}, Stdout: late}); err != nil || late.got != "done\n" {
+		t.Errorf("got %q, error %v", late.got, err)
+	}
+}
+
+type lateWriter struct{ got string }
+
+func (w *lateWriter) Write(b []byte) (int, error) {
+	<-time.After(6 * time.Second) // longer than a program may run after SIGTERM
+	w.got += string(b)
+	return len(b), nil
+}
+
+// A program that minds no SIGTERM is killed with its children.
+func TestRunKillsWhatStays(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := run.Run(ctx, run.Cmd{Path: "sh", Args: []string{"-c", "trap '' TERM; sleep 120 & sleep 120"}})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want DeadlineExceeded", err)
+	}
+	if d := time.Since(start); d > 50*time.Second {
+		t.Errorf("took %v: SIGKILL did not end it", d)
+	}
+}
+
 func TestRunEndsTheWholeGroup(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

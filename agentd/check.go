@@ -47,7 +47,7 @@ Example:
 // findings collects what is wrong, in the order in which it is found.
 type findings []error
 
-// add keeps each error that err joins, with what it is about before it.
+// add keeps each error that err joins, each with its subject before it.
 func (f *findings) add(about string, err error) {
 	for _, one := range fault.Each(err) {
 		if about != "" {
@@ -126,8 +126,8 @@ func (f *findings) look(ctx context.Context, cfg config.Config, o provisionArgs,
 	return outcomes, fault.All(*f...)
 }
 
-// withoutState returns cfg with a directory for state that goes with done, if
-// this host has none yet: a check makes no keys and no records.
+// withoutState returns cfg with a temporary directory for state, which done
+// removes, if this host has none yet: a check makes no keys and no records.
 func withoutState(cfg config.Config) (_ config.Config, done func() error, err error) {
 	if _, err := os.Stat(filepath.Join(cfg.StateDir, "tls")); !errors.Is(err, fs.ErrNotExist) {
 		return cfg, func() error { return nil }, nil
@@ -143,8 +143,8 @@ func withoutState(cfg config.Config) (_ config.Config, done func() error, err er
 	return cfg, func() error { return os.RemoveAll(dir) }, nil
 }
 
-// checkServing wants the daemon to answer: without it no report of a guest
-// arrives, and the wait would time out.
+// checkServing returns an error if the daemon does not answer: without it no
+// report of a guest arrives, and the wait would time out.
 func checkServing(ctx context.Context, cfg config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

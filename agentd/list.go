@@ -49,7 +49,7 @@ func sourceOf(cfg config.Config) (s overview.Source, done func() error, err erro
 	}
 	s = overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage}
 	if cfg.Hypervisor != "" {
-		// A list of reports is of use without a hypervisor.
+		// A list of reports is useful without a hypervisor.
 		s.Hypervisor, _ = hypervisorOf(cfg)
 	}
 	return s, store.Close, nil

@@ -23,7 +23,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the whole program but for the process: tests call it.
+// run is the whole program without the process, so that tests can call it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return int(newApp(stdout, stderr).Run(ctx, args))
 }

@@ -31,7 +31,7 @@ const defaultConfig = "/etc/felhom/agentd.yaml"
 // reportPoll is how often provision looks for what guests reported.
 const reportPoll = 100 * time.Millisecond
 
-// guestArgs reads what every command on one guest is given.
+// guestArgs reads the arguments of every command on one guest.
 func guestArgs(c *cli.Context) (vmid int, cfg config.Config, err error) {
 	if vmid, err = token.ParseVMID(c.Args().First()); err != nil {
 		return 0, cfg, misuse(c, err)
@@ -69,7 +69,8 @@ func hostID() (string, error) {
 	return name, nil
 }
 
-// readConfig reads one byte more than Parse accepts, so that Parse says so.
+// readConfig reads one byte more than Parse accepts, so that Parse reports the
+// limit.
 func readConfig(file string) (_ []byte, err error) {
 	f, err := regular.Open(file)
 	if err != nil {
@@ -79,7 +80,7 @@ func readConfig(file string) (_ []byte, err error) {
 	return io.ReadAll(io.LimitReader(f, config.MaxBytes+1))
 }
 
-// hypervisorOf returns the adapter of the configuration.
+// hypervisorOf returns the driver of the configuration.
 func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	if cfg.Hypervisor == config.HypervisorLXC {
 		return lxc.New(lxc.Options{Path: cfg.LXCPath, Storage: directory.New(cfg.LXCPath), PerGuest: cfg.IDMap == config.IDMapPerGuest, MountDir: cfg.MountsDir}), nil
@@ -138,8 +139,8 @@ func provisionOptions(cfg config.Config, observer provision.Observer) (o provisi
 	}, store.Close, nil
 }
 
-// resolverOf returns the resolv.conf that a guest without name servers gets: PVE
-// gives it the host's.
+// resolverOf returns the resolv.conf that a guest without name servers gets: on
+// PVE, the host's.
 func resolverOf(cfg config.Config) string {
 	if cfg.Hypervisor == config.HypervisorLXC {
 		return ""

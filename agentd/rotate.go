@@ -55,7 +55,7 @@ func guestRotate(ctx context.Context, cfg config.Config, vmids []int, asJSON boo
 	var all []error
 	if len(vmids) == 0 {
 		vmids, err = guestsWithTokens(cfg)
-		all = append(all, err) // the others are rotated beside a damaged record
+		all = append(all, err) // a damaged record does not keep the others from being rotated
 	}
 	p, done, err := writerOf(ctx, cfg, stderr)
 	if err != nil {
@@ -86,7 +86,8 @@ func printRotated(stdout io.Writer, rows []added, asJSON bool) error {
 	return nil
 }
 
-// guestsWithTokens returns the known guests but those whose tokens were revoked.
+// guestsWithTokens returns the known guests without those whose tokens were
+// revoked.
 func guestsWithTokens(cfg config.Config) (vmids []int, err error) {
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
 	if err != nil {

@@ -40,7 +40,8 @@ func guestShowCommand(stdout, stderr io.Writer) *cli.Command {
 type shown struct {
 	overview.Row
 	Settings *provision.Settings `json:"settings,omitempty"`
-	// Container is as the record keeps one, with lists and pairs by name.
+	// Container is a container as the record keeps it, with lists and pairs by
+	// name.
 	Container *guests.Container `json:"container,omitempty"`
 	Mount     string            `json:"mount"`
 	Status    string            `json:"status_command,omitempty"`
@@ -79,8 +80,8 @@ func guestShow(ctx context.Context, cfg config.Config, vmid int, asJSON bool, st
 	return err
 }
 
-// statusCommand returns the command that reads the guest's own record from
-// outside of it.
+// statusCommand returns the command that reads the guest's own record on the
+// host.
 func statusCommand(cfg config.Config, vmid int) string {
 	if cfg.Hypervisor == config.HypervisorLXC {
 		return "felhom-controller-bootstrap --root " + filepath.Join(cfg.LXCPath, strconv.Itoa(vmid), "rootfs") + " status"

@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
-// teller shows steps as they happen.
+// teller prints steps as they happen.
 type teller struct {
 	printer *progress.Printer
 	stages  map[string]*progress.Stage

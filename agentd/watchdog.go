@@ -18,9 +18,9 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// keepAlive reports to systemd that the daemon lives, each time that store and
-// listeners have answered. What does not answer is left to systemd, which ends
-// and starts the daemon after three times of silence.
+// keepAlive reports to systemd that the daemon is alive, each time that store
+// and listeners have answered. If they do not answer, systemd restarts the
+// daemon after three missing reports.
 func (s *service) keepAlive(ctx context.Context, every time.Duration) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
@@ -30,7 +30,7 @@ func (s *service) keepAlive(ctx context.Context, every time.Duration) {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return // stopping has a limit of its own
+			return // stopping has its own limit
 		case err != nil:
 			s.logger.WithError(err).Error("not answering itself; systemd will restart the daemon if this lasts")
 		default:
@@ -58,8 +58,8 @@ func answering(ctx context.Context, healthSocket string, listen []string) error 
 	return nil
 }
 
-// askHealth wants an answer, not a good one: a guest's record that is damaged
-// makes the daemon not ready, and no restart repairs it.
+// askHealth accepts any answer: a damaged record of a guest makes the daemon
+// not ready, and no restart repairs it.
 func askHealth(ctx context.Context, socket string) error {
 	_, err := healthOf(ctx, socket)
 	return err
@@ -88,13 +88,13 @@ func healthOf(ctx context.Context, socket string) (health api.Health, err error)
 	return health, nil
 }
 
-// handshake proves that the daemon accepts connections. One that is closed is an
-// answer too: under a flood the caps refuse this connection like any other, and a daemon
-// that holds its ground must not be killed for it.
+// handshake proves that the daemon accepts connections. A closed connection is an
+// answer, too: under a flood the caps refuse this connection like any other, and a
+// daemon that resists a flood must not be killed.
 func handshake(ctx context.Context, address string) error {
 	dialer := tls.Dialer{Config: &tls.Config{
 		MinVersion:         tls.VersionTLS13,
-		InsecureSkipVerify: true, // nothing is sent, and nothing believed: only that it answers
+		InsecureSkipVerify: true, // nothing is sent or trusted: it only has to answer
 	}}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {

@@ -13,8 +13,8 @@ type refusal struct {
 	contract.Problem
 }
 
-// A body that is constant holds nothing of the request, of another guest, or of
-// this program's version.
+// A constant body contains nothing of the request, of another guest, or of this
+// program's version.
 func refuses(status int, name, message string) refusal {
 	return refusal{status, contract.Problem{Error: name, Message: message}}
 }
@@ -45,7 +45,7 @@ var (
 	refusedVersion     = refuses(http.StatusHTTPVersionNotSupported, "http-version", "only HTTP/1.1 is served")
 )
 
-// refusals are all of them.
+// refusals are all refusals.
 var refusals = []refusal{
 	refusedMalformed, refusedPlainHTTP, refusedRelayed, refusedBody, refusedToken, refusedOtherGuest, refusedOrigin, refusedPath, refusedMethod,
 	refusedTooLarge, refusedContentType, refusedExpectation, refusedHost, refusedReport, refusedFailures, refusedReports, refusedHeader,
@@ -55,8 +55,8 @@ var refusals = []refusal{
 // write sends the refusal.
 func (r refusal) write(w http.ResponseWriter) { write(w, r.status, r.Problem) }
 
-// Event is something that changed or was refused. A read that was served is not
-// an event. It never holds a token or a header.
+// Event is a change or a refused request. A served read is not an event. It
+// never contains a token or a header.
 type Event struct {
 	Kind   Kind
 	VMID   int              // 0: not known to be a guest's

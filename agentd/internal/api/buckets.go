@@ -17,7 +17,7 @@ type buckets[K comparable] struct {
 
 	mu       sync.Mutex
 	byKey    map[K]*rate.Limiter
-	overflow *rate.Limiter // shared by the keys for which there is no room
+	overflow *rate.Limiter // shared by the keys beyond maxBuckets
 }
 
 func newBuckets[K comparable](perSecond float64, burst int) *buckets[K] {
@@ -45,7 +45,7 @@ func (b *buckets[K]) allow(key K, now time.Time) bool {
 	return l.AllowN(now, 1)
 }
 
-// evict forgets full buckets: a new one would be as full.
+// evict removes full buckets: a new one would be as full.
 func (b *buckets[K]) evict(now time.Time) {
 	for key, l := range b.byKey {
 		if l.TokensAt(now) >= float64(b.burst) {

@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	// meterSlots bounds the looks at file systems that are under way: on storage
-	// that does not answer, such as a network share whose server is gone, each
-	// holds a thread for as long as that lasts.
+	// meterSlots bounds the looks at file systems at the same time: on storage
+	// that does not answer, such as a network share without its server, each
+	// keeps a thread until it answers.
 	meterSlots = 8
 
 	// meterPatience is how long a request waits for a look.
 	meterPatience = time.Second
 
-	// meterAge is for how long the figures of a look may be given again when a
-	// later one does not come to its end.
+	// meterAge is how long the figures of a look may be used again if a later
+	// look does not end.
 	meterAge = 5 * time.Minute
 )
 
 // errNoFigures means that the storage did not answer in time.
 var errNoFigures = errors.New("the storage does not answer")
 
-// meter looks at guests' file systems: once at a time for each guest, and a few
-// in all.
+// meter reads the figures of guests' file systems: one look at a time for each
+// guest, and a few in all.
 type meter struct {
 	storage driver.Storage
 	now     func() time.Time
@@ -54,8 +54,8 @@ func newMeter(storage driver.Storage, now func() time.Time) *meter {
 	return &meter{storage: storage, now: now, slots: make(chan struct{}, meterSlots), guests: map[int]*figures{}}
 }
 
-// usage returns the figures of now, or those of the last look where this one
-// takes too long.
+// usage returns current figures, or those of the last look if this one takes
+// too long.
 func (m *meter) usage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	under := m.start(ctx, vmid)
 	if under == nil {

@@ -11,13 +11,14 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
-// Registry answers all below /v2/. It decides which images the guest may pull.
+// Registry answers all paths below /v2/. It decides which images the guest may
+// pull.
 type Registry interface {
 	Serve(w http.ResponseWriter, r *http.Request, g registryproxy.Guest)
 }
 
-// registryRoutes returns the rows of the registry. Other methods on its paths
-// are its own to refuse: engines show its answer.
+// registryRoutes returns the rows of the registry. It refuses other methods on
+// its paths itself, because engines show its answer.
 func (s *Server) registryRoutes() []Route {
 	if s.registry == nil {
 		return nil
@@ -33,7 +34,7 @@ func (s *Server) isRegistry(r *http.Request) bool {
 	return s.registry != nil && strings.HasPrefix(r.URL.EscapedPath(), registryproxy.Prefix)
 }
 
-// puller returns the guest as the registry knows it.
+// puller returns the guest in the form for the registry.
 func (s *Server) puller(tok token.Token, m guests.Match) registryproxy.Guest {
 	return registryproxy.Guest{VMID: m.VMID, IsValid: func() bool {
 		_, err := s.guests.Authenticate(tok)
@@ -61,7 +62,8 @@ func (s *Server) claimed(r *http.Request) string {
 	return tok
 }
 
-// challenge returns what a client without a token is told to show.
+// challenge returns the header by which a client without a token learns how to
+// send one.
 func (s *Server) challenge(r *http.Request) string {
 	if s.isRegistry(r) {
 		return `Basic realm="felhom"` // of Bearer, engines expect the address of a token server

@@ -49,8 +49,8 @@ type Route struct {
 	serve func(w http.ResponseWriter, r *http.Request, g registryproxy.Guest)
 }
 
-// request is all that a handler gets to see. It holds no header: a handler has
-// nothing to decide a right on.
+// request is all that a handler sees. It has no header, so that a handler
+// cannot decide a right.
 type request struct {
 	vmid int // the asking guest
 	body []byte
@@ -73,7 +73,7 @@ func (s *Server) Routes() []Route {
 }
 
 // match reports whether a path, in its escaped form, is of this row, and what
-// stands for {vmid}. Nothing is cleaned or redirected: another spelling of a
+// stands for {vmid}. It cleans and redirects nothing: another spelling of a
 // path is another path.
 func (r Route) match(path string) (vmid string, ok bool) {
 	if r.serve != nil {
@@ -121,7 +121,8 @@ func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 	}
 	usage, err := s.meter.usage(ctx, req.vmid)
 	if errors.Is(err, driver.ErrNotFound) {
-		// The token is good, so the guest exists; the host just has no figures.
+		// The token is valid, so the guest exists; the host only has no
+		// figures.
 		return ok(out), nil
 	}
 	if err != nil {

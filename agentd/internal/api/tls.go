@@ -16,10 +16,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// TLS returns l with TLS on each connection that it accepts, and with the
-// answers that net/http gives before it calls a handler in the form of all
-// others: JSON. Give it to [http.Server.Serve], not to ServeTLS. complaints
-// gets the handshakes that fail.
+// TLS returns l with TLS on each connection that it accepts. Answers that
+// net/http gives before it calls a handler get the form of all others: JSON.
+// Pass it to [http.Server.Serve], not to ServeTLS. complaints gets the failed
+// handshakes.
 func TLS(l net.Listener, conf *tls.Config, complaints *log.Logger) net.Listener {
 	conf = conf.Clone()
 	conf.NextProtos = []string{"http/1.1"}

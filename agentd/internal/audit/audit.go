@@ -1,12 +1,12 @@
-// Package audit writes and checks the log of what changed who may use the local
-// API, and of attempts to use what is not valid any more. Call [Open], then
-// [Log.Add] for each event; [Verify] checks a log.
+// Package audit writes and checks the log of changes to who may use the local
+// API, and of attempts to use tokens that are not valid any more. Call [Open],
+// then [Log.Add] for each event; [Verify] checks a log.
 //
 // The log is JSON, one event in a line. Each line has a number and the SHA-256 of
-// the line before it, so that a line that is changed, removed or inserted shows;
-// a head file has the number and SHA-256 of the last line, so that a removed end
-// shows. Full files are kept under another name, a few of them. Root can replace
-// log and head together: copy the head to another machine to notice that as well.
+// the line before it, which reveals a changed, removed or inserted line; a head
+// file has the number and SHA-256 of the last line, which reveals a removed end.
+// A few full files are kept under other names. Root can replace log and head
+// together: copy the head to another machine to notice that as well.
 package audit
 
 import (
@@ -37,7 +37,7 @@ type Kind string
 const (
 	TokenMinted      Kind = "token-minted"
 	TokenRevoked     Kind = "token-revoked"
-	MintUndone       Kind = "mint-undone" // the tokens are again those before
+	MintUndone       Kind = "mint-undone" // the previous tokens are valid again
 	TokenFirstUsed   Kind = "token-first-used"
 	EndedTokenUsed   Kind = "ended-token-used" // a revoked or replaced one
 	TokenRefused     Kind = "token-refused"
@@ -54,7 +54,7 @@ const (
 	filesEnded Kind = "files-removed" // the oldest files were removed, up to line RemovedTo
 )
 
-// Event is one line of the log but for its number and chain.
+// Event is one line of the log without its number and chain.
 type Event struct {
 	Kind   Kind   `json:"event"`
 	Guest  int    `json:"guest,omitempty"`
@@ -202,7 +202,7 @@ func (l *Log) add(events []Event) (err error) {
 	if err := atomicfile.Write(l.root, headFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
 		return err
 	}
-	for _, name := range tooOld { // the log says so by now
+	for _, name := range tooOld { // the log has a line about it by now
 		if err := l.root.Remove(name); err != nil {
 			return err
 		}
@@ -210,8 +210,8 @@ func (l *Log) add(events []Event) (err error) {
 	return nil
 }
 
-// end returns what the next line follows, and the size of the complete lines. It
-// removes the rest: a write that was interrupted.
+// end returns the head that the next line follows, and the size of the complete
+// lines. It removes the rest, which an interrupted write left.
 func (l *Log) end(f *os.File) (at head, size, removed int64, err error) {
 	at, err = readHead(l.root)
 	if err != nil {
@@ -237,7 +237,7 @@ func (l *Log) end(f *os.File) (at head, size, removed int64, err error) {
 	last = last[bytes.LastIndexByte(last, '\n')+1:]
 	var parsed line
 	if len(last) > 0 && json.Unmarshal(last, &parsed) == nil && parsed.Number >= at.Number {
-		at = head{parsed.Number, sum(last)} // the head was not written any more
+		at = head{parsed.Number, sum(last)} // the head was not written
 	}
 	return at, size, removed, nil
 }

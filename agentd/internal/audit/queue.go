@@ -10,9 +10,9 @@ import (
 // maxQueue limits the events that wait for their write.
 const maxQueue = 1024
 
-// Queue adds events in the background: what requests of guests cause must not
-// wait for a disk. An event for which there is no room is lost, and counted in
-// the log.
+// Queue adds events in the background, because requests of guests must not wait
+// for a disk. An event for which there is no room is lost, and the log has the
+// number of lost events.
 type Queue struct {
 	log    *Log
 	events chan Event
@@ -25,15 +25,15 @@ type Queue struct {
 // closePatience is how long Close waits for the log's lock and disk.
 const closePatience = 5 * time.Second
 
-// NewQueue returns a queue for log. failed is called with what could not be
-// written.
+// NewQueue returns a queue for log. failed is called with the error of events
+// that could not be written.
 func NewQueue(log *Log, failed func(error)) *Queue {
 	q := &Queue{log: log, events: make(chan Event, maxQueue), failed: failed, stop: make(chan struct{}), ended: make(chan struct{})}
 	go q.run()
 	return q
 }
 
-// Add returns at once.
+// Add queues e and returns at once.
 func (q *Queue) Add(e Event) {
 	select {
 	case q.events <- e:

@@ -27,7 +27,7 @@ type Report struct {
 // maxFindings limits the findings of one log: after the first, others follow.
 const maxFindings = 20
 
-// Verify reads the log in dir and reports each place where it is not what was
+// Verify reads the log in dir and reports each place that differs from what was
 // written. An error means that it could not be read. Processes that add wait
 // meanwhile; ctx limits how long Verify waits for them.
 func Verify(ctx context.Context, dir string) (_ Report, err error) {

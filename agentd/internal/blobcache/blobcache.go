@@ -1,13 +1,13 @@
 // Package blobcache keeps blobs of registries on disk, within a limit of bytes:
 // call [Open], then [Cache.Open] to read a blob and [Cache.Create] to keep one.
 //
-// A blob is kept for the repository that it was pulled from and is not
-// found by requests for another one, so that who may pull one repository cannot
-// learn what others pulled. It gets its name only after its SHA-256 was found
-// right, and is checked again at its first use after a start, or after its file
-// changed: a file that a loss of power has torn is dropped and not served.
-// For that reason nothing is synced to disk. No fault of the cache is a fault of
-// the pull: what cannot be kept is not kept.
+// A blob belongs to the repository that it was pulled from, and requests for
+// another one do not find it, so that a guest cannot learn what others pulled.
+// It gets its name only after its SHA-256 was checked. It is checked again at
+// its first use after a start or a change of its file: a file that a loss of
+// power damaged is dropped and not served, which is why nothing is synced to
+// disk. A fault of the cache is never a fault of the pull: the blob is then not
+// kept.
 package blobcache
 
 import (
@@ -35,13 +35,13 @@ import (
 
 const (
 	// largestPart: a blob that is larger than this part of the limit is not kept,
-	// since it would push too many others out.
+	// because it would replace too many others.
 	largestPart = 2
 	// touchEvery bounds how often the time of a file's last use is written.
 	touchEvery = time.Hour
 
 	// keepFree is what the cache leaves free on its file system, or a twentieth of
-	// it where that is less: a full disk harms the host.
+	// it if that is less: a full disk harms the host.
 	keepFree = 512 << 20
 
 	partSuffix = ".part"
@@ -59,8 +59,8 @@ type Cache struct {
 	mu      sync.Mutex
 	entries map[string]*list.Element // by name
 	used    list.List                // of *entry, the last used first
-	bytes   int64                    // of entries and of what is being written
-	pending int64                    // of what is being written
+	bytes   int64                    // bytes of entries and of blobs that are being written
+	pending int64                    // bytes of blobs that are being written
 	writing map[string]bool          // names that are being written
 }
 
@@ -72,16 +72,16 @@ type entry struct {
 	touched time.Time
 }
 
-// stamp identifies a file, to see whether it is the one that was checked.
+// stamp identifies the file that was checked.
 type stamp struct {
 	inode             uint64
 	size              int64
 	modified, changed syscall.Timespec
 }
 
-// Open opens the cache in dir, which is made if it does not exist, for one
-// process. It removes what killed writes left and what exceeds limit. failed
-// gets faults that make a blob not be kept.
+// Open opens the cache in dir for one process, and makes dir if it does not
+// exist. It removes what killed writes left and what exceeds limit. failed gets
+// the faults because of which a blob is not kept.
 func Open(dir string, limit int64, failed func(error)) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open blob cache: %w", err)
@@ -126,8 +126,8 @@ func (c *Cache) Close() error {
 	return errors.Join(c.unlock(), c.root.Close())
 }
 
-// nameOf returns the file of a blob of a repository: a directory for each
-// repository, whose name reveals nothing that is not in a reference.
+// nameOf returns the file of a blob in its repository's directory, whose name
+// is a hash of the repository.
 func nameOf(repository string, digest contract.Digest) string {
 	sum := sha256.Sum256([]byte(repository))
 	return hex.EncodeToString(sum[:16]) + "/" + digest.Hex()
@@ -242,8 +242,8 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	return file
 }
 
-// errOtherSize says that a manifest gives a blob, whose content was checked,
-// another size than it has.
+// errOtherSize is the error if a manifest has another size than the blob, whose
+// content was checked.
 var errOtherSize = errors.New("the size that was asked for is not the blob's")
 
 func (c *Cache) open(name string, digest contract.Digest, size int64, checked stamp) (_ *os.File, at stamp, err error) {
@@ -279,8 +279,8 @@ func (c *Cache) open(name string, digest contract.Digest, size int64, checked st
 	return file, at, err
 }
 
-// hasRoom reports whether the file system keeps enough free for others when
-// another size bytes are written. One that does not say has.
+// hasRoom reports whether the file system keeps enough free for others if
+// another size bytes are written. It is true if that is not known.
 func (c *Cache) hasRoom(size int64) bool {
 	dir, err := c.root.Open(".")
 	if err != nil {

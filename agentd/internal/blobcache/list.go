@@ -58,8 +58,8 @@ func listBlobs(root *os.Root) ([]Blob, error) {
 }
 
 // Prune removes the blobs of the cache in dir that were not used since before,
-// and returns them. It may be called while a daemon uses the cache, which finds
-// out at the next use.
+// and returns them. It may be called while a daemon uses the cache, which
+// notices at the next use.
 func Prune(dir string, before time.Time) (removed []Blob, err error) {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,7 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// Writer takes one blob in. Its faults end it, and are not the caller's.
+// Writer writes one blob. A fault ends it and is not an error for the caller.
 type Writer struct {
 	cache    *Cache
 	name     string // of the blob
@@ -92,7 +92,7 @@ func (w *Writer) Commit() {
 	}
 	e := &entry{name: w.name, size: w.written, touched: time.Now()}
 	if at, err := stampOf(w.file); err == nil {
-		e.checked = at // the name is another one, the file is the same
+		e.checked = at // only the name has changed
 	}
 	w.release(e)
 }

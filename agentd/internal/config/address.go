@@ -13,7 +13,7 @@ func parseIP(s string) (pctconf.IP, error) {
 	if ip, err := pctconf.ParseIP4(s); err == nil {
 		return ip, nil
 	}
-	// An IPv6 address in ip is that of a guest without IPv4.
+	// An IPv6 address in ip means a guest without IPv4.
 	if ip, err := pctconf.ParseIP6(s); err == nil && ip.IsFixed() {
 		return ip, nil
 	}
@@ -84,7 +84,7 @@ func (g Guest) checkAddresses() []error {
 	return all
 }
 
-// unusable says why no guest can have the address of p; "" if one can.
+// unusable returns why no guest can have the address of p; "" if one can.
 func unusable(p netip.Prefix) string {
 	a := p.Addr()
 	switch {
@@ -119,7 +119,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// net returns eth0 as the guest is asked for.
+// net returns eth0 as it is asked for.
 func (g Guest) net() pctconf.Net {
 	n := pctconf.Net{Bridge: g.Bridge, VLAN: g.VLAN, IP: g.IP, IP6: g.IP6, Gateway: g.Gateway, Gateway6: g.Gateway6}
 	if g.IP.IsFixed() && g.IP.Prefix.Addr().Is6() {
@@ -131,11 +131,11 @@ func (g Guest) net() pctconf.Net {
 	return n
 }
 
-// Net returns eth0 as a guest that Check accepted is asked for. What is zero
-// stays as the golden image has it.
+// Net returns eth0 as it is asked for; Check must have accepted g. Zero values
+// stay as the golden image has them.
 func (g Guest) Net() pctconf.Net { return g.net() }
 
-// CheckTogether finds guests that cannot exist beside each other: two with one
+// CheckTogether finds guests that cannot exist together: two with the same
 // address in one network.
 func CheckTogether(list []Guest) error {
 	type place struct {

@@ -1,7 +1,6 @@
-// Package config owns /etc/felhom/agentd.yaml: its keys, their rules and
-// defaults. Call [Parse]; a mistake is reported with its line and column. It reads the bytes it is
-// given and nothing else: files and interfaces that the configuration names are
-// their users' business. Keys are specified in docs/agentd.md.
+// Package config reads /etc/felhom/agentd.yaml: its keys, their rules and defaults. Call [Parse],
+// which reports each mistake with its line and column. It reads only the bytes that it gets, and
+// not the files and interfaces that the configuration names. Keys are specified in docs/agentd.md.
 package config
 
 import (
@@ -14,7 +13,8 @@ import (
 // MaxBytes is the largest configuration that Parse reads.
 const MaxBytes = 64 << 10
 
-// DefaultPort is where the local API listens unless listen says otherwise.
+// DefaultPort is where the local API listens if listen does not name another
+// port.
 const DefaultPort = 8443
 
 // Config is a valid configuration.
@@ -64,14 +64,15 @@ const (
 	IDMapPerGuest   = "per-guest"
 )
 
-// Defaults are what provision takes where a guest says nothing itself.
+// Defaults are the values of provision for what a guest does not set itself.
 type Defaults struct {
 	Guest
 	Wait time.Duration // for the guest's bootstrap; 0: do not wait
 }
 
 // WithImage returns c for a guest that runs another image than the
-// configuration's, whose digests do not hold for it; "" is the configuration's.
+// configuration's, without the configuration's digests, which belong to its
+// image; "" is the configuration's image.
 func (c Config) WithImage(image string) Config {
 	if image != "" && image != c.ControllerImage {
 		c.ControllerImage, c.ManifestDigest, c.ConfigDigest = image, "", ""

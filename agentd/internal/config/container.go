@@ -13,8 +13,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
-// Asked is what a guest's specification or its flags ask of its workload. Zero
-// values are not asked for.
+// Asked is what a guest's specification or its flags set for its workload. Zero
+// values are not set.
 type Asked struct {
 	Image     string // of the controller
 	Profile   contract.Profile

@@ -49,7 +49,7 @@ func (g Guest) About() string {
 	return about
 }
 
-// With returns g with what it does not say itself from d.
+// With returns g, with the values of d for what g does not set.
 func (g Guest) With(d Guest) Guest {
 	g.Golden = cmp.Or(g.Golden, d.Golden)
 	g.Storage = cmp.Or(g.Storage, d.Storage)
@@ -57,7 +57,7 @@ func (g Guest) With(d Guest) Guest {
 	g.Bridge = cmp.Or(g.Bridge, d.Bridge)
 	g.VLAN = cmp.Or(g.VLAN, d.VLAN)
 	g.Nameserver = cmp.Or(g.Nameserver, d.Nameserver)
-	// Without an address of its own a guest learns the gateway.
+	// Without a fixed address, a guest gets its gateway from the network.
 	if g.IP.IsFixed() && !g.Gateway.IsValid() && !g.Gateway6.IsValid() && d.Gateway.IsValid() && d.Gateway.Is4() == g.IP.Prefix.Addr().Is4() {
 		g.Gateway = d.Gateway
 	}
@@ -89,7 +89,7 @@ func (g Guest) Check() error {
 	return errors.Join(all...)
 }
 
-// Set reads one key as it is in a specification; for flags.
+// Set reads the value of one key as in a specification; it is for flags.
 func (g *Guest) Set(key, value string) error {
 	f, ok := guestFields(g)[key]
 	if !ok {
@@ -181,7 +181,7 @@ func ParseGuests(file string, data []byte) ([]Guest, error) {
 	return list, nil
 }
 
-// checkGolden takes a path or a volume ID: STORAGE:backup/FILE.
+// checkGolden accepts a path or a volume ID: STORAGE:backup/FILE.
 func checkGolden(s string) error {
 	storage, volume, isVolume := strings.Cut(s, ":")
 	switch {
@@ -202,7 +202,7 @@ func checkStorage(s string) error {
 	return nil
 }
 
-// conforms checks a value by the grammar of pct.conf.
+// conforms checks a value against the grammar of pct.conf.
 func conforms(key string) func(string) error {
 	return func(s string) error {
 		_, err := pctconf.Canonical(key, s)

@@ -71,7 +71,8 @@ func (c *Config) fields() map[string]field {
 		}},
 		"provision": {Take: func(v strictyaml.Value) {
 			fields := guestFields(&c.Provision.Guest)
-			// What is one guest's own has no default, or it is a key of the top level.
+			// A key of one guest only has no default, or its default is a key of the
+			// top level.
 			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image", "profile", "ready_wait", "container", "env_file", "repositories"} {
 				delete(fields, own)
 			}
@@ -101,7 +102,7 @@ func text(into *string, check func(string) error) func(strictyaml.Value) {
 	})
 }
 
-// parsed takes a text that is something else in Go. Numbers need no quotes.
+// parsed reads a text that has another type in Go. Numbers need no quotes.
 func parsed(set func(string) error) func(strictyaml.Value) {
 	return func(v strictyaml.Value) {
 		if s, ok := v.Raw(); ok {

@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
-// The values of registry_access: how guests get at their images.
+// The values of registry_access: how guests get their images.
 const (
 	// RegistryProxy: through felhom-agentd, with the guest's own token.
 	RegistryProxy = "proxy"
@@ -49,7 +49,7 @@ type Repository struct {
 // minCache is less than one layer of most images.
 const minCache = 64 << 20
 
-// withRegistries adds the keys of this file to those of the top level.
+// withRegistries adds the keys about registries to those of the top level.
 func (c *Config) withRegistries(fields map[string]field) map[string]field {
 	fields["registry_access"] = field{Take: word(&c.RegistryAccess, RegistryProxy, RegistryCredential, RegistryNone)}
 	fields["registry"] = field{Take: func(v strictyaml.Value) {
@@ -168,8 +168,8 @@ func (c Config) AllRegistries() []Registry {
 	return append(out, c.Registries...)
 }
 
-// checkRegistries finds what no single key shows, and sets the default of
-// registry_access.
+// checkRegistries finds mistakes that concern several keys, and sets the
+// default of registry_access.
 func (c *Config) checkRegistries(doc *strictyaml.Document) {
 	seen := map[string]bool{}
 	at := func(i int) string {
@@ -195,7 +195,7 @@ func (c *Config) checkRegistries(doc *strictyaml.Document) {
 		doc.Add("registries", "guests can have the credential of one registry; use registry_access: proxy")
 	case c.RegistryAccess != "":
 	case c.RegistryMirror != "" && c.Registry != nil && len(c.Registries) == 0:
-		c.RegistryAccess = RegistryCredential // as it was before there was a proxy
+		c.RegistryAccess = RegistryCredential // the behaviour of versions without a proxy
 	case slices.ContainsFunc(c.AllRegistries(), Registry.HasSecret):
 		c.RegistryAccess = RegistryProxy
 	default:
@@ -212,8 +212,8 @@ func (c *Config) checkRegistries(doc *strictyaml.Document) {
 	}
 }
 
-// check finds what is missing of a credential. wantsOne is of a registry that
-// without one has no purpose.
+// check finds the missing parts of a credential. wantsOne is set for a registry
+// that has no purpose without one.
 func (r Registry) check(doc *strictyaml.Document, path string, wantsOne bool) {
 	if r.TokenFile != "" && r.Credential != "" {
 		doc.Add(path, "has both token_file and credential; want one of them")

@@ -18,7 +18,7 @@ var (
 	hostForm      = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
 )
 
-// CheckHostID reports what is wrong with the name of a host towards the hub.
+// CheckHostID returns an error if a host's name for the hub is not valid.
 func CheckHostID(s string) error {
 	if !hostIDForm.MatchString(s) {
 		return fmt.Errorf("want 1 to 63 letters, digits, dots, hyphens or underscores, got %q", s)
@@ -88,8 +88,8 @@ func checkPath(s string) error {
 	return nil
 }
 
-// maxSocketPath is what sun_path holds, less its NUL and the suffix of the name
-// under which the socket is made before it takes its place.
+// maxSocketPath is the size of sun_path, less its NUL and the suffix of the
+// name under which the socket is made before its rename.
 const maxSocketPath = 107 - 10
 
 func checkSocket(s string) error {

@@ -1,7 +1,7 @@
 // Package configmount writes the directory that a guest sees read-only at
 // /etc/felhom-bootstrap. Call [New], then [Dir.Put] for each file. What it reads
-// back is for comparing alone, because a guest's root can remount the bind
-// read-write. It never removes what others put there (controller.yaml.tmpl)
+// back is only for comparing, because a guest's root can remount the bind
+// read-write. It never removes the files of others there (controller.yaml.tmpl)
 // while the guest is known.
 //
 // The directory is root:<mapped root> 0750 with an ACL that lets the guest's root
@@ -59,7 +59,7 @@ const (
 type Dir struct {
 	path  string
 	owner Owner
-	seen  *atomic.Bool // what an earlier version left open was looked for
+	seen  *atomic.Bool // a search for what an earlier version left open was made
 }
 
 // New returns the mounts below path. path need not exist yet.
@@ -96,8 +96,8 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 }
 
 // Read returns file name in the mount of guest vmid, at most limit bytes of it,
-// or an error that is fs.ErrNotExist. What it returns may be the work of the
-// guest's root: it is for comparing alone.
+// or an error that is fs.ErrNotExist. What it returns may come from the guest's
+// root: use it only to compare.
 func (d Dir) Read(vmid int, name string, limit int64) (data []byte, err error) {
 	isThere := false
 	err = d.inMount(vmid, func(mount *os.Root) error {
@@ -119,7 +119,7 @@ func (d Dir) Read(vmid int, name string, limit int64) (data []byte, err error) {
 }
 
 // Sweep removes what killed writes left in the mount of guest vmid. The caller
-// must keep other writers of that mount off meanwhile.
+// must exclude other writers of that mount meanwhile.
 func (d Dir) Sweep(vmid int) error {
 	return d.inMount(vmid, func(mount *os.Root) error {
 		return errors.Join(atomicfile.Sweep(mount, BootstrapFile), atomicfile.Sweep(mount, contract.RegistryHostsFile), atomicfile.Sweep(mount, contract.RegistryCertificateFile))
@@ -152,15 +152,15 @@ func guestsIn(parent *os.Root) (vmids []int, err error) {
 	return vmids, err
 }
 
-// Remove removes the mount of guest vmid with all that is in it. If there is
-// no directory, nothing is done; a guest that still has it mounted sees an empty
-// one from then on.
+// Remove removes the mount of guest vmid with all that is in it. It does nothing
+// if there is no directory. A guest that still has it mounted sees an empty one
+// from then on.
 func (d Dir) Remove(vmid int) error {
 	return d.inParent(vmid, func(parent *os.Root) error { return parent.RemoveAll(strconv.Itoa(vmid)) })
 }
 
 // RemoveFile removes one file of the mount of guest vmid and leaves the others.
-// One that is not there is nothing to do.
+// It does nothing if the file does not exist.
 func (d Dir) RemoveFile(vmid int, name string) error {
 	return d.inMount(vmid, func(mount *os.Root) error {
 		if err := mount.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -170,8 +170,8 @@ func (d Dir) RemoveFile(vmid int, name string) error {
 	})
 }
 
-// inMount calls work with the mount of guest vmid. A mount that does not exist
-// is nothing to do.
+// inMount calls work with the mount of guest vmid. It does nothing if the mount
+// does not exist.
 func (d Dir) inMount(vmid int, work func(mount *os.Root) error) error {
 	return d.inParent(vmid, func(parent *os.Root) error {
 		mount, err := openMount(parent, strconv.Itoa(vmid))
@@ -327,8 +327,8 @@ func withDir(root *os.Root, name string, work func(fd int) error) error {
 	return errors.Join(work(int(f.Fd())), f.Close())
 }
 
-// makeParents makes path and what is missing above it with parentMode, whatever
-// the umask says: a guest's root has to get through.
+// makeParents makes path and the missing directories above it with parentMode,
+// regardless of the umask: a guest's root must be able to pass through them.
 func makeParents(path string) error {
 	err := os.Mkdir(path, parentMode)
 	switch {
@@ -345,7 +345,8 @@ func makeParents(path string) error {
 	return os.Chmod(path, parentMode)
 }
 
-// openMount opens the directory that Lstat saw, and nothing that took its place.
+// openMount opens the directory that Lstat saw, and refuses one that has
+// replaced it.
 func openMount(parent *os.Root, name string) (*os.Root, error) {
 	seen, err := parent.Lstat(name)
 	if err != nil {

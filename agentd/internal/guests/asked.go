@@ -14,8 +14,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-// Asked is what a spec or flags asked for one guest in place of the
-// configuration's. It stays until it is asked for again.
+// Asked is what a spec or flags set for one guest in place of the
+// configuration. It stays until it is set again.
 type Asked struct {
 	Profile   contract.Profile `json:"profile,omitempty"`
 	ReadyWait time.Duration    `json:"ready_wait,omitempty"` // nanoseconds
@@ -81,7 +81,7 @@ func (s *Store) Secrets(name string) (map[string]string, error) {
 }
 
 // SweepSecrets removes the files with secrets of guest vmid that its record does
-// not name. The caller must keep other changes of that guest off meanwhile.
+// not name. The caller must exclude other changes of that guest meanwhile.
 func (s *Store) SweepSecrets(vmid int) error {
 	keep := ""
 	switch r, err := s.Get(vmid); {

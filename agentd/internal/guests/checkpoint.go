@@ -12,7 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
 
-// startCheckpoint opens another log and has what the one before it stands for
+// startCheckpoint opens a new log and has the content of the previous one
 // written to the guests' files. While a checkpoint runs it does nothing.
 func (w *reportWriter) startCheckpoint() {
 	if w.saving != nil || w.log == nil || w.log.size == 0 {
@@ -48,7 +48,7 @@ func (w *reportWriter) save(saved map[int]guestReports, upTo string) error {
 	}
 }
 
-// endCheckpoint forgets what is in the files now.
+// endCheckpoint removes from memory what is in the files now.
 func (w *reportWriter) endCheckpoint(err error) {
 	if err == nil {
 		for vmid, g := range w.saved {
@@ -63,12 +63,12 @@ func (w *reportWriter) endCheckpoint(err error) {
 	}
 }
 
-// checkpoint puts reports into the guests' files and removes all logs.
+// checkpoint writes reports to the guests' files and removes all logs.
 func (s *Store) checkpoint(all map[int]guestReports) error {
 	return s.checkpointUpTo(all, logName(^uint64(0)))
 }
 
-// checkpointUpTo puts reports into the guests' files and then removes the logs
+// checkpointUpTo writes reports to the guests' files and then removes the logs
 // up to the named one. A crash in between leaves files with and without the
 // lines of the logs: each file has the number of the last line that is in it.
 func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
@@ -103,9 +103,9 @@ func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
 	return nil
 }
 
-// Recover makes the files of reports right after a crash, from the logs that an
-// earlier daemon left. Reports of a guest that was removed since are dropped.
-// Only the daemon may call it, before its first report.
+// Recover brings the files of reports up to date after a crash, from the logs
+// that an earlier daemon left. Reports of a guest that was removed since are
+// dropped. Only the daemon may call it, before its first report.
 func (s *Store) Recover() error {
 	names, err := logNames(s.logs)
 	if err != nil {

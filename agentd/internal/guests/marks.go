@@ -16,15 +16,16 @@ const (
 	maxMarks = 1024
 
 	// lockPatience is how long the writer waits for the store's lock before it
-	// answers those who wait that the store is busy.
+	// answers all waiting requests that the store is busy.
 	lockPatience = 2 * time.Second
 
-	// markWriters write side by side, so that the kernel commits several at once.
+	// markWriters is how many writers work at the same time, so that the kernel
+	// commits several changes at once.
 	markWriters = 4
 )
 
-// marks is the one writer of first uses. All that wait when it gets the lock are
-// written under it.
+// marks is the one writer of first uses. When it gets the lock, it writes all
+// that wait.
 type marks struct {
 	store  *Store
 	queue  chan mark
@@ -42,9 +43,9 @@ func (m *marks) init(s *Store) {
 	m.store, m.queue, m.ended = s, make(chan mark, maxMarks), make(chan struct{})
 }
 
-// MarkUsed notes the first use of tok and ends the overlap with the token
-// before. It is safe to repeat, and does nothing when the record has moved on
-// meanwhile. [ErrBusy] means that nothing was noted and a later try may succeed.
+// MarkUsed records the first use of tok and ends the overlap with the previous
+// token. It is safe to repeat, and does nothing if the record has a newer token
+// since. [ErrBusy] means that nothing was noted and a later try may succeed.
 func (s *Store) MarkUsed(ctx context.Context, tok token.Token) error {
 	s.marks.start.Do(s.marks.run)
 	done := make(chan error, 1)

@@ -33,12 +33,12 @@ type logged struct {
 type reportLog struct {
 	name string
 	file *os.File
-	size int64 // of what is on disk for sure
+	size int64 // bytes that are certainly on disk
 }
 
 func logName(number uint64) string { return fmt.Sprintf("%020d.log", number) }
 
-// openLog makes a new log, whose name is on disk when openLog returns.
+// openLog makes a new log. Its name is on disk when openLog returns.
 func openLog(logs *os.Root, number uint64) (*reportLog, error) {
 	name := logName(number)
 	f, err := regular.OpenIn(logs, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -51,8 +51,8 @@ func openLog(logs *os.Root, number uint64) (*reportLog, error) {
 	return &reportLog{name: name, file: f}, nil
 }
 
-// append puts lines on disk. After an error the log is as it was: the next lines
-// are written over what is left of these.
+// append writes lines to disk. After an error the log is as before: the next
+// lines overwrite what is left of these.
 func (l *reportLog) append(lines []byte) error {
 	if l.size+int64(len(lines)) > maxLogBytes {
 		return fmt.Errorf("%w: the log of reports has %d bytes", ErrBusy, l.size)
@@ -102,7 +102,8 @@ func parseLog(data []byte) (lines []logged, size int64) {
 	return lines, size
 }
 
-// follower reads the logs of another process and remembers how far it has come.
+// follower reads the logs of another process and remembers its position in
+// each.
 type follower struct {
 	mu      sync.Mutex
 	read    map[string]int64 // bytes of each log

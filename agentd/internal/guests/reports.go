@@ -16,7 +16,7 @@ import (
 // has eight; a guest that reports more would fill the host's disk.
 const maxSteps = 16
 
-// Progress is what guest vmid reported of its last run.
+// Progress is what a guest reported of its last run.
 type Progress struct {
 	Version     int        `json:"version"`
 	VMID        int        `json:"vmid"`
@@ -59,8 +59,7 @@ func (g guestReports) clone() guestReports {
 	return g
 }
 
-// apply adds one line of the log and reports whether the line was news. Lines
-// that g already has are not.
+// apply adds one line of the log and reports whether the line was new to g.
 func (g *guestReports) apply(line logged) bool {
 	if line.Number <= g.Logged {
 		return false
@@ -73,8 +72,8 @@ func (g *guestReports) apply(line logged) bool {
 	return true
 }
 
-// RemoveReports removes the file of what guest vmid reported. What the log still
-// has of it belongs to the guest's record: remove that as well.
+// RemoveReports removes the file of what guest vmid reported. Lines about it in
+// the log belong to the guest's record: remove that as well.
 func (s *Store) RemoveReports(vmid int) error {
 	if err := s.reports.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove reports of guest %d: %w", vmid, err)
@@ -108,8 +107,8 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 
 // noteFailure keeps got if it is a failure, and drops the failure before it if
 // got reports a success of the same step or of the whole run. A failure of a
-// step is kept in preference to that of the whole run, which says less. Reports
-// can arrive in another order than they were made in.
+// step is preferred to that of the whole run, which says less. Reports can
+// arrive out of order.
 func (p *Progress) noteFailure(got Received) {
 	r, was := got.Report, p.Failure
 	isNewer := was == nil || was.Report.Run != r.Run || was.Report.Sequence < r.Sequence
@@ -127,8 +126,9 @@ func (p *Progress) noteFailure(got Received) {
 // ErrNotFound if it reported nothing yet. It may be called in any process.
 func (s *Store) Progress(vmid int) (Progress, error) {
 	r, err := s.Get(vmid)
-	isKnown := err == nil || errors.Is(err, ErrNotFound) // else nothing is judged by the record
-	// First the log: lines that are removed meanwhile are in the file by then.
+	isKnown := err == nil || errors.Is(err, ErrNotFound) // otherwise nothing is compared with the record
+	// The log comes first: lines that are removed from it meanwhile are in the
+	// file by then.
 	lines, err := s.follower.lines(s.logs, vmid)
 	if err != nil {
 		return Progress{}, err

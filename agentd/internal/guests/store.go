@@ -1,7 +1,7 @@
 // Package guests stores what the host knows about its guests: a record of each,
 // with the digests of its tokens, and what it reported. Call [Open] first. It
-// decides whether a token is a guest's; it writes no config mount and speaks to
-// no network.
+// decides whether a token belongs to a guest; it writes no config mount and
+// uses no network.
 //
 // A record is a small JSON file that is replaced by rename. The directory of the
 // records may be on pmxcfs (below /etc/pve/priv), so that every node of a cluster
@@ -38,7 +38,7 @@ const (
 	// a container, which bootstrap.json bounds, can have many times that.
 	maxRecordBytes = 1 << 20
 
-	// maxAge is for how long what was read is used if the kernel reports no
+	// maxAge is how long what was read stays in use if the kernel reports no
 	// change.
 	maxAge = time.Second
 
@@ -107,7 +107,7 @@ type Change struct {
 	Digest string // first digits of the token's; "": of no single token
 }
 
-// ChangeKind is what a change does.
+// ChangeKind is the kind of a change.
 type ChangeKind int
 
 // The kinds of changes.
@@ -118,9 +118,9 @@ const (
 	RecordRemoved
 )
 
-// Observe has observe called with each change of this Store before it is made,
-// and of a revocation after it. An error of observe refuses the change. Call it
-// before the first change.
+// Observe has observe called before each change of this Store is made, for a
+// revocation after it. An error of observe refuses the change. Call it before
+// the first change.
 func (s *Store) Observe(observe func(Change) error) { s.observe = observe }
 
 func (s *Store) observed(c Change) error {
@@ -153,7 +153,7 @@ func (s *Store) Close() (err error) {
 }
 
 // sweepPatience is how long Sweep waits for the lock: a command that holds it
-// for longer must not keep the daemon from serving.
+// for longer must not prevent the daemon from serving.
 const sweepPatience = 5 * time.Second
 
 // Sweep removes what killed writes left in both directories. Only the daemon may
@@ -190,8 +190,9 @@ func (s *Store) List() ([]Record, map[string]error, error) {
 	return out, maps.Clone(s.index.broken), nil
 }
 
-// recordsOf returns the records of the guests in a batch. A guest that has none
-// has the zero Record; one whose record cannot be read now is missing.
+// recordsOf returns the records of the guests in a batch. A guest without a
+// record has the zero Record; a guest whose record cannot be read now is
+// missing.
 func (s *Store) recordsOf(batch []incoming) map[int]Record {
 	out := make(map[int]Record, len(batch))
 	if s.refresh(false, readPatience) != nil {
@@ -243,9 +244,9 @@ func (s *Store) change(vmid int, change func(*Record) error) error {
 	return s.write(vmid, r)
 }
 
-// Replace restores a record as it was, or removes it if old is nil: the undo step
-// for a command that could not finish what Update started. Tokens that were
-// revoked meanwhile stay revoked.
+// Replace restores a record to old, or removes it if old is nil. It is the undo
+// step of a command that could not finish after Update. Tokens that were revoked
+// meanwhile stay revoked.
 func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) {
 	unlock, err := s.locked(ctx)
 	if err != nil {
@@ -321,7 +322,7 @@ func vmidOf(name string) (int, bool) {
 	return vmid, err == nil && fileName(vmid) == name
 }
 
-// readBounded refuses links as well: no file of the store is one.
+// readBounded also refuses links: no file of the store is one.
 func readBounded(root *os.Root, name string, limit int64) ([]byte, error) {
 	info, err := root.Lstat(name)
 	if err != nil {

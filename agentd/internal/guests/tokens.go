@@ -11,10 +11,11 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
-// ErrUnknownToken means that a token is not one of a guest, or not any more.
+// ErrUnknownToken means that a token does not belong to a guest, or not any
+// more.
 var ErrUnknownToken = errors.New("unknown token")
 
-// EndedError is the [ErrUnknownToken] of a token that was a guest's once.
+// EndedError is the [ErrUnknownToken] of a token that was valid once.
 type EndedError struct {
 	VMID int
 	Why  EndReason
@@ -25,14 +26,14 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("%v: this one of guest %d was %s", ErrUnknownToken, e.VMID, e.Why)
 }
 
-// Is makes it an [ErrUnknownToken].
+// Is reports whether target is [ErrUnknownToken].
 func (e *EndedError) Is(target error) bool { return target == ErrUnknownToken }
 
 // Match is a valid token.
 type Match struct {
 	VMID     int
-	FirstUse bool // the record does not know yet that this token was used
-	Previous bool // the one before the current, within its overlap
+	FirstUse bool // the record does not have the first use of this token yet
+	Previous bool // the previous token, within its overlap
 }
 
 // Minted is the outcome of [Store.Mint].
@@ -46,12 +47,12 @@ const (
 	// maxPending limits the tokens of commands that ended before they confirmed.
 	maxPending = 64
 
-	// maxEnded limits the tokens that are remembered after their end.
+	// maxEnded limits the ended tokens that a record keeps.
 	maxEnded = 32
 )
 
-// Mint gives guest vmid a new token, which is valid at once beside those that
-// were. Write it into the guest's mount, then [Record.Confirm] it.
+// Mint gives guest vmid a new token, which is valid at once, as are the
+// previous ones. Write it into the guest's mount, then [Record.Confirm] it.
 func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Duration) (Minted, error) {
 	minted := Minted{Token: token.Mint(vmid)}
 	if err := s.observed(Change{TokenMinted, vmid, minted.Token.Digest().Short()}); err != nil {
@@ -87,8 +88,8 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 
 // Confirm makes the minted token, which is in the guest's mount now, the current
 // one. The token that the guest uses stays valid until the new one is first used
-// or the overlap has passed; others that were minted before are dropped. It is
-// safe to repeat, and does nothing if the token was revoked meanwhile.
+// or the overlap has passed; other pending tokens end. It is safe to repeat, and
+// does nothing if the token was revoked meanwhile.
 func (r *Record) Confirm(minted Minted, now time.Time) {
 	at := r.pending(minted.Token.Digest())
 	if at < 0 {
@@ -133,7 +134,7 @@ func (r *Record) EndOthers(now time.Time) {
 // validAt reports whether a token that has an end is still accepted.
 func (s Stored) validAt(now time.Time) bool { return s.ValidUntil != nil && now.Before(*s.ValidUntil) }
 
-// end notes tokens that are not accepted any more.
+// end records tokens that are not accepted any more.
 func (r *Record) end(why EndReason, now time.Time, tokens ...Stored) {
 	for _, t := range tokens {
 		if t.SHA256 != (token.Digest{}) {
@@ -145,8 +146,8 @@ func (r *Record) end(why EndReason, now time.Time, tokens ...Stored) {
 	}
 }
 
-// withoutRevoked returns r without the tokens that current, the record after
-// it, knows as revoked.
+// withoutRevoked returns r without the tokens that current, a later state of
+// the record, has as revoked.
 func (r Record) withoutRevoked(current Record) Record {
 	revoked := slices.DeleteFunc(slices.Clone(current.Ended), func(e Ended) bool { return e.Why != EndRevoked || r.endOf(e.SHA256) == EndRevoked })
 	if len(revoked) == 0 {
@@ -174,9 +175,9 @@ func (r Record) IsRevoked() bool {
 	return r.Version != 0 && r.Current.SHA256 == (token.Digest{}) && r.Previous == nil && len(r.Pending) == 0
 }
 
-// Revoke ends all tokens of guest vmid at once, also those of commands that are
-// under way, and returns how many they were. The guest stays known. Mint gives
-// it a new token. It is safe to repeat.
+// Revoke ends all tokens of guest vmid at once, also those of running commands,
+// and returns how many they were. The guest stays known. Mint gives it a new
+// token. It is safe to repeat.
 func (s *Store) Revoke(ctx context.Context, vmid int) (ended int, err error) {
 	err = s.Update(ctx, vmid, func(r *Record) error {
 		if r.Version == 0 {
@@ -215,7 +216,7 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 // Authenticate finds the guest of tok. Any error but ErrUnknownToken means that
 // the store could not be read; the token may be valid.
 //
-// A guest that does not exist takes the same comparisons as one that exists.
+// It makes the same comparisons for a guest that does not exist.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
 	if err := s.refresh(false, readPatience); err != nil {
@@ -276,8 +277,9 @@ func (r *Record) pending(digest token.Digest) int {
 	return found
 }
 
-// markUsed notes the first use of tok: the one before it ends. A pending token
-// that is used has been in the mount, so that those minted before it are not.
+// markUsed records the first use of tok: the previous token ends. A pending
+// token that is used has been in the mount, so that those minted before it are
+// not in it any more.
 func (r *Record) markUsed(tok token.Token, now time.Time) error {
 	now = now.UTC().Truncate(time.Second)
 	if r.Version == 0 {

@@ -17,12 +17,12 @@ import (
 )
 
 // index is what was read of the records' directory. It follows the directory:
-// the kernel queues a notice of each change of a process of this node before the
-// change's system call returns, so that whoever reads the queue misses none. A
+// the kernel queues a notice of each change by a process of this node before the
+// change's system call returns, so that a reader of the queue misses none. A
 // change without a notice (another node's on pmxcfs) is seen after maxAge.
 //
-// All but the files themselves is guarded by Store.mu, which is never held while
-// a file is read: a disk that does not answer would hold every request.
+// Store.mu guards everything but the files themselves. It is never held while a
+// file is read: a disk that does not answer would block every request.
 type index struct {
 	byVMID map[int]Record
 	broken map[string]error // by file name
@@ -32,7 +32,7 @@ type index struct {
 	notices  int  // inotify descriptor; -1: none, each look is at all files
 	isClosed bool // no look sets notices any more
 
-	changes map[string]bool // names of which there are notices, not looked at yet
+	changes map[string]bool // names with notices that were not looked at yet
 	lost    bool            // notices were lost, or there are none: look at all files
 	look    *look           // under way, and the only user of seen; nil: none
 }
@@ -62,14 +62,14 @@ type stamp struct {
 
 const watched = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_CLOSE_WRITE | unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 
-// watch returns a descriptor of the notices of changes in root, or -1: without
-// notices the index is slower, and as right.
+// watch returns a descriptor for notices of changes in root, or -1: without
+// notices the index is slower, but as correct.
 func watch(root *os.Root) int {
 	dir, err := root.Open(".")
 	if err != nil {
 		return -1
 	}
-	defer func() { _ = dir.Close() }() // its name alone is used
+	defer func() { _ = dir.Close() }() // only its name is used
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return -1 // fs.inotify.max_user_instances
@@ -96,7 +96,7 @@ func (x *index) close() error {
 	return unix.Close(fd)
 }
 
-// collect takes the kernel's notices off their queue.
+// collect reads the kernel's queue of notices.
 func (x *index) collect() {
 	if x.notices < 0 {
 		x.lost = true

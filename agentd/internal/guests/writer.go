@@ -33,9 +33,9 @@ const (
 
 // reportWriter is the one writer of reports. All that wait when it is ready are
 // one batch: their lines are appended to a log, the log is synced once, and all
-// are acknowledged. What the guests' files lack is kept in memory; a checkpoint
-// writes the files and removes the log. [Store.Recover] does the same after a
-// crash.
+// are acknowledged. What the guests' files do not have yet is kept in memory; a
+// checkpoint writes the files and removes the log. [Store.Recover] does the
+// same after a crash.
 type reportWriter struct {
 	store *Store
 	queue chan incoming
@@ -69,10 +69,11 @@ func (w *reportWriter) init(s *Store) {
 	w.guests, w.maxSize = map[int]guestReports{}, checkpointBytes
 }
 
-// AddReport keeps r if it is news: of each step of the last run the report with
-// the highest sequence number. It returns once r is on disk, and is safe to
-// repeat; false means that this report, or a later one, is kept already.
-// [ErrBusy] means that r is possibly not kept and that a later try may succeed.
+// AddReport keeps r if it is new: of each step of the last run it keeps the
+// report with the highest sequence number. It returns once r is on disk, and is
+// safe to repeat; false means that this report, or a later one, is kept
+// already. [ErrBusy] means that r is possibly not kept and that a later try may
+// succeed.
 func (s *Store) AddReport(ctx context.Context, vmid int, r contract.Report) (bool, error) {
 	s.writer.start.Do(func() { go s.writer.run() })
 	done := make(chan taken, 1)
@@ -171,8 +172,8 @@ func (w *reportWriter) write(batch []incoming) {
 	}
 }
 
-// reportsOf returns a copy of what is known of the guest that has the record
-// now. A damaged file has reports of the past only; it must not keep new ones out.
+// reportsOf returns a copy of what is known of the guest that has the record now.
+// A damaged file has only past reports, and must not prevent new ones.
 func (w *reportWriter) reportsOf(vmid int, records map[int]Record) guestReports {
 	g, ok := w.guests[vmid]
 	if !ok {

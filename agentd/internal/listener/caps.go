@@ -22,7 +22,7 @@ const (
 	recentTime = time.Hour
 
 	// sourcesPerGuest bounds the sources that one guest's token makes known: a
-	// guest that has many addresses gets no more connections by them.
+	// guest gets no more connections by having many addresses.
 	sourcesPerGuest = 4
 
 	// untrustedLife is how long a connection may be read from before a valid
@@ -31,12 +31,13 @@ const (
 )
 
 // Caps limits connections over all listeners that it wraps. A connection over a
-// cap is closed before its handshake, which is what costs.
+// cap is closed before its handshake, which is the expensive part.
 //
-// A connection is untrusted until [Conn.Trust]. One of two connections is kept
-// for sources from which a valid token came within the last hour; of the others,
-// a new one takes the place of the oldest untrusted one of the source that has
-// most of them. So clients without a token cannot keep out those that have one.
+// A connection is untrusted until [Conn.Trust]. Half of the connections are
+// reserved for sources that sent a valid token within the last hour; in the
+// other half, a new connection replaces the oldest untrusted one of the source
+// that has most of them. So clients without a token cannot keep out those that
+// have one.
 type Caps struct {
 	perSource, total int
 	rate             rate.Limit
@@ -71,8 +72,9 @@ func NewCaps(perSource, total, perSecond int) *Caps {
 // *[Conn].
 func (c *Caps) Wrap(l net.Listener) net.Listener { return &capped{Listener: l, caps: c} }
 
-// SourceOf returns whom a connection is counted for: an IPv4 address, or the
-// /64 of an IPv6 one, since a host may use any address of its /64.
+// SourceOf returns the source that a connection is counted for: an IPv4
+// address, or the /64 of an IPv6 one, since a host may use any address of its
+// /64.
 func SourceOf(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
 	bits := addr.BitLen()
@@ -81,13 +83,13 @@ func SourceOf(addr netip.Addr) netip.Prefix {
 	}
 	p, err := addr.Prefix(bits)
 	if err != nil {
-		return netip.Prefix{} // no address: all of those are one source
+		return netip.Prefix{} // without an address: all of these are one source
 	}
 	return p
 }
 
-// take admits conn, or returns false. evicted is the connection that gave its
-// place, which the caller closes, or nil.
+// take admits conn, or returns false. evicted is the connection that it
+// replaces, which the caller closes, or nil.
 func (c *Caps) take(conn *Conn, now time.Time) (evicted *Conn, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,8 +195,8 @@ func (c *Caps) isRecent(from netip.Prefix, now time.Time) bool {
 	return false
 }
 
-// vouch makes from a known source of the guest, in place of the guest's oldest where
-// it has too many. c.mu is held.
+// vouch makes from a known source of the guest, in place of the guest's oldest if it
+// has too many. c.mu is held.
 func (c *Caps) vouch(from netip.Prefix, guest int, now time.Time) {
 	if now.Sub(c.swept) >= recentTime {
 		c.swept = now
@@ -231,8 +233,8 @@ func (c *Caps) unvouch(from netip.Prefix, guest int) {
 	}
 }
 
-// forget drops sources that have no connection and a full bucket: nothing is
-// lost with them. It only looks when there are many.
+// forget drops sources that have no connection and a full bucket: a new entry
+// would be the same. It does nothing unless there are many.
 func (c *Caps) forget(now time.Time) {
 	if len(c.sources) < maxSources {
 		return
@@ -262,7 +264,7 @@ func (l *capped) Accept() (net.Conn, error) {
 		}
 		evicted, ok := l.caps.take(conn, time.Now())
 		if evicted != nil {
-			_ = evicted.Conn.Close() // whoever reads from it sees that it is closed
+			_ = evicted.Conn.Close() // its reader sees that it is closed
 		}
 		if ok {
 			return conn, nil

@@ -18,11 +18,11 @@ type Conn struct {
 
 	// Guarded by caps.mu.
 	isTrusted bool
-	guest     int       // whose token came first
-	idle      time.Time // since when no request is under way; zero: one is
+	guest     int       // the guest whose token came first
+	idle      time.Time // since when it is idle; zero: a request is being served
 }
 
-// Trust notes that a valid token of the guest came over the connection. It
+// Trust records that a valid token of the guest came over the connection. It
 // reports whether the connection may be kept: a guest that has too many is
 // served and its connection then closed.
 func (conn *Conn) Trust(guest int) bool {
@@ -51,8 +51,8 @@ func (conn *Conn) Trust(guest int) bool {
 	return true
 }
 
-// SetIdle notes whether a request is under way: a trusted connection may be
-// closed for another's sake while none is.
+// SetIdle records whether the connection is idle: another connection may
+// replace an idle trusted one.
 func (conn *Conn) SetIdle(isIdle bool) {
 	if conn == nil {
 		return
@@ -93,8 +93,8 @@ func (conn *Conn) Close() error {
 	return conn.Conn.Close()
 }
 
-// Of returns the counted connection below c, which may be wrapped by what has a
-// method NetConn, such as a connection of TLS. nil: there is none.
+// Of returns the counted connection below c, which may be wrapped by types with
+// a method NetConn, such as a connection of TLS. nil: there is none.
 func Of(c net.Conn) *Conn {
 	for {
 		switch inner := c.(type) {

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// holderOf names the process that listens where a would be bound, or "" when
-// there is none to be found (another network namespace, another user's process).
+// holderOf returns the name of the process that listens on the address of a, or
+// "" if none is found (another network namespace, another user's process).
 func holderOf(a netip.AddrPort) string {
 	inode := ""
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {

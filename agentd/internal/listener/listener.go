@@ -1,7 +1,7 @@
 // Package listener opens the sockets of the local API and limits how many
 // connections one source and all of them together may have. Call [Addresses],
 // then [Bind]; wrap what it returns with [Caps.Wrap]. An error about a port names
-// the process that has it. The package knows neither TLS nor HTTP.
+// the process that has it. The package has no code for TLS and HTTP.
 package listener
 
 import (
@@ -36,8 +36,8 @@ func InterfaceAddresses(name string) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// Addresses returns listen as it is, or where it is empty every address of the
-// bridge that guests can be told, at port.
+// Addresses returns listen if it is not empty, or else every address of the
+// bridge that guests can use, with port.
 func Addresses(listen []netip.AddrPort, bridge string, port uint16) ([]netip.AddrPort, error) {
 	if len(listen) > 0 {
 		return listen, nil

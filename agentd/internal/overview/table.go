@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// The widths of what a guest or an operator can make long.
+// The widths of columns whose texts come from a guest or an operator.
 const (
 	maxName    = 16
 	maxImage   = 24

@@ -8,7 +8,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// Summary is what became of one job of All.
+// Summary is the result of one job of All.
 type Summary struct {
 	VMID     int
 	Hostname string
@@ -20,10 +20,10 @@ type Summary struct {
 	Note     string   // why there are none
 }
 
-// All takes the guests of jobs one after the other to their start, and then
-// waits up to wait for all of them: they boot side by side. 0 does not wait. One
-// guest's failure does not end the others' jobs; the error joins all failures,
-// and summaries are as jobs, in their order.
+// All starts the guests of jobs one after the other, and then waits up to wait
+// for all of them, which boot at the same time. 0 does not wait. One guest's
+// failure does not end the others' jobs; the error joins all failures, and
+// summaries are as jobs, in their order.
 func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) ([]Summary, error) {
 	start := p.options.Now()
 	out := make([]Summary, len(jobs))

@@ -17,14 +17,16 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// Host is what all guests are told of this host.
+// Host is the part of bootstrap.json that is the same for all guests of this
+// host.
 type Host struct {
 	Endpoint string // of the local API
 	Pins     pin.Set
 }
 
-// BootstrapFrom returns what makes the guests' bootstrap.json from the
-// configuration, for [Options]. It reads the files that the configuration names.
+// BootstrapFrom returns the function that makes the guests' bootstrap.json from
+// the configuration, for [Options]. It reads the files that the configuration
+// names.
 func BootstrapFrom(cfg config.Config, h Host) func(vmid int, asked Asked) (contract.Bootstrap, error) {
 	return func(vmid int, asked Asked) (contract.Bootstrap, error) {
 		boot, err := bootstrapOf(cfg.WithImage(asked.Image), h, vmid)
@@ -150,7 +152,7 @@ func ReadEnvFile(file string) (map[string]string, error) {
 }
 
 // readSecretFile reads a file that only its owner and group may read. write is
-// what to do if there is none.
+// the hint if there is none.
 func readSecretFile(file string, limit int64, write string) (_ []byte, err error) {
 	f, err := regular.Open(file)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// compare refuses an existing guest that is not as asked for.
+// compare returns an error for an existing guest that is not as asked for.
 func compare(s driver.Spec, g driver.Guest) error {
 	diff := differences(s, g)
 	if len(diff) == 0 {
@@ -19,8 +19,8 @@ func compare(s driver.Spec, g driver.Guest) error {
 		fmt.Sprintf("leave those options out; or change the guest itself; or felhom-agentd guest remove %d first", g.VMID))
 }
 
-// differences says what of the guest that is there is not as asked for. What
-// an adapter does not report (memory, cores) is not compared.
+// differences returns how the existing guest differs from what is asked for.
+// What a driver does not report (memory, cores) is not compared.
 func differences(s driver.Spec, g driver.Guest) []string {
 	var list []string
 	add := func(what, want, got string) {

@@ -19,11 +19,11 @@ import (
 
 const (
 	journalVersion  = 1
-	maxJournalBytes = 256 << 10 // the real ones have a few KiB
+	maxJournalBytes = 256 << 10 // real ones have a few KiB
 )
 
-// journal is what a later run has to know of one that did not come to its end.
-// It is written before the changes that it names.
+// journal is what a later run must know about an unfinished one. It is written
+// before the changes that it names.
 type journal struct {
 	Version   int       `json:"version"`
 	VMID      int       `json:"vmid"`
@@ -36,7 +36,7 @@ type journal struct {
 	Storage   string    `json:"storage,omitempty"` // of its disks; it had none of that VMID when the restore began
 	Removing  bool      `json:"removing,omitempty"`
 
-	Before  *guests.Record `json:"before,omitempty"`  // the record that there was
+	Before  *guests.Record `json:"before,omitempty"`  // the record before the run
 	After   string         `json:"after,omitempty"`   // the last run that a guest of that VMID had reported
 	Mounted bool           `json:"mounted,omitempty"` // bootstrap.json may be replaced
 }
@@ -71,7 +71,7 @@ func (js journals) write(j *journal) error {
 	})
 }
 
-// readJournal returns nil where no run is unfinished.
+// readJournal returns nil if no run is unfinished.
 func (js journals) read(vmid int) (j *journal, err error) {
 	if _, err := os.Lstat(js.dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // reading makes no directory
@@ -126,10 +126,10 @@ func Unfinished(stateDir string) (map[int]bool, error) {
 	return found, nil
 }
 
-// Claim keeps other runs off guest vmid until unlock: for whoever changes its
-// record and mount by another way than a Job. It refuses a guest whose
-// provisioning or removal was interrupted, because to undo that would undo the
-// change too.
+// Claim excludes other runs on guest vmid until unlock. It is for commands that
+// change its record and mount without a Job. It refuses a guest whose
+// provisioning or removal was interrupted, because undoing that would undo the
+// command's change, too.
 func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 	js := journalsIn(stateDir)
 	if unlock, err = js.claim(vmid); err != nil {
@@ -149,7 +149,7 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 	return unlock, nil
 }
 
-// claim keeps other runs off the guest until this one is over.
+// claim excludes other runs on the guest until this one is over.
 func (js journals) claim(vmid int) (func() error, error) {
 	if err := os.MkdirAll(js.dir, 0o700); err != nil {
 		return nil, err

@@ -25,8 +25,9 @@ func (p *Provisioner) putBootstrap(boot contract.Bootstrap, minted guests.Minted
 	if err != nil {
 		return false, fmt.Errorf("bootstrap.json of guest %d: %w", vmid, err)
 	}
-	// The certificates first, the token's other file last: until then it has the
-	// token before, which is accepted as long as this one is not used.
+	// The certificates come first, the other file with the token last: until
+	// then it has the previous token, which is accepted until the new one is
+	// used.
 	if boot.RegistryProxy {
 		if err := p.options.Mounts.Put(vmid, root, contract.RegistryCertificateFile, p.options.Certificates); err != nil {
 			return false, err
@@ -57,8 +58,8 @@ server = %[1]q
 `, endpoint.URL(), contract.RegistryCertificateFile, "Bearer "+tok.Reveal())
 }
 
-// dropToken undoes a mint whose token is in no mount: the record is again what
-// it was. ctx may be done: it may be what made the write fail.
+// dropToken undoes a mint whose token is in no mount: it restores the record.
+// ctx may be done, because that may have made the write fail.
 func (p *Provisioner) dropToken(ctx context.Context, vmid int, minted guests.Minted) error {
 	return p.options.Store.Replace(context.WithoutCancel(ctx), vmid, minted.Before)
 }

@@ -21,13 +21,13 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// checkNetwork finds what would keep the new guest from this host: an address
-// that something else has, or no way to the local API. What may be wrong, and
-// need not be, is noted. conf is the archive's configuration.
+// checkNetwork finds what would prevent the new guest from reaching this host:
+// an address that is taken, or no way to the local API. It only notes what may
+// be wrong. conf is the archive's configuration.
 func (r *run) checkNetwork(ctx context.Context, conf *pctconf.Config) error {
 	archived, _, err := conf.Net(0)
 	if err != nil {
-		archived = driver.Net{} // Check has told of it
+		archived = driver.Net{} // Check has reported it
 	}
 	n := archived.With(r.job.Spec.Net)
 	nets, err := r.p.options.Hypervisor.Networks(ctx)
@@ -108,8 +108,8 @@ func (r *run) endpoint() (netip.Addr, bool) {
 	return a.Unmap(), err == nil && !r.p.options.IsLookOnly
 }
 
-// nameserverWarning returns what is to be said of a guest whose addresses are
-// fixed, so that no lease brings it name servers, if it has names to look up.
+// nameserverWarning returns the warning for a guest with fixed addresses, which
+// gets no name servers from a lease, if it has names to look up.
 func (r *run) nameserverWarning(n driver.Net, conf *pctconf.Config) string {
 	servers, _ := conf.Get("nameserver")
 	if r.job.Spec.Nameserver != "" {

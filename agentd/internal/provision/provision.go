@@ -1,12 +1,12 @@
-// Package provision makes a guest from a golden image and sees its controller
-// come up, and undoes it: check, token, mount, restore, attach, start, report.
-// Call [New] first, then a method of the [Provisioner].
+// Package provision makes a guest from a golden image, waits until its
+// controller is up, and can undo that: check, token, mount, restore, attach,
+// start, report. Call [New] first, then a method of the [Provisioner].
 //
-// It knows interfaces and not Proxmox VE, and prints nothing. Before the first
-// change a journal is written, and it is removed after the last: whatever ends
-// the process, the next run finds the journal and finishes the guest, or undoes
-// what was done. A guest that felhom-agentd made has an ID in its description,
-// so that no other guest with the same VMID is ever changed.
+// It uses interfaces and not Proxmox VE itself, and prints nothing. It writes a
+// journal before the first change and removes it after the last one: whatever
+// ends the process, the next run finds the journal and finishes the guest, or
+// undoes what was done. A guest that felhom-agentd made has an ID in its
+// description, so that no other guest with the same VMID is ever changed.
 package provision
 
 import (
@@ -40,7 +40,7 @@ const (
 	StepRepair  Step = "repair"
 )
 
-// Observer is told what happens, from one goroutine.
+// Observer follows a job. One goroutine calls its methods.
 type Observer interface {
 	Started(vmid int, step Step)
 	Bytes(vmid int, step Step, done, total int64) // of the archive
@@ -57,7 +57,7 @@ type StepResult struct {
 // Done is the result of a step that did its work.
 const Done = "done"
 
-// Store is what is kept of guests. *guests.Store is one.
+// Store keeps the records of guests. *guests.Store implements it.
 type Store interface {
 	Get(vmid int) (guests.Record, error)
 	Mint(ctx context.Context, vmid, idMapBase int, overlap time.Duration) (guests.Minted, error)
@@ -72,11 +72,12 @@ type Store interface {
 	Progress(vmid int) (guests.Progress, error)
 }
 
-// Options are what a Provisioner works with.
+// Options configure [New].
 type Options struct {
 	Hypervisor driver.Hypervisor
 	// HasHypervisor reports whether the configuration names the hypervisor:
-	// without it the guests may be of another program, and Register asks nothing.
+	// without it another program may have made the guests, and Register does not
+	// ask the hypervisor.
 	HasHypervisor bool
 	Root          driver.IDs // of the guests that the hypervisor is not asked about
 	Store         Store
@@ -124,7 +125,7 @@ func New(o Options) *Provisioner {
 	return &Provisioner{options: o, journals: journalsIn(o.StateDir)}
 }
 
-// Asked is what is asked for one guest in place of the configuration's. Zero
+// Asked is what is asked for one guest in place of the configuration. Zero
 // values are not asked for.
 type Asked struct {
 	Image     string // of the controller
@@ -147,9 +148,9 @@ type Job struct {
 	// there are none.
 	Given *driver.Spec
 	Asked
-	// IsWhole reports whether the container's settings replace those that were
-	// asked for before, as those of a specification do; false: they are put over
-	// them, as flags are.
+	// IsWhole reports whether the container's settings replace the earlier ones,
+	// as those of a specification do; false: they are merged over the earlier
+	// ones, as flags are.
 	IsWhole bool
 	Start   bool
 }
@@ -161,7 +162,7 @@ func (j Job) given() driver.Spec {
 	return *j.Given
 }
 
-// Outcome is what became of a job.
+// Outcome is the result of a job.
 type Outcome string
 
 // The outcomes.

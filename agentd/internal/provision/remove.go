@@ -12,22 +12,22 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// shutdownGrace is what a guest gets to end by itself.
+// shutdownGrace is how long a guest may take to shut down.
 const shutdownGrace = time.Minute
 
-// Removed says what Remove took away.
+// Removed is what Remove removed.
 type Removed struct {
 	Guest  bool // with its disks
 	Record bool
 }
 
-// ErrKnownNothing says that there is nothing of that VMID.
+// ErrKnownNothing is the error if nothing of that VMID exists.
 var ErrKnownNothing = errors.New("felhom-agentd knows no guest of that VMID")
 
-// Remove removes all that was made for the guest: the guest itself where
-// provisioning made it, its mount, its token, its reports. A running guest is
-// refused unless force says to shut it down. It finishes a removal that was
-// interrupted, and one begins where a provisioning was.
+// Remove removes all that was made for the guest: the guest itself if
+// provisioning made it, its mount, its token, its reports. It refuses a running
+// guest unless force is set, which shuts it down. It finishes an interrupted
+// removal, and removes what an interrupted provisioning left.
 func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Removed, err error) {
 	unlock, err := p.journals.claim(vmid)
 	if err != nil {
@@ -69,16 +69,16 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 	return removed, p.journals.remove(vmid)
 }
 
-// release looks after a guest that stays because its ID is not provision's: the
-// directory of its mount must not be removed under it, and a guest that provision
-// made is not left behind in silence.
+// release handles a guest that stays because its ID is not provision's: it
+// detaches the mount, whose directory will be removed, and reports a guest that
+// provision made but whose ID is missing.
 func (p *Provisioner) release(ctx context.Context, vmid int, id string, wasMade bool) error {
 	g, err := p.options.Hypervisor.Guest(ctx, vmid)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		return nil
 	case errors.Is(err, driver.ErrNotReady) && id == "":
-		return nil // a host that only serves guests may have no hypervisor that we could ask
+		return nil // a host that only serves guests may have no hypervisor to ask
 	case err != nil:
 		return err
 	case g.Partial, id != "" && idOf(g.Description) == id:
@@ -110,7 +110,8 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 		return false, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
 			"its disks would be removed with it: stop it first, or add --force")
 	}
-	// Whatever ends this process: the next run must finish, not start again.
+	// If this process ends, the next run must finish the removal and not start
+	// a new guest.
 	before := j
 	if j == nil {
 		j = &journal{VMID: vmid, ID: id, Started: p.options.Now().UTC().Truncate(time.Second)}
@@ -126,17 +127,17 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 	return true, nil
 }
 
-// lockDestroyed is the hypervisor's word for a guest whose removal has started.
+// lockDestroyed is the hypervisor's lock of a guest whose removal has started.
 const lockDestroyed = "destroyed"
 
-// notRemoved puts the journal back to what it was before a removal that the
-// hypervisor refused: as long as the guest is whole, nothing is to be finished.
+// notRemoved restores the journal from before a removal that the hypervisor
+// refused: as long as the guest is complete, there is nothing to finish.
 func (p *Provisioner) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
 	g, err := p.options.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
 	if isWhole := err == nil && !g.Partial && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
 		return nil // the next removal continues from what is left
 	}
-	if before == nil || before.Golden == "" { // it was a removal's alone
+	if before == nil || before.Golden == "" { // it was only a removal's
 		return p.journals.remove(vmid)
 	}
 	before.Removing = false

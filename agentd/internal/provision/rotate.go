@@ -27,7 +27,7 @@ func (p *Provisioner) Revoke(ctx context.Context, vmid int) (ended int, err erro
 	return ended, unknownGuest(vmid, err)
 }
 
-// unknownGuest gives err, if it is that there is no record, its kind and a hint.
+// unknownGuest gives an error about a missing record its kind and a hint.
 func unknownGuest(vmid int, err error) error {
 	if errors.Is(err, guests.ErrNotFound) {
 		return fault.WrapHint(fault.NotFound, fmt.Errorf("guest %d: %w", vmid, ErrKnownNothing), "felhom-agentd guest list shows the known guests; guest add or provision makes one known")

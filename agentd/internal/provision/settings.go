@@ -23,8 +23,7 @@ func (p *Provisioner) askedBefore(r guests.Record) (Asked, error) {
 	return asked, err
 }
 
-// over returns before with what the job asks for in its place. What the job does
-// not ask for stays.
+// over returns before, overridden by what the job asks for.
 func (j Job) over(before Asked) Asked {
 	out := Asked{
 		Image: cmp.Or(j.Image, before.Image), Profile: cmp.Or(j.Profile, before.Profile), ReadyWait: cmp.Or(j.ReadyWait, before.ReadyWait),
@@ -61,7 +60,7 @@ func (j Job) over(before Asked) Asked {
 	return out
 }
 
-// without returns c without the variables that the job's secrets replace.
+// without returns c without the variables that secrets replace.
 func without(c *contract.Container, j Job) *contract.Container {
 	if c == nil {
 		return nil
@@ -81,8 +80,8 @@ func has(m map[string]string, name string) bool {
 	return ok
 }
 
-// keep returns asked as the record keeps it. It writes the secrets to a file of
-// their own, which the record names.
+// keep returns asked as the record keeps it. It writes the secrets to a
+// separate file, which the record names.
 func (p *Provisioner) keep(vmid int, asked Asked) (*guests.Asked, error) {
 	if asked.Profile == "" && asked.ReadyWait == 0 && containerspec.IsZero(asked.Container) && len(asked.Secrets) == 0 && len(asked.Repositories) == 0 {
 		return nil, nil

@@ -15,7 +15,7 @@ import (
 // Hidden stands for a value that is not shown.
 const Hidden = "(hidden)"
 
-// Settings are what a guest is told of its workload, without anything secret.
+// Settings are what a guest gets for its workload, without anything secret.
 type Settings struct {
 	Image     string             `json:"image"`
 	IsAsked   bool               `json:"image_was_asked_for"` // false: it is the configuration's
@@ -28,8 +28,8 @@ type Settings struct {
 	Problem      string   `json:"problem,omitempty"` // why the settings are not complete
 }
 
-// Settings returns what guest vmid would be told now. Values of env_file, and
-// those that look like a secret, are replaced by [Hidden].
+// Settings returns what guest vmid would get now. Values of env_file, and those
+// that look like a secret, are replaced by [Hidden].
 func (p *Provisioner) Settings(cfg config.Config, vmid int) (Settings, error) {
 	record, err := p.options.Store.Get(vmid)
 	if err != nil {
@@ -63,7 +63,8 @@ func (p *Provisioner) Settings(cfg config.Config, vmid int) (Settings, error) {
 	return out, nil
 }
 
-// hide returns c with the values replaced that secret has, or that look like one.
+// hide returns c in which values are replaced that are in secret or look like a
+// secret.
 func hide(c contract.Container, secret map[string]string) contract.Container {
 	looks := containerspec.SecretLooking(c)
 	environment, labels := maps.Clone(c.Environment), maps.Clone(c.Labels)

@@ -16,7 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// placeholder stands for the token wherever two files are compared without it.
+// placeholder replaces the token where two files are compared without it.
 var placeholder = func() contract.Secret {
 	s, err := contract.ParseSecret("placeholder")
 	if err != nil {
@@ -26,16 +26,15 @@ var placeholder = func() contract.Secret {
 }()
 
 // encoded returns bootstrap.json of boot with a placeholder for the token, or
-// what is wrong with it.
+// an error that says why boot is not valid.
 func encoded(boot contract.Bootstrap) ([]byte, error) {
 	boot.LocalAPIToken = placeholder
 	return boot.Encode()
 }
 
-// stale returns the keys in which the guest's bootstrap.json differs from
-// boot, and the files beside it that differ: none if it is what would be written now. A file that is missing
-// or cannot be read differs as a whole. What the guest's root may have written
-// there can only make the file be written again.
+// stale returns the keys in which the guest's bootstrap.json differs from boot, and the files beside it that
+// differ: none if it is what would be written now. A file that is missing or cannot be read differs as a
+// whole. What the guest's root may have written there can only lead to the file being written again.
 func (p *Provisioner) stale(vmid int, boot contract.Bootstrap) ([]string, error) {
 	want, err := encoded(boot)
 	if err != nil {
@@ -74,8 +73,8 @@ func (p *Provisioner) stale(vmid int, boot contract.Bootstrap) ([]string, error)
 
 // staleFiles returns the files for the guest's engine that are not what belongs
 // to its bootstrap.json, whose token is tok. A command that was killed between
-// the two leaves the token before in hosts.toml, which ends with the first use
-// of the new one.
+// the two leaves the previous token in hosts.toml, which ends with the first
+// use of the new one.
 func (p *Provisioner) staleFiles(vmid int, boot contract.Bootstrap, tok contract.Secret) ([]string, error) {
 	if !boot.RegistryProxy {
 		return nil, nil
@@ -115,7 +114,7 @@ func (p *Provisioner) isValid(vmid int, text contract.Secret) (bool, error) {
 	return err == nil, err
 }
 
-// changedKeys returns the keys at the top of two JSON objects whose values differ.
+// changedKeys returns the top-level keys of two JSON objects whose values differ.
 func changedKeys(a, b []byte) ([]string, error) {
 	var before, after map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(a, &before), json.Unmarshal(b, &after)); err != nil {

@@ -35,9 +35,9 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 		missing := errors.New("golden: is missing: name an archive, or set provision.golden in the configuration")
 		all = append(all, fault.WrapHint(fault.Invalid, missing, "name an archive with --golden, or set provision.golden"))
 	} else if data, err = r.p.options.Hypervisor.ArchiveConfig(ctx, r.job.Spec.Archive); errors.Join(all...) == nil {
-		all = append(all, err) // otherwise Check has told of it
+		all = append(all, err) // otherwise Check has reported it
 	}
-	conf, _ := pctconf.Parse(data) // Check has told of what is wrong with it
+	conf, _ := pctconf.Parse(data) // Check has reported what is wrong with it
 	all = append(all, r.checkNetwork(ctx, conf))
 	if err := errors.Join(all...); err != nil {
 		return StepResult{}, err
@@ -51,7 +51,7 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 	return StepResult{}, nil
 }
 
-// ask finds what the guest's bootstrap.json must be.
+// ask makes the bootstrap.json that the guest must have.
 func (r *run) ask() error {
 	record, err := r.p.options.Store.Get(r.job.VMID)
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
@@ -69,9 +69,9 @@ func (r *run) ask() error {
 }
 
 // checkStale finds whether bootstrap.json must be written again: because it
-// would be different now, or because the guest has given up on the one it has.
-// A guest whose tokens were revoked gets none by applying a specification again.
-// Without a known bootstrap.json only that is looked at.
+// would be different now, or because the guest has given up on the one it has. A
+// guest whose tokens were revoked gets no new one if a specification is applied
+// again. Without a known bootstrap.json only that is looked at.
 func (r *run) checkStale(isKnown bool) (StepResult, error) {
 	record, err := r.p.options.Store.Get(r.job.VMID)
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
@@ -99,7 +99,7 @@ func (r *run) checkStale(isKnown bool) (StepResult, error) {
 	return StepResult{}, nil
 }
 
-// needsBootstrap is true of the two steps that replace bootstrap.json.
+// needsBootstrap is the condition of the two steps that replace bootstrap.json.
 func (r *run) needsBootstrap() bool { return !r.isUpdate || r.isStale }
 
 func (r *run) token(ctx context.Context) (StepResult, error) {
@@ -150,7 +150,7 @@ func (r *run) restore(ctx context.Context) (StepResult, error) {
 	defer cancel(nil)
 	var first sync.Once
 	err := r.p.options.Hypervisor.Restore(ctx, r.job.VMID, spec, func(done, total int64) {
-		first.Do(func() { // what the storage has of this VMID from now on is this run's
+		first.Do(func() { // this run made what the storage has of this VMID from now on
 			if r.journal.Storage = r.storage; r.storage != "" {
 				cancelOn(cancel, r.p.journals.write(r.journal))
 			}

@@ -15,8 +15,8 @@ import (
 )
 
 // Sweep removes what killed commands left: lock files, temporary files of
-// journals, and those in the guests' mounts, which hold tokens. A guest that a
-// command is working on is left to that command.
+// journals, and those in the guests' mounts, which hold tokens. It skips a
+// guest that a command is working on.
 func Sweep(stateDir string, mounts configmount.Dir) error {
 	js := journalsIn(stateDir)
 	entries, err := os.ReadDir(js.dir)

@@ -15,15 +15,15 @@ import (
 // undoLimit bounds an undo, which continues when the run was interrupted.
 const undoLimit = 5 * time.Minute
 
-// undo rolls back what the journal names, the last first. It keeps the
-// journal when that did not work, for guest remove.
+// undo rolls back what the journal names, the last first. If that fails, it
+// keeps the journal for guest remove.
 func (r *run) undo(ctx context.Context) error {
 	if r.journal == nil {
 		return nil
 	}
 	if r.stays {
-		// It may have been in use for days: what an operator must say --force
-		// to is not done on the way.
+		// It may have been in use for days: an undo must not do what needs
+		// --force of an operator.
 		r.p.options.Observer.Started(r.job.VMID, StepUndo)
 		r.p.options.Observer.Ended(r.job.VMID, StepUndo, StepResult{
 			Word: "skipped", Detail: fmt.Sprintf("the guest that an earlier run made stays; felhom-agentd guest remove --force %d removes it", r.job.VMID),
@@ -50,7 +50,7 @@ func (p *Provisioner) rollBack(ctx context.Context, j *journal) error {
 	case j.NewMount:
 		all = append(all, p.options.Mounts.Remove(j.VMID))
 	case j.NewRecord && j.Mounted:
-		all = append(all, p.options.Mounts.RemoveFile(j.VMID, configmount.BootstrapFile)) // the rest was there before
+		all = append(all, p.options.Mounts.RemoveFile(j.VMID, configmount.BootstrapFile)) // the rest existed before
 	}
 	switch {
 	case j.NewRecord:
@@ -59,8 +59,8 @@ func (p *Provisioner) rollBack(ctx context.Context, j *journal) error {
 		// The new token is in no mount.
 		all = append(all, p.options.Store.Replace(ctx, j.VMID, j.Before))
 	default:
-		// The directory that existed before holds the new token now; the one before
-		// has its overlap.
+		// The directory existed before and has the new token now; the previous
+		// token has its overlap.
 		all = append(all, p.options.Store.Update(ctx, j.VMID, func(r *guests.Record) error {
 			r.Provisioned = nil
 			if j.Before != nil {
@@ -75,8 +75,8 @@ func (p *Provisioner) rollBack(ctx context.Context, j *journal) error {
 	return p.journals.remove(j.VMID)
 }
 
-// destroy removes the guest that has the journal's ID, partial or complete, with grace for one
-// that runs. Any other guest is left alone.
+// destroy removes the guest that has the journal's ID, partial or complete; a running one gets
+// grace to shut down. It leaves any other guest.
 func (p *Provisioner) destroy(ctx context.Context, j *journal, grace time.Duration) error {
 	vmid, id := j.VMID, j.ID
 	g, err := p.options.Hypervisor.Guest(ctx, vmid)

@@ -13,12 +13,12 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// maxURLs bounds what is shown of one guest.
+// maxURLs bounds the URLs that are shown of one guest.
 const maxURLs = 8
 
-// urls returns where the container of the guest answers: what the guest
-// reported, or else what its address and its published ports are on this host.
-// note is why there are none; both are empty if that is not known.
+// urls returns where the container of the guest answers: the URLs that the
+// guest reported, or else those of its address and its published ports. note
+// says why there are none; both are empty if that is not known.
 func (p *Provisioner) urls(r Result) (list []string, note string) {
 	progress, err := p.progress(r.Guest.VMID)
 	if err == nil && progress != nil {
@@ -37,8 +37,8 @@ func (p *Provisioner) urls(r Result) (list []string, note string) {
 	return knownURLs(r.Guest.Net, r.Bootstrap), ""
 }
 
-// ReportedURLs returns the URLs in a guest's message, as far as they are plain:
-// scheme, literal address, port. A guest can write anything there.
+// ReportedURLs returns the plain URLs in a guest's message: scheme, literal
+// address, port. A guest can write anything there.
 func ReportedURLs(message string) []string {
 	var list []string
 	for _, word := range strings.Fields(message) {
@@ -76,7 +76,7 @@ func knownURLs(n driver.Net, boot contract.Bootstrap) []string {
 	for _, text := range c.Ports {
 		published, err := containerspec.Port(text)
 		if err != nil {
-			continue // it was refused before
+			continue // it would have been refused earlier
 		}
 		for _, m := range published {
 			port, err := strconv.Atoi(m.Binding.HostPort)

@@ -17,8 +17,8 @@ import (
 
 // Wait waits until the guest of r reports that its bootstrap is done. Reports
 // from before r do not count; a guest that was left unchanged and had reported so
-// is up. Failures that the guest tries again are told; one that it does not ends
-// the wait, and so does a guest that stops. The guest stays as it is.
+// is up. It notes failures after which the guest tries again; a final failure
+// ends the wait, and so does a guest that stops. The guest stays as it is.
 func (p *Provisioner) Wait(ctx context.Context, vmid int, r Result, limit time.Duration) error {
 	if r.Last != nil {
 		if done, ok := isUp(*r.Last); ok {
@@ -44,7 +44,7 @@ func (p *Provisioner) Wait(ctx context.Context, vmid int, r Result, limit time.D
 			}
 			select {
 			case err := <-w.ended:
-				// What it reported last may say why.
+				// Its last report may say why.
 				if detail, isDone, failed := w.look(); failed != nil || isDone {
 					return StepResult{Detail: detail}, failed
 				}
@@ -59,18 +59,18 @@ func (p *Provisioner) Wait(ctx context.Context, vmid int, r Result, limit time.D
 
 var errWaited = errors.New("waited long enough")
 
-// statusPoll is how often the hypervisor is asked for the guest: one that died
-// is noticed within two seconds, and one that reboots is not taken for dead.
+// statusPoll is how often the hypervisor is asked for the guest: a guest that
+// died is noticed within two seconds, and a reboot does not look like that.
 const (
 	statusPoll = 600 * time.Millisecond
 	statusSeen = 2 // how often in a row it must be seen stopped
 )
 
-// noteAgain is how long a step that continues and has something else to say is not
-// told of again: the terminal is the operator's, not the guest's.
+// noteAgain is the least time between two notes about a step that continues: a
+// guest must not fill the operator's terminal.
 const noteAgain = 10 * time.Second
 
-// told is what was told last of a step in one state.
+// told is the last note about a step in one state.
 type told struct {
 	message string
 	at      time.Time
@@ -80,7 +80,7 @@ type waiter struct {
 	p      *Provisioner
 	vmid   int
 	after  string
-	before *guests.Progress // its reports are not told; nil: there are none
+	before *guests.Progress // these reports are not noted; nil: there are none
 	told   map[string]told  // by run, step and state of reports
 	last   *guests.Received
 	ended  chan error // holds an error when the guest has stopped
@@ -88,8 +88,8 @@ type waiter struct {
 	failure *guests.Received // the last that was not followed by a success
 }
 
-// watch asks the hypervisor for the guest until ctx is done. What it can not say
-// now, it may say the next time: a host that is busy ends no wait.
+// watch asks the hypervisor for the guest until ctx is done. An error does not
+// end the wait: the host may only be busy, and answer the next time.
 func (w *waiter) watch(ctx context.Context) {
 	tick := time.NewTicker(statusPoll)
 	defer tick.Stop()
@@ -213,8 +213,8 @@ func isFinal(class string) bool {
 	return false
 }
 
-// word is the last that the guest reported: its failure rather than what it
-// tries since.
+// word returns the guest's last report: a failure is preferred to what the
+// guest tries since.
 func (w *waiter) word() string {
 	if w.failure == nil || w.failure.Report.Sequence == w.last.Report.Sequence && w.failure.Report.Run == w.last.Report.Run {
 		return "the last it reported: " + reportLine(w.last.Report)
@@ -258,6 +258,6 @@ func reportLine(r contract.Report) string {
 	return line(text)
 }
 
-// line is text without line breaks: one of a guest's could begin as our own
-// lines do.
+// line returns text without line breaks: a line of a guest could begin as our
+// own lines do.
 func line(text string) string { return termtext.Line(text, 0) }

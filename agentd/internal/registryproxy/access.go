@@ -36,18 +36,18 @@ func ImageOf(ref contract.ImageRef, manifest, config contract.Digest) Image {
 func (i Image) isWhole() bool { return i.Tag == "" && i.Digest.IsZero() }
 
 const (
-	// resolveInterval is for how long a tag means what it meant.
+	// resolveInterval is how long a resolved tag is used.
 	resolveInterval = time.Minute
-	// formerTime is how long what a tag meant before is still allowed: a pull that
-	// began before the tag was moved can end.
+	// formerTime is how long the previous manifest of a tag is still allowed, so
+	// that a pull that began before the tag moved can end.
 	formerTime   = time.Hour
 	maxFormer    = 4
 	maxResolved  = 4096
-	maxChildren  = 64 // manifests of an index that are looked into
+	maxChildren  = 64 // manifests of an index that are read
 	manifestsMax = 4 << 20
 )
 
-// resolved is what the tags of images mean.
+// resolved keeps the manifests that the tags of images mean.
 type resolved struct {
 	mu    sync.Mutex
 	byTag map[string]*meaning // by host, repository and tag
@@ -80,8 +80,8 @@ func (r *resolved) of(key string) *meaning {
 	return r.byTag[key]
 }
 
-// resolve returns the manifest that the tag means now, and what it meant
-// not long ago.
+// resolve returns the manifest that the tag means now, and the one that it
+// meant until recently.
 func (p *Proxy) resolve(ctx context.Context, u *upstream, repository, tag string) (*manifest, []contract.Digest, error) {
 	r := p.tags.of(u.registry.Host + "/" + repository + ":" + tag)
 	asked := p.now()
@@ -123,7 +123,7 @@ func (p *Proxy) resolve(ctx context.Context, u *upstream, repository, tag string
 	return m, before, nil
 }
 
-// manifest returns one by digest, from memory if it is there.
+// manifest returns a manifest by digest, from memory if possible.
 func (p *Proxy) manifest(ctx context.Context, u *upstream, repository string, digest contract.Digest) (*manifest, error) {
 	if m := p.known.get(manifestKey(u.registry.Host, repository, digest)); m != nil {
 		return m, nil
@@ -139,7 +139,7 @@ func (p *Proxy) keep(u *upstream, repository string, m *manifest) {
 	p.known.put(manifestKey(u.registry.Host, repository, m.digest), m)
 }
 
-// errDenied says that the guest may not have what it asks for.
+// errDenied is the error if the guest may not have what it asks for.
 var errDenied = errors.New("not allowed")
 
 // roots returns the manifests that an image allows: what its tag means, or its
@@ -208,7 +208,8 @@ func (p *Proxy) leaf(ctx context.Context, u *upstream, i Image, digest contract.
 	return i.admit(p.manifest(ctx, u, i.Repository, digest))
 }
 
-// admit refuses an image with another configuration than the pinned one.
+// admit returns an error for an image with another configuration than the
+// pinned one.
 func (i Image) admit(m *manifest, err error) (*manifest, error) {
 	if err == nil && !i.Config.IsZero() && !m.isIndex() && m.config != i.Config {
 		return nil, errDenied
@@ -219,8 +220,8 @@ func (i Image) admit(m *manifest, err error) (*manifest, error) {
 // unknownSize is the size of a blob of which no manifest was read.
 const unknownSize = -1
 
-// allowedBlob returns the size of a blob, unknownSize where only its repository
-// is known, if one of the images allows it.
+// allowedBlob returns the size of a blob if one of the images allows it,
+// unknownSize if only its repository is known.
 func (p *Proxy) allowedBlob(ctx context.Context, u *upstream, images []Image, t target) (int64, error) {
 	denied := errDenied
 	isWhole := false
@@ -243,8 +244,8 @@ func (p *Proxy) allowedBlob(ctx context.Context, u *upstream, images []Image, t 
 	return 0, denied
 }
 
-// blobOf looks for the blob in all manifests of the image. What is not in memory
-// is fetched, so that a guest can continue after a restart of the daemon.
+// blobOf looks for the blob in all manifests of the image. It fetches what is
+// not in memory, so that a guest can continue after a restart of the daemon.
 func (p *Proxy) blobOf(ctx context.Context, u *upstream, i Image, digest contract.Digest) (int64, error) {
 	roots, err := p.roots(ctx, u, i)
 	if err != nil {
@@ -304,8 +305,8 @@ func (p *Proxy) blobOfIndex(ctx context.Context, u *upstream, i Image, top *mani
 	return 0, denied
 }
 
-// absent is what a registry did not have a short time ago: else each request
-// for a blob that is not allowed would make it be asked for again.
+// absent remembers what a registry did not have a short time ago: otherwise
+// each request for a blob that is not allowed would ask the registry again.
 type absent struct {
 	mu    sync.Mutex
 	until map[string]time.Time

@@ -7,8 +7,8 @@ import (
 )
 
 // refusal is an answer that is not a success, in the form that engines show to
-// their users. Its texts are constant or of the configuration, never of the
-// upstream.
+// their users. Its texts are constant or come from the configuration, never
+// from the upstream.
 type refusal struct {
 	status     int
 	code       string // of the distribution specification

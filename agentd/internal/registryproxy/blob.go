@@ -25,8 +25,8 @@ var (
 
 const blobType = "application/octet-stream"
 
-// oneRange is the only form of a Range header that is looked at; others are
-// ignored, as HTTP allows.
+// oneRange is the only supported form of a Range header; others are ignored, as
+// HTTP allows.
 var oneRange = regexp.MustCompile(`^bytes=(\d{1,18}-\d{0,18}|-\d{1,18})$`)
 
 // serveBlob answers with a blob. An error means that nothing was sent.
@@ -66,8 +66,8 @@ type stream struct {
 
 func (s *stream) touch() { s.touched.Store(time.Now().UnixNano()) }
 
-// watch ends the stream when the token is no longer valid, when nothing moves,
-// and when it takes too long. The guest's side is ended by its deadline.
+// watch ends the stream if the token is no longer valid, if nothing arrives, or
+// if it takes too long. A deadline ends the guest's side.
 func (s *stream) watch(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	s.ctx = ctx
@@ -103,7 +103,8 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 			}
 			if why != nil {
 				cancel(why)
-				// After cancel: a Write that begins now looks at ctx after it has set its own.
+				// After cancel: a Write that begins now checks ctx after it has set its own
+				// deadline.
 				_ = s.control.SetWriteDeadline(time.Unix(1, 0)) // a recorder has none
 				return
 			}
@@ -112,7 +113,7 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 	return ctx, func() { close(done); running.Wait(); cancel(nil) }
 }
 
-// Write sends p to the guest, within a deadline of its own.
+// Write sends p to the guest, within its own deadline.
 func (s *stream) Write(p []byte) (int, error) {
 	if now := time.Now(); now.After(s.renew) {
 		s.renew = now.Add(s.proxy.limits.Stall / 4)
@@ -220,8 +221,8 @@ func resolveRange(part string, size int64) (first, length int64, ok bool) {
 	return first, last - first + 1, true
 }
 
-// fromUpstream passes a blob on as it arrives. What fails before the first byte
-// is returned; after it, the guest sees it by the announced length.
+// fromUpstream passes a blob on as it arrives. It returns an error before the
+// first byte; after that, the guest notices a failure by the announced length.
 func (s *stream) fromUpstream(ctx context.Context, size int64, part string) error {
 	r, u := s.request, s.request.upstream
 	var header http.Header
@@ -329,7 +330,8 @@ func (a *arrivals) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tee writes to the guest and into the cache, whose faults are its own.
+// tee writes to the guest and into the cache, whose faults do not matter to the
+// guest.
 type tee struct {
 	*stream
 	cache interface {
@@ -348,7 +350,7 @@ func (t *tee) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// errLength says that a body did not have the announced length.
+// errLength is the error if a body does not have the announced length.
 var errLength = errors.New("the registry sent another length than it announced")
 
 const copyBytes = 64 << 10

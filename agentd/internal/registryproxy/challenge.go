@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// challenge is one of those of a WWW-Authenticate header.
+// challenge is one challenge of a WWW-Authenticate header.
 type challenge struct {
 	scheme string // lower case
 	params map[string]string
@@ -15,7 +15,7 @@ type challenge struct {
 const maxChallenges = 8
 
 // parseChallenges reads all WWW-Authenticate headers (RFC 9110, section 11.6.1).
-// What does not follow the grammar ends its header.
+// It stops reading a header where it does not follow the grammar.
 func parseChallenges(h http.Header) []challenge {
 	var out []challenge
 	for _, text := range h.Values("WWW-Authenticate") {

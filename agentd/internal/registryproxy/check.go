@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Checked is what [Check] learned of a registry.
+// Checked is what [Check] found out about a registry.
 type Checked struct {
 	Host string `json:"host"`
 	// Way is how it authenticates the host: "none", "password" or "token".
@@ -71,8 +71,8 @@ func Check(ctx context.Context, r Registry, images []Image) (Checked, error) {
 	return out, nil
 }
 
-// ping asks for /v2/, with the credential where the registry wants one that
-// needs no scope, and returns how it wants it.
+// ping asks for /v2/, with the credential if the registry wants one that needs
+// no scope, and returns the way of authentication.
 func (u *upstream) ping(ctx context.Context) (way, error) {
 	at := &url.URL{Scheme: "https", Host: u.endpoint, Path: Prefix}
 	resp, err := u.send(ctx, http.MethodGet, at, nil, "")
@@ -111,8 +111,8 @@ func (u *upstream) ping(ctx context.Context) (way, error) {
 	return way{}, u.failed(resp, "GET "+at.Path)
 }
 
-// canPush asks the token server for a token with more rights and reads what it
-// gave, where the token says so.
+// canPush asks the token server for a token with more rights and reads the
+// rights that it got, if the token contains them.
 func (u *upstream) canPush(ctx context.Context, w way, repository string) string {
 	got, err := u.fetchToken(ctx, w, "repository:"+repository+":pull,push")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// errForbiddenAddress says that a registry sent us to an address that only a
-// configured host may have.
+// errForbiddenAddress is the error if a registry leads to an address that only
+// a configured host may have.
 var errForbiddenAddress = errors.New("the address is not a public one")
 
 // notPublic are the ranges that a registry must not send the host to, beside
@@ -65,9 +65,9 @@ func onlyPublic(_ context.Context, _, address string, _ syscall.RawConn) error {
 
 type control func(ctx context.Context, network, address string, c syscall.RawConn) error
 
-// newTransport returns a client's transport. It uses no proxy of the
-// environment, behind which the address that is reached is not known, and
-// HTTP/1.1, which costs less for large bodies than HTTP/2.
+// newTransport returns a client's transport. It ignores a proxy of the
+// environment, behind which the final address is not known, and uses HTTP/1.1,
+// which costs less for large bodies than HTTP/2.
 func newTransport(roots *x509.CertPool, check control) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

@@ -131,7 +131,7 @@ type entry struct {
 	} `json:"platform"`
 }
 
-// entries is a list that is read up to its limit: in memory, an entry has many
+// entries is a list with a limit on its length: in memory, an entry has many
 // times the size of its shortest text.
 type entries []entry
 
@@ -172,8 +172,8 @@ func digestOf(data []byte) contract.Digest {
 }
 
 // fetchManifest gets a manifest by tag or digest. Nothing of it is used before
-// its SHA-256 is known: of a digest it must be that one, of a tag the one that
-// the registry names.
+// its SHA-256 is known: for a digest it must be that one, for a tag the one
+// that the registry names.
 func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, digest contract.Digest) (*manifest, error) {
 	ctx, cancel := context.WithTimeout(ctx, manifestTimeout)
 	defer cancel()
@@ -217,7 +217,8 @@ func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, di
 	return m, nil
 }
 
-// timedOut turns the end of our own deadline into the upstream's fault.
+// timedOut turns the end of the proxy's own deadline into a fault of the
+// upstream.
 func (u *upstream) timedOut(ctx context.Context, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return u.fail(causeTimeout, "no answer within its time")
@@ -244,7 +245,7 @@ func manifestKey(host, repository string, digest contract.Digest) string {
 	return host + "/" + repository + "@" + digest.String()
 }
 
-// cost is about what a manifest takes in memory.
+// cost returns about how many bytes a manifest takes in memory.
 func (m *manifest) cost() int { return 2*len(m.body) + 512 }
 
 func (c *manifests) get(key string) *manifest {

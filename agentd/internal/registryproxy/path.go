@@ -17,8 +17,8 @@ const (
 	kindBlob
 )
 
-// target is a path that the grammar knows. The registry's host is not in a
-// path, so that repository is a path alone.
+// target is a path that follows the grammar. The registry's host is not in it,
+// so that repository is only a path.
 type target struct {
 	kind       kind
 	repository string

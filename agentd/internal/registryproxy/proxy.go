@@ -2,11 +2,11 @@
 // are meant to run, without the registry's credential: call [New], then
 // [Proxy.Serve] for each request below [Prefix] whose token was found good.
 //
-// The guest's request is parsed and a request of the proxy's own is made from
-// it; of the registry's answer only what is on a list is passed on. A registry
-// is trusted with its own credential and with nothing else: it cannot choose
-// who else gets it, which addresses the host connects to, or how much memory
-// and time an answer takes.
+// The proxy parses the guest's request and makes its own from it; of the
+// registry's answer it passes on only what is on a list. It trusts a registry
+// with that registry's credential and with nothing else: a registry cannot
+// choose who else gets the credential, which addresses the host connects to, or
+// how much memory and time an answer takes.
 package registryproxy
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
 )
 
-// Guest is who asks.
+// Guest is the guest that asks.
 type Guest struct {
 	VMID int
 	// IsValid reports whether the token that the request came with is still
@@ -44,15 +44,15 @@ type Pull struct {
 	Err        error // why the answer ended early; nil: it did not
 }
 
-// Options of a [Proxy]. Images, Pulled, Failed and Now are required.
+// Options configure [New]. Images, Pulled, Failed and Now are required.
 type Options struct {
 	Registries []Registry
 	// Images returns what a guest may pull, its controller's image first.
 	Images func(ctx context.Context, vmid int) ([]Image, error)
 	Cache  *blobcache.Cache // nil: no cache
 	Pulled func(Pull)       // called from many goroutines
-	// Failed gets what the operator should know of: faults of registries and
-	// refusals. Each kind comes at most once in a minute for each registry or guest.
+	// Failed gets what the operator should know: faults of registries and refusals.
+	// Each kind comes at most once a minute for each registry or guest.
 	Failed func(vmid int, err error)
 	Now    func() time.Time
 	Limits Limits // zero values: the defaults
@@ -79,7 +79,7 @@ type Proxy struct {
 	told      map[string]time.Time
 }
 
-// New returns a proxy. Close it when no request is under way any more.
+// New returns a proxy. Close it after its last request has ended.
 func New(o Options) *Proxy {
 	p := &Proxy{
 		images: o.Images, cache: o.Cache, pulled: o.Pulled, failed: o.Failed, now: o.Now, limits: o.Limits.withDefaults(), check: onlyPublic,
@@ -93,8 +93,8 @@ func New(o Options) *Proxy {
 	return p
 }
 
-// Stop ends the blobs that are under way: guests ask for the rest of them later.
-// Call it once, before the server waits for its requests to end.
+// Stop ends all transfers of blobs: guests ask for the rest later. Call it once,
+// before the server waits for its requests to end.
 func (p *Proxy) Stop() { close(p.ending) }
 
 // Close closes the connections to registries that are idle.
@@ -106,8 +106,8 @@ func (p *Proxy) Close() {
 	}
 }
 
-// upstream returns the registry of a host that a configured image names. One
-// that has no entry of its own is asked without a credential.
+// upstream returns the registry of a host that a configured image names. A
+// registry without an entry is asked without a credential.
 func (p *Proxy) upstream(host string) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -221,8 +221,8 @@ func namespace(query string) string {
 	return values.Get("ns")
 }
 
-// imagesOf returns the images of a repository on one registry: the one that the
-// guest names, or the first that has it.
+// imagesOf returns the images of a repository on one registry: the registry
+// that the guest names, or the first that has the repository.
 func imagesOf(all []Image, repository, host string) []Image {
 	var out []Image
 	for _, i := range all {
@@ -256,7 +256,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *request, name string, err error
 	answer.write(w, r.wantsBody())
 }
 
-// DeniedError says that a guest asked for what it may not pull.
+// DeniedError is the error of a guest that asked for what it may not pull.
 type DeniedError struct{ Repository, Reference string }
 
 func (e *DeniedError) Error() string {
@@ -268,7 +268,8 @@ const (
 	maxTold     = 1024
 )
 
-// notify passes a failure on, unless one of the same kind was passed on a short time ago.
+// notify passes a failure on, unless it has passed on one of the same kind a short time
+// ago.
 func (p *Proxy) notify(vmid int, kind string, err error) {
 	now := p.now()
 	p.mu.Lock()

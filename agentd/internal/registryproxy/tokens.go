@@ -17,7 +17,8 @@ const (
 	maxTokenAnswer = 64 << 10
 	maxTokenBytes  = 16 << 10
 	tokenTimeout   = 30 * time.Second
-	// The specification gives a token a minute where the server says nothing.
+	// A token is valid for a minute by the specification if the server does not
+	// set another time.
 	minTokenLife = time.Minute
 	maxTokenLife = time.Hour
 	// tokenSlack is how long before its end a token is not used any more.
@@ -25,8 +26,8 @@ const (
 	maxTokens  = 1024
 )
 
-// tokens is what is known of a registry's authentication: how it wants it, and
-// the tokens that are valid. The zero value knows nothing.
+// tokens is what is known about a registry's authentication: its way, and the
+// valid tokens. In the zero value nothing is known.
 type tokens struct {
 	mu      sync.Mutex
 	way     way
@@ -34,7 +35,7 @@ type tokens struct {
 	flight  singleflight.Group
 }
 
-// way is how a registry wants to be authenticated, as its last challenge said.
+// way is the registry's way of authentication by its last challenge.
 type way struct {
 	isBasic bool
 	realm   *url.URL // of a token server; nil and not isBasic: not known
@@ -69,7 +70,8 @@ func (t *tokens) drop(scope, auth string) {
 	t.way = way{}
 }
 
-// renew returns another Authorization header than the one that resp refuses.
+// renew returns a new Authorization header in place of the one that resp
+// refuses.
 func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, resp *http.Response) (string, error) {
 	learned, err := u.learn(resp)
 	if err != nil {

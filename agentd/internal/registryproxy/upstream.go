@@ -37,7 +37,7 @@ type Registry struct {
 	Roots *x509.CertPool
 }
 
-// upstream is a registry with its connections and what was learned of it.
+// upstream is a registry with its connections and what is known about it.
 type upstream struct {
 	registry Registry
 	endpoint string // host:port
@@ -51,7 +51,7 @@ type upstream struct {
 	manifests *semaphore.Weighted
 }
 
-// dockerHub is the name of a registry whose host has another one.
+// dockerHub is the name of a registry whose host has another name.
 const dockerHub = "docker.io"
 
 func newUpstream(r Registry, now func() time.Time, check control) *upstream {
@@ -72,7 +72,7 @@ func newUpstream(r Registry, now func() time.Time, check control) *upstream {
 	return u
 }
 
-// hostPort returns host with the port of https where it has none, in lower case.
+// hostPort returns host in lower case, with the port of https if it has none.
 func hostPort(host string) string {
 	host = strings.ToLower(host)
 	if _, _, err := net.SplitHostPort(host); err == nil {
@@ -85,7 +85,7 @@ func (u *upstream) isTokenHost(endpoint string) bool {
 	return endpoint == u.endpoint || slices.ContainsFunc(u.registry.TokenHosts, func(h string) bool { return hostPort(h) == endpoint })
 }
 
-// cause is what went wrong with an upstream.
+// cause is the kind of an upstream's failure.
 type cause string
 
 // The causes. Each has one answer to the guest and one hint to the operator.
@@ -120,7 +120,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // IsCredential reports whether the registry refused the host's credential.
 func (e *Error) IsCredential() bool { return e.cause == causeCredential }
 
-// IsTemporary reports whether a later try may succeed although nothing is changed.
+// IsTemporary reports whether a later try may succeed without a change.
 func (e *Error) IsTemporary() bool {
 	return slices.Contains([]cause{causeLimited, causeBusy, causeUnreachable, causeTimeout}, e.cause)
 }
@@ -129,8 +129,9 @@ func (u *upstream) fail(c cause, format string, args ...any) *Error {
 	return &Error{Registry: u.registry.Host, cause: c, Err: fmt.Errorf(format, args...)}
 }
 
-// answer returns what a guest is told. An upstream's 401 and 403 are not passed
-// on: the guest's own token is good, and engines would ask for another login.
+// answer returns the answer to the guest. An upstream's 401 and 403 are not
+// passed on: the guest's own token is valid, and engines would ask for another
+// login.
 func (e *Error) answer(k kind) refusal {
 	bad := refusal{status: http.StatusBadGateway, code: "UNKNOWN", retryAfter: e.retryAfter}
 	switch e.cause {
@@ -157,7 +158,7 @@ func (e *Error) answer(k kind) refusal {
 	return bad
 }
 
-// maxRedirects bounds the hosts that one blob may be moved over.
+// maxRedirects bounds the redirects of one blob.
 const maxRedirects = 5
 
 // get asks for one path of a repository and follows redirects. The body of the
@@ -227,8 +228,8 @@ func isRedirect(resp *http.Response) bool {
 	return false
 }
 
-// redirected returns where resp leads. What its name resolves to is checked when
-// it is connected to.
+// redirected returns where resp leads. The address of its name is checked when
+// the connection is made.
 func (u *upstream) redirected(from *url.URL, resp *http.Response) (*url.URL, error) {
 	to, err := from.Parse(resp.Header.Get("Location"))
 	// The location may be signed: neither it nor the parser's error is shown.
@@ -307,7 +308,7 @@ func clip(s string) string {
 	return strings.Trim(strconv.QuoteToGraphic(s), `"`)
 }
 
-// judge returns resp where it is a success.
+// judge returns resp if it is a success, and else an error.
 func (u *upstream) judge(resp *http.Response, method string, at *url.URL) (*http.Response, error) {
 	what := method + " " + at.Path
 	if hostPort(at.Host) != u.endpoint {
@@ -339,7 +340,7 @@ func (u *upstream) failed(resp *http.Response, what string) *Error {
 // maxRetryAfter bounds how long an upstream may keep a guest waiting.
 const maxRetryAfter = time.Hour
 
-// retryAfter returns the header in seconds, "" where it is not valid.
+// retryAfter returns the header in seconds, "" if it is not valid.
 func retryAfter(resp *http.Response) string {
 	text := resp.Header.Get("Retry-After")
 	seconds, err := strconv.Atoi(text)
@@ -356,7 +357,7 @@ func retryAfter(resp *http.Response) string {
 // discard closes an answer whose body is not used. A short rest is read, so
 // that the connection can be used again.
 func discard(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // a longer one costs the connection
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // after a longer rest the connection is closed
 	_ = resp.Body.Close()                         // nothing of it is used
 }
 

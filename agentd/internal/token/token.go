@@ -4,9 +4,10 @@
 //
 //	fgt_<vmid>_<43 base62 digits><6 base62 digits of a CRC-32>
 //
-// The prefix is for secret scanners, a double click selects the whole because it
-// has no hyphen, and the checksum shows a typo before a record is read. The VMID
-// selects the guest's record; it is not secret and proves nothing.
+// The prefix is for secret scanners, a double click selects the whole token
+// because it has no hyphen, and the checksum reveals a typo before a record is
+// read. The VMID selects the guest's record; it is not secret and proves
+// nothing.
 package token
 
 import (
@@ -38,8 +39,8 @@ const (
 	MaxVMID = 999_999_999
 )
 
-// ErrMalformed means that a string is not a token: another form, a
-// typo, or a part of one. It never quotes the string.
+// ErrMalformed means that a string is not a token: it has another form, a typo,
+// or is incomplete. It never quotes the string.
 var ErrMalformed = errors.New("malformed token")
 
 // Token is a well-formed token. Formatting one shows its guest, never its
@@ -98,13 +99,14 @@ func ParseVMID(s string) (int, error) {
 	return n, nil
 }
 
-// VMID returns the guest that the token claims to be of.
+// VMID returns the guest that the token claims to belong to.
 func (t Token) VMID() int { return t.vmid }
 
-// Reveal returns the token itself. Its place is the guest's config mount.
+// Reveal returns the token itself. It belongs only into the guest's config
+// mount.
 func (t Token) Reveal() string { return t.text }
 
-// Digest returns what is stored in place of the token.
+// Digest returns the digest that is stored in place of the token.
 func (t Token) Digest() Digest { return Sum(t.text) }
 
 // Format writes the redacted form for every verb, so that no log or error line
@@ -113,7 +115,7 @@ func (t Token) Format(w fmt.State, _ rune) {
 	_, _ = io.WriteString(w, prefix+strconv.Itoa(t.vmid)+"_[redacted]")
 }
 
-// MarshalText refuses: a token is written by name ([Token.Reveal]) or not at all.
+// MarshalText always returns an error: a token is written only by [Token.Reveal].
 func (t Token) MarshalText() ([]byte, error) {
 	return nil, errors.New("a token is not encoded with the value that holds it")
 }
@@ -126,7 +128,7 @@ func (d Digest) Equal(other Digest) bool {
 	return subtle.ConstantTimeCompare(d[:], other[:]) == 1
 }
 
-// Short returns the first eight hex digits: what a log may hold.
+// Short returns the first eight hex digits, which a log may contain.
 func (d Digest) Short() string { return hex.EncodeToString(d[:4]) }
 
 // MarshalText returns 64 lower-case hex digits.

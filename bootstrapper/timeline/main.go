@@ -9,7 +9,7 @@ import (
 	"os"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
-	"github.com/felhom/felhom-golden/bootstrapper/internal/timeline"
+	"github.com/felhom/felhom-golden/internal/timeline"
 )
 
 func main() {
@@ -31,6 +31,6 @@ func draw(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the record: %w", err)
 	}
-	_, err = out.Write(timeline.SVG(r))
+	_, err = out.Write(timeline.SVG(picture(r)))
 	return err
 }

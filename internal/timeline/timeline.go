@@ -1,7 +1,7 @@
-// Package timeline draws a recorded run as a picture. Call [SVG]. Each step is
+// Package timeline draws the steps of a run as a picture. Call [SVG]. Each step is
 // a bar that shows when it began and how long it took. The picture is one SVG
 // file that refers to no other, suits light and dark pages, and is the same for
-// the same record.
+// the same steps.
 package timeline
 
 import (
@@ -11,8 +11,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
 )
 
 // The picture's measures, in its own units.
@@ -42,113 +40,72 @@ svg { color-scheme: light dark; font: 13px system-ui, -apple-system, "Segoe UI",
 }
 `
 
-// SVG draws the record.
-func SVG(r record.Result) []byte {
-	offset := 0.0 // of the run, from the start of the picture
-	if r.Boot != nil {
-		offset = r.Boot.RunMS
+// The classes of a bar, which give its colour. Another class looks like Unchanged.
+const (
+	Early     = "early" // before the steps
+	Unchanged = "unchanged"
+	Changed   = "changed"
+	Repaired  = "repaired"
+	Degraded  = "degraded"
+	Failed    = "failed"
+)
+
+// Picture is what is drawn. Texts may come from a guest.
+type Picture struct {
+	Title    string
+	Subtitle []string // parts of one line
+	Bars     []Bar    // from the top
+	EndMS    float64  // of the axis, at least; a bar that ends later makes it longer
+	Mark     *Mark    // nil: none
+}
+
+// Bar is a step: when it began, and how long it took.
+type Bar struct {
+	Name, Class       string
+	Text              string // shown while a mouse is over the bar
+	StartMS, LengthMS float64
+}
+
+// Mark is a moment of the whole picture.
+type Mark struct {
+	AtMS float64
+	Text string
+}
+
+// SVG draws the picture.
+func SVG(p Picture) []byte {
+	end := math.Max(p.EndMS, 1)
+	for _, b := range p.Bars {
+		end = math.Max(end, b.StartMS+b.LengthMS)
 	}
-	// A run long after the guest's start is not part of its boot.
-	boot := r.Boot != nil && offset <= bootLimit
-	if !boot {
-		offset = 0
-	}
-	rows := rowsOf(r, offset, boot)
-	end := offset + float64(r.Finished.Sub(r.Started).Microseconds())/1000
-	for _, b := range rows {
-		end = math.Max(end, b.start+b.length)
-	}
-	end = math.Max(end, 1)
 	scale := float64(width-left-right) / end
 
-	d := drawing{height: top + row*len(rows) + bottom}
+	d := drawing{height: top + row*len(p.Bars) + bottom}
 	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-label="%s">`,
-		width, d.height, width, d.height, escape(title(r)))
+		width, d.height, width, d.height, escape(p.Title))
 	d.printf("<style>%s</style>", style)
 	d.printf(`<rect class="page" width="%d" height="%d" rx="6"/>`, width, d.height)
-	d.printf(`<text class="text title" x="16" y="27">%s</text>`, escape(title(r)))
-	d.printf(`<text class="faint small" x="16" y="45">%s</text>`, escape(subtitle(r, boot)))
+	d.printf(`<text class="text title" x="16" y="27">%s</text>`, escape(p.Title))
+	d.printf(`<text class="faint small" x="16" y="45">%s</text>`, escape(strings.Join(p.Subtitle, " · ")))
 	d.axis(end, scale)
-	if boot {
-		d.mark(left+offset*scale, "run begins")
+	if p.Mark != nil {
+		d.mark(left+p.Mark.AtMS*scale, p.Mark.Text)
 	}
-	for i, b := range rows {
+	for i, b := range p.Bars {
 		d.bar(i, b, scale)
 	}
 	d.printf("</svg>")
 	return d.out.Bytes()
 }
 
-// bootLimit is how long after the guest's init a run may begin and still belong
-// to its boot.
-const bootLimit = 60_000 // ms
-
-// line is one row: a bar that begins at start.
-type line struct {
-	name, class, title string
-	start, length      float64 // ms
-}
-
-func rowsOf(r record.Result, offset float64, boot bool) []line {
-	var rows []line
-	if boot {
-		rows = append(rows, line{"init", "early", "the guest's init until the run begins", 0, offset})
-		if e := r.Boot.EngineMS; e > 0 && e < offset+total(r) {
-			until := offset + total(r)
-			for _, s := range r.Steps {
-				if s.Step == "engine" { // it answers from then on
-					until = math.Max(offset+s.StartMS+s.DurationMS, e)
-				}
-			}
-			rows = append(rows, line{"dockerd", "early", "dockerd begins until it answers", e, until - e})
-		}
+// classOf returns the bar's class. A class that only a later version has looks
+// like unchanged.
+func classOf(class string) string {
+	switch class {
+	case Early, Changed, Repaired, Degraded, Failed:
+		return class
 	}
-	for _, s := range r.Steps {
-		text := s.Step + ": " + s.Result + " in " + duration(s.DurationMS)
-		if s.Message != "" {
-			text += ", " + s.Message
-		}
-		rows = append(rows, line{s.Step, class(s.Result), text, offset + s.StartMS, s.DurationMS})
-	}
-	return rows
-}
-
-func total(r record.Result) float64 {
-	return float64(r.Finished.Sub(r.Started).Microseconds()) / 1000
-}
-
-// class returns the bar's class. A result that only a later version has looks like
-// unchanged.
-func class(result string) string {
-	switch result {
-	case "changed", "repaired", "degraded", "failed":
-		return result
-	}
-	return "unchanged"
-}
-
-func title(r record.Result) string {
-	text := fmt.Sprintf("Bootstrap: %s in %s", r.Result, duration(total(r)))
-	if r.ExitCode != 0 {
-		text += fmt.Sprintf(", exit code %d (%s)", r.ExitCode, r.Class)
-	}
-	return text
-}
-
-func subtitle(r record.Result, boot bool) string {
-	parts := []string{r.Started.UTC().Format("2006-01-02 15:04:05 UTC"), "run " + r.Run}
-	if r.Try > 1 {
-		parts = append(parts, "try "+strconv.Itoa(r.Try))
-	}
-	if r.Image != "" {
-		parts = append(parts, r.Image)
-	}
-	if boot {
-		parts = append(parts, "time since the guest's init")
-	} else {
-		parts = append(parts, "time since the run began")
-	}
-	return strings.Join(parts, " · ")
+	return Unchanged
 }
 
 type drawing struct {
@@ -166,7 +123,7 @@ func (d *drawing) axis(end, scale float64) {
 	for i := 0; float64(i)*step <= end; i++ {
 		x := left + float64(i)*step*scale
 		d.printf(`<line class="line" x1="%[1]s" y1="%[2]d" x2="%[1]s" y2="%[3]d"/>`, number(x), top-6, y)
-		d.printf(`<text class="faint small" x="%s" y="%d" text-anchor="middle">%s</text>`, number(x), y+16, duration(float64(i)*step))
+		d.printf(`<text class="faint small" x="%s" y="%d" text-anchor="middle">%s</text>`, number(x), y+16, Duration(float64(i)*step))
 	}
 }
 
@@ -175,15 +132,16 @@ func (d *drawing) mark(x float64, text string) {
 		number(x), top-6, d.height-bottom+6, escape(text))
 }
 
-func (d *drawing) bar(i int, b line, scale float64) {
+func (d *drawing) bar(i int, b Bar, scale float64) {
 	y := top + row*i
-	x, w := left+b.start*scale, math.Max(b.length*scale, leastBar)
-	d.printf(`<text class="text" x="%d" y="%d" text-anchor="end">%s</text>`, left-10, y+bar-3, escape(b.name))
+	class := classOf(b.Class)
+	x, w := left+b.StartMS*scale, math.Max(b.LengthMS*scale, leastBar)
+	d.printf(`<text class="text" x="%d" y="%d" text-anchor="end">%s</text>`, left-10, y+bar-3, escape(b.Name))
 	d.printf(`<rect class="%s" x="%s" y="%d" width="%s" height="%d" rx="3"><title>%s</title></rect>`,
-		b.class, number(x), y, number(w), bar, escape(b.title))
-	figure := duration(b.length)
-	if b.class != "early" && b.class != "unchanged" {
-		figure += " " + b.class
+		class, number(x), y, number(w), bar, escape(b.Text))
+	figure := Duration(b.LengthMS)
+	if class != Early && class != Unchanged {
+		figure += " " + class
 	}
 	if at := x + w + 6; at < width-right-20 || x < left+150 {
 		d.printf(`<text class="faint small" x="%s" y="%d">%s</text>`, number(at), y+bar-4, escape(figure))
@@ -204,8 +162,8 @@ func tick(end float64) float64 {
 	return 10 * power
 }
 
-// duration returns d in short form, with few digits.
-func duration(ms float64) string {
+// Duration returns milliseconds in short form, with few digits.
+func Duration(ms float64) string {
 	switch {
 	case ms >= 10_000:
 		return number(math.Round(ms/100)/10) + " s"

@@ -1,4 +1,4 @@
-package timeline
+package main
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/record"
+	"github.com/felhom/felhom-golden/internal/timeline"
 )
 
 func TestPictures(t *testing.T) {
@@ -22,8 +23,8 @@ func TestPictures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := SVG(r)
-			if !bytes.Equal(got, SVG(r)) {
+			got := timeline.SVG(picture(r))
+			if !bytes.Equal(got, timeline.SVG(picture(r))) {
 				t.Error("the same record gives two pictures")
 			}
 			for dec := xml.NewDecoder(bytes.NewReader(got)); ; {
@@ -52,13 +53,5 @@ func TestPictures(t *testing.T) {
 				t.Errorf("-want +got (UPDATE=1 writes it):\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestTicksAreFewAndRound(t *testing.T) {
-	for end, want := range map[float64]float64{1: 0.2, 33: 5, 800: 100, 1700: 500, 61_000: 10_000} {
-		if got := tick(end); got != want {
-			t.Errorf("tick(%v) = %v, want %v", end, got, want)
-		}
 	}
 }

@@ -137,7 +137,7 @@ var rules = []struct {
 		name: "a controller can import the client", of: []string{module + "bootstrapper/localapi", module + "internal/localapi"},
 		only: []string{
 			module + "internal/localapi", module + "internal/contract", module + "internal/jsondoc", module + "internal/finding", module + "internal/pin",
-			module + "internal/typo", module + "internal/termtext", module + "internal/regular",
+			module + "internal/typo", module + "internal/termtext", module + "internal/regular", module + "internal/retryafter",
 		},
 		reason: "a controller that imports it gets no dependency of this module",
 	},

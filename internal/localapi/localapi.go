@@ -22,6 +22,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/pin"
+	"github.com/felhom/felhom-golden/internal/retryafter"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
@@ -106,15 +107,6 @@ func (c *Client) Report(ctx context.Context, report contract.Report) error {
 // Close ends idle connections.
 func (c *Client) Close() {
 	c.client().CloseIdleConnections()
-}
-
-// retryAfter reads the header's form in seconds, the one that the host uses.
-func retryAfter(text string) time.Duration {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0
-	}
-	return time.Duration(min(n, int(maxRetryAfter/time.Second))) * time.Second
 }
 
 func (c *Client) client() *http.Client {
@@ -210,8 +202,9 @@ func (c *Client) refused(resp *http.Response, method, path string, body []byte) 
 		}
 		return termtext.Line(text, maxProblemText)
 	}
+	wait, _ := retryafter.Parse(resp.Header.Get("Retry-After"), time.Now(), maxRetryAfter)
 	return &StatusError{
 		Method: method, Path: path, Code: resp.StatusCode, Problem: clean(problem.Error), Message: clean(problem.Message),
-		RetryAfter: retryAfter(resp.Header.Get("Retry-After")),
+		RetryAfter: wait,
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/retryafter"
 )
 
 // Registry is an upstream and how to reach it.
@@ -342,16 +343,11 @@ const maxRetryAfter = time.Hour
 
 // retryAfter returns the header in seconds, "" if it is not valid.
 func retryAfter(resp *http.Response) string {
-	text := resp.Header.Get("Retry-After")
-	seconds, err := strconv.Atoi(text)
-	if err != nil {
-		at, err := http.ParseTime(text)
-		if err != nil {
-			return ""
-		}
-		seconds = int(min(time.Until(at), maxRetryAfter) / time.Second)
+	wait, ok := retryafter.Parse(resp.Header.Get("Retry-After"), time.Now(), maxRetryAfter)
+	if !ok {
+		return ""
 	}
-	return strconv.Itoa(min(max(seconds, 1), int(maxRetryAfter/time.Second)))
+	return strconv.Itoa(max(int(wait/time.Second), 1))
 }
 
 // discard closes an answer whose body is not used. A short rest is read, so

@@ -19,8 +19,8 @@ type imageStore interface {
 	Pull(ctx context.Context, ref string, credential docker.Credential, report func(docker.Progress)) error
 	Load(ctx context.Context, path string) ([]string, error)
 	Tag(ctx context.Context, source, target string) error
-	// UsesContainerd reports whether images are in containerd's store.
-	UsesContainerd(ctx context.Context) (bool, error)
+	// ReadsHostsFile reports whether the engine goes to registries by hosts.toml.
+	ReadsHostsFile(ctx context.Context) (bool, error)
 }
 
 // imageStep provides the image: present, preloaded or pulled. It alone gets the

@@ -46,13 +46,13 @@ func proxiedFrom(b contract.Bootstrap, o Options) *proxied {
 // the token from hosts.toml. The older stores do not read that file: they pull
 // by the host's name, and the image gets its own name afterwards.
 func (p *proxied) prepare(ctx context.Context, s imageStep) (imageStep, error) {
-	usesContainerd, err := s.store.UsesContainerd(ctx)
+	readsHostsFile, err := s.store.ReadsHostsFile(ctx)
 	if err != nil {
 		return s, classed(err)
 	}
 	s.credential, s.mirror = p.credential, p.agent
 	registry, files := p.agent, []string{certificateFile}
-	if usesContainerd {
+	if readsHostsFile {
 		s.credential, s.mirror = docker.Credential{}, ""
 		registry, files = s.ref.Host(), []string{certificateFile, hostsFile}
 	}

@@ -72,6 +72,37 @@ func TestContainerdStorePullsByTheImagesName(t *testing.T) {
 	}
 }
 
+// Containerd's store of an engine before 28 goes to registries without a look at
+// hosts.toml: by the image's name it would ask the registry itself.
+func TestContainerdStoreOfAnOlderEnginePullsByTheHostsName(t *testing.T) {
+	for version, isByHost := range map[string]bool{
+		"26.1.5+dfsg1": true, "25.0.0": true, "24.0.7-ce": true, "27.5.1": true, "28.0.0": false, "29.0.0-moby-v2.0.0-beta.24": false, "100.1": false, "dev": false, "": false,
+	} {
+		t.Run(version, func(t *testing.T) {
+			s, e := proxiedStep(t, true)
+			e.Version = version
+			name, host, other := ref, "reg.example", agent
+			if isByHost {
+				e.Username, e.Password = "guest-8200", "token"
+				name, host, other = agent+"/c:v1", agent, "reg.example"
+			}
+			e.Push(name)
+			if img, out, err := bring(t, s); err != nil || out.Outcome != Changed || img.Ref != ref {
+				t.Fatalf("image %+v, %+v, %v; want it under its own name", img, out, err)
+			}
+			if got := read(t, filepath.Join(s.proxy.certs, host, "agent.crt")); got != "agent.crt" {
+				t.Errorf("the engine trusts %q", got)
+			}
+			if _, err := os.Lstat(filepath.Join(s.proxy.certs, other)); !os.IsNotExist(err) {
+				t.Errorf("files for %s: %v", other, err)
+			}
+			if _, out, err := bring(t, s); err != nil || out.Outcome != Unchanged {
+				t.Errorf("again: %+v, %v", out, err)
+			}
+		})
+	}
+}
+
 func read(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/retryafter"
 )
 
 // Probe is what an own call to a registry found.
@@ -46,7 +48,8 @@ func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 		return Probe{Kind: kindOfDial(err), Err: err}
 	}
 	_ = resp.Body.Close() // nothing of it is read
-	p := Probe{RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
+	wait, _ := retryafter.Parse(resp.Header.Get("Retry-After"), time.Now(), maxRetryAfter)
+	p := Probe{RetryAfter: wait}
 	switch code := resp.StatusCode; {
 	case code == http.StatusTooManyRequests:
 		p.Kind = RateLimited
@@ -179,21 +182,23 @@ func authorities(certsDir, host string) *x509.CertPool {
 	return pool
 }
 
-// retryAfter reads the header's form in seconds; the date's form is as good as none here.
-func retryAfter(text string) time.Duration {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0
-	}
-	return time.Duration(min(n, 3600)) * time.Second
-}
+// maxRetryAfter bounds how long a registry may keep a guest waiting.
+const maxRetryAfter = time.Hour
 
-// UsesContainerd reports whether the engine keeps its images in containerd's
-// store, which goes to registries by the hosts.toml files of certs.d.
-func (c *Client) UsesContainerd(ctx context.Context) (bool, error) {
+// hostsFileVersion is the first major version of an engine that is known to read
+// hosts.toml. 26.1 does not, although it can have containerd's store.
+const hostsFileVersion = 28
+
+// ReadsHostsFile reports whether the engine goes to registries by the hosts.toml
+// files of certs.d: those with containerd's image store do, unless they are old.
+func (c *Client) ReadsHostsFile(ctx context.Context) (bool, error) {
 	info, err := c.api.Info(ctx)
 	if err != nil {
 		return false, c.fault("ask the engine for its image store", err)
+	}
+	text, _, _ := strings.Cut(info.ServerVersion, ".")
+	if major, err := strconv.Atoi(text); err == nil && major < hostsFileVersion {
+		return false, nil // a build without a number is new
 	}
 	for _, line := range info.DriverStatus {
 		if line[0] == "driver-type" && line[1] == "io.containerd.snapshotter.v1" {

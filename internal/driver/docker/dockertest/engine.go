@@ -30,6 +30,7 @@ type Engine struct {
 	Host               string        // unix://PATH
 	API                string        // "1.41"
 	Username, Password string        // of every registry; both empty: none is asked for
+	Version            string        // "26.1.5"; "": it does not say
 	Containerd         bool          // image store of containerd: IDs are manifest digests
 	late               time.Duration // after which a container of a tag "late" is healthy
 
@@ -182,7 +183,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if e.Containerd {
 			status = [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status})
+		_ = json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status, "ServerVersion": e.Version})
 	case path == "/events":
 		e.events(w, r)
 	case path == "/images/create":

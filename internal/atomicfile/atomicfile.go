@@ -39,20 +39,27 @@ func Write(root *os.Root, name string, data []byte, attr Attr) error {
 	return WriteFrom(root, name, bytes.NewReader(data), attr)
 }
 
+// Create is Write for a file that must not exist: if it does, also by the work of
+// another process or of another node of a cluster file system at this moment,
+// the error is an fs.ErrExist and the file is as it was.
+func Create(root *os.Root, name string, data []byte, attr Attr) error {
+	return write(root, name, bytes.NewReader(data), attr, true, renameNew)
+}
+
 // WriteFrom is Write for content that comes from a reader; an error of the
 // reader leaves the old file in place.
 func WriteFrom(root *os.Root, name string, r io.Reader, attr Attr) error {
-	return write(root, name, r, attr, true)
+	return write(root, name, r, attr, true, (*os.Root).Rename)
 }
 
 // WriteInBatch is Write without the fsync of the directory: after a loss of power
 // the file has the old content or the new. Sync the directory once after the last
 // of many.
 func WriteInBatch(root *os.Root, name string, data []byte, attr Attr) error {
-	return write(root, name, bytes.NewReader(data), attr, false)
+	return write(root, name, bytes.NewReader(data), attr, false, (*os.Root).Rename)
 }
 
-func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bool) (err error) {
+func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bool, rename func(root *os.Root, from, to string) error) (err error) {
 	dir, base := path.Split(path.Clean(name))
 	tmp := dir + "." + base + "." + rand.Text()[:randomLength] + ".tmp"
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -91,7 +98,7 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := root.Rename(tmp, name); err != nil {
+	if err := rename(root, tmp, name); err != nil {
 		return err
 	}
 	renamed = true

@@ -1,13 +1,12 @@
 // Package identity keeps the host's two TLS keys, current and next, and their
-// self-signed certificates. Call [Load]. A key is made once: guests pin it, so a
-// damaged key file is an error and never replaced. A certificate is made again,
-// from the same key, when the addresses that it must name change or its end is
-// near.
+// self-signed certificates. Call [Load]; [Files.Switch] makes the next key the
+// current one. A key is made once: guests pin it, so a damaged key file is an
+// error and never replaced. A certificate is made again, from the same key, when
+// the addresses that it must name change or its end is near.
 package identity
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
@@ -43,98 +43,130 @@ const maxFileBytes = 64 << 10
 const (
 	keyBlock         = "PRIVATE KEY"
 	certificateBlock = "CERTIFICATE"
+
+	currentSlot  = "current"
+	nextSlot     = "next"
+	previousSlot = "previous" // has a certificate alone
+	upcomingSlot = "upcoming" // has a key alone, during a switch
+
+	keySuffix         = ".key"
+	certificateSuffix = ".crt"
 )
 
 // Identity is the host's pair of certificates with their keys.
 type Identity struct {
 	Current tls.Certificate // what the local API shows
 	Next    tls.Certificate // already pinned by the guests, shown after a rotation
-	Made    []string        // files that Load had to write, in that order
+	// Previous is the certificate of the current key before its renewal, nil if
+	// there is none that is still valid: what trusts exact certificates trusts it
+	// until it has read the renewed one.
+	Previous *x509.Certificate
+	Made     []string // files that Load had to write, those of current first
 }
 
-// Load reads both identities below root, making what is not there, and makes
-// sure that each certificate names exactly addrs and [DNSName]. It is safe to
-// repeat; two processes must not run it at once on an empty root.
+// Files are where keys and certificates are. The keys may be on pmxcfs, shared
+// by all nodes of a cluster; the certificates name one node's addresses.
+type Files struct {
+	Keys         *os.Root
+	Certificates *os.Root
+}
+
+// Load is [Files.Load] with keys and certificates in one directory.
 func Load(root *os.Root, addrs []netip.Addr, now time.Time) (Identity, error) {
+	return Files{root, root}.Load(addrs, now)
+}
+
+// Load reads both identities, making what is not there, and makes sure that each
+// certificate names exactly addrs and [DNSName]. It finishes a [Files.Switch]
+// that was interrupted. It is safe to repeat; two processes of one node must not
+// run it at once.
+func (f Files) Load(addrs []netip.Addr, now time.Time) (Identity, error) {
 	var id Identity
+	current, next, err := f.keys(&id.Made)
+	if err != nil {
+		return Identity{}, err
+	}
 	for _, slot := range []struct {
 		name string
+		key  *ecdsa.PrivateKey
 		into *tls.Certificate
-	}{{"current", &id.Current}, {"next", &id.Next}} {
-		key, err := loadKey(root, slot.name, &id.Made)
-		if err != nil {
-			return Identity{}, fmt.Errorf("%s key: %w", slot.name, err)
-		}
-		leaf, err := loadCertificate(root, slot.name, key, addrs, now, &id.Made)
+	}{{currentSlot, current, &id.Current}, {nextSlot, next, &id.Next}} {
+		leaf, err := f.certificate(slot.name, slot.key, addrs, now, &id.Made)
 		if err != nil {
 			return Identity{}, fmt.Errorf("%s certificate: %w", slot.name, err)
 		}
-		*slot.into = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+		*slot.into = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: slot.key, Leaf: leaf}
 	}
-	return id, nil
+	id.Previous, err = f.previous(current, addrs, now)
+	slices.Sort(id.Made)
+	for i, name := range id.Made { // the key of each slot before its certificate
+		if i > 0 && strings.TrimSuffix(name, keySuffix)+certificateSuffix == id.Made[i-1] {
+			id.Made[i-1], id.Made[i] = id.Made[i], id.Made[i-1]
+		}
+	}
+	return id, err
 }
 
-func loadKey(root *os.Root, name string, made *[]string) (*ecdsa.PrivateKey, error) {
-	file := name + ".key"
-	text, err := regular.ReadIn(root, file, maxFileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeKey(root, file, made)
-	}
+// certificate returns the certificate of a slot. That of the current key may
+// still be the next one's, after a switch: guests have exactly that one.
+func (f Files) certificate(name string, key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time, made *[]string) (*x509.Certificate, error) {
+	leaf, err := f.readCertificate(name)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != keyBlock {
-		return nil, fmt.Errorf("%s holds no PEM block %q", file, keyBlock)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		// The cause is not wrapped: an ASN.1 error may quote bytes of the key.
-		return nil, fmt.Errorf("%s is not a PKCS #8 private key", file)
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("%s holds another kind of key, want ECDSA P-256", file)
-	}
-	return key, nil
-}
-
-func makeKey(root *os.Root, file string, made *[]string) (*ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der})
-	if err := atomicfile.Write(root, file, text, atomicfile.Attr{Mode: 0o600}); err != nil {
-		return nil, err
-	}
-	*made = append(*made, file)
-	return key, nil
-}
-
-func loadCertificate(root *os.Root, name string, key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time, made *[]string) (*x509.Certificate, error) {
-	file := name + ".crt"
-	text, err := regular.ReadIn(root, file, maxFileBytes)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if leaf := parseCertificate(text); leaf != nil && fits(leaf, key, addrs, now) {
+	if leaf != nil && fits(leaf, key, addrs, now) {
 		return leaf, nil
 	}
-	leaf, err := makeCertificate(key, addrs, now)
+	if name == currentSlot && (leaf == nil || !key.PublicKey.Equal(leaf.PublicKey)) {
+		other, err := f.readCertificate(nextSlot)
+		if err != nil {
+			return nil, err
+		}
+		if other != nil && fits(other, key, addrs, now) {
+			return other, f.writeCertificate(name, other, made)
+		}
+	}
+	if name == currentSlot && leaf != nil && isUsable(leaf, key, addrs, now) {
+		var kept []string // it is not news
+		if err := f.writeCertificate(previousSlot, leaf, &kept); err != nil {
+			return nil, err
+		}
+	}
+	if leaf, err = makeCertificate(key, addrs, now); err != nil {
+		return nil, err
+	}
+	return leaf, f.writeCertificate(name, leaf, made)
+}
+
+// previous returns the certificate before a renewal, nil if it is of no use.
+func (f Files) previous(key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time) (*x509.Certificate, error) {
+	leaf, err := f.readCertificate(previousSlot)
+	if err != nil || leaf == nil || !isUsable(leaf, key, addrs, now) {
+		return nil, err
+	}
+	return leaf, nil
+}
+
+// readCertificate returns nil if there is no certificate, or a damaged one.
+func (f Files) readCertificate(name string) (*x509.Certificate, error) {
+	text, err := regular.ReadIn(f.Certificates, name+certificateSuffix, maxFileBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	text = pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: leaf.Raw})
-	if err := atomicfile.Write(root, file, text, atomicfile.Attr{Mode: 0o644}); err != nil {
-		return nil, err
+	return parseCertificate(text), nil
+}
+
+func (f Files) writeCertificate(name string, leaf *x509.Certificate, made *[]string) error {
+	file := name + certificateSuffix
+	text := pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: leaf.Raw})
+	if err := atomicfile.Write(f.Certificates, file, text, atomicfile.Attr{Mode: 0o644}); err != nil {
+		return err
 	}
 	*made = append(*made, file)
-	return leaf, nil
+	return nil
 }
 
 // parseCertificate returns nil for anything that is not one certificate: it is
@@ -151,11 +183,18 @@ func parseCertificate(text []byte) *x509.Certificate {
 	return leaf
 }
 
+// fits reports whether leaf need not be made again.
 func fits(leaf *x509.Certificate, key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time) bool {
+	return isUsable(leaf, key, addrs, now) && now.Before(leaf.NotAfter.Add(-renewBefore))
+}
+
+// isUsable reports whether leaf is of the key, names the addresses, and is valid
+// now.
+func isUsable(leaf *x509.Certificate, key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time) bool {
 	return key.PublicKey.Equal(leaf.PublicKey) &&
 		slices.Equal(leaf.DNSNames, []string{DNSName}) &&
 		slices.EqualFunc(leaf.IPAddresses, sorted(addrs), func(ip net.IP, a netip.Addr) bool { return ip.Equal(a.AsSlice()) }) &&
-		now.Before(leaf.NotAfter.Add(-renewBefore)) && now.After(leaf.NotBefore)
+		now.Before(leaf.NotAfter) && now.After(leaf.NotBefore)
 }
 
 // makeCertificate makes a leaf that is not an authority: as its own root it is then

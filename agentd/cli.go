@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -70,17 +69,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),
 			auditCommand(stdout),
-			{
-				Name: "pin", Usage: "Print the pins of this host's certificates",
-				Flags: []cli.Flag{jsonFlag()},
-				Action: func(c *cli.Context) error {
-					cfg, err := loadConfig(c.String("config"))
-					if err != nil {
-						return err
-					}
-					return showPins(c.Context, cfg, c.Bool("json"), time.Now, stdout)
-				},
-			},
+			pinCommand(stdout, stderr),
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
@@ -37,59 +39,94 @@ type host struct {
 // which takes milliseconds.
 const tlsPatience = 10 * time.Second
 
-func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (_ host, err error) {
+func openHost(ctx context.Context, cfg config.Config, now func() time.Time) (host, error) {
+	var h host
 	addrs, err := listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)
 	if err != nil {
 		return host{}, fault.WrapHint(fault.NotReady, err, "is the bridge up? set bridge or listen in the configuration")
 	}
-	dir := filepath.Join(cfg.StateDir, "tls")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return host{}, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return host{}, err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	// Two commands that both find no key would make two, and hand out pins of
-	// the one that is overwritten.
-	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(cfg.StateDir, "tls.lock"), tlsPatience)
-	if errors.Is(err, filelock.ErrHeld) {
-		return host{}, fault.WrapHint(fault.Busy, fmt.Errorf("keys of this host: %w", err), "another command of felhom-agentd works on the keys; try again when it has ended")
-	}
-	if err != nil {
-		return host{}, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	err = withFiles(ctx, cfg, func(files identity.Files) error {
+		h, err = hostFrom(files, addrs, now())
+		return err
+	})
+	return h, err
+}
+
+func hostFrom(files identity.Files, addrs []netip.AddrPort, now time.Time) (host, error) {
 	var bare []netip.Addr
 	for _, a := range addrs {
 		bare = append(bare, a.Addr())
 	}
-	if err := atomicfile.SweepAll(root); err != nil {
-		return host{}, err
+	id, err := files.Load(bare, now)
+	return host{addrs: addrs, identity: id}, err
+}
+
+// withFiles calls work with the files of keys and certificates, while no other
+// process of this node works on them.
+func withFiles(ctx context.Context, cfg config.Config, work func(identity.Files) error) (err error) {
+	dir := tlsDir(cfg)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
-	id, err := identity.Load(root, bare, now())
+	root, err := os.OpenRoot(dir)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	files := identity.Files{Keys: root, Certificates: root}
+	if cfg.KeyDir != "" {
+		if err := guests.MakeShared(cfg.KeyDir); err != nil {
+			return fmt.Errorf("key_dir: %w", err)
+		}
+		if files.Keys, err = os.OpenRoot(cfg.KeyDir); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, files.Keys.Close()) }()
+	}
+	// Two commands that both find no key would make two, and hand out pins of
+	// the one that is overwritten.
+	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(cfg.StateDir, "tls.lock"), tlsPatience)
+	if errors.Is(err, filelock.ErrHeld) {
+		return fault.WrapHint(fault.Busy, fmt.Errorf("keys of this host: %w", err), "another command of felhom-agentd works on the keys; try again when it has ended")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	// In a directory of several nodes a temporary file may be another node's.
+	if err := atomicfile.SweepAll(root); err != nil {
+		return err
+	}
+	if err := guests.ReadOnly(work(files)); errors.Is(err, guests.ErrReadOnly) {
+		return err
+	} else if err != nil {
 		code := fault.Invalid // a restart reads the same damaged file again
-		if _, isIO := errors.AsType[*fs.PathError](err); isIO {
+		_, isIO := errors.AsType[*fs.PathError](err)
+		if _, isLink := errors.AsType[*os.LinkError](err); isIO || isLink {
 			code = fault.Failed
 		}
-		return host{}, fault.WrapHint(code, fmt.Errorf("%s: %w", dir, err),
+		return fault.WrapHint(code, fmt.Errorf("%s: %w", cmp.Or(cfg.KeyDir, dir), err),
 			"guests pin this key: restore the file from a backup; only if there is none, move it away and run guest add for every guest")
 	}
-	return host{addrs: addrs, identity: id}, nil
+	return nil
 }
+
+func tlsDir(cfg config.Config) string { return filepath.Join(cfg.StateDir, "tls") }
 
 // pins returns what guests are given: SPKI, current and next.
 func (h host) pins() pin.Set {
 	return pin.Set{pin.SPKIOf(h.identity.Current.Leaf), pin.SPKIOf(h.identity.Next.Leaf)}
 }
 
-// certificates returns the certificates of both keys in PEM, for engines, which
+// certificates returns the certificates that may be shown in PEM, for engines, which
 // know no pins.
 func (h host) certificates() []byte {
 	var out []byte
-	for _, c := range []*x509.Certificate{h.identity.Current.Leaf, h.identity.Next.Leaf} {
+	all := []*x509.Certificate{h.identity.Current.Leaf, h.identity.Next.Leaf}
+	if h.identity.Previous != nil { // shown until the mounts have the renewed one
+		all = append(all, h.identity.Previous)
+	}
+	for _, c := range all {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return out

@@ -47,7 +47,7 @@ func sourceOf(cfg config.Config) (s overview.Source, done func() error, err erro
 	if err != nil {
 		return s, nil, err
 	}
-	s = overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage}
+	s = overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
 	if cfg.Hypervisor != "" {
 		// A list of reports is useful without a hypervisor.
 		s.Hypervisor, _ = hypervisorOf(cfg)

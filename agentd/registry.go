@@ -178,52 +178,6 @@ func checkRegistries(ctx context.Context, cfg config.Config, logger *logrus.Logg
 	}
 }
 
-// certificateRetry is how long the daemon waits before it writes certificates
-// again that it could not write.
-const certificateRetry = time.Minute
-
-// keepCertificates writes the certificates that the daemon shows into the mounts
-// that have others: the engines of guests check them.
-func keepCertificates(ctx context.Context, cfg config.Config, h host, store *guests.Store, logger *logrus.Logger) {
-	for {
-		changed, err := putCertificates(ctx, cfg, h, store)
-		if len(changed) > 0 {
-			logger.WithField("guests", changed).Info("the mounts have the new certificates")
-		}
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		logger.WithError(err).Warn("a mount has old certificates, and its guest cannot pull; it is tried again")
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(certificateRetry):
-		}
-	}
-}
-
-func putCertificates(ctx context.Context, cfg config.Config, h host, store *guests.Store) (changed []int, err error) {
-	o, done, err := provisionOptions(cfg, nil) // no step is shown
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	h.announce(cfg, &o)
-	p := provision.New(o)
-	records, _, err := store.List() // a damaged record is told by others
-	all := []error{err}
-	for _, r := range records {
-		isChanged, err := p.PutCertificates(ctx, r.VMID)
-		if isChanged {
-			changed = append(changed, r.VMID)
-		}
-		if err != nil {
-			all = append(all, fmt.Errorf("certificates of guest %d: %w", r.VMID, err))
-		}
-	}
-	return changed, errors.Join(all...)
-}
-
 // checkAll checks the registries of the configuration, or the one of host.
 func checkAll(ctx context.Context, cfg config.Config, host string) ([]registryproxy.Checked, error) {
 	registries, err := registriesOf(cfg)

@@ -8,9 +8,9 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +35,6 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
-	"github.com/felhom/felhom-golden/internal/pin"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
@@ -109,42 +108,36 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	defer cancel()
 	if reg.proxy != nil {
 		background.Go(func() { checkRegistries(ctx, cfg, logger) })
-		background.Go(func() { keepCertificates(ctx, cfg, h, store, logger) })
 	}
-	return newDaemon(cfg, h, store, reg, logger, trail, checker).serve(ctx, sockets, health)
+	s := newDaemon(cfg, h, store, reg, logger, trail, checker)
+	s.keeper = newKeeper(cfg, h, store, logger, s)
+	return s.serve(ctx, h.addrs, sockets, health)
 }
 
 // service is everything that serves while the daemon runs.
 type service struct {
 	logger *logrus.Logger
 	registry
-	api    *http.Server
-	health *http.Server
-	caps   *listener.Caps
-	secure func(net.Listener) net.Listener
-	listen []string
-	ready  atomic.Bool
+	api      *http.Server
+	health   *http.Server
+	caps     *listener.Caps
+	secure   func(net.Listener) net.Listener
+	ready    atomic.Bool
+	shown    atomic.Pointer[appearance]
+	setHosts func([]string)
+	keeper   *keeper // nil: nothing is followed
 	// answering asks store and listeners; it is what the watchdog relies on.
 	answering func(context.Context) error
 }
 
 func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail, checker *origin.Checker) *service {
 	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
-	for _, a := range h.addrs {
-		s.listen = append(s.listen, a.String())
-	}
 	var storage driver.Storage
 	if cfg.StorageDir != "" {
 		storage = directory.New(cfg.StorageDir)
 	}
-	hosts := slices.Clone(s.listen)
-	for _, a := range h.addrs {
-		if a.Port() == 443 { // a client leaves out the scheme's own port
-			hosts = append(hosts, strings.TrimSuffix(a.String(), ":443"))
-		}
-	}
 	o := api.Options{
-		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version, Hosts: hosts,
+		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version,
 		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e); trail.add(e) },
 	}
 	if reg.proxy != nil {
@@ -154,16 +147,18 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 		o.Origin, o.EnforceOrigin = checker, cfg.Origin == config.OriginEnforce
 	}
 	handler := api.New(o)
+	s.setHosts = handler.SetHosts
+	s.show(h)
 	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
 	s.api = api.HTTP(handler, complaints)
 	s.secure = func(l net.Listener) net.Listener {
-		return api.TLS(s.caps.Wrap(l), pin.ServerTLS(h.identity.Current), complaints)
+		return api.TLS(s.caps.Wrap(l), s.tlsConfig(), complaints)
 	}
 	s.answering = func(ctx context.Context) error {
-		return answering(ctx, cfg.HealthSocket, s.listen)
+		return answering(ctx, cfg.HealthSocket, s.shown.Load().listen)
 	}
 	s.health = api.HTTP(api.HealthHandler(func() api.Health {
-		out := api.Health{Ready: s.ready.Load(), Listen: s.listen, Version: version}
+		out := api.Health{Ready: s.ready.Load(), Listen: s.shown.Load().listen, Version: version}
 		if checker != nil {
 			counts := checker.Counts()
 			out.Origin = &api.HealthOrigin{Mode: cfg.Origin, Checked: counts.Checked, Mismatches: counts.Mismatches}
@@ -175,15 +170,18 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	return s
 }
 
-func (s *service) serve(ctx context.Context, sockets []net.Listener, health net.Listener) error {
+func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []net.Listener, health net.Listener) error {
 	group, running := errgroup.WithContext(ctx)
-	for _, l := range sockets {
-		group.Go(func() error { return closed(s.api.Serve(s.secure(l))) })
+	set := listener.NewSet(group.Go, func(l net.Listener) error { return closed(s.api.Serve(s.secure(l))) })
+	set.Start(addrs, sockets)
+	if s.keeper != nil {
+		group.Go(func() error { s.keeper.run(running, set); return nil })
 	}
 	group.Go(func() error { return closed(s.health.Serve(health)) })
 	s.ready.Store(true)
-	s.notify(daemon.SdNotifyReady + "\nSTATUS=serving " + strings.Join(s.listen, ", "))
-	s.logger.WithFields(logrus.Fields{"listen": s.listen, "version": version}).Info("serving")
+	listen := s.shown.Load().listen
+	s.notify(daemon.SdNotifyReady + "\nSTATUS=serving " + strings.Join(listen, ", "))
+	s.logger.WithFields(logrus.Fields{"listen": listen, "version": version}).Info("serving")
 	// Not set where no unit asks for it.
 	if every, err := daemon.SdWatchdogEnabled(false); err != nil {
 		s.logger.WithError(err).Warn("no watchdog")

@@ -241,8 +241,8 @@ var hardening = map[string]map[string]string{
 		"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
 	},
 	agentd: {
-		"AmbientCapabilities": "", "CapabilityBoundingSet": "CAP_DAC_READ_SEARCH CAP_SYS_PTRACE", "LimitCORE": "0",
-		"ReadWritePaths": "-/etc/pve/priv -/var/lib/felhom/mounts", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+		"AmbientCapabilities": "", "CapabilityBoundingSet": "CAP_CHOWN CAP_DAC_READ_SEARCH CAP_SYS_PTRACE", "LimitCORE": "0",
+		"PrivateMounts": "yes", "ReadWritePaths": "-/etc/pve/priv -/var/lib/felhom/mounts", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
 	},
 }
 

@@ -82,15 +82,20 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 	if _, err := io.Copy(f, r); err != nil {
 		return err
 	}
-	// Owner first: chown clears set-id bits, and the file must never be
-	// readable by its new owner under a wider mode than asked for.
+	// Mode first: the mode of another user's file takes CAP_FOWNER, which the
+	// daemon does not have. Again after the owner if chown cleared set-id bits.
+	if err := f.Chmod(attr.Mode); err != nil {
+		return err
+	}
 	if attr.Chown {
 		if err := f.Chown(attr.UID, attr.GID); err != nil {
 			return err
 		}
-	}
-	if err := f.Chmod(attr.Mode); err != nil {
-		return err
+		if attr.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+			if err := f.Chmod(attr.Mode); err != nil {
+				return err
+			}
+		}
 	}
 	if err := f.Sync(); err != nil {
 		return err

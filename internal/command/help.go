@@ -19,6 +19,8 @@ func (a App) printHelp(path []*cli.Command) error {
 	fmt.Fprintf(&out, "%s\n\nUsage:\n", strings.Join(wrap(pathName(path)+" - "+lowerFirst(c.Usage), width), "\n"))
 	usage := pathName(path)
 	switch {
+	case len(c.Subcommands) > 0 && c.Action != nil:
+		usage += " [COMMAND] [OPTIONS]"
 	case len(c.Subcommands) > 0:
 		usage += " COMMAND [OPTIONS]"
 	default:

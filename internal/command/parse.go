@@ -205,7 +205,7 @@ func mismatch(f cli.Flag, value string) string {
 
 func (p *parser) checkArgs() error {
 	command := p.command()
-	if len(command.Subcommands) > 0 {
+	if len(command.Subcommands) > 0 && command.Action == nil {
 		p.fail("no command given", p.name()+" --help lists the commands")
 		return p.err
 	}

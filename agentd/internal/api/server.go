@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
@@ -63,7 +64,7 @@ type Server struct {
 	enforce  bool
 	hostID   string
 	version  string
-	hosts    map[string]bool
+	hosts    atomic.Pointer[map[string]bool]
 	now      func() time.Time
 	event    func(Event)
 	routes   []Route
@@ -101,21 +102,29 @@ const retryAfter = "2"
 func New(o Options) *Server {
 	s := &Server{
 		guests: o.Guests, registry: o.Registry, origin: o.Origin, enforce: o.EnforceOrigin, hostID: o.HostID, version: o.Version,
-		hosts: map[string]bool{}, now: o.Now, event: o.Event,
+		now: o.Now, event: o.Event,
 		failures: newBuckets[netip.Prefix](failurePerSecond, failureBurst),
 		denials:  newBuckets[int](failurePerSecond, failureBurst),
 		reports:  newBuckets[int](float64(o.ReportsPerMinute)/60, o.ReportsPerMinute),
 		origins:  newBuckets[int](originPerSecond, originBurst),
 		retryAt:  map[int]time.Time{},
 	}
-	for _, h := range o.Hosts {
-		s.hosts[strings.ToLower(h)] = true
-	}
+	s.SetHosts(o.Hosts)
 	if o.Storage != nil {
 		s.meter = newMeter(o.Storage, o.Now)
 	}
 	s.routes = s.Routes()
 	return s
+}
+
+// SetHosts replaces what a Host header may say. It may be called while requests
+// are served.
+func (s *Server) SetHosts(hosts []string) {
+	allowed := make(map[string]bool, len(hosts))
+	for _, h := range hosts {
+		allowed[strings.ToLower(h)] = true
+	}
+	s.hosts.Store(&allowed)
 }
 
 // ServeHTTP takes one request through gate, token, route and right to its
@@ -194,7 +203,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // gate refuses what no guest sends: a name that is not this agent's (DNS
 // rebinding), and anything that comes by a browser or a proxy.
 func (s *Server) gate(r *http.Request) *refusal {
-	if !s.hosts[strings.ToLower(r.Host)] {
+	if !(*s.hosts.Load())[strings.ToLower(r.Host)] {
 		return &refusedHost
 	}
 	for name := range r.Header {

@@ -49,6 +49,8 @@ type Config struct {
 	Origin          string              // OriginOff, OriginObserve or OriginEnforce
 	Provision       Defaults
 	Limits          Limits
+	Tokens          Tokens
+	KeyDir          string // "": with the certificates, in StateDir
 }
 
 // The values of origin, hypervisor, mount_owner and id_map.

@@ -33,6 +33,7 @@ func wantMinimal() config.Config {
 		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests", Origin: config.OriginObserve,
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
+		Tokens:    config.Tokens{RotateEvery: 30 * 24 * time.Hour, ExpireAfter: 60 * 24 * time.Hour},
 	}
 }
 
@@ -146,7 +147,7 @@ func TestDocumentedExample(t *testing.T) {
 
 // topKeys are the keys of agentd.yaml, as a finding lists them.
 const topKeys = "bridge, cache, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, health_socket, host_id, hub_url, " +
-	"hypervisor, id_map, id_map_base, limits, listen, lxc, mount_owner, mounts_dir, origin, profile, provision, ready_wait, registries, registry, registry_access, registry_mirror, repositories, state_dir, storage, store_dir"
+	"hypervisor, id_map, id_map_base, key_dir, limits, listen, lxc, mount_owner, mounts_dir, origin, profile, provision, ready_wait, registries, registry, registry_access, registry_mirror, repositories, state_dir, storage, store_dir, tokens"
 
 func TestParseFindings(t *testing.T) {
 	cases := []struct{ name, input, want string }{

@@ -19,6 +19,7 @@ func Parse(file string, data []byte) (Config, error) {
 	doc := strictyaml.Read(file, data, strictyaml.Options{MaxBytes: MaxBytes})
 	doc.Root().Fields(c.withRegistries(c.fields()))
 	c.checkRegistries(doc)
+	c.checkTokens(doc)
 	if c.IDMap == IDMapPerGuest && c.Hypervisor != HypervisorLXC {
 		doc.Add("id_map", "per-guest needs hypervisor: lxc; on PVE give a guest lxc.idmap lines")
 	}
@@ -79,6 +80,8 @@ func (c *Config) fields() map[string]field {
 			fields["wait"] = field{Take: duration(&c.Provision.Wait, 0, 24*time.Hour)}
 			v.Fields(fields)
 		}},
+		"tokens":  {Take: c.takeTokens},
+		"key_dir": {Take: text(&c.KeyDir, checkPath)},
 		"limits": {Take: func(v strictyaml.Value) {
 			l := &c.Limits
 			v.Fields(map[string]field{

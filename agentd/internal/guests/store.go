@@ -86,7 +86,7 @@ func Open(recordsDir, stateDir string, now func() time.Time) (_ *Store, err erro
 		path string
 		into **os.Root
 	}{{recordsDir, &s.records}, {reportsDir, &s.reports}, {filepath.Join(reportsDir, "log"), &s.logs}} {
-		err := os.MkdirAll(dir.path, 0o700)
+		err := MakeShared(dir.path)
 		if err == nil {
 			*dir.into, err = os.OpenRoot(dir.path)
 		}
@@ -273,7 +273,7 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		return err
 	}
 	if err := s.records.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove record of guest %d: %w", vmid, err)
+		return fmt.Errorf("remove record of guest %d: %w", vmid, ReadOnly(err))
 	}
 	return nil
 }
@@ -289,7 +289,7 @@ func (s *Store) write(vmid int, r Record) error {
 	}
 	// No Chown: pmxcfs refuses it, and elsewhere the file is root's already.
 	if err := atomicfile.Write(s.records, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
-		return fmt.Errorf("record of guest %d: %w", vmid, err)
+		return fmt.Errorf("record of guest %d: %w", vmid, ReadOnly(err))
 	}
 	return nil
 }

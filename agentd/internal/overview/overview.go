@@ -63,6 +63,40 @@ type Row struct {
 	TokenSeen  *time.Time `json:"token_first_used,omitempty"`
 	Revoked    bool       `json:"token_revoked,omitempty"` // the guest has no token
 	Golden     string     `json:"golden,omitempty"`
+	// Unread is set if the guest has not used its token for an hour or more, and
+	// had another one before.
+	Unread *Unread `json:"token_unread,omitempty"`
+}
+
+// Unread is a token that is in the guest's mount, and that the guest has not used.
+type Unread struct {
+	Minted     time.Time `json:"minted"`
+	ValidUntil time.Time `json:"token_before_valid_until"` // the one that the guest uses
+}
+
+// unreadAfter is how old a token is before its guest is worth a word: a guest
+// that runs reads its mount within seconds.
+const unreadAfter = time.Hour
+
+func unread(r guests.Record, profile contract.Profile, now time.Time) *Unread {
+	if r.Asked != nil && r.Asked.Profile != "" {
+		profile = r.Asked.Profile
+	}
+	isOver := r.Previous != nil && r.Previous.ValidUntil != nil && !now.Before(*r.Previous.ValidUntil)
+	// What runs in a plain guest keeps no token.
+	if profile == contract.ProfilePlain || r.Previous == nil || r.Previous.ValidUntil == nil || r.Current.FirstUsed != nil ||
+		!isOver && now.Sub(r.Current.Minted) < unreadAfter {
+		return nil
+	}
+	return &Unread{r.Current.Minted, *r.Previous.ValidUntil}
+}
+
+func (u Unread) text(now time.Time) string {
+	text := "it has not used its token of " + u.Minted.Format(time.DateOnly)
+	if now.Before(u.ValidUntil) {
+		return text + "; the one before is still valid"
+	}
+	return text + "; the one before has ended, and it is served again once it reads its mount"
 }
 
 // Source is where rows come from.
@@ -70,6 +104,7 @@ type Source struct {
 	Store      *guests.Store
 	StateDir   string
 	Image      string            // of guests that asked for no other
+	Profile    contract.Profile  // likewise
 	Hypervisor driver.Hypervisor // nil: it is not asked
 }
 
@@ -130,7 +165,7 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 }
 
 func (s Source) row(r guests.Record) (Row, error) {
-	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed, Revoked: r.IsRevoked()}
+	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed, Revoked: r.IsRevoked(), Unread: unread(r, s.Profile, time.Now())}
 	if r.Provisioned != nil {
 		row.Golden = r.Provisioned.Golden
 	}
@@ -275,6 +310,9 @@ func (row Row) Text() string {
 		}
 	case row.State == Gone:
 		before = "the hypervisor has no such guest"
+	}
+	if row.Unread != nil {
+		before = strings.TrimPrefix(before+"; "+row.Unread.text(time.Now()), "; ")
 	}
 	if before != "" && text != "" {
 		before += "; "

@@ -3,14 +3,12 @@ package provision
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // Registered is what Register did.
@@ -32,10 +30,7 @@ const registerPatience = 30 * time.Second
 func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err error) {
 	// Minting and writing the mount are one step: of two at once, the token in
 	// the mount could be the one that the other has already dropped.
-	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(p.options.StateDir, "guest-add.lock"), registerPatience)
-	if errors.Is(err, filelock.ErrHeld) {
-		return Registered{}, fault.WrapHint(fault.Busy, err, "another command of felhom-agentd gives guests tokens; try again when it has ended")
-	}
+	unlock, err := p.registering(ctx)
 	if err != nil {
 		return Registered{}, err
 	}

@@ -79,6 +79,9 @@ function __felhom_agentd_line
             case 'audit:verify'
                 set -g __felhom_agentd_at 'audit verify'
                 set -g __felhom_agentd_number 0
+            case 'pin:rotate'
+                set -g __felhom_agentd_at 'pin rotate'
+                set -g __felhom_agentd_number 0
             case ':--config'
                 set flag $word
             case 'serve:--log-format' 'serve:--log-level' 'serve:--config'
@@ -123,6 +126,8 @@ function __felhom_agentd_line
                 set flag $word
             case 'pin:--config'
                 set flag $word
+            case 'pin rotate:--config'
+                set flag $word
             case 'version:--config'
                 set flag $word
             case '*:-*'
@@ -159,7 +164,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what i
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a registry -d 'Check the host\'s access to registries'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a cache -d 'List and remove the blobs that the registry proxy keeps'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a audit -d 'Check the log of tokens and pulls'
-complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a pin -d 'Print the pins of this host\'s certificates'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a pin -d 'Print the pins of this host\'s certificates, or rotate its keys'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a version -d 'Print version, Go version and platform'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -l help -d 'Print help'
@@ -296,8 +301,12 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'audit\'' -l help -d 'Print he
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit verify\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit verify\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit verify\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -a rotate -d 'Make the next key the current one; no pinned request fails'
 complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'pin rotate\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'pin rotate\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'pin rotate\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'version\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'version\'' -l help -d 'Print help'

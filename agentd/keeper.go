@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/listener"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
+)
+
+const (
+	// keepEvery is how often the daemon looks at the host's keys and addresses, and
+	// mountsEvery at what is to be done in mounts.
+	keepEvery   = 2 * time.Second
+	mountsEvery = time.Minute
+)
+
+// keeper keeps what the daemon shows, and what guests are told of it, in step
+// with the host's keys, certificates and addresses; and replaces tokens when
+// they are old.
+type keeper struct {
+	cfg     config.Config
+	logger  *logrus.Logger
+	store   *guests.Store
+	mounts  *provision.Provisioner
+	service *service
+
+	host    host
+	pending map[int]bool // guests whose mounts may not have what the host is now; nil: any
+	looked  time.Time    // at the mounts
+	said    map[int]string
+}
+
+// theHost stands for the host itself in keeper.said.
+const theHost = 0
+
+func newKeeper(cfg config.Config, h host, store *guests.Store, logger *logrus.Logger, s *service) *keeper {
+	store.Observe(auditChanges(cfg))
+	return &keeper{
+		cfg: cfg, logger: logger, store: store, service: s, host: h, said: map[int]string{},
+		mounts: provision.New(provision.Options{
+			Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap, Now: time.Now,
+			Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
+		}),
+	}
+}
+
+func (k *keeper) run(ctx context.Context, set *listener.Set) {
+	ticks := time.NewTicker(keepEvery)
+	defer ticks.Stop()
+	for {
+		k.follow(ctx, set)
+		if since := time.Since(k.looked); since >= mountsEvery || since < 0 {
+			k.renewMounts(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+// follow makes the daemon show what the host is now.
+func (k *keeper) follow(ctx context.Context, set *listener.Set) {
+	h, err := openHost(ctx, k.cfg, time.Now)
+	if err != nil {
+		k.say(ctx, theHost, err) // it continues with what it has
+		return
+	}
+	isMoved := !slices.Equal(h.addrs, k.host.addrs)
+	if !isMoved && bytes.Equal(h.certificates(), k.host.certificates()) {
+		k.say(ctx, theHost, nil)
+		return
+	}
+	if isMoved {
+		if err := set.Follow(ctx, h.addrs); err != nil {
+			k.say(ctx, theHost, err)
+			return
+		}
+	}
+	isSameKey := h.pins()[0] == k.host.pins()[0]
+	k.host, k.pending = h, nil
+	if isSameKey && !isMoved {
+		// Engines trust certificates: they need the renewed one first. The one
+		// before stays in the mounts until it ends.
+		k.renewMounts(ctx)
+		k.service.show(h)
+	} else {
+		// Guests pin both keys: they need the new address or key to be served.
+		k.service.show(h)
+		k.renewMounts(ctx)
+	}
+	k.say(ctx, theHost, nil)
+}
+
+// renewMounts writes the mounts that are not what they must be. Those that
+// cannot be written now are tried again.
+func (k *keeper) renewMounts(ctx context.Context) {
+	k.looked = time.Now()
+	records, _, err := k.store.List()
+	if err != nil {
+		k.say(ctx, theHost, err)
+		return
+	}
+	isAny := k.pending == nil
+	pending := map[int]bool{}
+	what := provision.Renewal{Host: provision.Host{Endpoint: k.host.endpoint(), Pins: k.host.pins()}, Certificates: k.host.certificates(), Token: k.due}
+	for _, r := range records {
+		// The profile is in the mount: a guest for which it decides is looked at.
+		isDue, _ := k.due(r, contract.ProfilePlain)
+		if ctx.Err() != nil || !isAny && !k.pending[r.VMID] && !isDue {
+			continue
+		}
+		done, err := k.mounts.Renew(ctx, r.VMID, what)
+		switch {
+		case errors.Is(err, provision.ErrNoMount), errors.Is(err, guests.ErrNotFound):
+			err = nil // it is another node's, or was removed
+		case err != nil:
+			pending[r.VMID] = true
+		}
+		k.say(ctx, r.VMID, err)
+		if err == nil && done.IsWritten {
+			k.logger.WithFields(logrus.Fields{"guest": r.VMID, "new_token": done.HasToken}).Info("config mount renewed")
+		}
+	}
+	if ctx.Err() == nil {
+		k.pending = pending
+	}
+}
+
+// untilUsed is how long a token stays valid that only the use of the next one
+// ends.
+const untilUsed = 100 * 365 * 24 * time.Hour
+
+// due is [provision.Renewal.Token] for tokens.rotate_every. The current token of
+// a guest never ends by its age: a guest that was off, or a host that was, finds
+// a valid one in the mount. Only the one before it does, and not before the
+// guest had the time that a rotation by hand gives it.
+func (k *keeper) due(r guests.Record, profile contract.Profile) (isDue bool, overlap time.Duration) {
+	every, expiry := k.cfg.Tokens.RotateEvery, k.cfg.Tokens.ExpireAfter
+	age := time.Since(r.Current.Minted)
+	// A token from the future is one of a clock that was wrong.
+	if every == 0 || r.IsRevoked() || age >= -every && age < every {
+		return false, 0
+	}
+	switch {
+	case profile == contract.ProfilePlain:
+		// Its bootstrapper and engine read the mount, and nothing keeps a token.
+		return true, k.cfg.Limits.TokenOverlap
+	case r.Current.FirstUsed == nil && r.Previous != nil:
+		return false, 0 // the guest has not read this one: another is of no use
+	case expiry > 0:
+		return true, max(k.cfg.Limits.TokenOverlap, expiry-max(age, 0))
+	}
+	return true, untilUsed
+}
+
+// say logs what went wrong with a guest, or with the host, once.
+func (k *keeper) say(ctx context.Context, vmid int, err error) {
+	switch {
+	case err == nil:
+		delete(k.said, vmid)
+		return
+	case ctx.Err() != nil, k.said[vmid] == err.Error():
+		return
+	}
+	k.said[vmid] = err.Error()
+	entry := k.logger.WithError(err)
+	if hint := fault.HintOf(err); hint != "" {
+		entry = entry.WithField("hint", hint)
+	}
+	if vmid == theHost {
+		entry.Error("what this host shows is not up to date; tried again every few seconds")
+		return
+	}
+	entry.WithField("guest", vmid).Warn(fmt.Sprintf("config mount not renewed; tried again every %v", mountsEvery))
+}

@@ -28,7 +28,8 @@ const (
 	MinMemory = 6 << 20
 )
 
-// dockerName matches what the engine takes as the name of a volume or network.
+// dockerName matches what the engine accepts as the name of a volume or
+// network.
 var dockerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // Check returns what the engine would refuse of c when it makes or starts the
@@ -126,7 +127,8 @@ func (k *checker) ports(list []string) {
 	}
 }
 
-// net returns what can be published once only; "" if the engine chooses.
+// net returns the published address, port and protocol, which must be unique;
+// "" if the engine chooses.
 func net(p nat.PortMapping) string {
 	if p.Binding.HostPort == "" || p.Binding.HostPort == "0" || strings.Contains(p.Binding.HostPort, "-") {
 		return ""
@@ -216,7 +218,7 @@ func ParseVolume(text string) (Volume, error) {
 	return v, nil
 }
 
-// reason returns what the parser has to say beside the text itself.
+// reason returns the parser's message without the text itself.
 func reason(text string, err error) string {
 	out := err.Error()
 	for _, prefix := range []string{"invalid volume specification: '" + text + "': ", "invalid volume specification: '" + text + "'"} {

@@ -1,9 +1,7 @@
-// Package containerspec reads, merges and checks the settings of the
-// controller's container: one parser for the golden image's file, for
-// agentd.yaml, a spec, flags and bootstrap.json. Decode reads a value of a YAML
-// document, Parse a document that has nothing else, Merge puts layers over each
-// other, and Check returns everything that Docker would refuse of one. The texts are in Docker's own short syntax and are
-// parsed by Docker's own libraries. It opens no file and asks no engine.
+// Package containerspec reads, merges and checks the settings of the controller's container: it has one parser for the
+// golden image's file, for agentd.yaml, a spec, flags and bootstrap.json. [Decode] reads a value of a YAML document,
+// [Parse] a whole document, [Merge] merges layers, and [Check] returns everything that Docker would refuse. The texts
+// are in Docker's own short syntax and are parsed by Docker's own libraries. It opens no file and asks no engine.
 //
 // The order of layers is: Defaults of the profile, golden image, agentd.yaml,
 // spec, flags. Variables and labels are merged one by one; a list or a text that
@@ -33,7 +31,8 @@ const ReservedLabels = "org.felhom."
 type Problem struct {
 	// Path names the setting: "ports[0]", "environment.TZ"; "" is all of them.
 	Path string
-	// Line is the line in a file of variables, 1-based; 0 for what is not from one.
+	// Line is the line in a file of variables, 1-based; 0 if the setting is not
+	// from such a file.
 	Line int
 	// Message says what is wrong and what to write. It holds no value of a
 	// variable, a label or a command.
@@ -66,8 +65,8 @@ func Defaults(p contract.Profile) contract.Container {
 	}
 }
 
-// Merge puts the layers over each other, the last one on top, and returns a value
-// that shares nothing with them. A nil layer is skipped.
+// Merge merges the layers, of which a later one overrides the earlier ones, and
+// returns a value that shares nothing with them. It skips a nil layer.
 func Merge(layers ...*contract.Container) contract.Container {
 	var out contract.Container
 	for _, l := range layers {
@@ -122,7 +121,7 @@ func Pairs(m map[string]string) []string {
 	return out
 }
 
-// HidesPorts reports whether a container in that network publishes no port, whatever is asked for.
+// HidesPorts reports whether a container in that network publishes no port, even if ports are set.
 func HidesPorts(network string) bool {
 	return network == "host" || network == "none" || strings.HasPrefix(network, "container:")
 }

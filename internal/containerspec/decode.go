@@ -7,7 +7,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
-// MaxBytes is the largest text that is read here: it is written by hand.
+// MaxBytes is the largest text that [Parse] reads: it is written by hand.
 const MaxBytes = 256 << 10
 
 // Keys returns the keys of the settings, in the order of the documentation.
@@ -15,7 +15,7 @@ func Keys() []string {
 	return []string{"ports", "volumes", "environment", "extra_hosts", "memory", "labels", "command", "network"}
 }
 
-// aliases are what other tools call the same settings.
+// aliases are the names of the same settings in other tools.
 func aliases() map[string]string {
 	return map[string]string{
 		"env": "environment", "env_file": "environment", "publish": "ports", "port": "ports", "expose": "ports",
@@ -24,10 +24,10 @@ func aliases() map[string]string {
 	}
 }
 
-// Parse reads the settings from a YAML document: the file that a golden image
-// carries. name is only its name in the findings. An empty document sets nothing.
-// The error is a *[strictyaml.Findings] with the place of everything that is wrong;
-// the settings are incomplete then.
+// Parse reads the settings from a YAML document, which is a file of the golden
+// image. name is only its name in the findings. An empty document sets nothing. The
+// error is a *[strictyaml.Findings] with the place of everything that is wrong; the
+// settings are incomplete then.
 func Parse(name string, data []byte) (contract.Container, error) {
 	doc := strictyaml.Read(name, data, strictyaml.Options{MaxBytes: MaxBytes, HideValues: true})
 	var c contract.Container
@@ -37,8 +37,8 @@ func Parse(name string, data []byte) (contract.Container, error) {
 	return c, doc.Err()
 }
 
-// Decode reads and checks the settings at v, a mapping; null sets nothing. What is
-// wrong is added to the document of v, without the values of variables, labels and
+// Decode reads and checks the settings at v, a mapping; null sets nothing. It adds
+// what is wrong to the document of v, without the values of variables, labels and
 // commands; the settings are incomplete then.
 func Decode(v strictyaml.Value) contract.Container {
 	var c contract.Container

@@ -9,7 +9,7 @@ import (
 )
 
 // Encode returns c as the YAML that Parse reads: keys in the order of the
-// documentation, what is absent left out.
+// documentation, without absent ones.
 func Encode(c contract.Container) ([]byte, error) {
 	data, err := yaml.Marshal(struct {
 		Ports       *[]string          `yaml:"ports,omitempty"`

@@ -10,11 +10,11 @@ import (
 )
 
 // secretName matches names that most likely have a secret as their value. Names
-// that end in a word of notSecretName say where one is, or something about it.
+// that end in a word of notSecretName say where a secret is, or describe it.
 var (
 	secretName    = regexp.MustCompile(`(?i)(^|[_.\-/])(pass|passwd|password|passphrase|pwd|secret|secrets|token|tokens|apikey|api_?key|access_?key|private_?key|secret_?key|encryption_?key|auth_?key|credential|credentials|cookie|salt|dsn)([_.\-/]|$)|(password|passwd|secret|token|apikey)$`)
 	notSecretName = regexp.MustCompile(`(?i)[_.\-/](file|path|dir|ttl|expiry|expires|timeout|length|len|url|uri|issuer|name|id|header|type|algorithm|alg|policy|enabled|min|max)$`)
-	// secretValue matches values that are secret whatever their name is.
+	// secretValue matches values that are secret under any name.
 	secretValue = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----|\bfgt_[0-9]+_|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_|\bglpat-|\bxox[abprs]-|\bAKIA[0-9A-Z]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.eyJ|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
 	// secretFlag matches an argument that names a secret, with or without its value.
 	secretFlag = regexp.MustCompile(`(?i)^--?[a-z0-9._-]*(password|passwd|passphrase|secret|token|api-?key|private-?key|credential)s?(=|$)`)

@@ -1,4 +1,4 @@
-// Package contract owns the two formats that cross the border between host and
+// Package contract has the formats that cross the border between host and
 // guest: bootstrap.json, which the host writes into a guest's config mount, and
 // the messages of the local API; and the index of the images that are baked
 // into a golden image. It parses and prints them and says what is wrong with
@@ -29,23 +29,23 @@ const (
 )
 
 // Bootstrap is a valid bootstrap.json. Values come from Parse or are built by
-// the host; a value from Parse cannot be wrong.
+// the host; a value from Parse is valid.
 type Bootstrap struct {
-	SchemaVersion    int           // schema_version, optional; 1 where absent
-	Profile          Profile       // profile; ProfileFelhom where absent
-	HubURL           string        // hub_url, https; optional: "" where absent
+	SchemaVersion    int           // schema_version, optional; 1 if absent
+	Profile          Profile       // profile; ProfileFelhom if absent
+	HubURL           string        // hub_url, https; optional: "" if absent
 	HostID           string        // host_id, optional: "" where absent
 	GuestID          int           // guest_id, optional: 0 where absent
 	LocalAPIEndpoint Endpoint      // local_api_endpoint: https, host and port, nothing else
 	LocalAPIPins     pin.Set       // the four local_api_pin_* keys, SPKI before leaf, current before next; never empty
 	LocalAPIToken    Secret        // local_api_token, opaque
-	Registry         *Registry     // registry, nil where absent
+	Registry         *Registry     // registry, nil if absent
 	RegistryProxy    bool          // registry_access is proxy: pull through the host, with LocalAPIToken
 	RegistryMirror   string        // registry_mirror, optional: host[:port] to pull from in place of the image's own
 	ControllerImage  ImageRef      // controller_image
 	ManifestDigest   Digest        // controller_image_manifest_digest, optional
 	ConfigDigest     Digest        // controller_image_config_digest, optional
-	ReadyWait        time.Duration // ready_wait, optional: how long the controller may take to become ready; 0 where absent
+	ReadyWait        time.Duration // ready_wait, optional: how long the controller may take to become ready; 0 if absent
 	Container        *Container    // container, optional
 }
 
@@ -56,7 +56,7 @@ type Registry struct {
 	Token    Secret
 }
 
-// Profile selects what a container gets without being asked for.
+// Profile selects what a container gets by default.
 type Profile string
 
 // The profiles.
@@ -86,9 +86,9 @@ type Container struct {
 	Network     string            // network, "bridge", "host", "none" or the name of one
 }
 
-// bootstrapFile is bootstrap.json as it is written: the order of its keys, and
-// with them the keys that Parse knows. Secrets stand in it in the clear, so it
-// never leaves Encode.
+// bootstrapFile is bootstrap.json as it is written, with the order of its keys,
+// which are those that Parse knows. It has secrets in plain text, so it never
+// leaves Encode.
 type bootstrapFile struct {
 	SchemaVersion       int            `json:"schema_version"`
 	Profile             string         `json:"profile,omitempty"`

@@ -16,8 +16,9 @@ const (
 // comparable with ==.
 type Digest struct{ text string }
 
-// ParseDigest reads a digest. Other algorithms are refused: registries and
-// engines give us SHA-256 only, and a second one could not be compared.
+// ParseDigest reads a digest. It refuses other algorithms: registries and
+// engines use only SHA-256, and digests of two algorithms could not be
+// compared.
 func ParseDigest(s string) (Digest, error) {
 	if s == "" {
 		return Digest{}, errors.New("the digest is empty; leave the key out")

@@ -12,9 +12,9 @@ import (
 )
 
 // Encode returns b as the host writes it: keys in the order of the
-// documentation, two blanks of indent, a line break at the end. The secrets
-// stand in it in the clear. The result was read back by [Parse]; an error says
-// which values of b no bootstrap.json can hold.
+// documentation, two blanks of indent, a line break at the end. It has the
+// secrets in plain text. Encode reads the result back with [Parse]; an error
+// names the values of b that are not valid.
 func (b Bootstrap) Encode() ([]byte, error) {
 	file, err := b.file()
 	if err != nil {
@@ -75,7 +75,7 @@ func (b Bootstrap) file() (bootstrapFile, error) {
 	return file, file.checkUTF8()
 }
 
-// setPins puts the pins under their keys. The file has room for two of each form.
+// setPins writes the pins under their keys. The file has two keys for each form.
 func (f *bootstrapFile) setPins(set pin.Set) error {
 	for _, p := range set {
 		var slots []*string
@@ -97,8 +97,8 @@ func (f *bootstrapFile) setPins(set pin.Set) error {
 	return nil
 }
 
-// checkUTF8 refuses what encoding/json would change in silence. Everything
-// else in the file is held to ASCII by its own rule.
+// checkUTF8 refuses what encoding/json would change silently. All other values
+// are ASCII by their own rules.
 func (f *bootstrapFile) checkUTF8() error {
 	texts := []string{f.HubURL}
 	if f.Registry != nil {

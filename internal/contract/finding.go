@@ -41,7 +41,7 @@ const (
 // tokenPrefix begins the tokens that felhom-agentd mints.
 const tokenPrefix = "fgt_"
 
-// format describes the documents here; name is what messages call this one.
+// format describes the documents of this package; name is the one in messages.
 func format(name string, maxBytes int) jsondoc.Format {
 	return jsondoc.Format{
 		Name: name, MaxBytes: maxBytes, SecretPrefix: tokenPrefix, Public: isPublic,

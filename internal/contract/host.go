@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// checkHost refuses what is neither an IP address nor a DNS name. IPv6
-// addresses come without brackets and were parsed before.
+// checkHost refuses a host that is neither an IP address nor a DNS name. IPv6
+// addresses have no brackets here.
 func checkHost(host string) error {
 	if host == "" {
 		return errors.New("the host is missing")
@@ -98,9 +98,9 @@ func splitHostPort(s string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// checkRegistryHost refuses what Docker would not take for the registry part
-// of an image reference: a name with neither dot nor port is a directory on
-// docker.io to it.
+// checkRegistryHost refuses a host that Docker would not take for the registry
+// of an image reference: Docker takes a name without dot and port for a
+// directory on docker.io.
 func checkRegistryHost(s string) error {
 	switch {
 	case s == "":

@@ -10,9 +10,9 @@ import (
 // ImageRef is a full image reference: registry host, path, and a tag or a
 // digest or both. The zero ImageRef stands for no image. References are comparable with ==.
 //
-// It is full so that one text means one image on every engine: "app" or
-// "team/app" depend on rules that differ between tools, and a reference
-// without tag and digest moves.
+// It is full so that one text means the same image on every engine: "app" or
+// "team/app" depend on rules that differ between tools, and the image of a
+// reference without tag and digest changes.
 type ImageRef struct {
 	host, path, tag string
 	digest          Digest
@@ -72,8 +72,8 @@ func ParseImageRef(s string) (ImageRef, error) {
 	return ref, nil
 }
 
-// looksLikeHost is Docker's rule for telling a registry from the first directory
-// of a path.
+// looksLikeHost is Docker's rule that distinguishes a registry from the first
+// directory of a path.
 func looksLikeHost(s string) bool {
 	return strings.ContainsAny(s, ".:") || s == "localhost"
 }
@@ -123,7 +123,7 @@ func (r ImageRef) String() string {
 }
 
 // WithHost returns the same image on another registry, host or host:port: the
-// name to pull from where a mirror is in between.
+// name to pull from through a mirror.
 func (r ImageRef) WithHost(host string) (ImageRef, error) {
 	if r.IsZero() {
 		return ImageRef{}, errors.New("there is no image reference to move to another registry")

@@ -86,10 +86,10 @@ func Steps() []Step {
 	return []Step{StepMount, StepChannel, StepEngine, StepImage, StepSettings, StepContainer, StepReady}
 }
 
-// State is how far a step is.
+// State is the state of a step.
 type State string
 
-// The states. A degraded step failed in a way that the run continues after.
+// The states. After a degraded step, which failed, the run continues.
 const (
 	StateStarted  State = "started"
 	StateDone     State = "done"
@@ -98,7 +98,7 @@ const (
 	StateSkipped  State = "skipped"
 )
 
-// Result is what a step that is done did.
+// Result is the result of a step that is done.
 type Result string
 
 // The results.
@@ -106,7 +106,7 @@ const (
 	ResultNone      Result = ""          // not done, or nothing to report
 	ResultUnchanged Result = "unchanged" // nothing had to be done
 	ResultChanged   Result = "changed"   // made or replaced
-	ResultRepaired  Result = "repaired"  // was there, but damaged
+	ResultRepaired  Result = "repaired"  // existed, but was damaged
 )
 
 // Report is the body of POST /reports: one event of one run in a guest. Run
@@ -119,7 +119,7 @@ type Report struct {
 	State      State     `json:"state"`
 	Result     Result    `json:"result,omitempty"`
 	Message    string    `json:"message,omitempty"` // from a guest: escape before showing it
-	Hint       string    `json:"hint,omitempty"`    // what to do, where the step failed; likewise
+	Hint       string    `json:"hint,omitempty"`    // what to do if the step failed; likewise
 	Class      string    `json:"class,omitempty"`   // exit class name of docs/exit-codes.md
 	ExitCode   int       `json:"exit_code,omitempty"`
 	DurationMS int64     `json:"duration_ms,omitempty"`
@@ -129,7 +129,7 @@ type Report struct {
 // maxSequence is the largest whole number that every JSON reader keeps exact.
 const maxSequence = 1<<53 - 1
 
-// ParseReport reads a report from a guest that is not trusted. An error is a
+// ParseReport reads a report from an untrusted guest. An error is a
 // *[jsondoc.InvalidError]; its text may be sent back.
 func ParseReport(data []byte) (Report, error) {
 	d := jsondoc.Read(data, format("report", MaxReportBytes))
@@ -179,8 +179,8 @@ func parseTime(s string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write the time as in RFC 3339: 2026-01-31T12:00:00Z")
 	}
-	// Parsed and written differ in what they accept (a zone of +24:00, a year that
-	// the zone moves out of the range): what cannot be kept is refused here.
+	// time.Parse accepts more than MarshalJSON (a zone of +24:00, a year that the
+	// zone moves out of the range): a time that cannot be stored is refused here.
 	kept, err := t.MarshalJSON()
 	if err == nil {
 		err = new(time.Time).UnmarshalJSON(kept)

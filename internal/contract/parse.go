@@ -84,7 +84,7 @@ func parseBootstrap(d *jsondoc.Document) (b Bootstrap) {
 		return b
 	}
 	b.SchemaVersion = SchemaVersion
-	o.Need(keyEndpoint, "it is the address of the agent's local API is: https://HOST:PORT")
+	o.Need(keyEndpoint, "it is the address of the agent's local API: https://HOST:PORT")
 	o.Need(keyToken, "it is the guest's own token for the local API")
 	o.Need(keyImage, "it names the controller's image: HOST/PATH:TAG")
 	b.Profile = ProfileFelhom

@@ -42,8 +42,8 @@ func (p Preload) Find(ref ImageRef) (PreloadImage, bool) {
 
 // Serves returns nil if the image is the one that a guest with these pins wants;
 // a zero digest is not pinned. The manifest pin of a reference by digest is a
-// pin like any other. Otherwise the guest pulls, and the error says why. One pin
-// that holds settles it: either digest fixes the whole content.
+// pin like any other. Otherwise the guest pulls, and the error says why. One
+// matching pin is enough: either digest identifies the whole content.
 func (i PreloadImage) Serves(config, manifest Digest) error {
 	switch {
 	case config.IsZero() && manifest.IsZero(), !config.IsZero() && config == i.ConfigDigest:
@@ -131,8 +131,8 @@ func checkArchiveName(s string) error {
 	return nil
 }
 
-// Encode returns the index as it is written. It was read back by
-// [ParsePreload]; an error says what no index can hold.
+// Encode returns the index as it is written. It reads the result back with
+// [ParsePreload]; an error says which values are not valid.
 func (p Preload) Encode() ([]byte, error) {
 	file := preloadFile{Images: make([]preloadImageFile, len(p.Images))}
 	for i, image := range p.Images {

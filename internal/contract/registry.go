@@ -1,6 +1,6 @@
 package contract
 
-// The files beside bootstrap.json in a guest's mount where registry_access is
+// The files beside bootstrap.json in a guest's mount if registry_access is
 // proxy. The guest's engine reads them at each pull.
 const (
 	// RegistryHostsFile leads an engine with containerd's image store to the host,

@@ -12,12 +12,12 @@ import (
 // MaxSecretBytes is the longest secret that [ParseSecret] accepts.
 const MaxSecretBytes = 512
 
-// redacted stands for a secret wherever one is printed. [ParseSecret] refuses
-// it, so that a printed document never comes back as a valid one.
+// redacted replaces a secret in all output. [ParseSecret] refuses it, so that a
+// printed document is never valid input.
 const redacted = jsondoc.Redacted
 
-// Secret is a token or password. Every way of printing, logging or encoding it
-// gives a placeholder; [Secret.Reveal] is the only way to its value. The zero
+// Secret is a token or password. Printing, logging or encoding it in any way
+// writes a placeholder; [Secret.Reveal] is the only way to its value. The zero
 // Secret stands for no secret.
 //
 // The value is behind a pointer because fmt calls no method on an unexported
@@ -27,8 +27,8 @@ type Secret struct {
 	_     [0]func() // not comparable: == would compare pointers; use Equal
 }
 
-// ParseSecret reads a secret: 1 to 512 visible ASCII characters, which is what
-// an HTTP header carries unharmed. Errors never hold the value.
+// ParseSecret reads a secret: 1 to 512 visible ASCII characters, which an HTTP
+// header can contain unchanged. Errors never contain the value.
 func ParseSecret(s string) (Secret, error) {
 	switch {
 	case s == "":
@@ -54,9 +54,9 @@ func ParseSecret(s string) (Secret, error) {
 	return Secret{value: &s}, nil
 }
 
-// Reveal returns the secret's value, "" for the zero Secret. What it returns
-// belongs into a request or a file of mode 0640 or stricter, never into an
-// argument, a log or an error.
+// Reveal returns the secret's value, "" for the zero Secret. The result belongs
+// in a request or in a file of mode 0640 or stricter, never in an argument, a
+// log or an error.
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""
@@ -67,7 +67,7 @@ func (s Secret) Reveal() string {
 // IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s.value == nil }
 
-// Equal compares two secrets in constant time for secrets of one length.
+// Equal compares two secrets, in constant time if they have the same length.
 func (s Secret) Equal(other Secret) bool {
 	return s.IsZero() == other.IsZero() && subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
@@ -92,11 +92,11 @@ func (s Secret) Format(f fmt.State, verb rune) {
 	_, _ = f.Write([]byte(text)) // fmt offers no way to report it
 }
 
-// MarshalJSON writes the placeholder. [Bootstrap.Encode] is what writes secrets.
+// MarshalJSON writes the placeholder. Only [Bootstrap.Encode] writes secrets.
 func (s Secret) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", s.String()), nil }
 
 // MarshalText writes the placeholder.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// LogValue gives slog the placeholder.
+// LogValue returns the placeholder for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

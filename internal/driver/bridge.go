@@ -16,13 +16,13 @@ import (
 // netClass is where the kernel lists interfaces.
 const netClass = "/sys/class/net"
 
-// openVSwitch is what the kernel calls an Open vSwitch bridge: the driver of
+// openVSwitch is the kernel's name for an Open vSwitch bridge: the driver of
 // the interface, and its DEVTYPE.
 const openVSwitch = "openvswitch"
 
 // FindBridge returns nil if the interface name below dir, which is
-// /sys/class/net except in tests, is a bridge that guests can be plugged into:
-// one of Linux, or of Open vSwitch. The error is ErrNoBridge.
+// /sys/class/net except in tests, is a bridge for guests: one of Linux, or of
+// Open vSwitch. Otherwise the error is ErrNoBridge.
 func FindBridge(dir, name string) error {
 	if name == "" || name == "." || strings.ContainsAny(name, "/\x00") || strings.Contains(name, "..") {
 		return fmt.Errorf("%w: %q is not the name of an interface", ErrNoBridge, name)

@@ -41,7 +41,7 @@ func ConsoleLines(data []byte) []string {
 	}
 	var lines []string
 	for line := range strings.Lines(escapes.ReplaceAllString(string(data), "")) {
-		// A progress display writes over its line: the last of it counts.
+		// A progress display overwrites its line: the last text counts.
 		line = strings.TrimRight(line, "\r\n \t")
 		line = line[strings.LastIndexByte(line, '\r')+1:]
 		if line = termtext.Line(line, maxConsoleRunes); line != "" {
@@ -51,9 +51,9 @@ func ConsoleLines(data []byte) []string {
 	return lines[max(0, len(lines)-maxConsoleLines):]
 }
 
-// ReadConsole returns [ConsoleLines] of a file, which may be of any size. No
-// file has no lines; anything but a regular file is an error, and it follows no
-// symbolic link.
+// ReadConsole returns [ConsoleLines] of a file, which may be of any size. A
+// missing file has no lines; anything but a regular file is an error. It
+// follows no symbolic link.
 func ReadConsole(path string) (_ []string, err error) {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {

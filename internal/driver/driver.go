@@ -1,7 +1,7 @@
-// Package driver has what agentd needs of a hypervisor, and what its drivers (pct,
-// lxc, directory) share: the interface [Hypervisor] with its value types, the
-// errors and their kinds, and the rules for mounts. Drivers make their errors
-// with [Fault] and [Faultf].
+// Package driver has what felhom-agentd needs of a hypervisor, and what its
+// drivers (pct, lxc, directory) share: the interface [Hypervisor] with its value
+// types, the errors and their kinds, and the rules for mounts. Drivers make their
+// errors with [Fault] and [Faultf].
 package driver
 
 import "context"

@@ -8,7 +8,7 @@ import (
 )
 
 // The ways in which a hypervisor refuses. Drivers wrap them with [Fault] or
-// [Faultf], with the hypervisor's own words behind; callers compare with
+// [Faultf], followed by the hypervisor's own text; callers compare with
 // errors.Is.
 var (
 	ErrNotFound   = errors.New("no such guest")                                       // final
@@ -29,8 +29,8 @@ var (
 	ErrPartial    = errors.New("an interrupted restore left a part of the guest")     // final until Discard
 )
 
-// ErrWrongHost is ErrNotReady where no later try helps: a program has to be
-// installed, or the host or the call to be changed.
+// ErrWrongHost is an ErrNotReady that no later try corrects: a program must be
+// installed, or the host or the call changed.
 var ErrWrongHost error = wrongHost{}
 
 type wrongHost struct{}
@@ -55,8 +55,8 @@ var kinds = []struct {
 	{ErrRefused, fault.Invalid},
 }
 
-// Fault gives err, which has class in its chain or is judged to be of it, the
-// class's kind and a hint. A nil err stays nil.
+// Fault gives err the kind of class and a hint. err need not have class in its
+// chain. A nil err stays nil.
 func Fault(class error, hint string, err error) error {
 	for _, k := range kinds {
 		if errors.Is(class, k.err) {

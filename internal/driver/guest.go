@@ -7,9 +7,9 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
-// GuestOf returns what a configuration says of guest vmid, all but its state and
-// the ids of its root. The error names the lines that cannot be read; the rest
-// of the guest is valid then too.
+// GuestOf returns guest vmid as its configuration describes it, without its
+// state and the ids of its root. The error names the lines that cannot be read;
+// the rest of the guest is valid also then.
 func GuestOf(vmid int, c *pctconf.Config) (g Guest, err error) {
 	g = Guest{VMID: vmid, Description: c.Description}
 	g.Hostname, _ = c.Get("hostname")

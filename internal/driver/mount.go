@@ -15,7 +15,7 @@ import (
 // a symbolic link.
 type Mount = pctconf.Mount
 
-// CheckMount refuses a mount that a hypervisor would take and then fail on at
+// CheckMount refuses a mount that a hypervisor would accept and then fail on at
 // the guest's next start, and one whose text would mean something else in a
 // configuration.
 func CheckMount(m Mount) error {
@@ -52,9 +52,9 @@ func CheckDirectory(path string) error {
 	return nil
 }
 
-// CheckOwner refuses a mount that is not guest vmid's own: of the host's
-// directories only the one with its number below dir is, which holds its token.
-// With dir "" every directory may be mounted.
+// CheckOwner refuses a mount that does not belong to guest vmid: of the host's
+// directories, only the one with its number below dir does, which holds its
+// token. With dir "" every directory may be mounted.
 func CheckOwner(dir string, vmid int, m Mount) error {
 	switch {
 	case !strings.HasPrefix(m.Source, "/"):

@@ -18,7 +18,7 @@ import (
 
 // Format describes one kind of document.
 type Format struct {
-	Name         string   // what messages call the document, such as "file"
+	Name         string   // the name of the document in messages, such as "file"
 	MaxBytes     int      // 0: no limit
 	Keys         []string // the keys that are kept although no ":" follows them
 	SecretPrefix string   // begins words that no message shows, wherever they are; "" for none

@@ -9,8 +9,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/typo"
 )
 
-// ignoredPrefix begins the keys that are ignored on purpose: notes of whoever
-// wrote the document.
+// ignoredPrefix begins the keys that are ignored on purpose: notes of the
+// document's author.
 const ignoredPrefix = "x_"
 
 // Object is a JSON object whose keys were checked.
@@ -56,7 +56,7 @@ func (d *Document) Unique(v *Value, path string) []Member {
 	return unique
 }
 
-// keep files one member under its key, or says what is wrong with the key.
+// keep stores one member under its key, or adds what is wrong with the key.
 func (o *Object) keep(m Member, known []string) {
 	key, path := m.Key.Text, o.Join(o.path, m.Key.Text)
 	switch {
@@ -84,13 +84,15 @@ func (o *Object) keep(m Member, known []string) {
 	default:
 		o.Errorf(RuleUnknownKey, m.Key, path, "unknown key; did you mean %q?", meant)
 	}
-	// The key is there in spirit: calling it missing as well would be noise.
+	// Most likely this is the key: reporting it as missing as well would be
+	// noise.
 	if _, there := o.values[meant]; !there {
 		o.values[meant] = nil
 	}
 }
 
-// Has reports whether the object has key, be its value null or unreadable.
+// Has reports whether the object has key, also if its value is null or
+// unreadable.
 func (o *Object) Has(key string) bool {
 	_, there := o.values[key]
 	return there
@@ -108,7 +110,7 @@ func (o *Object) At(key string) *Value {
 // IsCut reports whether the text breaks off in the object: it may have had any key.
 func (o *Object) IsCut() bool { return o.node.cut }
 
-// Need reports key as missing when it is; why says what it is for.
+// Need adds an error if key is missing; why says what it is for.
 func (o *Object) Need(key, why string) {
 	if !o.Has(key) && !o.node.cut {
 		o.Errorf(RuleMissing, o.node, o.Join(o.path, key), "the key is missing; %s", why)
@@ -138,7 +140,8 @@ func (o *Object) Get(key string, k Kind) (v *Value, ok bool) {
 	return v, !v.Spoilt
 }
 
-// Text gives the string at key to a parser, whose error becomes a finding of rule.
+// Text returns the string at key as parser reads it; the parser's error becomes a
+// finding of rule.
 func Text[T any](o *Object, key string, rule Rule, parser func(string) (T, error)) (value T, there bool) {
 	n, ok := o.Get(key, KindString)
 	if !ok {
@@ -156,7 +159,8 @@ func Text[T any](o *Object, key string, rule Rule, parser func(string) (T, error
 // maxShownNumber is too short for a secret.
 const maxShownNumber = 12
 
-// IntIn reads the whole number at key between low and high, 0 if it is missing.
+// IntIn returns the whole number at key, from low to high, and 0 if it is
+// missing or not valid.
 func (o *Object) IntIn(key string, rule Rule, low, high int64) int64 {
 	v, ok := o.Get(key, KindNumber)
 	if !ok {

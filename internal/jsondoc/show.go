@@ -11,19 +11,19 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// What a finding shows of the document goes by allow-list: keys that are shaped
-// like keys, and values that the format has as public. Everything else is a placeholder, what
-// could not be read as JSON included.
+// A finding shows only allowed parts of the document: keys that look like keys, and values
+// that are public in the format. A placeholder replaces everything else, also what could not
+// be read as JSON.
 
 // hidden stands for a part of the source that is not shown.
 const hidden = '…'
 
-// MinHiddenSecret is the length from which on a secret is searched for in
-// messages and public values. A shorter one protects nothing, and hiding every "a"
-// would make the messages unreadable.
+// MinHiddenSecret is the least length of a secret that is hidden in messages and
+// public values. A shorter one protects nothing, and hiding every "a" would make
+// the messages unreadable.
 const MinHiddenSecret = 8
 
-// keepSecrets remembers the scalars below n whose key says that they are secret.
+// keepSecrets remembers the scalars below n whose key has a name for secrets.
 func (d *Document) keepSecrets(n *Value) {
 	if n == nil {
 		return
@@ -41,8 +41,8 @@ func (d *Document) keepSecrets(n *Value) {
 	}
 }
 
-// hide replaces what must not be shown in Text: secrets that are elsewhere in
-// the document, and whatever begins like one.
+// hide replaces what must not be shown in text: secrets that are elsewhere in
+// the document, and words that begin like one.
 func (d *Document) hide(text string) string {
 	for _, secret := range d.secrets {
 		text = strings.ReplaceAll(text, secret, Redacted)

@@ -8,7 +8,7 @@ import (
 )
 
 // Decode reads the value into the struct that into points to, by its yaml tags.
-// Keys that are absent or have no value keep what is in the struct; a field
+// Keys that are absent or have no value leave the struct unchanged; a field
 // with the tag "-" is not read. Fields can be text, whole numbers, true or
 // false, structs, lists, and maps with text as keys; a map of any takes every
 // value. Decode panics if a field has another type.

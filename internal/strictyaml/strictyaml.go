@@ -51,11 +51,11 @@ func (f *Findings) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Options say what a document may hold.
+// Options say what a document may contain.
 type Options struct {
 	MaxBytes   int  // 0: no limit
-	Aliases    bool // take anchors and aliases
-	HideValues bool // keep values out of the messages, because they may be secrets
+	Aliases    bool // accept anchors and aliases
+	HideValues bool // leave values out of messages, because they may be secrets
 }
 
 // Document is one YAML document and what was found in it so far.
@@ -101,7 +101,8 @@ func Read(file string, data []byte, opts Options) *Document {
 	return d
 }
 
-// yamlError takes the line from the library's text, the only place it is in.
+// yamlError takes the line from the library's text, which is the only place
+// that has it.
 var yamlError = regexp.MustCompile(`(?s)^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
 func (d *Document) syntax(err error) {

@@ -118,7 +118,7 @@ func (v Value) enter() bool {
 	}
 	if v.depth > maxDepth {
 		v.Add("the document exceeds the limit of %d levels", maxDepth)
-		d.nodes = maxNodes + 1 // one finding for what an alias of itself repeats
+		d.nodes = maxNodes + 1 // one finding for an alias that repeats itself
 		return false
 	}
 	d.at[v.Path] = v.node

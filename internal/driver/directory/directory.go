@@ -3,7 +3,7 @@
 // [Driver.Storage]. Guest N is the directory <dir>/N with its root file system in
 // rootfs and its mount points in mounts, one directory each, named as systemd
 // escapes paths ("mnt-data" is /mnt/data). It reads sizes as df(1) does and
-// changes nothing; guests on one file system of the host each see that file
+// changes nothing; guests on the same file system of the host all have that file
 // system's figures.
 package directory
 
@@ -60,8 +60,8 @@ func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) 
 	return append([]driver.Usage{rootfs}, points...), nil
 }
 
-// usage measures one directory without following a link in its place: a guest may
-// have made it.
+// usage measures one directory, and follows no link in its place, because a guest
+// may have made it.
 func usage(ctx context.Context, dir, seenAs string) (driver.Usage, error) {
 	if err := context.Cause(ctx); err != nil {
 		return driver.Usage{}, err
@@ -87,8 +87,8 @@ func usage(ctx context.Context, dir, seenAs string) (driver.Usage, error) {
 	}, nil
 }
 
-// bytesOf stays at the largest number where a file system (some FUSE ones)
-// claims more than that.
+// bytesOf returns at most the largest number: some file systems (of FUSE) claim
+// more.
 func bytesOf(blocks uint64, size int64) int64 {
 	if size <= 0 || blocks > uint64(math.MaxInt64/size) {
 		return math.MaxInt64

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// Container is a container as the engine has it.
+// Container is a container of the engine.
 type Container struct {
 	ID, Name   string // Name without the leading slash
 	Image      string // the reference it was created from
@@ -26,14 +26,14 @@ type Container struct {
 	Labels     map[string]string
 	Status     string // created, running, restarting, paused, exited, dead
 	Health     string // "", starting, healthy, unhealthy; "" without a health test
-	HealthSays string // the last words of the health test; "" where it said none or never ran
+	HealthSays string // the last output of the health test; "" if there was none or it never ran
 	Restarts   int
 	ExitCode   int
-	Error      string // the engine's own word on why it does not run
+	Error      string // the engine's reason why it does not run
 	StartedAt  time.Time
 }
 
-// Spec is what a container is made of.
+// Spec is what a container is created from.
 type Spec struct {
 	Name        string
 	Image       string // reference or ID
@@ -45,7 +45,7 @@ type Spec struct {
 	Command     []string // nil: the image's own
 	Network     string   // "": the engine's default
 	Memory      int64    // bytes; 0: without a limit
-	Health      *Health  // when to run the image's own test; nil leaves all to the image
+	Health      *Health  // when to run the image's own test; nil: as the image says
 }
 
 func parsePorts(ports []string) (nat.PortSet, nat.PortMap, error) {
@@ -89,12 +89,12 @@ func (c *Client) Container(ctx context.Context, name string) (Container, error) 
 	return out, nil
 }
 
-// maxHealthWords bounds what is kept of a health test's output: it is the
-// controller's, and goes into messages.
+// maxHealthWords bounds the output of a health test: it comes from the
+// controller, and messages show it.
 const maxHealthWords = 300
 
 // lastWords returns the output of the last health test in one line, or its exit
-// code where it failed without a word.
+// code if it failed without output.
 func lastWords(log []*container.HealthcheckResult) string {
 	if len(log) == 0 || log[len(log)-1] == nil {
 		return ""
@@ -107,8 +107,8 @@ func lastWords(log []*container.HealthcheckResult) string {
 	return words
 }
 
-// Create makes a container, restarted by the engine unless stopped, and returns
-// its ID. It does not start it.
+// Create makes a container, which the engine restarts unless it is stopped, and
+// returns its ID. It does not start it.
 func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 	exposed, bindings, err := parsePorts(spec.Ports)
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 }
 
 // KnowsStartInterval reports whether the engine runs a health test more often
-// while a container starts. Before Connect the answer means nothing.
+// while a container starts. Before Connect the result has no meaning.
 func (c *Client) KnowsStartInterval() bool {
 	return versions.GreaterThanOrEqualTo(c.api.ClientVersion(), startIntervalAPI)
 }
@@ -157,8 +157,8 @@ func (c *Client) Restart(ctx context.Context, id string, grace time.Duration) er
 	return c.fault("restart container "+short(id), c.api.ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
-// Remove removes the container, running or not, with its anonymous volumes. One
-// that is not there is removed already.
+// Remove removes the container, running or not, with its anonymous volumes. It
+// returns nil if there is none.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	err := c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if isNotFound(err) {
@@ -183,7 +183,7 @@ func (c *Client) Logs(ctx context.Context, id string, lines int) (_ string, err 
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	var out strings.Builder
-	// Both streams into one: their order is what a reader wants.
+	// Both streams into one, to keep their order.
 	if _, err := stdcopy.StdCopy(&out, &out, io.LimitReader(body, maxLogBytes)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", fmt.Errorf("read the log of %s: %w", short(id), err)
 	}

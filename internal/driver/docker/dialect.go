@@ -10,7 +10,7 @@ import (
 // containerd's (29). The texts are those of a fault catalogue taken on 20.10,
 // 26.1 and the 29 line; the tests hold them in full.
 //
-// The order matters: what is specific comes before what it may quote (a 401
+// The order matters: a specific text comes before one that it may quote (a 401
 // message quotes a URL, a TLS message the request that failed).
 func dialects() []struct {
 	kind  Kind
@@ -125,13 +125,14 @@ func fromText(text string) Kind {
 // registry API's: the status, the JSON error, and the body.
 var strangeBody = regexp.MustCompile(`error parsing HTTP ([0-9]{3}) response body: `)
 
-// statusWord matches a status in the engines' own words. What a registry, a proxy
-// or a page says comes behind it.
+// statusWord matches a status in the engines' own words. The text of a registry,
+// a proxy or a page follows it.
 var statusWord = regexp.MustCompile(`(?:unexpected HTTP status|failed with status|unexpected status from [A-Z]+ request to \S+|unexpected status code \S*|unexpected status):? ([0-9]{3})\b`)
 
-// fromElsewhere judges an answer that does not come from a registry: a page or a
-// text of a proxy, firewall or login. Its words mean nothing, and no credential
-// is blamed for them; its status reports whether it passes.
+// fromElsewhere returns the kind of an answer that does not come from a
+// registry: a page or a text of a proxy, firewall or login. Its text is ignored
+// and says nothing about the credential; its status decides whether a later try
+// may succeed.
 func fromElsewhere(text string) Kind {
 	isPage := pageWord.MatchString(text)
 	status := strangeBody.FindStringSubmatch(text)
@@ -143,7 +144,7 @@ func fromElsewhere(text string) Kind {
 		case isPage:
 		case status[1] == "407", status[1] == "412", status[1] == "429", status[1][0] == '5':
 		default:
-			return Unknown // the registry's own answer: its words say more
+			return Unknown // the registry's own answer: its text says more
 		}
 	}
 	code := ""
@@ -163,7 +164,7 @@ func fromElsewhere(text string) Kind {
 	return NotARegistry
 }
 
-// pageWord matches the begin of a page in HTML.
+// pageWord matches the start of a page in HTML.
 var pageWord = regexp.MustCompile(`(?i)<(!doctype html|html|head|body|title)\b|invalid character '<' looking for beginning of value|unexpected media type text/html`)
 
 func containsAll(text string, words []string) bool {

@@ -1,9 +1,10 @@
-// Package docker is the only door to the Docker Engine: images, containers and
-// their events, in small types of its own, and what a failure means. It speaks
-// API 1.41 (Engine 20.10) and later through the Docker client library, which no
-// other package imports. It keeps nothing on disk: no config.json, no login.
+// Package docker talks to the Docker Engine: call [New], then [Client.Connect],
+// then the methods for images, containers and their events. It has its own
+// small types and classifies failures ([KindOf]). It uses API 1.41 (Engine
+// 20.10) and later through the Docker client library, which no other package
+// imports. It keeps nothing on disk: no config.json, no login.
 //
-// It knows nothing of bootstrap.json; the programs translate.
+// It does not know bootstrap.json; the programs convert.
 package docker
 
 import (
@@ -20,32 +21,32 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// ErrNotFound says that the engine has no such image or container. It is final
-// until one is made.
+// ErrNotFound means that the engine has no such image or container. It is final
+// until one is created.
 var ErrNotFound = errors.New("not found")
 
 // oldestAPI is the API of Engine 20.10, the oldest that is tested.
 const oldestAPI = "1.41"
 
-// startIntervalAPI is the first API that knows Healthcheck.StartInterval. The
-// client library refuses the field locally below it.
+// startIntervalAPI is the first API with Healthcheck.StartInterval. The client
+// library refuses the field locally below it.
 const startIntervalAPI = "1.44"
 
-// Client speaks to one engine. Its methods may be called from several goroutines.
+// Client uses one engine. Its methods may be called from several goroutines.
 type Client struct {
 	api  *client.Client
 	host string
 }
 
-// Engine is what Connect learnt about the engine.
+// Engine is what Connect found out about the engine.
 type Engine struct {
 	API string // the version both sides speak: "1.41"
 }
 
 // New returns a client for the engine at host, a URL such as
-// unix:///run/docker.sock. It does not connect. DOCKER_API_VERSION and the
-// other DOCKER_* variables are ignored: a pinned version would switch the
-// negotiation off.
+// unix:///run/docker.sock. It does not connect. It ignores DOCKER_API_VERSION
+// and the other DOCKER_* variables: a pinned version would disable the
+// negotiation.
 func New(host string) (*Client, error) {
 	api, err := client.NewClientWithOpts(client.WithHost(host), client.WithTraceProvider(noTrace()))
 	if err != nil {
@@ -57,8 +58,8 @@ func New(host string) (*Client, error) {
 // Close ends idle connections.
 func (c *Client) Close() error { return c.api.Close() }
 
-// Connect asks the engine who it is and settles the API version. It is one
-// request, and must come before any other method.
+// Connect asks the engine for its version and negotiates the API version. It is
+// one request, and must come before any other method.
 func (c *Client) Connect(ctx context.Context) (Engine, error) {
 	ping, err := c.api.Ping(ctx)
 	if err != nil {
@@ -93,8 +94,8 @@ func (c *Client) fault(op string, err error) error {
 // zstdAPI is the API of Engine 23, the first that reads layers of zstd.
 const zstdAPI = "1.42"
 
-// kind classifies err, where the engine's age decides with it: one that reads
-// zstd means a damaged layer by the words in which an older one rejects zstd.
+// kind classifies err by the engine's age as well: the text by which an old
+// engine rejects zstd means a damaged layer in an engine that reads zstd.
 func (c *Client) kind(err error) Kind {
 	kind := classify(err)
 	if kind == ZstdLayers && !versions.LessThan(c.api.ClientVersion(), zstdAPI) {
@@ -111,7 +112,7 @@ func text(err error) string {
 	return termtext.Line(strings.TrimPrefix(err.Error(), "Error response from daemon: "), maxText)
 }
 
-// textError shows another text than its cause, and unwraps to it.
+// textError has another text than its cause, and unwraps to it.
 type textError struct {
 	text  string
 	cause error

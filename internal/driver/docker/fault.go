@@ -13,23 +13,23 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// Kind is what a failure of the engine, or of a registry behind it, means. The
-// engine answers HTTP 500 for nearly all of them, so a Kind is a judgement on
-// structured facts first and on text second.
+// Kind is the meaning of a failure of the engine, or of a registry behind it.
+// The engine answers HTTP 500 for nearly all of them, so a Kind is derived from
+// structured facts first and from text second.
 type Kind string
 
 // The kinds. The verdict of each is in the table of kinds below.
 const (
-	Unknown        Kind = "unknown"               // text that is not known
+	Unknown        Kind = "unknown"               // unknown text
 	Credential401  Kind = "credential-refused"    // wrong or expired credential
-	NoCredential   Kind = "credential-missing"    // the registry wants one, none was given
-	Denied         Kind = "access-denied"         // credential good, right missing
+	NoCredential   Kind = "credential-missing"    // the registry wants a credential, none was given
+	Denied         Kind = "access-denied"         // valid credential, missing right
 	UnknownImage   Kind = "image-unknown"         // no such tag, digest or repository
 	WrongPlatform  Kind = "wrong-platform"        // image for another architecture
 	Unreachable    Kind = "registry-unreachable"  // refused, no route, reset
 	NoName         Kind = "name-unknown"          // DNS
-	NoNameServer   Kind = "name-server-down"      // nothing answers for names
-	PolicyDenied   Kind = "policy-denied"         // 412: the registry's policy keeps the image back
+	NoNameServer   Kind = "name-server-down"      // no name server answers
+	PolicyDenied   Kind = "policy-denied"         // 412: the registry's policy blocks the image
 	ProxyRefused   Kind = "proxy-refused"         // 407
 	NotAnImage     Kind = "not-an-image"          // a chart or another artifact
 	ZstdLayers     Kind = "zstd-unsupported"      // an engine before 23
@@ -47,7 +47,7 @@ const (
 	Stalled        Kind = "transfer-stalled"      // no bytes, by our own rule
 	DiskFull       Kind = "disk-full"             //
 	EngineAbsent   Kind = "engine-absent"         // no socket, or no process listens
-	EngineGone     Kind = "engine-gone"           // stopped while it worked for us
+	EngineGone     Kind = "engine-gone"           // stopped during the request
 	EngineDenied   Kind = "engine-permission"     // EACCES on the socket
 	NameTaken      Kind = "name-taken"            // container name in use
 	PortTaken      Kind = "port-taken"            // host port in use
@@ -59,17 +59,18 @@ const (
 	Timeout        Kind = "engine-timeout"        // our deadline
 )
 
-// Verdict says what to do after a fault.
+// Verdict is what to do after a fault.
 type Verdict int
 
 // The verdicts.
 const (
-	Retry     Verdict = iota // passes by itself: retry with backoff
-	RetryFew                 // may pass, but a human may be needed: few retries, then report
+	Retry     Verdict = iota // temporary: retry with backoff
+	RetryFew                 // may be temporary, or need a person: few retries, then report
 	Permanent                // until configuration or host change
 )
 
-// Verdict returns what the kind calls for. An unknown kind is retried, few times.
+// Verdict returns the verdict for the kind. An unknown kind is retried a few
+// times.
 func (k Kind) Verdict() Verdict {
 	switch k {
 	case Credential401, NoCredential, Denied, WrongPlatform, UntrustedTLS, PlainHTTP, BlobMissing, EngineDenied,
@@ -102,7 +103,7 @@ func KindOf(err error) Kind {
 	return Unknown
 }
 
-// classify judges an error of the client library or of a stream.
+// classify returns the kind of an error of the client library or of a stream.
 func classify(err error) Kind {
 	// Structured facts first. EACCES before "cannot connect": the client
 	// library gives both the same class.

@@ -21,13 +21,13 @@ import (
 // Image is an image in the engine's store.
 type Image struct {
 	ID           string   // "sha256:…": the config's digest in the older store, the manifest's in containerd's
-	Manifests    []string // digests of manifests it is known by; empty after a load into the older store
+	Manifests    []string // digests of its manifests; empty after a load into the older store
 	Containerd   bool     // ID is a manifest digest
 	Architecture string   // Go's names: "amd64"
 	OS           string   // "linux"
 	Size         int64    // bytes, as the engine counts them
-	Health       *Health  // the image's own health test; nil where it has none
-	Ports        []string // what it exposes, "9001/tcp", sorted by number; text of the image
+	Health       *Health  // the image's own health test; nil if it has none
+	Ports        []string // the exposed ports, "9001/tcp", sorted by number; text of the image
 }
 
 // Health is when a health test runs. Zero fields are the engine's defaults.
@@ -89,13 +89,13 @@ func (cr Credential) encode() (string, error) {
 	return base64.URLEncoding.EncodeToString(data), nil
 }
 
-// Pull downloads the image of ref. The credential goes in the request alone.
+// Pull downloads the image of ref. The credential is only in the request.
 // report, which may be nil, gets the summed byte counters each time they move.
 // Errors are *FaultError, or wrap the context's error; nothing is retried.
 //
-// A pull that moves no bytes for StallLimit is given up: no engine has a limit
-// of its own, and neither silence nor messages prove anything (the 29 line
-// repeats the same counters for ever).
+// Pull ends a pull that moves no bytes for StallLimit: no engine has such a
+// limit, and neither silence nor messages prove anything (the 29 line repeats
+// the same counters without end).
 func (c *Client) Pull(ctx context.Context, ref string, credential Credential, report func(Progress)) (err error) {
 	op := "pull " + ref
 	auth, err := credential.encode()
@@ -142,16 +142,17 @@ func (c *Client) pullFault(ctx context.Context, op string, err error) error {
 // maxLoaded bounds the names that Load collects.
 const maxLoaded = 1000
 
-// Load puts the images of the archive at path into the store. It returns what
-// the engine calls them: a name, in Docker's short form, or the ID of an image
-// that has none.
+// Load loads the images of the archive at path into the store. It returns the
+// engine's names for them, in Docker's short form, or the ID of an image
+// without a name.
 func (c *Client) Load(ctx context.Context, path string) (names []string, err error) {
 	archive, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("load image archive: %w", err)
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
-	// Hidden behind a plain reader, or the HTTP client would close it as well.
+	// Hidden behind a plain reader: otherwise the HTTP client would close it as
+	// well.
 	resp, err := c.api.ImageLoad(ctx, struct{ io.Reader }{archive}, client.ImageLoadWithQuiet(true))
 	if err != nil {
 		return nil, c.fault("load image archive", err)

@@ -30,7 +30,7 @@ func (c *Client) Subnets(ctx context.Context) ([]Subnet, error) {
 		}
 	}
 	for _, n := range networks {
-		if n.Driver != "bridge" { // a macvlan is of the guest's own network by intention
+		if n.Driver != "bridge" { // a macvlan is in the guest's own network on purpose
 			continue
 		}
 		for _, config := range n.IPAM.Config {

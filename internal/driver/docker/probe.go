@@ -20,19 +20,19 @@ import (
 	"github.com/felhom/felhom-golden/internal/retryafter"
 )
 
-// Probe is what an own call to a registry found.
+// Probe is the result of a direct request to a registry.
 type Probe struct {
-	Kind       Kind          // "" where the registry answers as it should
-	RetryAfter time.Duration // what it asked for; 0 where it did not
-	Err        error         // nil where Kind is ""
+	Kind       Kind          // "" if the registry answers as it should
+	RetryAfter time.Duration // the wait that it asked for; 0 if it did not
+	Err        error         // nil if Kind is ""
 }
 
-// probeLimit bounds the probe: it explains a failure and must not be one.
+// probeLimit bounds the probe: it must explain a failure and not cause one.
 const probeLimit = 5 * time.Second
 
 // ProbeRegistry asks https://HOST/v2/ without any credential, trusting what the
-// engine trusts: the system's authorities and those in certsDir/HOST. It is for
-// after a failure, because Go's errors are typed where the engine's are text.
+// engine trusts: the system's authorities and those in certsDir/HOST. Call it
+// after a failure: Go's errors have types, while the engine's are text.
 func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
@@ -70,9 +70,9 @@ func ProbeRegistry(ctx context.Context, certsDir, host string) Probe {
 	return p
 }
 
-// probeRealm asks the place that gives tokens, without any credential: a login
-// page may answer there alone, and engines call its 401 a wrong credential. A
-// failure to reach it says nothing.
+// probeRealm asks the token server, without any credential: a login page may
+// answer only there, and engines report its 401 as a wrong credential. A
+// failure to reach it means nothing.
 func probeRealm(ctx context.Context, httpClient *http.Client, realm string, p Probe) Probe {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm, nil)
 	if err != nil || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
@@ -84,7 +84,7 @@ func probeRealm(ctx context.Context, httpClient *http.Client, realm string, p Pr
 	}
 	_ = resp.Body.Close()                                              // nothing of it is read
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // what is not valid is not a page
-	// With a challenge of its own it is a web server that guards the realm.
+	// With its own challenge it is a web server that protects the realm.
 	if resp.StatusCode < 500 && kind == "text/html" && resp.Header.Get("Www-Authenticate") == "" {
 		p.Kind = NotARegistry
 		p.Err = fmt.Errorf("GET %s://%s%s answers %s with a page", req.URL.Scheme, req.URL.Host, req.URL.Path, resp.Status)
@@ -104,9 +104,9 @@ func bearerRealm(header http.Header) string {
 
 var realmWord = regexp.MustCompile(`(?i)^\s*bearer\s.*?realm="([^"]+)"`)
 
-// ReachesDirectly reports whether the engine goes to the registry at host as
+// ReachesDirectly reports whether the engine reaches the registry at host as
 // ProbeRegistry does: over TLS that it checks, without a mirror and without a
-// proxy. Where it does not, or does not say, a probe would judge another way.
+// proxy. Otherwise, or if that is not known, a probe would test another way.
 func (c *Client) ReachesDirectly(ctx context.Context, host string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
@@ -126,7 +126,7 @@ func (c *Client) ReachesDirectly(ctx context.Context, host string) bool {
 	}
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
-		return true // the probe says so as well
+		return true // the probe reports it as well
 	}
 	for _, cidr := range info.RegistryConfig.InsecureRegistryCIDRs {
 		for _, a := range addresses {
@@ -163,8 +163,8 @@ func kindOfDial(err error) Kind {
 	return Unknown
 }
 
-// authorities are the system's and the engine's for this registry; with nil,
-// Go uses the system's alone.
+// authorities returns those of the system and the engine's for this registry;
+// with nil, Go uses only the system's.
 func authorities(certsDir, host string) *x509.CertPool {
 	files, err := filepath.Glob(filepath.Join(certsDir, host, "*.crt"))
 	if err != nil || len(files) == 0 {

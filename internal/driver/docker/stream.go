@@ -9,7 +9,7 @@ import (
 
 // Progress is the sum over the layers of one pull.
 type Progress struct {
-	Done, Total int64 // bytes downloaded, of those announced so far; layers that were there count nothing
+	Done, Total int64 // bytes downloaded, of those announced so far; layers that exist already do not count
 	Work        int64 // grows whenever anything moved: bytes, extraction or a layer's state
 }
 
@@ -32,8 +32,8 @@ type message struct {
 	} `json:"errorDetail"`
 }
 
-// streamError is a failure that the engine told inside a stream that had started
-// with 200. It has no class but its text.
+// streamError is a failure that the engine reports inside a stream that started
+// with 200. It has only a text.
 type streamError struct{ text string }
 
 func (e *streamError) Error() string { return e.text }
@@ -49,7 +49,7 @@ func readStream(r io.Reader, report func(Progress)) error {
 	return readMessages(r, report, func(string) {})
 }
 
-// readMessages is readStream; said gets what the engine says in plain text.
+// readMessages is readStream; said gets the engine's plain text.
 func readMessages(r io.Reader, report func(Progress), said func(string)) error {
 	layers := map[string]*layer{}
 	sum := Progress{}
@@ -85,7 +85,7 @@ func readMessages(r io.Reader, report func(Progress), said func(string)) error {
 	}
 }
 
-// update takes one message of the layer into the sum and reports whether anything moved.
+// update adds one message of the layer to the sum and reports whether anything moved.
 func (l *layer) update(m message, sum *Progress) bool {
 	moved := m.Status != l.status
 	if moved {
@@ -101,7 +101,7 @@ func (l *layer) update(m message, sum *Progress) bool {
 			sum.Total += m.Progress.Total - l.total
 			l.total = m.Progress.Total
 		}
-		sum.Done += m.Progress.Current - l.done // may go back: a retry begins again
+		sum.Done += m.Progress.Current - l.done // may decrease: a retry starts again
 		l.done = m.Progress.Current
 	case "Download complete", "Pull complete":
 		sum.Done += l.total - l.done
@@ -113,7 +113,7 @@ func (l *layer) update(m message, sum *Progress) bool {
 	return moved
 }
 
-// stallWatch calls give up when progress stays away for limit.
+// stallWatch calls giveUp if there is no progress for limit.
 type stallWatch struct {
 	timer *time.Timer
 	limit time.Duration

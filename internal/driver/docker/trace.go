@@ -5,6 +5,6 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// noTrace keeps the client library from looking for a global tracer: spans
-// would cost time in each call, and there is no receiver.
+// noTrace prevents the client library from using a global tracer: spans would
+// cost time in each call, and nothing receives them.
 func noTrace() trace.TracerProvider { return noop.NewTracerProvider() }

@@ -1,6 +1,7 @@
-// Package drivertest owns the conformance suite that every implementation of
-// the driver interfaces passes, and an in-memory fake that passes it too and
-// can then be used where a real one cannot be made to fail. Only tests import it.
+// Package drivertest has the conformance suite that every implementation of the
+// driver interfaces must pass ([RunStorage], [RunHypervisor]), and in-memory
+// fakes that pass it too, for tests in which a real one cannot be made to fail.
+// Only tests import it.
 package drivertest
 
 import (

@@ -54,7 +54,7 @@ func NewFakeHypervisor(bridges ...string) *FakeHypervisor {
 // looks are the methods that change nothing.
 var looks = []string{"Guest", "Status", "Storage", "ArchiveConfig"}
 
-// begin locks f, and says why the call fails before it does anything.
+// begin locks f, and returns why the call must fail before it does anything.
 func (f *FakeHypervisor) begin(ctx context.Context, method string, vmid int) error {
 	f.mu.Lock()
 	if !slices.Contains(looks, method) {

@@ -15,7 +15,7 @@ import (
 )
 
 // How long a cgroup may stay busy: liblxc's monitor ends a moment after the
-// guest, and one of another lxcpath and the same name may live on.
+// guest, and a guest of the same name in another lxcpath may run on.
 const (
 	cgroupLimit = 2 * time.Second
 	cgroupPoll  = 20 * time.Millisecond
@@ -43,8 +43,9 @@ func (d *Driver) sweepCgroups(ctx context.Context, vmid int) error {
 	})
 }
 
-// removeCgroups removes what liblxc names for the guest: lxc.monitor.8200 and
-// lxc.payload.8200, with -1 and so on behind where the name was in use.
+// removeCgroups removes the cgroups that liblxc names after the guest:
+// lxc.monitor.8200 and lxc.payload.8200, with -1 and so on appended if the name
+// was in use.
 func removeCgroups(root string, vmid int) error {
 	var all []error
 	for _, kind := range []string{"lxc.monitor.", "lxc.payload."} {
@@ -62,9 +63,10 @@ func removeCgroups(root string, vmid int) error {
 	return errors.Join(all...)
 }
 
-// removeTree removes a cgroup and those in it, the inner ones first: files of a
-// cgroup are not removed by hand. One that holds a process anywhere is EBUSY and
-// left whole: it may be the running guest of that name of another lxcpath.
+// removeTree removes a cgroup and those in it, the inner ones first; the kernel
+// removes a cgroup's files. It returns EBUSY and removes nothing if there is a
+// process in it: it may belong to a running guest of that name in another
+// lxcpath.
 func removeTree(dir string) error {
 	events, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
 	if err == nil && slices.Contains(strings.Split(string(events), "\n"), "populated 1") {

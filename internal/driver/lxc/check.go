@@ -22,8 +22,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
 
-// leastGrowth is by how much an archive grows when it is unpacked, at least:
-// less free space than this cannot be enough.
+// leastGrowth is the least factor by which an archive grows when it is
+// unpacked: less free space than this cannot be enough.
 const leastGrowth = 2
 
 // Check implements [driver.Hypervisor].
@@ -37,7 +37,7 @@ func (d *Driver) Check(ctx context.Context, _ int, s driver.Spec) error {
 	}
 	err := errors.Join(append(all, d.checkBridge(s.Net.Bridge), d.checkPath())...)
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("check: %w", cause) // what could not be looked at is not a finding
+		return fmt.Errorf("check: %w", cause) // what could not be read is not a finding
 	}
 	return err
 }
@@ -103,8 +103,8 @@ func (d *Driver) checkBridge(name string) error {
 	return fault.WrapHint(fault.Invalid, driver.FindBridge(filepath.Join(d.o.SysDir, "class/net"), name), "ip link lists the interfaces; name another with --bridge")
 }
 
-// checkVLAN wants a bridge of Linux to know VLANs if the guest is in one:
-// liblxc refuses to start it otherwise.
+// checkVLAN returns an error if the guest is in a VLAN and the bridge of Linux
+// does not support VLANs: liblxc would refuse to start the guest.
 func (d *Driver) checkVLAN(n driver.Net) error {
 	if n.VLAN == 0 || n.Bridge == "" {
 		return nil
@@ -136,7 +136,7 @@ func (d *Driver) checkSpace(archive string) error {
 	return nil
 }
 
-// existing is the deepest directory of path that is there.
+// existing returns the deepest directory of path that exists.
 func existing(path string) (string, error) {
 	for {
 		_, err := os.Stat(path)
@@ -155,8 +155,8 @@ func (d *Driver) checkPath() error {
 	return reachable(dir, defaultIDBase)
 }
 
-// reachable wants dir and every directory above it to let a guest's mapped root
-// through, which is user uid: liblxc says no more than "Permission denied".
+// reachable returns an error if user uid, a guest's mapped root, cannot pass
+// through dir or a directory above it: liblxc only says "Permission denied".
 func reachable(dir string, uid int) error {
 	var all []error
 	for ; dir != "/"; dir = filepath.Dir(dir) {
@@ -176,8 +176,8 @@ func reachable(dir string, uid int) error {
 	return errors.Join(all...)
 }
 
-// checkSubIDs looks for what newuidmap, which liblxc uses where it is
-// installed, lets root map.
+// checkSubIDs checks what newuidmap, which liblxc uses if it is installed, lets
+// root map.
 func (d *Driver) checkSubIDs(ids unpack.IDMap) error {
 	if !NeedsSubIDs() {
 		return nil
@@ -241,7 +241,7 @@ func (s subIDRanges) covers(r unpack.Range) bool {
 	return false
 }
 
-// subIDs reads the lines of subuid(5) whose user is one that who takes.
+// subIDs reads the lines of subuid(5) whose user who accepts.
 func subIDs(file string, who func(name string) bool) (list subIDRanges, err error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -64,7 +64,7 @@ func (s *settings) set(key, value string) {
 func applySpec(archive *pctconf.Config, s driver.Spec) (*pctconf.Config, error) {
 	c := &settings{Config: archive}
 	c.Pending, c.Snapshots = nil, nil
-	// As in PVE's restore: what belongs to another place does not come along.
+	// As in PVE's restore, settings that belong to another host are left out.
 	c.Settings = slices.DeleteFunc(c.Settings, func(l pctconf.Setting) bool {
 		return isNumbered(l.Key, "mp") || isNumbered(l.Key, "unused") || l.Key == "lock" || l.Key == "template" || l.Key == "parent"
 	})
@@ -121,7 +121,8 @@ func netOf(c *pctconf.Config) (driver.Net, error) {
 	return n, err
 }
 
-// guestOf is all that the configuration has; the state comes from the kernel.
+// guestOf returns what the configuration has about the guest; the state comes
+// from the kernel.
 func guestOf(vmid int, c *pctconf.Config) (driver.Guest, error) {
 	g, err := driver.GuestOf(vmid, c)
 	if err != nil {

@@ -20,17 +20,17 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// maxHostID bounds the ids that are given to guests: some file systems and
-// programs take ids as signed numbers.
+// maxHostID bounds the ids of guests: some file systems and programs treat ids
+// as signed numbers.
 const maxHostID = 1<<31 - 1
 
-// rangeSize is how many ids a guest gets: all that an archive may use.
+// rangeSize is the number of ids of a guest: all that an archive may use.
 const rangeSize = vzdump.MaxID + 1
 
 // closeGuest lets only root and the guest's own root into a guest's directory:
-// below it are programs with the set-id bits of the guest, and files of
-// its groups, which guests of one id range share. Where the file system has no
-// ACLs, the group of the guest's root gets through in place of its user.
+// below it are programs with the set-id bits of the guest, and files of its
+// groups, which guests of one id range share. If the file system has no ACLs,
+// the group of the guest's root gets through in place of its user.
 func closeGuest(dir string, ids unpack.IDMap) (err error) {
 	f, err := openDir(dir)
 	if err != nil {
@@ -63,8 +63,8 @@ func (d *Driver) chooseIDs(c *pctconf.Config) error {
 	return nil
 }
 
-// reserveIDs is chooseIDs, and keeps the range for the guest that becomes of
-// partial: from here on no other restore takes it.
+// reserveIDs is chooseIDs, and reserves the range for the guest in the
+// directory partial: no other restore takes it from here on.
 func (d *Driver) reserveIDs(ctx context.Context, partial string, c *pctconf.Config) (err error) {
 	if !d.o.PerGuest {
 		return nil
@@ -103,9 +103,9 @@ func (d *Driver) lockRanges(ctx context.Context) (unlock func() error, err error
 	return filelock.Wait(ctx, filepath.Join(d.o.Path, ".idmap.lock"))
 }
 
-// freeRange returns the first id of a range that both files give to root, and
-// that no guest has, nor the guests without a range of their own, nor another
-// user of this host.
+// freeRange returns the first id of a range that both files give to root and
+// that is not used by a guest, by the guests without their own range, or by
+// another user of this host.
 func (d *Driver) freeRange() (int, error) {
 	taken, err := d.takenRanges()
 	if err != nil {
@@ -135,8 +135,8 @@ func (d *Driver) freeRange() (int, error) {
 	return 0, driver.Faultf(driver.ErrNotReady, fmt.Sprintf("give root more, in both files, such as root:1000000000:%d for 64 guests", 64*rangeSize), "%s and %s give root no free range of %d ids for a guest of its own", d.o.SubUIDFile, d.o.SubGIDFile, rangeSize)
 }
 
-// endOf returns the end of the last range that has an id of these, 0 if none
-// has.
+// endOf returns the end of the last range that overlaps these ids, 0 if none
+// does.
 func (s subIDRanges) endOf(first, count int) int {
 	end := 0
 	for _, r := range s {
@@ -149,7 +149,7 @@ func (s subIDRanges) endOf(first, count int) int {
 
 // takenRanges returns the ranges of all guests below the lxcpath, also of those
 // that are being restored or removed, and the shared one. A guest whose range
-// cannot be told is an error: its ids must not be given away.
+// is not known is an error: its ids must not be given to another one.
 func (d *Driver) takenRanges() (subIDRanges, error) {
 	before, err := d.listPath()
 	for err == nil {

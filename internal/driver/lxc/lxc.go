@@ -33,7 +33,7 @@ import (
 // Options are the host's places. The zero value of each but Path is Debian's.
 type Options struct {
 	Path       string         // directory of the guests: liblxc's lxcpath; absolute
-	Storage    driver.Storage // who knows how full the guests below Path are
+	Storage    driver.Storage // measures the file systems of the guests below Path
 	ConfigDir  string         // liblxc's common configuration; /usr/share/lxc/config
 	SysDir     string         // /sys
 	SubUIDFile string         // /etc/subuid
@@ -44,8 +44,8 @@ type Options struct {
 	// VMIDs. Attach and Start refuse a guest that mounts another directory of
 	// this host than its own one; "" allows all.
 	MountDir string
-	// PerGuest gives each guest that is restored an id range of its own, of
-	// those that both files give to root, whatever its archive says.
+	// PerGuest gives each restored guest its own id range, from those that both
+	// files give to root, whatever its archive says.
 	PerGuest bool
 }
 
@@ -89,7 +89,8 @@ const (
 
 func (d *Driver) dir(vmid int) string { return filepath.Join(d.o.Path, strconv.Itoa(vmid)) }
 
-// partialDir is where a guest is before it is whole, and after it was.
+// partialDir is where a guest is before it is complete, and while it is
+// removed.
 func (d *Driver) partialDir(vmid int) string {
 	return filepath.Join(d.o.Path, "."+strconv.Itoa(vmid)+".partial")
 }
@@ -129,7 +130,7 @@ func (d *Driver) Status(ctx context.Context, vmid int) (driver.Status, error) {
 		return driver.Status{}, fmt.Errorf("guest %d: %w", vmid, err)
 	}
 	if _, err := os.Lstat(filepath.Join(d.dir(vmid), confFile)); err != nil {
-		g, err := d.Guest(ctx, vmid) // a partial one, or why there is none
+		g, err := d.Guest(ctx, vmid) // a partial guest, or the reason why there is none
 		return driver.Status{State: g.State}, err
 	}
 	pid, err := d.initPID(ctx, vmid)
@@ -182,8 +183,8 @@ const (
 	stateStopped = "STOPPED"
 )
 
-// info returns liblxc's word for what the guest does, and the process of its
-// init, 0 when it is STOPPED.
+// info returns liblxc's state of the guest, and the process of its init, 0 if
+// it is STOPPED.
 func (d *Driver) info(ctx context.Context, vmid int) (state string, pid int, err error) {
 	// A guest that ends between lxc-info's two questions has a state without a
 	// process. Its monitor needs the processor to report the end.
@@ -228,7 +229,7 @@ func parseInfo(text string) (state string, pid int, ok bool) {
 	return said["state"], pid, err == nil && pid > 0
 }
 
-// environment is what liblxc's programs get: nothing of the caller's.
+// environment is what liblxc's programs get: nothing from the caller.
 func environment() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 }
@@ -245,8 +246,9 @@ func (d *Driver) run(ctx context.Context, program string, vmid int, args ...stri
 
 const installHint = "apt-get install lxc uidmap"
 
-// claim takes the guest for one change. Another process that has it is ErrBusy.
-// The lock is on a file beside the guest's directory, which release removes.
+// claim locks the guest for one change. It returns ErrBusy if another process
+// has the lock. The lock is on a file beside the guest's directory, which
+// release removes.
 func (d *Driver) claim(vmid int) (release func() error, err error) {
 	if err := makeDirectories(d.o.Path); err != nil {
 		return nil, err
@@ -258,9 +260,9 @@ func (d *Driver) claim(vmid int) (release func() error, err error) {
 	return release, err
 }
 
-// makeDirectories makes path and what is missing above it such that a guest's root
-// gets through, whatever this process' umask is. Those that exist stay as
-// they are.
+// makeDirectories makes path and the missing directories above it so that a
+// guest's root can pass through them, whatever this process's umask is. Existing
+// ones stay as they are.
 func makeDirectories(path string) error {
 	const mode = 0o711
 	err := os.Mkdir(path, mode)

@@ -15,11 +15,11 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
-// maxConsoleFile bounds the console's log; liblxc begins it again beyond that.
+// maxConsoleFile bounds the console's log; beyond that liblxc starts a new one.
 const maxConsoleFile = 1 << 20
 
 // writeLXC writes liblxc's configuration of guest vmid from its pct.conf into
-// root, the guest's directory or the one that becomes it.
+// root, the guest's final or partial directory.
 func (d *Driver) writeLXC(root *os.Root, vmid int, c *pctconf.Config) error {
 	text, err := d.lxcConfig(vmid, c)
 	if err != nil {
@@ -29,8 +29,8 @@ func (d *Driver) writeLXC(root *os.Root, vmid int, c *pctconf.Config) error {
 	return err
 }
 
-// lxcConfig is what PVE gives liblxc for an unprivileged guest with nesting and
-// keyctl, as far as this host can do it.
+// lxcConfig returns the settings that PVE makes for an unprivileged guest with
+// nesting and keyctl, as far as this host supports them.
 func (d *Driver) lxcConfig(vmid int, c *pctconf.Config) (string, error) {
 	ids, err := idMap(c)
 	if err != nil {
@@ -105,8 +105,8 @@ func firstLabel(hostname string, vmid int) string {
 	return label
 }
 
-// apparmor takes the profile that liblxc makes for each guest, as PVE does;
-// nesting.conf's own is not there on every Debian.
+// apparmor uses the profile that liblxc makes for each guest, as PVE does;
+// nesting.conf's own does not exist on every Debian.
 func (d *Driver) apparmor(line func(key, format string, args ...any)) {
 	if _, err := os.Stat(filepath.Join(d.o.SysDir, "kernel/security/apparmor")); err != nil {
 		line("lxc.apparmor.profile", "unconfined")
@@ -116,8 +116,8 @@ func (d *Driver) apparmor(line func(key, format string, args ...any)) {
 	line("lxc.apparmor.allow_nesting", "1")
 }
 
-// limits are set where the host has the controller for them: liblxc refuses to
-// start a guest with a limit that it cannot set.
+// limits sets those whose controller the host has: liblxc refuses to start a
+// guest with a limit that it cannot set.
 func (d *Driver) limits(line func(key, format string, args ...any), c *pctconf.Config) {
 	controllers := d.controllers()
 	number := func(key string) int64 {
@@ -138,7 +138,7 @@ func (d *Driver) limits(line func(key, format string, args ...any), c *pctconf.C
 	}
 }
 
-// controllers are those of the unified hierarchy, wherever it is.
+// controllers returns those of the unified hierarchy, wherever it is mounted.
 func (d *Driver) controllers() []string {
 	for _, name := range []string{"fs/cgroup/cgroup.controllers", "fs/cgroup/unified/cgroup.controllers"} {
 		data, err := os.ReadFile(filepath.Join(d.o.SysDir, name))

@@ -33,8 +33,8 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 		if err := d.checkOwner(vmid, conf); err != nil {
 			return err
 		}
-		// A mount into a running guest is made by this host's root; at the next
-		// start the guest's root has to find the directory.
+		// This host's root makes a mount into a running guest, but at the next
+		// start the guest's root must reach the directory.
 		if err := reachable(filepath.Dir(m.Source), g.Root.UID); err != nil {
 			return fmt.Errorf("%w: %w", driver.ErrRefused, err)
 		}
@@ -59,12 +59,12 @@ func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) (err erro
 	})
 }
 
-// checkOwner refuses a guest whose configuration, which anyone may have edited,
+// checkOwner refuses a guest whose configuration, which may have been edited,
 // mounts a directory of this host that is not its own.
 func (d *Driver) checkOwner(vmid int, conf *pctconf.Config) error {
 	for _, p := range conf.Mounts() {
 		if p.Err == nil && !filepath.IsAbs(p.Source) {
-			continue // a volume, of which there are none here
+			continue // a volume, which this driver does not have
 		}
 		if err := driver.CheckOwner(d.o.MountDir, vmid, p.Mount); err != nil {
 			return driver.Faultf(driver.ErrRefused, "remove that line from "+filepath.Join(d.dir(vmid), confFile)+"; see docs/security.md", "%s mounts %s: %w", p.Key, p.Source, err)
@@ -96,7 +96,7 @@ func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 	return errors.Join(err, pending)
 }
 
-// change runs work on the guest's configuration and writes what became of it.
+// change runs work on the guest's configuration and writes the result.
 func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest, pid int, conf *pctconf.Config) error) (err error) {
 	release, err := d.claim(vmid)
 	if err != nil {
@@ -230,8 +230,8 @@ func unmountIn(parent *os.File, entries []mountinfo.Mount, source place, target 
 	if !slices.ContainsFunc(entries, func(m mountinfo.Mount) bool { return m.ID == id && rootOf(m) == source }) {
 		return hidden(target)
 	}
-	// The directory of this thread alone: the path is not looked up again, so
-	// that nothing else can be put in its place.
+	// This changes only the directory of this thread: the path is not looked up
+	// again, so that nothing can be put in its place.
 	if err := unix.Fchdir(int(parent.Fd())); err != nil {
 		return os.NewSyscallError("fchdir", err)
 	}
@@ -241,8 +241,8 @@ func unmountIn(parent *os.File, entries []mountinfo.Mount, source place, target 
 	return nil
 }
 
-// notHidden is nil where source is mounted at target no more; a mount there
-// that no path leads to is below another one.
+// notHidden returns nil if source is not mounted at target any more; a mount
+// there that no path leads to is below another one.
 func notHidden(entries []mountinfo.Mount, source place, target string) error {
 	if slices.ContainsFunc(entries, func(m mountinfo.Mount) bool { return m.Point == target && rootOf(m) == source }) {
 		return hidden(target)
@@ -290,8 +290,8 @@ func openResolved(at int, path, name string, resolve uint64) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// openTarget opens the mount point in the guest and makes what is missing of
-// it, as the guest's root would.
+// openTarget opens the mount point in the guest and makes its missing parts, as
+// the guest's root would.
 func openTarget(path string, owner driver.IDs) (*os.File, error) {
 	f, err := openGuestDirectory(path)
 	if !errors.Is(err, fs.ErrNotExist) {

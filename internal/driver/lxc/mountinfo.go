@@ -13,8 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/mountinfo"
 )
 
-// place is where a directory is in the file system that it is on, whatever of that
-// is mounted where.
+// place is where a directory is in its file system, independent of mounts.
 type place struct {
 	device string // major:minor
 	path   string
@@ -45,7 +44,7 @@ func mountOf(f *os.File) (id uint64, isRoot bool, err error) {
 	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
 
-// placeOf returns the place of a directory of this host, also of one that is gone.
+// placeOf returns the place of a directory of this host, also of a removed one.
 func placeOf(path string) (p place, err error) {
 	dir := path
 	f, err := openDirectory(dir)

@@ -15,16 +15,15 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// onThread runs work on a thread of its own that ends with it: what work does
-// to the thread's namespaces, nothing else of this process sees. It is never
-// the main thread, which Go does not end but keeps: /proc/self would show what
-// work has made of it.
+// onThread runs work on its own thread, which ends with it, so that nothing
+// else in this process sees the changes to the thread's namespaces. It is never
+// the main thread, which Go does not end: /proc/self would show the changes.
 func onThread(work func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: Go ends the thread
 		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(work) // on another one, as this one is taken
+			done <- onThread(work) // on another thread, because this one is in use
 			runtime.UnlockOSThread()
 			return
 		}
@@ -33,8 +32,8 @@ func onThread(work func() error) error {
 	return <-done
 }
 
-// inNamespace runs prepare and work in a new mount namespace, from which
-// nothing gets back to this host's. Programs that work starts begin in it.
+// inNamespace runs prepare and work in a new mount namespace, whose mounts do
+// not appear in this host's. Programs that work starts begin in it.
 func inNamespace(prepare, work func() error) error {
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -50,8 +49,8 @@ func inNamespace(prepare, work func() error) error {
 	})
 }
 
-// prepareCgroups gives liblxc the unified hierarchy alone, as a PVE host has it:
-// on a host with the older layout systemd 256 and later does not start in a guest.
+// prepareCgroups gives liblxc only the unified hierarchy, as on a PVE host: on a
+// host with the older layout systemd 256 and later does not start in a guest.
 func (d *Driver) prepareCgroups() error {
 	dir := filepath.Join(d.o.SysDir, "fs/cgroup")
 	var st unix.Statfs_t
@@ -84,8 +83,8 @@ func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) 
 		return err
 	}
 	return onThread(func() error {
-		// The kernel lets a thread into another mount namespace only when it
-		// shares its root and working directory with no other.
+		// A thread may enter another mount namespace only if it shares its root
+		// and working directory with no other thread.
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}
@@ -97,9 +96,9 @@ func (d *Driver) inGuest(ctx context.Context, vmid, pid int, work func() error) 
 	})
 }
 
-// checkNamespace makes sure that ns is the guest's: its init may have ended
-// since it was asked for, and the number be another process's; one that is just
-// starting is in this host's still.
+// checkNamespace returns an error unless ns is the guest's: its init may have
+// ended since, and another process have its number; an init that is just
+// starting is still in this host's namespace.
 func (d *Driver) checkNamespace(ctx context.Context, vmid, pid int, ns *os.File) error {
 	found, err := ns.Stat()
 	if err != nil {
@@ -122,7 +121,7 @@ func (d *Driver) checkNamespace(ctx context.Context, vmid, pid int, ns *os.File)
 	return nil
 }
 
-// changing is the error of a guest that starts or ends while it is looked at.
+// changing returns the error of a guest that starts or ends during the call.
 func changing(vmid int, found string) error {
 	return driver.Fault(driver.ErrBusy, "try again when the guest has started or stopped", fmt.Errorf("guest %d: %w: %s", vmid, driver.ErrBusy, found))
 }

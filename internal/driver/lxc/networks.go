@@ -30,7 +30,7 @@ func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 		}
 		c, err := d.readConf(vmid)
 		if err != nil {
-			continue // that guest's own trouble; its removal may be at work
+			continue // a fault of that guest only, which may be in removal
 		}
 		if n, there, err := c.Net(0); there && err == nil {
 			nets[vmid] = n
@@ -53,8 +53,8 @@ func (d *Driver) Interfaces(_ context.Context, vmid int) ([]driver.Interface, er
 }
 
 // Linux counts inotify instances by user, and all guests of one id range have
-// one root: a guest with Docker needs instancesPerGuest, and where no more are
-// left systemd in the next guest fails with "Too many open files".
+// the same root: a guest with Docker needs instancesPerGuest, and if none are
+// left, systemd in the next guest fails with "Too many open files".
 const (
 	instancesPerGuest = 10
 	inotifyLimit      = "/proc/sys/fs/inotify/max_user_instances"

@@ -18,7 +18,7 @@ import (
 // startLimit bounds lxc-start, which returns when the guest's init runs.
 const startLimit = time.Minute
 
-// stopMargin is what lxc-stop may take beyond the guest's grace.
+// stopMargin is how much longer than the guest's grace lxc-stop may take.
 const stopMargin = 30 * time.Second
 
 // Start implements [driver.Hypervisor]. The guest outlives this process.
@@ -82,7 +82,7 @@ func (d *Driver) whole(ctx context.Context, vmid int, state driver.State) (*pctc
 	return d.readConf(vmid)
 }
 
-// checkMounts names what liblxc does not: a directory to mount that is missing.
+// checkMounts finds a missing directory to mount, which liblxc does not name.
 func (d *Driver) checkMounts(vmid int, conf *pctconf.Config) error {
 	if err := d.checkOwner(vmid, conf); err != nil {
 		return err
@@ -117,9 +117,9 @@ func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
 	return errors.Join(closeGuest(d.dir(vmid), ids), d.writeLXC(root, vmid, conf))
 }
 
-// complaints are the errors that liblxc wrote into its log, the first of which
-// says why: what comes after is what followed from it. They are quoted because
-// the log goes with a guest that is undone.
+// complaints returns the errors that liblxc wrote into its log. The first has
+// the cause, and the others follow from it. They are quoted because the log is
+// removed if the guest is undone.
 func (d *Driver) complaints(vmid int) string {
 	data, err := os.ReadFile(filepath.Join(d.dir(vmid), logFile))
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// ArchiveConfig implements [driver.Hypervisor]. It reads no further than it
-// must, so it says nothing of the rest of the archive.
+// ArchiveConfig implements [driver.Hypervisor]. It reads no further than
+// necessary, so it does not check the rest of the archive.
 func (d *Driver) ArchiveConfig(ctx context.Context, archive string) (_ []byte, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("read %s: %w", archive, err)
@@ -49,7 +49,7 @@ func refuseArchive(archive string, err error) error {
 }
 
 // Restore implements [driver.Hypervisor]. The guest is made in a directory beside
-// its own, which takes the guest's name last.
+// its own, which gets the guest's name at the end.
 func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("restore guest %d: %w", vmid, err)
@@ -102,10 +102,10 @@ func (d *Driver) restore(ctx context.Context, partial string, vmid int, s driver
 	if err := os.Mkdir(rootfs, 0o755); err != nil {
 		return err
 	}
-	// The archive's "./" finds that this directory exists, so its owner is set
-	// here, as PVE's mkfs does: root of the guest.
+	// The archive's "./" does not change this directory, which exists already,
+	// so its owner, the guest's root, is set here, as PVE's mkfs does.
 	uid, gid := ids.Root()
-	if err := errors.Join(os.Chown(rootfs, uid, gid), os.Chmod(rootfs, 0o755)); err != nil { // whatever the umask is
+	if err := errors.Join(os.Chown(rootfs, uid, gid), os.Chmod(rootfs, 0o755)); err != nil { // regardless of the umask
 		return err
 	}
 	if err := unpackInto(ctx, s.Archive, rootfs, ids, p); err != nil {
@@ -129,7 +129,7 @@ func (d *Driver) restore(ctx context.Context, partial string, vmid int, s driver
 		return err
 	}
 	if err := os.Remove(filepath.Join(partial, reservedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // pct.conf holds the ids now
+		return err // pct.conf has the ids now
 	}
 	return os.Rename(partial, d.dir(vmid))
 }
@@ -204,8 +204,8 @@ func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	return os.RemoveAll(d.partialDir(vmid))
 }
 
-// Destroy implements [driver.Hypervisor]. A guest that is only removed in part is
-// a partial one: Discard ends it.
+// Destroy implements [driver.Hypervisor]. A guest that is only partly removed
+// counts as a partial one, which Discard removes.
 func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	release, err := d.claim(vmid)
 	if err != nil {

@@ -13,11 +13,13 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// restorable is what "pct restore" knows a compression by; it does not look
-// into the file. That .tgz is on the storage's list of backups does not help.
+// restorable are the suffixes by which "pct restore" finds out a compression;
+// it does not read the file. A .tgz cannot be restored, although the storage
+// lists it as a backup.
 var restorable = regexp.MustCompile(`\.tar(\.(gz|bz2|xz|lzo|zst))?$`)
 
-// path returns where an archive is: it is a path, or a volume of a storage.
+// path returns the path of an archive, which is given as a path or as a volume
+// of a storage.
 func (d *Driver) path(ctx context.Context, archive string) (string, error) {
 	if filepath.IsAbs(archive) {
 		return archive, nil

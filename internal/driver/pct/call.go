@@ -14,7 +14,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/run"
 )
 
-// Deadlines of PVE's programs, where the caller's context has no nearer one.
+// Deadlines of PVE's programs, unless the caller's context has an earlier one.
 // PVE itself waits up to ten seconds for a lock.
 const (
 	readTimeout    = time.Minute
@@ -22,9 +22,9 @@ const (
 	restoreTimeout = 2 * time.Hour
 )
 
-// call runs one of PVE's programs. Its error is the class of what the program
-// said; an exit status other than 0 is an error, but 0 does not prove success:
-// callers read back.
+// call runs one of PVE's programs. Its error has the class of the program's
+// message; an exit status other than 0 is an error, but 0 does not prove
+// success: callers read the result back.
 func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, args ...string) (stdout []byte, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -70,8 +70,8 @@ func (d *Driver) ask(ctx context.Context, v any, resource string, options ...str
 	return nil
 }
 
-// poll looks until ready says so, ctx is done, or limit is over; done is
-// whether ready said so.
+// poll calls ready until it returns true, ctx is done, or limit is over; done
+// reports whether it returned true.
 func (d *Driver) poll(ctx context.Context, limit time.Duration, ready func() (bool, error)) (done bool, err error) {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
@@ -113,7 +113,7 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// wrap names the guest and what was asked for.
+// wrap adds the guest and the request to an error.
 func wrap(vmid int, what string, err error) error {
 	if err == nil {
 		return nil

@@ -105,15 +105,15 @@ func (d *Driver) version(ctx context.Context, pkg string) (string, error) {
 	return version, nil
 }
 
-// atLeast compares the numbers in two versions of one package. That is less
-// than dpkg does, and all that PVE's own versions need.
+// atLeast compares the numbers in two versions of a package. That is less than
+// dpkg does, but enough for PVE's own versions.
 func atLeast(got, want string) bool {
 	_, got, _ = strings.Cut(":"+got, ":")
 	numbers := func(v string) (list []int) {
 		for part := range strings.FieldsFuncSeq(v, func(r rune) bool { return r < '0' || r > '9' }) {
 			n, err := strconv.Atoi(part)
 			if err != nil {
-				return list // a number no version has
+				return list // greater than the number of any version
 			}
 			list = append(list, n)
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// A rule knows one of PVE's texts. The first that matches counts, so that the
-// reason comes before its consequence: a full disk before "tar failed".
+// A rule matches one of PVE's messages. The first match counts, so that a
+// reason must come before its consequence: a full disk before "tar failed".
 type rule struct {
 	text *regexp.Regexp
 	is   error
@@ -50,8 +50,8 @@ var rules = []rule{
 
 func has(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
 
-// classify makes an error of what a program said. A worker's stderr is merged
-// into stdout, so both are looked at, stderr first.
+// classify makes an error from a program's output. A worker's stderr is merged
+// into stdout, so both are searched, stderr first.
 func classify(command, stdout, stderr string) error {
 	words := lastWords(stdout, stderr)
 	for _, text := range []string{stderr, stdout} {
@@ -71,14 +71,14 @@ var diskFull = has(`(?i)no space left on device|disk quota exceeded`)
 
 func stdoutSaysFull(stdout string) bool { return diskFull.MatchString(stdout) }
 
-// maxWords is how much of PVE's words an error carries.
+// maxWords is how much of PVE's output an error has.
 const maxWords = 1 << 10
 
-// reasons are lines of a worker that say more than its last words.
+// reasons matches lines of a worker that say more than its last line.
 var reasons = has(`^(tar: |/\*stdin\*\\ : |run_buffer: )`)
 
-// lastWords are PVE's own: stderr without usage lines, and what tar, its
-// decompressor or a hook said.
+// lastWords returns PVE's own message: stderr without usage lines, and the
+// output of tar, its decompressor or a hook.
 func lastWords(stdout, stderr string) string {
 	var lines []string
 	for line := range strings.SplitSeq(stdout, "\n") {

@@ -12,12 +12,12 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
-// undo leaves nothing of a restore that failed. PVE cleans up itself, but not
-// when its worker was killed, nor when it believes that all went well. made
-// says that pct reported success, so that the guest is surely the restore's.
+// undo removes everything that a failed restore made. PVE cleans up itself, but
+// not if its worker was killed, nor if it reports success. made is set if pct
+// reported success, so that the guest is certainly the restore's.
 func (d *Driver) undo(ctx context.Context, vmid int, p *plan, made bool, why error) error {
 	if isClass(why, driver.ErrExists, driver.ErrBusy) {
-		return why // another command was faster; the guest is its own
+		return why // another command was faster; the guest belongs to it
 	}
 	ctx = context.WithoutCancel(ctx)
 	err := d.awaitIdle(ctx, vmid, made)
@@ -30,8 +30,8 @@ func (d *Driver) undo(ctx context.Context, vmid int, p *plan, made bool, why err
 	return errors.Join(why, err)
 }
 
-// awaitIdle waits until no task works on the guest: the worker lives on for a
-// while when pct was ended.
+// awaitIdle waits until no task works on the guest: the worker runs for a while
+// after the end of pct.
 func (d *Driver) awaitIdle(ctx context.Context, vmid int, made bool) error {
 	ctx, cancel := context.WithTimeout(ctx, d.o.Clean)
 	defer cancel()
@@ -56,8 +56,8 @@ func (d *Driver) awaitIdle(ctx context.Context, vmid int, made bool) error {
 	return err
 }
 
-// discardOwn removes the restore's guest and volumes. A whole guest is its own
-// when pct said so, or when it has the very description that was asked for.
+// discardOwn removes the restore's guest and volumes. A complete guest is its
+// own if pct reported success, or if it has the description that was asked for.
 func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) error {
 	ctx, cancel := context.WithTimeout(ctx, d.o.Clean)
 	defer cancel()
@@ -73,10 +73,9 @@ func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) e
 }
 
 // clear removes guest vmid and what a restore of it left: what it mounted, then
-// volumes that no configuration names yet, then the guest. Whatever ends this
-// in the middle, the configuration is still there for the next to find. storage is
-// the one that had no volume of that VMID when the restore began; "" where that
-// is not known.
+// volumes that no configuration names yet, then the guest. If this is interrupted,
+// the configuration still exists for the next try. storage is the one that had no
+// volume of that VMID when the restore began; "" where that is not known.
 func (d *Driver) clear(ctx context.Context, vmid int, storage string) error {
 	config, _, err := d.config(ctx, vmid)
 	if err != nil && !errors.Is(err, driver.ErrNotFound) {
@@ -115,7 +114,7 @@ func (d *Driver) freeVolumes(ctx context.Context, vmid int, storage string, conf
 		return err
 	}
 	taken := d.checkElsewhere
-	if config == nil { // another guest of that VMID may be in the making
+	if config == nil { // another guest of that VMID may be being made
 		taken = d.checkTaken
 	}
 	if err := taken(ctx, vmid); err != nil {
@@ -129,7 +128,7 @@ func (d *Driver) freeVolumes(ctx context.Context, vmid int, storage string, conf
 	left, err := d.volumes(ctx, vmid, storage)
 	left = slices.DeleteFunc(left, func(v string) bool { return hasVolume(config, v) })
 	if err == nil && len(left) == 0 {
-		return nil // whatever pvesm said
+		return nil // regardless of pvesm's message
 	}
 	if len(left) > 0 {
 		errs = append(errs, fmt.Errorf("still there: %s", strings.Join(left, ", ")))
@@ -145,10 +144,10 @@ func hasVolume(config *pctconf.Config, volume string) bool {
 	})
 }
 
-// Discard implements [driver.Hypervisor]. It also removes what a killed
-// destroy left. Without a storage, volumes that a killed restore made and wrote
-// into no configuration stay: whose they are is not known, and the next Restore
-// of that VMID names them.
+// Discard implements [driver.Hypervisor]. It also removes what a killed destroy
+// left. Without a storage, volumes that a killed restore made and wrote into no
+// configuration stay: their owner is not known, and the next Restore of that
+// VMID names them.
 func (d *Driver) Discard(ctx context.Context, vmid int, storage string) error {
 	return wrap(vmid, "discard", d.discard(ctx, vmid, storage))
 }
@@ -172,9 +171,9 @@ func (d *Driver) discard(ctx context.Context, vmid int, storage string) error {
 
 // discardAny removes guest vmid, locked or not, with the volumes that its
 // configuration names. PVE could free all others of this VMID too, but on all
-// storages, whoever made them: see clear. PVE destroys no locked guest;
-// one that it refuses to destroy without its lock gets the lock back, as it
-// must not look whole afterwards.
+// storages, whoever made them: see clear. PVE destroys no locked guest. A guest
+// that it refuses to destroy without its lock gets the lock back, because it
+// must not look complete afterwards.
 func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 	config, _, err := d.config(ctx, vmid)
 	switch {

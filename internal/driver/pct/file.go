@@ -19,16 +19,16 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// maxGuestConfig is what the cluster file system takes of one file. A line of
-// it that the parser would not take is an error as well: what is not seen of a
-// configuration must not make a guest look unfinished.
+// maxGuestConfig is the size limit of a file in the cluster file system. A line
+// that exceeds the parser's limit is an error as well: a part of a
+// configuration that was not read must not make a guest look unfinished.
 const (
 	maxGuestConfig = 1 << 20
 	maxGuestLine   = 64 << 10
 )
 
-// readFile reads guest vmid's configuration from the cluster file system,
-// which takes no process. It reports false where PVE itself has to be asked.
+// readFile reads guest vmid's configuration from the cluster file system, which
+// needs no process. It returns false if PVE itself must be asked.
 func (d *Driver) readFile(vmid int) (config *pctconf.Config, digest string, ok bool, err error) {
 	dir := filepath.Join(d.o.PVEDir, "lxc")
 	data, err := regular.Read(filepath.Join(dir, strconv.Itoa(vmid)+".conf"), maxGuestConfig)
@@ -80,7 +80,7 @@ func (d *Driver) vmlistFile() (list vmlist, err error) {
 	return list, err
 }
 
-// vmlist reads the list from the cluster file system, else asks PVE.
+// vmlist reads the list from the cluster file system, or else asks PVE.
 func (d *Driver) vmlist(ctx context.Context) (vmlist, error) {
 	if err := context.Cause(ctx); err != nil {
 		return vmlist{}, err
@@ -122,8 +122,8 @@ func waiting(config *pctconf.Config) map[string]bool {
 	return keys
 }
 
-// config reads the configuration as it is in effect, from its file or, where
-// that is not to be found, from PVE; then without snapshots and pending changes.
+// config reads the configuration in effect, from its file or, if there is none,
+// from PVE; then without snapshots and pending changes.
 func (d *Driver) config(ctx context.Context, vmid int) (config *pctconf.Config, digest string, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, "", err

@@ -15,7 +15,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// bringsRules refuses an archive with firewall rules: PVE makes them the guest's.
+// bringsRules refuses an archive with firewall rules, which PVE would apply to
+// the guest.
 func bringsRules(archive string) error {
 	return driver.Faultf(driver.ErrArchive, "empty ./etc/vzdump/pct.fw of the archive, and set the rules on the node",
 		"%s: it brings firewall rules, which PVE makes the guest's", archive)
@@ -35,9 +36,9 @@ func (d *Driver) readRules(vmid int) ([]byte, error) {
 	return data, err
 }
 
-// putBackRules restores the firewall rules of a VMID as they were before a
-// restore that failed, which has replaced them, or removed them with the guest.
-// The rules of a guest that exists are that guest's.
+// putBackRules restores the firewall rules of a VMID from before a failed
+// restore, which has replaced them or removed them with the guest. It does
+// nothing if the guest exists: the rules are that guest's.
 func (d *Driver) putBackRules(ctx context.Context, vmid int, rules []byte) (err error) {
 	if _, _, err := d.config(context.WithoutCancel(ctx), vmid); !errors.Is(err, driver.ErrNotFound) {
 		return nil //nolint:nilerr // not known to be gone; undo has reported it

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
-// status is what PVE says of a guest's state.
+// status is a guest's state in PVE's words.
 type status struct {
 	Status  string `json:"status"`
 	Disk    number `json:"disk"`
@@ -34,14 +34,14 @@ func (d *Driver) status(ctx context.Context, vmid int) (st status, err error) {
 
 func resource(vmid int, what string) string { return "/lxc/" + strconv.Itoa(vmid) + "/" + what }
 
-// view is one look at a guest.
+// view is a guest as one look found it.
 type view struct {
 	state   driver.State
 	lock    string
 	config  *pctconf.Config // without what is pending
 	digest  string
 	partial bool
-	clone   string // of a partial guest: the task that may be making it nevertheless
+	clone   string // of a partial guest: the task that may still be making it
 }
 
 // askConfig asks PVE for the configuration as it is in effect.
@@ -74,7 +74,7 @@ func (d *Driver) askConfig(ctx context.Context, vmid int) (config *pctconf.Confi
 	return config, digest, nil
 }
 
-// text is a JSON value as pct.conf has it: perl may give 512 and "512".
+// text is a JSON value in the form of pct.conf: perl may write 512 or "512".
 func text(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
@@ -83,7 +83,7 @@ func text(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// look reads a guest.
+// look reads the state and configuration of a guest.
 func (d *Driver) look(ctx context.Context, vmid int) (v view, err error) {
 	if v.config, v.digest, err = d.config(ctx, vmid); err != nil {
 		return view{}, err
@@ -109,7 +109,8 @@ func unfinished(config *pctconf.Config) bool {
 	return lock == "create" || lock == "destroyed" || !rootfs
 }
 
-// whole is look, for what needs a guest that no other task works on.
+// whole is look for calls that need a complete guest that no other task works
+// on.
 func (d *Driver) whole(ctx context.Context, vmid int) (view, error) {
 	v, err := d.look(ctx, vmid)
 	switch {

@@ -35,8 +35,8 @@ func (d *Driver) pending(ctx context.Context, vmid int) (map[string]bool, error)
 	return keys, nil
 }
 
-// Attach implements [driver.Hypervisor]. The mount is not replicated, which
-// would end every replication job of the guest.
+// Attach implements [driver.Hypervisor]. The mount has replicate=0, because
+// replicating it would end every replication job of the guest.
 func (d *Driver) Attach(ctx context.Context, vmid int, m driver.Mount) error {
 	return wrap(vmid, "mount "+m.Target, d.attach(ctx, vmid, m))
 }
@@ -92,7 +92,7 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	// set can fail after it saved, and can exit 0 without an effect.
+	// "pct set" can fail after it saved, and can exit with 0 and no effect.
 	if err := d.attached(ctx, vmid, key, m); err != nil {
 		if setErr != nil {
 			return setErr
@@ -102,14 +102,14 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	return nil
 }
 
-// covers reports whether a mount is what was asked for. One that the operator called
-// shared by hand, so that the guest can migrate, is.
+// covers reports whether a mount is as asked for. It may be shared as well, which an
+// operator sets so that the guest can migrate.
 func covers(got, want driver.Mount) bool {
 	return got.Source == want.Source && got.Target == want.Target && got.ReadOnly == want.ReadOnly && (got.Shared || !want.Shared)
 }
 
-// attached reads back whether m is at key. What waits there for the next start
-// is reverted.
+// attached reads back whether m is at key. It reverts a change that waits for
+// the next start.
 func (d *Driver) attached(ctx context.Context, vmid int, key string, m driver.Mount) error {
 	config, _, err := d.config(ctx, vmid)
 	if err != nil {
@@ -141,8 +141,8 @@ func describe(m driver.Mount) string {
 	return m.Source
 }
 
-// Detach implements [driver.Hypervisor]. PVE takes a mount out of a running
-// guest at its next stop only.
+// Detach implements [driver.Hypervisor]. PVE removes a mount from a running
+// guest only at its next stop.
 func (d *Driver) Detach(ctx context.Context, vmid int, target string) error {
 	return wrap(vmid, "unmount "+target, d.detach(ctx, vmid, target))
 }

@@ -19,7 +19,7 @@ import (
 func (d *Driver) Warnings(context.Context, driver.Spec) ([]string, error) { return nil, nil }
 
 // Networks implements [driver.Hypervisor]: of the containers of all nodes of
-// the cluster, which share their networks more often than not.
+// the cluster, which usually share their networks.
 func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 	nets := map[int]driver.Net{}
 	for _, pattern := range []string{"nodes/*/lxc/*.conf", "lxc/*.conf"} {

@@ -1,13 +1,13 @@
 // Package pct drives the containers of a Proxmox VE node by the node's own
-// programs: call [New], then [Driver.Check]. pct changes guests. What can be read
-// from the node's files is read there, since each of the programs takes a second
-// to start; if a file is missing or not understood, pvesm and pvesh are asked. It
-// starts them through package run only, never asks PVE to execute anything inside
-// a guest, and believes no exit status: what a program says is classified by its
-// text, and what became of the guest is read back.
+// programs: call [New], then [Driver.Check]. pct changes guests. It reads the
+// node's files where possible, because each program takes a second to start; if a
+// file is missing or not understood, it asks pvesm and pvesh. It starts programs
+// only through package run, never asks PVE to execute anything inside a guest,
+// and trusts no exit status: it classifies a program's output by its text, and
+// reads back the state of the guest.
 //
-// PVE does not report all of it: Storage has only the root file system of a running
-// guest, and a restore's progress is its start and its end.
+// PVE does not report everything: Storage has only the root file system of a
+// running guest, and a restore's progress is its start and its end.
 package pct
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// Options name the node and what of it is not in its usual place. The zero
-// value is right on a PVE node.
+// Options name the node and its files in unusual places. The zero value is
+// right on a PVE node.
 type Options struct {
 	// Programs, looked up in PATH when they hold no slash. Defaults: their names.
 	Pct, Pvesh, Pvesm, DpkgQuery string
@@ -34,8 +34,8 @@ type Options struct {
 
 	UnixSockets string // the kernel's list of them; default /proc/net/unix
 	TaskFile    string // PVE's list of active tasks; default /var/log/pve/tasks/active
-	LXCDir      string // where PVE's containers are for LXC; default /var/lib/lxc
-	LocalDir    string // of the storage "local", which PVE has nowhere else; default /var/lib/vz
+	LXCDir      string // the directory of PVE's containers for LXC; default /var/lib/lxc
+	LocalDir    string // of the storage "local", whose place PVE fixes; default /var/lib/vz
 
 	// MountDir is the directory of all guests' mounts, which are named by their
 	// VMIDs. Attach and Start refuse a guest that mounts another directory of the
@@ -49,7 +49,7 @@ type Options struct {
 
 	Poll   time.Duration // between two looks at a guest that changes; default 500 ms
 	Settle time.Duration // how long a change may take to be seen; default 15 s
-	HA     time.Duration // the same where the HA manager makes the change; default 2 min
+	HA     time.Duration // the same if the HA manager makes the change; default 2 min
 	Clean  time.Duration // the same for a failed restore's worker, and for what it left; default 2 min
 }
 
@@ -61,7 +61,7 @@ type Driver struct {
 
 var _ driver.Hypervisor = (*Driver)(nil)
 
-// New returns the driver of this node. It looks at nothing yet; see Check.
+// New returns the driver of this node. It does not look at the node; see Check.
 func New(o Options) (*Driver, error) {
 	o.Pct = cmp.Or(o.Pct, "pct")
 	o.Pvesh = cmp.Or(o.Pvesh, "pvesh")
@@ -101,7 +101,7 @@ func (d *Driver) Status(ctx context.Context, vmid int) (driver.Status, error) {
 }
 
 // Storage returns the root file system of a running guest. PVE has no figures
-// of a stopped one (ErrNotRunning), and none of mount points but in a table
+// of a stopped one (ErrNotRunning), and those of mount points only in a table
 // with rounded numbers.
 func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	now, err := d.Status(ctx, vmid)

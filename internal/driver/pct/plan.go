@@ -28,8 +28,8 @@ type plan struct {
 // architectures are PVE's names for Go's.
 var architectures = map[string]string{"amd64": "amd64", "arm64": "arm64", "386": "i386", "arm": "armhf", "riscv64": "riscv64"}
 
-// newPlan makes one of an archive's configuration and a spec, or says all that
-// is wrong with them.
+// newPlan makes a plan from an archive's configuration and a spec, or returns
+// everything that is wrong with them.
 func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 	config, findings := pctconf.Parse(conf)
 	p := &plan{config: config, options: map[string]string{}}
@@ -71,8 +71,8 @@ func nesting(features string) bool {
 	return on
 }
 
-// disk decides storage and size. Both are always named to pct: without them it
-// takes the storage "local", which usually takes no guests.
+// disk sets storage and size. pct always gets both: without them it uses the
+// storage "local", which usually accepts no guests.
 func (p *plan) disk(s driver.Spec) error {
 	value, _ := p.config.Get("rootfs")
 	props, err := pctconf.ParseProperties(value, "volume")
@@ -97,9 +97,8 @@ func (p *plan) disk(s driver.Spec) error {
 	return nil
 }
 
-// setNet decides how the guest gets its fresh MAC: pct draws one for a net0
-// that is given without, and for all interfaces when it is told to be unique;
-// told both, it loses the net0 that was given.
+// setNet makes the guest get a fresh MAC: pct draws one for a net0 without one,
+// and for all interfaces with --unique; with both, it loses the given net0.
 func (p *plan) setNet(o driver.Net) error {
 	archived, _, err := p.config.Net(0)
 	if err != nil {
@@ -122,7 +121,7 @@ func (p *plan) setNet(o driver.Net) error {
 	return p.option("net0", archived.With(o).String())
 }
 
-// set decides the rest.
+// set sets the other options.
 func (p *plan) set(s driver.Spec) error {
 	var errs []error
 	for key, value := range map[string]string{
@@ -142,7 +141,7 @@ func (p *plan) set(s driver.Spec) error {
 	return errors.Join(errs...)
 }
 
-// option checks a value as PVE will.
+// option checks a value as PVE does.
 func (p *plan) option(key, value string) error {
 	canonical, err := pctconf.Canonical(key, value)
 	if err != nil {
@@ -152,8 +151,8 @@ func (p *plan) option(key, value string) error {
 	return nil
 }
 
-// args is the command line. Key and value are one word: a description may
-// begin with a hyphen.
+// args returns the command line. Key and value are one word, because a
+// description may begin with a hyphen.
 func (p *plan) args(vmid int, archive string) []string {
 	args := []string{"restore", strconv.Itoa(vmid), archive}
 	for _, key := range slices.Sorted(maps.Keys(p.options)) {

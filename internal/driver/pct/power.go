@@ -10,8 +10,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// Start implements [driver.Hypervisor]. Before PVE is asked, the sources of
-// the guest's mounts are looked at: PVE would say no more than that a hook failed.
+// Start implements [driver.Hypervisor]. It checks the sources of the guest's
+// mounts before it asks PVE, which would only say that a hook failed.
 func (d *Driver) Start(ctx context.Context, vmid int) error {
 	return wrap(vmid, "start", d.start(ctx, vmid))
 }
@@ -39,9 +39,9 @@ func (d *Driver) start(ctx context.Context, vmid int) error {
 	return d.became(ctx, vmid, driver.Running, d.o.HA, out, startErr, driver.ErrStart)
 }
 
-// became waits until a guest's state is what a command was to make of it, and
-// is nil exactly then, whatever the command said. HA's manager acts only after
-// the command has ended with 0, and has until ha is over.
+// became waits until the guest has the state that a command was to bring about,
+// and returns nil only then, whatever the command said. HA's manager acts only
+// after the command has ended with 0, and has the time ha for it.
 func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha time.Duration, out string, cmdErr, class error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (d *Driver) became(ctx context.Context, vmid int, want driver.State, ha tim
 	return driver.Faultf(class, "see the task's log on the node", "PVE reported success, and after %s it is %s", limit, now)
 }
 
-// stays looks again for a while whether a state is still there.
+// stays checks for a while whether the guest keeps a state.
 func (d *Driver) stays(ctx context.Context, look func() (bool, error)) (bool, error) {
 	ended, err := d.poll(ctx, min(d.o.Settle, 4*d.o.Poll), func() (bool, error) {
 		ready, err := look()
@@ -87,8 +87,8 @@ func (d *Driver) stays(ctx context.Context, look func() (bool, error)) (bool, er
 	return !ended && err == nil, err
 }
 
-// Shutdown implements [driver.Hypervisor]. PVE itself stops the guest hard
-// when grace is over.
+// Shutdown implements [driver.Hypervisor]. PVE itself kills the guest when
+// grace is over.
 func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) error {
 	return wrap(vmid, "shutdown", d.shutdown(ctx, vmid, grace))
 }
@@ -111,8 +111,8 @@ func (d *Driver) shutdown(ctx context.Context, vmid int, grace time.Duration) er
 	return d.became(ctx, vmid, driver.Stopped, max(d.o.HA, grace+d.o.Settle), string(out), err, driver.ErrStop)
 }
 
-// Destroy implements [driver.Hypervisor]. What HA, a replication job or the
-// guest's own protection hold is left alone.
+// Destroy implements [driver.Hypervisor]. It refuses a guest that HA, a
+// replication job or its own protection holds.
 func (d *Driver) Destroy(ctx context.Context, vmid int) error {
 	return wrap(vmid, "destroy", d.destroy(ctx, vmid))
 }

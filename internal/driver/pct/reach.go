@@ -10,8 +10,8 @@ import (
 )
 
 // guard refuses a guest whose configuration in effect, or at its next start,
-// reaches out of it. Snapshots come into effect by a rollback alone, after
-// which this looks again. protection, template and lock are the operator's.
+// reaches out of it. Snapshots take effect only by a rollback, after which this
+// is checked again. Only the operator sets protection, template and lock.
 func (d *Driver) guard(vmid int, config *pctconf.Config) error {
 	own := func(m driver.Mount) error { return driver.CheckOwner(d.o.MountDir, vmid, m) }
 	errs := guarded(config, own)

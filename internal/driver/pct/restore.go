@@ -11,10 +11,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
-// Restore implements [driver.Hypervisor]. It never forces, never starts and
-// never mounts: forced, PVE loses the old guest when the restore fails; asked
-// to start, it hides that the start failed; and a mount would be written to.
-// PVE does not report how far it is: p hears of beginning and end.
+// Restore implements [driver.Hypervisor]. It never uses --force, --start or
+// mounts: with force, PVE loses the old guest if the restore fails; with start,
+// it hides a failed start; and a restore would write into a mount. PVE does not
+// report progress: p is called only at the start and the end.
 func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.Progress) error {
 	return wrap(vmid, "restore", d.restore(ctx, vmid, s, p))
 }
@@ -74,7 +74,7 @@ func (p *plan) described(config *pctconf.Config) bool {
 	return !given || config.Description == strings.TrimSuffix(want, "\n")
 }
 
-// restored reads back what became of the guest.
+// restored reads back the guest and compares it with the plan.
 func (d *Driver) restored(ctx context.Context, vmid int, p *plan) error {
 	config, _, err := d.config(ctx, vmid)
 	if err != nil {

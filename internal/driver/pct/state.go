@@ -21,8 +21,8 @@ const (
 	maxStorageFile = 1 << 20
 )
 
-// state reports whether guest vmid runs. Each of PVE's own programs takes a
-// second of a processor to find it, and looks in the same place.
+// state reports whether guest vmid runs. Each of PVE's own programs needs a
+// second of a processor for that, and looks in the same place.
 func (d *Driver) state(ctx context.Context, vmid int) (driver.State, error) {
 	if err := context.Cause(ctx); err != nil {
 		return "", err
@@ -35,7 +35,7 @@ func (d *Driver) state(ctx context.Context, vmid int) (driver.State, error) {
 }
 
 // socket looks for the abstract socket on which LXC's monitor of a running
-// guest listens. It reports false where the list of sockets cannot be read.
+// guest listens. It returns false if the list of sockets cannot be read.
 func (d *Driver) socket(vmid int) (state driver.State, ok bool) {
 	f, err := os.Open(d.o.UnixSockets)
 	if err != nil {
@@ -67,7 +67,7 @@ type task struct {
 	EndTime number `json:"endtime"`
 }
 
-// work is what PVE's active tasks say of one guest: each is a UPID, or "".
+// work has PVE's active tasks of one guest: each is a UPID, or "".
 type work struct {
 	own   string // of a task that names the guest
 	clone string // of any clone: its task names the source, and nothing its target
@@ -80,7 +80,7 @@ func (d *Driver) tasks(ctx context.Context, vmid int) (w work, err error) {
 		return work{}, err
 	}
 	tasks, ok := d.taskFile()
-	if !ok { // the API cuts its list at 50 unless told otherwise
+	if !ok { // the API cuts its list at 50 by default
 		if err := d.get(ctx, &tasks, "/tasks", "--source", "active", "--limit", "1000"); err != nil {
 			return work{}, err
 		}
@@ -101,8 +101,8 @@ func (d *Driver) tasks(ctx context.Context, vmid int) (w work, err error) {
 // the task was told to the cluster, and of an ended one when and how it ended.
 var taskLine = regexp.MustCompile(`^(UPID:[^:\s]+:[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:[0-9A-Fa-f]{8}:([^:\s]+):([^:\s]*):[^:\s]+:) [01](?: ([0-9A-Fa-f]{8})(?: .*)?)?$`)
 
-// taskFile reads the node's own list. It reports false where PVE has to be
-// asked: a task that is not seen would leave its guest without protection.
+// taskFile reads the node's own list. It returns false if PVE must be asked: if
+// a task were missed, its guest would not be protected.
 func (d *Driver) taskFile() (tasks []task, ok bool) {
 	data, err := regular.Read(d.o.TaskFile, maxTaskFile)
 	if err != nil {

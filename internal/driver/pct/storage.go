@@ -19,7 +19,7 @@ import (
 
 const storageHint = "pvesm status lists the storages; one that takes guests has the content rootdir"
 
-// storageFacts are what a restore has to know of a storage.
+// storageFacts are what a restore must know about a storage.
 type storageFacts struct {
 	Type    string `json:"type"`
 	Content string `json:"content"`
@@ -28,9 +28,10 @@ type storageFacts struct {
 	Avail   number `json:"avail"`
 }
 
-// checkStorage looks whether storage can take a root file system of need
-// bytes. One that allocates in full must have them free; of the others PVE
-// does not say what an archive will take, and its packed size is the least.
+// checkStorage returns an error if storage cannot take a root file system of
+// need bytes. A storage that allocates in full must have them free; for others
+// PVE does not say how much an archive will need, which is at least its packed
+// size.
 func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed int64) error {
 	if storage == "" {
 		return nil // the archive could not be read, and nothing was asked for
@@ -60,8 +61,8 @@ func (d *Driver) checkStorage(ctx context.Context, storage string, need, packed 
 
 func isListSeparator(r rune) bool { return r == ',' || r == ';' || r == ' ' }
 
-// storage reads the facts of one storage from the node's files, else asks pvesm,
-// else PVE's API.
+// storage reads the facts of one storage from the node's files, or else from
+// pvesm, or else from PVE's API.
 func (d *Driver) storage(ctx context.Context, name string) (st storageFacts, err error) {
 	config, known := d.storageConfig(name)
 	if path, ok := d.directory(name); ok && known {
@@ -99,8 +100,8 @@ const (
 // reportLine is a report of a storage: node, name, time, total and used bytes.
 var reportLine = regexp.MustCompile(`^pve\d*-storage(?:-[0-9.]+)?/([^/:]+)/([^/:]+):(\d{1,12}):(\d{1,18}):(\d{1,18})$`)
 
-// reported returns how many bytes a storage has free as the node reported a
-// moment ago. It reports false if there is no such report.
+// reported returns how many bytes a storage had free in the node's last report.
+// It reports false if there is no such report.
 func (d *Driver) reported(name string) (avail int64, ok bool) {
 	data, err := regular.Read(filepath.Join(d.o.PVEDir, reportFile), maxReportFile)
 	if err != nil {
@@ -194,12 +195,12 @@ func (d *Driver) storageConfig(name string) (c storageConfig, ok bool) {
 	return c, ok
 }
 
-// plainOptions are those of a storage of type dir that change nothing of where
-// its files are, nor of whether this node may use it.
+// plainOptions are those of a storage of type dir that change neither where its
+// files are nor whether this node may use it.
 var plainOptions = []string{"path", "content", "shared", "prune-backups", "maxfiles", "preallocation", "format", "create-base-path", "create-subdirs", "mkdir", "bwlimit", "max-protected-backups", "snapshot-as-volume-chain"}
 
-// directory returns where the files of a storage are, when it is an enabled
-// one of type dir without a peculiarity.
+// directory returns where the files of a storage are, if it is an enabled one
+// of type dir with plain options.
 func (d *Driver) directory(name string) (path string, ok bool) {
 	c, ok := d.storageConfig(name)
 	if !ok || c.kind != "dir" {
@@ -211,7 +212,7 @@ func (d *Driver) directory(name string) (path string, ok bool) {
 		}
 	}
 	path = c.options["path"]
-	if name == "local" { // PVE takes no other for it
+	if name == "local" { // PVE accepts no other
 		path = d.o.LocalDir
 	}
 	info, err := os.Stat(path)
@@ -283,12 +284,12 @@ func parseList(storage, table string) (ids []string, ok bool) {
 	return ids, ok
 }
 
-// checkLeftovers refuses to begin where the storage has volumes of that number
-// already: a guest that an operator removed by hand left them, or a killed
-// restore, and what this restore makes could not be told from them.
+// checkLeftovers returns an error if the storage has volumes of that VMID
+// already, which a guest that was removed by hand or a killed restore left:
+// what this restore makes could not be distinguished from them.
 func (d *Driver) checkLeftovers(ctx context.Context, vmid int, storage string) error {
 	if storage == "" {
-		return nil // an error of its own already
+		return nil // this has its own error already
 	}
 	volumes, err := d.volumes(ctx, vmid, storage)
 	if err != nil || len(volumes) == 0 {

@@ -22,9 +22,9 @@ func (d *Driver) rootfsDir(vmid int) string {
 	return filepath.Join(d.o.LXCDir, strconv.Itoa(vmid), "rootfs")
 }
 
-// unmount ends what a killed restore has mounted on this host to extract the
-// archive into; the loop device of an image goes with it. Programs that the
-// worker left may hold it for a moment.
+// unmount ends the mounts that a killed restore has made on this host to
+// extract the archive; the loop device of an image is freed with it. Programs
+// that the worker left may use them for a moment.
 func (d *Driver) unmount(ctx context.Context, vmid int) error {
 	root, busy := d.rootfsDir(vmid), ""
 	done, err := d.poll(ctx, d.o.Settle, func() (bool, error) {
@@ -64,7 +64,7 @@ func (d *Driver) mountsBelow(root string) ([]string, error) {
 	return mountinfo.Below(list, root), nil
 }
 
-// removeDirs removes the empty directories that a killed worker has left.
+// removeDirs removes the empty directories that a killed worker left.
 func (d *Driver) removeDirs(vmid int) error {
 	root := d.rootfsDir(vmid)
 	for _, dir := range []string{root, filepath.Dir(root)} {

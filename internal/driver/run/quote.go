@@ -2,7 +2,7 @@ package run
 
 import "strings"
 
-// Quote writes a command line as one could paste it into a POSIX shell.
+// Quote returns a command line in a form that can be pasted into a POSIX shell.
 func Quote(path string, args ...string) string {
 	words := make([]string, 0, 1+len(args))
 	for _, w := range append([]string{path}, args...) {

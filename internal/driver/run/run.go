@@ -1,7 +1,7 @@
 // Package run starts programs, and is the only package of the product that
-// does. Arguments are a slice and never pass through a shell, output is
-// bounded, and an error names the command as one could paste it, its exit
-// status and the end of what it wrote to stderr. It knows no program by name.
+// does: call [Run]. Arguments are a slice and never pass through a shell,
+// output is bounded, and an error has the command in a form that can be pasted,
+// its exit status and the end of its stderr. It contains no program's name.
 package run
 
 import (
@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// MaxOutputBytes is how much of stdout and of stderr a Result keeps when Cmd
-// gives no writer. Going over is an error for stdout, which is data, and cuts
-// stderr to its end, which is talk.
+// MaxOutputBytes is how much of stdout and of stderr a Result keeps if Cmd has
+// no writer. More is an error for stdout, which is data; of stderr, which is
+// for people, the end is kept.
 const MaxOutputBytes = 16 << 20
 
 // stderrTail is how much of stderr an error quotes.
@@ -34,7 +34,8 @@ const killDelay = 5 * time.Second
 // was left behind with the pipe open makes Run wait so long.
 const outputDelay = time.Minute
 
-// Cmd is one program to run. Path is looked up in PATH unless it holds a slash.
+// Cmd is one program to run. Path is looked up in PATH unless it contains a
+// slash.
 type Cmd struct {
 	Path   string
 	Args   []string // without the program's name
@@ -42,22 +43,23 @@ type Cmd struct {
 	Dir    string   // "": this process's directory
 	Stdin  io.Reader
 	Stdout io.Writer // nil: kept in Result.Stdout
-	Stderr io.Writer // nil: kept in Result.Stderr; given: its end is still quoted in errors
-	// SysProcAttr is passed on as it is; nil gives the child its own process
+	Stderr io.Writer // nil: kept in Result.Stderr; errors quote its end in both cases
+	// SysProcAttr is passed on unchanged; nil gives the child its own process
 	// group and has the kernel kill it when this process dies.
 	SysProcAttr *syscall.SysProcAttr
 }
 
-// Result is what a program left behind. It is valid also beside an error.
+// Result is the result of a program. It is valid also with an error.
 type Result struct {
-	ExitCode int // -1 when it did not start or was killed by a signal
+	ExitCode int // -1 if it did not start or was killed by a signal
 	Stdout   []byte
 	Stderr   []byte
 	User     time.Duration // CPU
 	System   time.Duration // CPU
 }
 
-// Error says that a program could not be started, failed, or was stopped.
+// Error is the error of a program that could not be started, failed, or was
+// stopped.
 type Error struct {
 	Command  string // quoted for a POSIX shell
 	ExitCode int    // -1: not started, or ended by a signal
@@ -97,9 +99,9 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 		return signal(cmd, syscall.SIGTERM)
 	}
 	cmd.WaitDelay = outputDelay
-	// The kernel kills the child when the thread that started it ends, and one
-	// that a goroutine has left locked ends with that goroutine. This one belongs to this package
-	// until the child has ended.
+	// The kernel kills the child when the thread that started it ends, and a thread that a
+	// goroutine has left locked ends with the goroutine. So this package keeps the thread until
+	// the child has ended.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -127,7 +129,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	case err != nil && cause != nil:
 		err = cause
 	case stdout.over:
-		// The child saw a closed pipe and died of it; that is the symptom.
+		// The child died of a closed pipe, which is only the symptom.
 		err = fmt.Errorf("more than %d bytes on stdout", MaxOutputBytes)
 	}
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package pcttest is a stand-in for the programs of a Proxmox VE node: pct,
-// pvesh, pvesm and dpkg-query. A test binary that calls [Main] first is each
-// of them when it is started by that name. What they say, how they exit and
-// where they mislead is what PVE's own code was seen to do; they know only
-// what the adapter uses, and refuse the rest. The node's state is a directory, so
-// that it outlives the processes. Only tests import it.
+// pvesh, pvesm and dpkg-query. A test binary that calls [Main] first is each of
+// them when it is started by that name. Their messages, exit statuses and
+// misleading results are those that PVE's own code was seen to have; they support
+// only what the driver uses, and refuse the rest. The node's state is a
+// directory, so that it outlives the processes. Only tests import it.
 package pcttest
 
 import (
@@ -52,7 +52,7 @@ type Storage struct {
 	Volumes  []string // of guests, such as "vm-8200-disk-0"; of a dir storage "8200/vm-8200-disk-0.raw"
 }
 
-// Faults are traps of the real programs that a test sets.
+// Faults are faults of the real programs that a test sets.
 type Faults struct {
 	NoQuorum     bool
 	DiskGone     bool   // volume '…' does not exist at start
@@ -246,7 +246,7 @@ func (n *Node) MakePartial(vmid int) {
 	n.SetConfig(vmid, "lock: create\n")
 }
 
-// Sees reports whether the running guest has a file at path: what a mount shows.
+// Sees reports whether the running guest has a file at path, through a mount.
 func (n *Node) Sees(vmid int, path string) bool {
 	n.t.Helper()
 	r := readRun(n.dir, vmid)

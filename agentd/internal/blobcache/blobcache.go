@@ -70,6 +70,7 @@ type entry struct {
 	size    int64
 	checked stamp // of the file whose content was checked; zero: not yet
 	touched time.Time
+	check   sync.Mutex // held while the content is checked, without Cache.mu
 }
 
 // stamp identifies the file that was checked.
@@ -217,7 +218,7 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	}
 	c.used.MoveToFront(element)
 	e, _ := element.Value.(*entry)
-	checked, isOld := e.checked, time.Since(e.touched) > touchEvery
+	isOld := time.Since(e.touched) > touchEvery
 	if isOld {
 		e.touched = time.Now()
 	}
@@ -225,6 +226,11 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	if isOld {
 		_ = c.root.Chtimes(name, time.Now(), time.Now()) // a hint for the order after a start
 	}
+	e.check.Lock() // others wait for its result in place of reading it too
+	defer e.check.Unlock()
+	c.mu.Lock()
+	checked := e.checked
+	c.mu.Unlock()
 	file, at, err := c.open(name, digest, size, checked)
 	c.mu.Lock()
 	defer c.mu.Unlock()

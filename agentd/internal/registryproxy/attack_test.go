@@ -181,3 +181,27 @@ func TestRequestsAreLimited(t *testing.T) {
 		t.Errorf("%d requests were refused and %d made a line, want 10 and 20", limited, n)
 	}
 }
+
+// The limit on a blob holds for what a manifest says, too.
+func TestAManifestWithALayerThatIsTooLarge(t *testing.T) {
+	up := newUpstream(t)
+	i := up.push(t, repository, "v1", "one")
+	huge := descriptor("application/vnd.oci.image.layer.v1.tar", []byte("huge"))
+	huge["size"] = int64(1) << 62
+	body := encode(t, map[string]any{"schemaVersion": 2, "config": descriptor("application/vnd.oci.image.config.v1+json", i.config), "layers": []any{huge}})
+	up.put(repository+"/manifests/v1", imageType, body)
+	onBlobs(up, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(int64(1)<<62))
+		_, _ = w.Write(make([]byte, 1<<20))
+	})
+	b := newBed(t, up)
+	digest := digestOf([]byte("huge"))
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		if got := b.ask(t, method, blobPath(digest)); got.status != http.StatusBadGateway {
+			t.Errorf("%s: %d, %d bytes", method, got.status, len(got.body))
+		}
+	}
+	if !strings.Contains(b.faults(), "exceeds the limit") {
+		t.Errorf("the log says %s", b.faults())
+	}
+}

@@ -35,6 +35,9 @@ func (p *Proxy) serveBlob(ctx context.Context, w http.ResponseWriter, r *request
 	if err != nil {
 		return err
 	}
+	if size > p.limits.MaxBlob {
+		return r.upstream.fail(causeBad, "blob %s of %s: its manifest gives it %d bytes, which exceeds the limit of %d", r.digest, r.repository, size, p.limits.MaxBlob)
+	}
 	part := r.header.Get("Range")
 	if !oneRange.MatchString(part) || len(r.header.Values("Range")) != 1 {
 		part = ""

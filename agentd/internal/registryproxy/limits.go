@@ -20,7 +20,7 @@ type Limits struct {
 	// MinRate is the least that either side must move while it is waited for, in
 	// bytes a second, measured over a time of Stall; default 4 KiB.
 	MinRate int64
-	MaxBlob int64         // bytes of a blob of which no manifest was read; default 32 GiB
+	MaxBlob int64         // bytes of a blob; default 32 GiB
 	Check   time.Duration // between two looks at the token; default 1 s
 	Burst   int           // requests of one guest at once; default 2000
 	// PerSecond are its requests that follow; default 20. Each can be a line of

@@ -23,6 +23,10 @@ const (
 	maxTrials = 2
 )
 
+// answerGrace is for how long the answer to a password is waited for when the
+// guest is gone. It is shorter than the daemon's time to end.
+const answerGrace = 8 * time.Second
+
 // refusals is what a registry refused. All of it is about one credential, and is
 // forgotten when there is another one.
 type refusals struct {
@@ -155,11 +159,13 @@ func (u *upstream) remember(scope string, err error) error {
 }
 
 // prove calls do, which sends auth for a scope and reports whether it was
-// accepted, and returns its answer. A password that is not known to be good is sent by one request at a
+// accepted, and returns its answer. What is sent with a password is not cut
+// short at once when ctx ends, since a guest that leaves must not keep a refusal
+// from being remembered. A password that is not known to be good is sent by one request at a
 // time, and is not sent again soon after it was refused.
-func (u *upstream) prove(ctx context.Context, scope, auth string, do func() (_ *http.Response, isAccepted bool, err error)) (*http.Response, error) {
+func (u *upstream) prove(ctx context.Context, scope, auth string, do func(context.Context) (_ *http.Response, isAccepted bool, err error)) (*http.Response, error) {
 	if !isPassword(auth) {
-		resp, _, err := do()
+		resp, _, err := do(ctx)
 		return resp, err
 	}
 	sum := sumOf(auth)
@@ -174,7 +180,20 @@ func (u *upstream) prove(ctx context.Context, scope, auth string, do func() (_ *
 			return nil, err
 		}
 	}
-	resp, isAccepted, err := do()
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(answerGrace):
+			cancel()
+		case <-detached.Done():
+		}
+	})
+	resp, isAccepted, err := do(detached)
+	stop()
+	context.AfterFunc(ctx, cancel) // from here on the body ends with ctx
+	if err != nil {
+		cancel()
+	}
 	if e, ok := errors.AsType[*Error](err); ok && e.isRefusal {
 		return nil, u.refusals.refuse(scope, sum, e, u.now())
 	}
@@ -191,7 +210,7 @@ func isPassword(auth string) bool { return strings.HasPrefix(auth, basicPrefix) 
 // try sends a request of a scope once. An answer that refuses it is returned
 // where the registry may accept something else than auth.
 func (u *upstream) try(ctx context.Context, scope, method string, at *url.URL, header http.Header, auth string) (*http.Response, error) {
-	return u.prove(ctx, scope, auth, func() (*http.Response, bool, error) {
+	return u.prove(ctx, scope, auth, func(ctx context.Context) (*http.Response, bool, error) {
 		resp, err := u.send(ctx, method, at, header, auth)
 		if err != nil {
 			return nil, false, err

@@ -1,6 +1,7 @@
 package registryproxy_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -187,4 +188,65 @@ func TestARevokedPasswordIsNotRepeated(t *testing.T) {
 	basic(up)
 	b.advance(20 * time.Minute)
 	ask(http.StatusOK)
+}
+
+// A guest that leaves before the registry answers must not keep the refusal from
+// being remembered: it could have the password repeated as often as it likes.
+func TestAGuestThatLeavesDoesNotHideARefusal(t *testing.T) {
+	for name, most := range map[string]int{"never good": 1, "good before": 6} { // 6: as many as a guest has at once
+		wasGood := most > 1
+		t.Run(name, func(t *testing.T) {
+			up := newUpstream(t)
+			i := up.push(t, repository, "v1", "one")
+			basic(up)
+			b := newBed(t, up)
+			if wasGood {
+				if got := b.get(t, manifestPath("v1")); got.status != http.StatusOK {
+					t.Fatalf("%s", got.all())
+				}
+			} else {
+				b.allow(registryproxy.Image{Host: up.host, Repository: repository})
+			}
+			arrived, answer := make(chan struct{}, 1000), make(chan struct{})
+			up.set(func(w http.ResponseWriter, r *http.Request) bool {
+				if _, _, ok := r.BasicAuth(); ok {
+					arrived <- struct{}{}
+					<-answer
+				}
+				w.Header().Set("WWW-Authenticate", `Basic realm="upstream"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return true
+			})
+			up.forget()
+			for n := range 10 {
+				ctx, leave := context.WithCancel(t.Context())
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.server.URL+blobPath(i.layerHash), http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				left := make(chan struct{})
+				go func() {
+					defer close(left)
+					if resp, err := http.DefaultClient.Do(req); err == nil {
+						_ = resp.Body.Close()
+					}
+				}()
+				if n == 0 {
+					<-arrived
+				} else {
+					select {
+					case <-arrived:
+					case <-time.After(20 * time.Millisecond): // as long as it takes to send a password
+					}
+				}
+				leave()
+				<-left
+			}
+			close(answer)
+			waitFor(t, func() []error { b.get(t, blobPath(i.layerHash)); b.mu.Lock(); defer b.mu.Unlock(); return b.failures })
+			if n := withSecret(up); n > most {
+				t.Errorf("the password was sent %d times, want %d at most", n, most)
+			}
+		})
+	}
 }

@@ -203,7 +203,7 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 		}
 	}
 	asked := u.now()
-	resp, err := u.prove(ctx, scope, auth, func() (*http.Response, bool, error) {
+	resp, err := u.prove(ctx, scope, auth, func(ctx context.Context) (*http.Response, bool, error) {
 		resp, err := u.sendOver(ctx, u.own, http.MethodGet, &at, nil, auth) // learn has checked its host
 		if err != nil {
 			return nil, false, err

@@ -95,9 +95,9 @@ bench-guest: build
 bench-golden: build
 	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only golden
 
-# One large blob from a registry, through the host's proxy, and from its cache. It needs three minutes or so.
+# One large blob and whole pulls, from a registry, through the host's proxy, and from its cache. It needs five minutes or so.
 bench-registry:
-	$(BED) -own-engine -- go test -count=1 -tags integration -run '^$$' -bench BenchmarkBlob -benchtime 1x ./internal/e2e/registry
+	$(BED) -own-engine -- go test -count=1 -timeout 30m -tags integration -run '^$$' -bench 'BenchmarkBlob|BenchmarkPull' -benchtime 1x ./internal/e2e/registry
 
 # Two releases made in two directories must have the same bytes.
 repro:

@@ -160,7 +160,7 @@ func (s *scene) restart(b *testing.B, settings string) {
 }
 
 // peakMB returns the most memory that the daemon has had.
-func (s *scene) peakMB(b *testing.B) float64 {
+func (s *scene) peakMB(b testing.TB) float64 {
 	b.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.daemon.PID()))
 	if err != nil {

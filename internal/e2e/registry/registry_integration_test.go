@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
@@ -146,22 +147,28 @@ func (s *scene) agentd(t testing.TB, args ...string) string {
 
 // apply runs the bootstrapper in the guest's directory, with the mount as the
 // guest sees it.
-func (s *scene) apply(t *testing.T) (output string, err error) {
+func (s *scene) apply(t testing.TB) (output string, err error) {
 	t.Helper()
-	mount := filepath.Join(s.root, "etc/felhom-bootstrap")
-	if err := unix.Mount(filepath.Join(s.dir, "mounts", s.vmid), mount, "", unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
+	defer s.attach(t)()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(s.programs, "felhom-controller-bootstrap"), "--root", s.root, "--docker-host", s.bed.DockerHost, "apply", "--pull-patience", "30s")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// attach mounts the guest's config mount as the guest sees it, until undo is called.
+func (s *scene) attach(t testing.TB) (undo func()) {
+	t.Helper()
+	mount := filepath.Join(s.root, "etc/felhom-bootstrap")
+	if err := unix.Mount(filepath.Join(s.dir, "mounts", s.vmid), mount, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // wantNoCredential scans what the guest and the engine have.
@@ -175,9 +182,10 @@ func (s *scene) wantNoCredential(t *testing.T, output string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	secrets := guest.Secrets{"the registry's password": s.password}
 	for what, text := range map[string]string{"docker inspect": string(raw), "the bootstrapper's output": output, "the host's log": string(log)} {
-		if strings.Contains(text, s.password) {
-			t.Errorf("%s holds the registry's password", what)
+		if held := secrets.In([]byte(text)); len(held) > 0 {
+			t.Errorf("%s holds %s", what, held)
 		}
 	}
 	for _, dir := range []string{s.root, filepath.Join(s.dir, "mounts")} {
@@ -186,7 +194,7 @@ func (s *scene) wantNoCredential(t *testing.T, output string) {
 				return err
 			}
 			data, err := os.ReadFile(path)
-			if bytes.Contains(data, []byte(s.password)) || bytes.Contains(data, []byte(puller)) {
+			if len(secrets.In(data)) > 0 || bytes.Contains(data, []byte(puller)) {
 				t.Errorf("%s holds the registry's credential", path)
 			}
 			return err

@@ -85,6 +85,9 @@ func jobsOf(cfg config.Config, o provisionArgs) (jobs []provision.Job, found fin
 	for _, g := range o.guests {
 		job, err := jobOf(cfg, g, o.isSpec)
 		found.add(g.About(), err)
+		if o.change {
+			job.IsChange, job.Start = true, false
+		}
 		jobs, asked = append(jobs, job), append(asked, g.With(cfg.Provision.Guest))
 	}
 	found.add("", fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))

@@ -51,11 +51,13 @@ func newApp(stdout, stderr io.Writer) command.App {
 				},
 			},
 			{
-				Name: "guest", Usage: "Add, attach, detach, remove, list and show guests; rotate and revoke their tokens",
+				Name: "guest", Usage: "Add, change, attach, detach, remove, list and show guests; rotate and revoke tokens",
 				Subcommands: []*cli.Command{
 					guestAddCommand(stdout, stderr),
 					guestRotateCommand(stdout, stderr),
 					guestRevokeCommand(stdout, stderr),
+					guestSetCommand(stdout, stderr),
+					guestSetImageCommand(stdout, stderr),
 					guestAttachCommand(stdout, stderr),
 					guestDetachCommand(stdout, stderr),
 					guestRemoveCommand(stdout, stderr),

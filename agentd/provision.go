@@ -60,6 +60,7 @@ func containerFlags() []cli.Flag {
 type provisionArgs struct {
 	guests []config.Guest // as asked for, without defaults
 	isSpec bool           // they are a specification's
+	change bool           // they exist, and are not started
 	wait   *time.Duration // nil: the configuration's
 	asJSON bool
 }
@@ -67,7 +68,7 @@ type provisionArgs struct {
 func provisionCommand(stdout, stderr io.Writer) *cli.Command {
 	flags := append([]cli.Flag{
 		&cli.BoolFlag{Name: "no-start", Usage: "leave the guest stopped"},
-		&cli.DurationFlag{Name: "wait", Usage: "how long to wait for the guest's bootstrap; 0s: not at all", DefaultText: "provision.wait, 5m"},
+		waitFlag(),
 		jsonFlag(),
 	}, guestFlagList()...)
 	return &cli.Command{
@@ -90,9 +91,25 @@ Example:
 			if err != nil {
 				return err
 			}
-			return provisionGuests(c.Context, cfg, o, stdout, stderr)
+			return provisionGuests(c.Context, cfg, o, "provision", stdout, stderr)
 		},
 	}
+}
+
+func waitFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "wait", Usage: "how long to wait for the guest's bootstrap; 0s: not at all", DefaultText: "provision.wait, 5m"}
+}
+
+// waitOf returns the value of --wait, nil if it is not given.
+func waitOf(c *cli.Context) (*time.Duration, error) {
+	if !c.IsSet("wait") {
+		return nil, nil
+	}
+	wait := c.Duration("wait")
+	if wait < 0 {
+		return nil, misuse(c, fmt.Errorf("--wait is %v, want 0s or more", wait))
+	}
+	return &wait, nil
 }
 
 // guestFlagList are the flags that say which guests there are to be.
@@ -107,43 +124,19 @@ func guestFlagList() []cli.Flag {
 // provisionFlags reads the flags; isOptional allows no guest at all.
 func provisionFlags(c *cli.Context, isOptional bool) (provisionArgs, error) {
 	o := provisionArgs{asJSON: c.Bool("json")}
-	if c.IsSet("wait") {
-		wait := c.Duration("wait")
-		if wait < 0 {
-			return o, misuse(c, fmt.Errorf("--wait is %v, want 0s or more", wait))
-		}
-		o.wait = &wait
+	var err error
+	if o.wait, err = waitOf(c); err != nil {
+		return o, err
 	}
-	var all []error
-	g := config.Guest{}
+	g, isSet, err := flaggedGuest(c)
 	if c.Bool("no-start") {
 		no := false
 		g.Start = &no
 	}
-	isSet := c.IsSet("no-start")
-	for _, f := range guestFlags {
-		if !c.IsSet(f.name) {
-			continue
-		}
-		isSet = true
-		if err := setGuest(&g, f.name, c.String(f.name)); err != nil {
-			all = append(all, fmt.Errorf("--%s: %w", f.name, err))
-		}
-	}
-	for _, f := range containerFlags() {
-		isSet = isSet || c.IsSet(f.Names()[0])
-	}
-	container, err := config.ContainerFlags{
-		Env: c.StringSlice("env"), Labels: c.StringSlice("label"), Publish: c.StringSlice("publish"), Volumes: c.StringSlice("volume"),
-		Command: c.String("command"), Memory: containerMemory(c),
-	}.Container()
-	if err != nil {
-		all = append(all, err)
-	}
-	g.Container = container
+	isSet = isSet || c.IsSet("no-start")
 	switch {
-	case len(all) > 0:
-		return o, misuse(c, errors.Join(all...))
+	case err != nil:
+		return o, misuse(c, err)
 	case c.IsSet("spec") && isSet:
 		return o, misuse(c, errors.New("--spec together with a flag of one guest: write it into the file"))
 	case c.IsSet("spec"):
@@ -161,6 +154,30 @@ func provisionFlags(c *cli.Context, isOptional bool) (provisionArgs, error) {
 	}
 	o.guests = []config.Guest{g}
 	return o, nil
+}
+
+// flaggedGuest returns what the flags of one guest say, those of guestFlags and
+// of its container that c has.
+func flaggedGuest(c *cli.Context) (g config.Guest, isSet bool, err error) {
+	var all []error
+	for _, f := range guestFlags {
+		if !c.IsSet(f.name) {
+			continue
+		}
+		isSet = true
+		if err := setGuest(&g, f.name, c.String(f.name)); err != nil {
+			all = append(all, fmt.Errorf("--%s: %w", f.name, err))
+		}
+	}
+	for _, f := range containerFlags() {
+		isSet = isSet || c.IsSet(f.Names()[0])
+	}
+	container, err := config.ContainerFlags{
+		Env: c.StringSlice("env"), Labels: c.StringSlice("label"), Publish: c.StringSlice("publish"), Volumes: c.StringSlice("volume"),
+		Command: c.String("command"), Memory: containerMemory(c),
+	}.Container()
+	g.Container = container
+	return g, isSet, errors.Join(append(all, err)...)
 }
 
 // setGuest sets the key of one flag.
@@ -265,8 +282,8 @@ func (g provisionedGuest) line() string {
 
 // provisionGuests takes the guests one after the other to their start, and then
 // waits for all of them: they boot side by side.
-func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, stdout, stderr io.Writer) (err error) {
-	if err := command.RequireRoot("provision"); err != nil {
+func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, what string, stdout, stderr io.Writer) (err error) {
+	if err := command.RequireRoot(what); err != nil {
 		return err
 	}
 	wait := cfg.Provision.Wait
@@ -274,7 +291,7 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, st
 		wait = *o.wait
 	}
 	jobs, found := jobsOf(cfg, o)
-	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start }) {
+	if wait > 0 && slices.ContainsFunc(jobs, func(j provision.Job) bool { return j.Start || j.IsChange }) {
 		found.add("", checkServing(ctx, cfg))
 	}
 	_, err = listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)

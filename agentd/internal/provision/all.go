@@ -2,9 +2,11 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -16,6 +18,7 @@ type Summary struct {
 	IsUp     bool    // it reported that its controller is up; false: it was not waited for, or failed
 	Failed   bool    // it was waited for, and did not come up
 	Took     time.Duration
+	Err      error    // why it failed, joined
 	URLs     []string // where its container answers, as far as it is known
 	Note     string   // why there are none
 }
@@ -33,9 +36,8 @@ func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) (
 		out[i].VMID = job.VMID
 		r, err := p.Provision(ctx, job)
 		if err != nil {
-			for _, one := range fault.Each(err) { // each keeps its own hint
-				all = append(all, fmt.Errorf("provision guest %d: %w", job.VMID, one))
-			}
+			out[i].Err = prefixed(fmt.Sprintf("provision guest %d", job.VMID), err)
+			all = append(all, out[i].Err)
 			if ctx.Err() != nil {
 				break
 			}
@@ -46,15 +48,26 @@ func (p *Provisioner) All(ctx context.Context, jobs []Job, wait time.Duration) (
 	}
 	deadline := p.options.Now().Add(wait)
 	for i, job := range jobs {
-		if wait == 0 || !job.Start || out[i].Outcome == "" || ctx.Err() != nil {
+		waits := job.Start || job.IsChange && results[i].Guest.State == driver.Running
+		if wait == 0 || !waits || out[i].Outcome == "" || ctx.Err() != nil {
 			continue
 		}
 		if err := p.Wait(ctx, job.VMID, results[i], deadline.Sub(p.options.Now())); err != nil {
-			all, out[i].Failed = append(all, err), true
+			all, out[i].Failed, out[i].Err = append(all, err), true, err
 			continue
 		}
 		out[i].IsUp, out[i].Took = true, p.options.Now().Sub(start)
 		out[i].URLs, out[i].Note = p.urls(results[i])
 	}
 	return out, fault.All(all...)
+}
+
+// prefixed returns the errors that err joins, each with about before it and with
+// its own hint.
+func prefixed(about string, err error) error {
+	var all []error
+	for _, one := range fault.Each(err) {
+		all = append(all, fmt.Errorf("%s: %w", about, one))
+	}
+	return errors.Join(all...)
 }

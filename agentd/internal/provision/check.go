@@ -6,7 +6,6 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -28,7 +27,7 @@ func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
 		}
 		return Provisioned, err
 	}
-	if err := p.isOwn(g); err != nil {
+	if err := r.isOwn(); err != nil {
 		return "", errors.Join(err, r.ask())
 	}
 	last, err := p.progress(job.VMID)
@@ -59,11 +58,15 @@ func (p *Provisioner) CheckBootstrap() error {
 	return fault.Wrap(fault.Invalid, err)
 }
 
-// isOwn refuses a guest that no job made.
-func (p *Provisioner) isOwn(g driver.Guest) error {
-	record, err := p.options.Store.Get(g.VMID)
+// isOwn refuses a guest that no job made, and that a change does not know.
+func (r *run) isOwn() error {
+	g := r.guest
+	record, err := r.p.options.Store.Get(g.VMID)
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
 		return err
+	}
+	if r.isOther = r.job.IsChange && err == nil && record.Provisioned == nil && !g.Partial; r.isOther {
+		return nil
 	}
 	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(g.Description) || g.Partial {
 		return taken(g)

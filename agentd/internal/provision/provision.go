@@ -153,6 +153,9 @@ type Job struct {
 	// ones, as flags are.
 	IsWhole bool
 	Start   bool
+	// IsChange is of a job that changes a guest: one must exist, and it may be one
+	// that only Register made known. All waits for it if it runs.
+	IsChange bool
 }
 
 func (j Job) given() driver.Spec {

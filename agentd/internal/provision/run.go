@@ -85,7 +85,15 @@ func (p *Provisioner) look(ctx context.Context, job Job) (*run, error) {
 	if err != nil && !errors.Is(err, driver.ErrNotFound) {
 		return nil, err
 	}
-	return &run{p: p, job: job, journal: j, guest: g, exists: err == nil}, nil
+	r := &run{p: p, job: job, journal: j, guest: g, exists: err == nil}
+	switch {
+	case !job.IsChange:
+	case j != nil:
+		return nil, fault.WrapHint(fault.Invalid, errors.New("its provisioning was interrupted"), fmt.Sprintf("felhom-agentd provision --vmid %d finishes it", job.VMID))
+	case !r.exists:
+		return nil, fault.WrapHint(fault.NotFound, errors.New("there is no such guest to change"), fmt.Sprintf("felhom-agentd provision --vmid %d makes it", job.VMID))
+	}
+	return r, nil
 }
 
 func (r *run) result(after string) Result {
@@ -124,6 +132,7 @@ type run struct {
 	isStale   bool // bootstrap.json is not what it must be
 	isRemoved bool // the mount's directory was removed
 	last      *guests.Progress
+	isOther   bool // only Register made the guest known: its mount is attached by hand
 }
 
 // allSteps are the steps of every run in their order. An update leaves out what
@@ -163,7 +172,7 @@ func (r *run) steps(ctx context.Context) error {
 // prevents it.
 func (r *run) update(ctx context.Context) (Result, error) {
 	vmid := r.job.VMID
-	if err := r.p.isOwn(r.guest); err != nil {
+	if err := r.isOwn(); err != nil {
 		return Result{}, err
 	}
 	if err := compare(r.job.given(), r.guest); err != nil {
@@ -281,7 +290,7 @@ func (r *run) begin() error {
 	default:
 		return err
 	}
-	after, err := r.p.lastRun(vmid)
+	after, err := r.p.LastRun(vmid)
 	if err != nil {
 		return err
 	}
@@ -293,8 +302,8 @@ func (r *run) begin() error {
 	return nil
 }
 
-// lastRun returns the run that the guest reported of last, "" if there is none.
-func (p *Provisioner) lastRun(vmid int) (string, error) {
+// LastRun returns the run that the guest reported of last, "" if there is none.
+func (p *Provisioner) LastRun(vmid int) (string, error) {
 	last, err := p.progress(vmid)
 	if last == nil {
 		return "", err

@@ -183,7 +183,7 @@ func cancelOn(cancel context.CancelCauseFunc, err error) {
 }
 
 func (r *run) needsAttach() bool {
-	return !r.isUpdate || !r.p.isAttached(r.guest) || r.isRemoved && r.guest.State == driver.Running
+	return !r.isUpdate || !r.isOther && !r.p.isAttached(r.guest) || r.isRemoved && r.guest.State == driver.Running
 }
 
 func (r *run) attach(ctx context.Context) (StepResult, error) {

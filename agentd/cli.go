@@ -58,6 +58,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 					guestRevokeCommand(stdout, stderr),
 					guestSetCommand(stdout, stderr),
 					guestSetImageCommand(stdout, stderr),
+					guestRolloutCommand(stdout, stderr),
 					guestAttachCommand(stdout, stderr),
 					guestDetachCommand(stdout, stderr),
 					guestRemoveCommand(stdout, stderr),

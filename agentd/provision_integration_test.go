@@ -173,6 +173,8 @@ func (h *lxcHost) oneOfThree(t *testing.T) {
 	partly.fails(t, 3, "provision guest "+two+": ", damaged, one+" start   done", three+" start   skipped")
 	h.nothingLeft(t, two)
 	h.isWhole(t, one)
+	h.run(t, "guest", "set", three, "--env", "MODE=edge", "--wait", "0s").works(t, ": updated, not waited for")
+	h.run(t, "guest", "show", three).works(t, "environment  MODE=edge")
 	h.run(t, "guest", "remove", three).works(t, "guest "+three+" removed")
 	h.remove(t, one)
 }

@@ -17,6 +17,10 @@ const MaxBytes = 64 << 10
 // port.
 const DefaultPort = 8443
 
+// DefaultWait is how long provision waits for a guest unless provision.wait says
+// otherwise.
+const DefaultWait = 5 * time.Minute
+
 // Config is a valid configuration.
 type Config struct {
 	HostID          string           // "" where absent
@@ -103,7 +107,7 @@ func defaults() Config {
 		IDMap:        IDMapShared,
 		Origin:       OriginObserve,
 		LXCPath:      "/var/lib/felhom/guests",
-		Provision:    Defaults{Wait: 5 * time.Minute},
+		Provision:    Defaults{Wait: DefaultWait},
 		Limits: Limits{
 			ConnectionsPerSource: 16,
 			ConnectionsTotal:     2048,

@@ -52,6 +52,15 @@ function __felhom_agentd_line
             case 'guest:revoke'
                 set -g __felhom_agentd_at 'guest revoke'
                 set -g __felhom_agentd_number 0
+            case 'guest:set'
+                set -g __felhom_agentd_at 'guest set'
+                set -g __felhom_agentd_number 0
+            case 'guest:set-image'
+                set -g __felhom_agentd_at 'guest set-image'
+                set -g __felhom_agentd_number 0
+            case 'guest:rollout'
+                set -g __felhom_agentd_at 'guest rollout'
+                set -g __felhom_agentd_number 0
             case 'guest:attach'
                 set -g __felhom_agentd_at 'guest attach'
                 set -g __felhom_agentd_number 0
@@ -93,6 +102,12 @@ function __felhom_agentd_line
             case 'guest rotate:--config'
                 set flag $word
             case 'guest revoke:--config'
+                set flag $word
+            case 'guest set:--wait' 'guest set:--image' 'guest set:--profile' 'guest set:--ready-wait' 'guest set:--env-file' 'guest set:--memory' 'guest set:--env' 'guest set:--label' 'guest set:--publish' 'guest set:--volume' 'guest set:--command' 'guest set:--config'
+                set flag $word
+            case 'guest set-image:--digest' 'guest set-image:--wait' 'guest set-image:--config'
+                set flag $word
+            case 'guest rollout:--image' 'guest rollout:--digest' 'guest rollout:--guests' 'guest rollout:--wave' 'guest rollout:--max-failures' 'guest rollout:--wait' 'guest rollout:--config'
                 set flag $word
             case 'guest attach:--config'
                 set flag $word
@@ -157,7 +172,7 @@ end
 
 complete -c felhom-agentd -f
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a serve -d 'Serve the local API until SIGTERM'
-complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a guest -d 'Add, attach, detach, remove, list and show guests; rotate and revoke their tokens'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a guest -d 'Add, change, attach, detach, remove, list and show guests; rotate and revoke tokens'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a provision -d 'Make a guest from a golden image and see its controller come up'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a check -d 'Find all that would make provision fail, and change nothing'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what is wrong on this host, and say what to do'
@@ -176,6 +191,9 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'serve\'' -l help -d 'Print he
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a add -d 'Make a guest known and write its config mount; of a known one, replace the token'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a rotate -d 'Give known guests new tokens; no request fails meanwhile'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a revoke -d 'End all tokens of a guest at once'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a set -d 'Change the container of one guest, and see it come up'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a set-image -d 'Have one guest run another image, and see it come up'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a rollout -d 'Have many guests run another image, some at a time'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a attach -d 'Mount a known guest\'s config directory, at once if the guest runs'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a detach -d 'End the config mount in a guest; its directory stays'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest\'' -a remove -d 'Remove all that was made for a guest: itself if provision made it, mount, token, reports'
@@ -196,6 +214,39 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'guest revoke\'' -l json -d 'P
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest revoke\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest revoke\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest revoke\' 0' -a '(__felhom_agentd_guests)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l wait -x -d 'How long to wait for the guest\'s bootstrap; 0s: not at all (default: provision.wait, 5m)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l image -x -d 'The controller\'s image, in place of the configuration\'s: a full REFERENCE'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l profile -x -d 'Felhom or plain: what the container gets unasked'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l ready-wait -x -d 'DURATION that the controller may take to become ready'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l env-file -r -F -d 'FILE with secret variables of the container, mode 0600'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l memory -x -d 'SIZE with a unit, such as 512m: the container\'s limit'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l env -x -d 'Set a variable of the container, NAME=VALUE; may be repeated'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l label -x -d 'Set a label of the container, NAME=VALUE; may be repeated'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l publish -x -d 'Publish a port, HOSTPORT:PORT; may be repeated, and replaces the list'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l volume -x -d 'Mount a volume, SOURCE:TARGET; may be repeated, and replaces the list'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l command -x -d 'Run WORDS in place of the image\'s own command'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set\' 0' -a '(__felhom_agentd_guests)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set-image\'' -l digest -x -d 'Want the image to have this manifest DIGEST, sha256:…'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set-image\'' -l wait -x -d 'How long to wait for the guest\'s bootstrap; 0s: not at all (default: provision.wait, 5m)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set-image\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set-image\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set-image\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest set-image\' 0' -a '(__felhom_agentd_guests)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l image -x -d 'The image to run: a full REFERENCE'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l digest -x -d 'Want the image to have this manifest DIGEST, sha256:…'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l guests -x -d 'VMIDS with commas between them; may be repeated'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l all -d 'All guests that have a token'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l wave -x -d 'Change this NUMBER of guests at a time (default: 1)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l max-failures -x -d 'Continue beside this NUMBER of failed guests'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l wait -x -d 'How long to wait for the guests of a wave (default: provision.wait, 5m)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l resume -d 'Continue the rollout that has not ended'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l abandon -d 'Forget the rollout that has not ended; guests stay as they are'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest rollout\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\' 0' -a '(__felhom_agentd_guests)'

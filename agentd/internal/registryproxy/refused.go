@@ -68,9 +68,9 @@ func (r *refusals) change(sum credentialSum) {
 	r.isGood, r.all, r.wait, r.trials = false, remembered{}, 0, 0
 }
 
-// check returns what the registry refused of a scope not long ago. sum is only
-// called if there is anything.
-func (r *refusals) check(scope string, sum func() credentialSum, now time.Time) error {
+// check returns what the registry refused of a scope not long ago, or of the
+// password if it would be sent. sum is only called if there is anything.
+func (r *refusals) check(scope string, withPassword bool, sum func() credentialSum, now time.Time) error {
 	r.mu.Lock()
 	isEmpty := len(r.byScope) == 0
 	r.mu.Unlock()
@@ -85,7 +85,7 @@ func (r *refusals) check(scope string, sum func() credentialSum, now time.Time) 
 	case r.sum != current:
 	case now.Before(own.until):
 		return own.err
-	case now.Before(r.all.until) && (wasRefused || r.trials == 0):
+	case withPassword && now.Before(r.all.until) && (wasRefused || r.trials == 0):
 		return r.all.err
 	}
 	return nil
@@ -132,6 +132,14 @@ func (r *refusals) accept(scope string, sum credentialSum) {
 	delete(r.byScope, scope)
 }
 
+// wants reports whether the registry asked for the credential for a scope, and
+// accepted it. For others it is asked without one first: they may be public.
+func (r *refusals) wants(scope string, sum credentialSum) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sum == sum && r.accepted[scope]
+}
+
 func (r *refusals) isKnownGood(sum credentialSum) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,7 +184,7 @@ func (u *upstream) prove(ctx context.Context, scope, auth string, do func(contex
 			return nil, context.Cause(ctx)
 		}
 		defer func() { <-u.refusals.turn }()
-		if err := u.refusals.check(scope, func() credentialSum { return sum }, u.now()); err != nil {
+		if err := u.refusals.check(scope, true, func() credentialSum { return sum }, u.now()); err != nil {
 			return nil, err
 		}
 	}

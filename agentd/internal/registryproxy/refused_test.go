@@ -250,3 +250,43 @@ func TestAGuestThatLeavesDoesNotHideARefusal(t *testing.T) {
 		})
 	}
 }
+
+// What needs no password is pulled without one, whatever the registry thinks of
+// the one that the host has.
+func TestAWrongPasswordDoesNotStopPublicImages(t *testing.T) {
+	up := newUpstream(t)
+	up.push(t, repository, "v1", "one")
+	i := up.push(t, "team/public", "v1", "two")
+	up.set(func(w http.ResponseWriter, r *http.Request) bool {
+		_, _, withPassword := r.BasicAuth()
+		if strings.Contains(r.URL.Path, "team/public") && !withPassword { // with a wrong one it refuses
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="upstream"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	b := newBed(t, up)
+	private := []string{"team/app", "team/b", "team/c", "team/d"}
+	images := []registryproxy.Image{{Host: up.host, Repository: "team/public", Tag: "v1"}}
+	for _, name := range private {
+		images = append(images, registryproxy.Image{Host: up.host, Repository: name, Tag: "v1"})
+	}
+	b.allow(images...)
+	for range 5 {
+		for _, name := range private {
+			if got := b.get(t, "/v2/"+name+"/manifests/v1"); got.status != http.StatusBadGateway {
+				t.Errorf("%s", got.all())
+			}
+		}
+		for _, path := range []string{"manifests/v1", "blobs/" + i.layerHash.String()} {
+			if got := b.get(t, "/v2/team/public/"+path); got.status != http.StatusOK {
+				t.Errorf("%s: %s; %s", path, got.all(), b.faults())
+			}
+		}
+		b.advance(20 * time.Second)
+	}
+	if n := withSecret(up); n > 4 {
+		t.Errorf("the password was sent %d times in 100 seconds", n)
+	}
+}

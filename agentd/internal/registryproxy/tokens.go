@@ -54,7 +54,11 @@ func (t *tokens) cached(u *upstream, scope string) (string, error) {
 	t.mu.Unlock()
 	switch {
 	case isBasic:
-		return u.basic()
+		auth, err := u.basic()
+		if err != nil || u.refusals.wants(scope, sumOf(auth)) {
+			return auth, err
+		}
+		return "", nil
 	case have.header != "" && u.now().Before(have.until):
 		return have.header, nil
 	}
@@ -95,7 +99,7 @@ func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, 
 	case learned.realm == nil:
 		return "", u.refusedScope("answers %s and does not say how it wants to be authenticated", clip(resp.Status))
 	}
-	if err := u.refusals.check(scope, u.sum, u.now()); err != nil {
+	if err := u.refusals.check(scope, true, u.sum, u.now()); err != nil {
 		return "", err // while this request was under way
 	}
 	// Not ctx: others wait for the same token.

@@ -167,7 +167,7 @@ const maxRedirects = 5
 func (u *upstream) get(ctx context.Context, method, repository, rest string, header http.Header) (*http.Response, error) {
 	scope := "repository:" + repository + ":pull"
 	at := &url.URL{Scheme: "https", Host: u.endpoint, Path: Prefix + repository + rest}
-	if err := u.refusals.check(scope, u.sum, u.now()); err != nil {
+	if err := u.refusals.check(scope, false, u.sum, u.now()); err != nil {
 		return nil, err
 	}
 	resp, err := u.getAuthorized(ctx, scope, method, at, header)

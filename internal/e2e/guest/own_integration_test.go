@@ -50,7 +50,7 @@ func newOwn(t *testing.T) *own {
 	t.Helper()
 	shared := theStack(t)
 	o := &own{
-		stack: &stack{bed: shared.bed, archive: shared.archive, driver: shared.driver, secrets: map[string]string{}},
+		stack: &stack{bed: shared.bed, archive: shared.archive, driver: shared.driver, secrets: guest.Secrets{}},
 		vmid:  testbed.VMIDs(t, 2),
 		ip:    [2]string{shared.address(t, 221).Addr().String(), shared.address(t, 222).Addr().String()},
 	}

@@ -39,8 +39,8 @@ type stack struct {
 	driver  *lxc.Driver // for what an operator does with the hypervisor's own tools
 
 	mu      sync.Mutex
-	secrets map[string]string // what it is, to the secret
-	argv    map[string]bool   // every command line that this machine has run meanwhile
+	secrets guest.Secrets
+	argv    map[string]bool // every command line that this machine has run meanwhile
 }
 
 // shared is the stack of all tests of the package: to bake its golden is most of
@@ -80,7 +80,7 @@ func later(undo func() error) { shared.undo = append(shared.undo, undo) }
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{bed: testbed.FromEnv(t), vmid: testbed.VMIDs(t, 3), secrets: map[string]string{}, argv: map[string]bool{}}
+	s := &stack{bed: testbed.FromEnv(t), vmid: testbed.VMIDs(t, 3), secrets: guest.Secrets{}, argv: map[string]bool{}}
 	if err := testbed.Require(t.Context(), os.Stderr, "lxc-start", "mmdebstrap", "nsenter", "iptables", "curl"); err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,8 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 		archive := struct {
 			io.Reader
 			io.Seeker
-		}{boundMemory(f), f}
+			io.ReaderAt
+		}{boundMemory(f), f, f}
 		if err := unpack.CheckSpace(ctx, archive, parent, unpack.Options{}); err != nil {
 			return fmt.Errorf("unpack %s: %w", o.archive, err)
 		}

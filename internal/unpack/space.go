@@ -80,8 +80,9 @@ func (f free) check(n need, who, dir string) error {
 // CheckSpace reads the archive once, writes nothing, and compares the space
 // that all of its members need with the free space at the directory dir.
 // Afterwards the archive is at its start again. It refuses an archive whose
-// form [Unpack] refuses. If more space is free than any archive of this size
-// can take, it reads nothing.
+// form [Unpack] refuses. It does not read the members if more space is free than
+// this archive can take by its size or, if it is an [io.ReaderAt], by the headers
+// of its frames.
 func CheckSpace(ctx context.Context, archive io.ReadSeeker, dir string, opts Options) (err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -100,6 +101,11 @@ func CheckSpace(ctx context.Context, archive io.ReadSeeker, dir string, opts Opt
 		return fmt.Errorf("unpack: %w", err)
 	}
 	most := opts.Limits.Most(packed)
+	if at, ok := archive.(io.ReaderAt); ok {
+		if n, ok := vzdump.MostUnpacked(at, packed); ok && n < most.Unpacked {
+			most.Unpacked, most.Entries = n, min(most.Entries, int(n/512)+1+most.Implied)
+		}
+	}
 	if entries := int64(most.Entries); have.inodes >= entries && have.bytes-entries*have.block >= most.Unpacked {
 		return nil
 	}
@@ -118,7 +124,7 @@ func CheckSpace(ctx context.Context, archive io.ReadSeeker, dir string, opts Opt
 
 // claimed returns the space of all members that [Unpack] writes.
 func claimed(ctx context.Context, archive io.Reader, have free, limits vzdump.Limits) (need, error) {
-	ar, err := vzdump.NewReader(vzdump.WithContext(ctx, archive), limits)
+	ar, err := vzdump.NewAheadReader(vzdump.WithContext(ctx, archive), limits)
 	if err != nil {
 		return need{}, err
 	}

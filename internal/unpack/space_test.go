@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -99,6 +100,30 @@ func TestCheckSpace(t *testing.T) {
 				t.Errorf("it was said to fit: %v", err)
 			}
 		})
+	}
+}
+
+// headersOnly fails when it is read as a stream.
+type headersOnly struct{ *bytes.Reader }
+
+func (headersOnly) Read([]byte) (int, error) { return 0, errors.New("it was read as a stream") }
+
+// TestCheckSpaceByFrames: what the frames can hold fits, so nothing is unpacked to
+// add it up. Where it may not fit, the archive is read.
+func TestCheckSpaceByFrames(t *testing.T) {
+	var b bytes.Buffer
+	f, err := vzdump.NewFrame(&b, vzdump.Fast, time.Unix(1700000000, 0), vzdump.NewMembers())
+	must(t, err)
+	must(t, f.AddConfig([]byte("arch: amd64\n")))
+	must(t, f.Add(&vzdump.Entry{Path: ".", Type: vzdump.Dir, Mode: 0o755}, nil))
+	must(t, f.Add(&vzdump.Entry{Path: "f", Type: vzdump.File, Mode: 0o644, Size: 1 << 20}, bytes.NewReader(make([]byte, 1<<20))))
+	must(t, f.Finish())
+	must(t, unpack.CheckSpace(t.Context(), headersOnly{bytes.NewReader(b.Bytes())}, small(t, "size=64m,nr_inodes=20000"), unpack.Options{}))
+	for _, options := range []string{"size=3m,nr_inodes=20000", "size=64m,nr_inodes=100"} {
+		if err := unpack.CheckSpace(t.Context(), headersOnly{bytes.NewReader(b.Bytes())}, small(t, options), unpack.Options{}); err == nil {
+			t.Errorf("%s: not read", options)
+		}
+		must(t, unpack.CheckSpace(t.Context(), bytes.NewReader(b.Bytes()), small(t, options), unpack.Options{}))
 	}
 }
 

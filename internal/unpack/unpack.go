@@ -61,12 +61,13 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 		return Result{}, fmt.Errorf("unpack: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	ar, err := vzdump.NewReader(vzdump.WithContext(ctx, r), opts.Limits)
+	ar, err := vzdump.NewAheadReader(vzdump.WithContext(ctx, r), opts.Limits)
 	if err != nil {
 		return Result{}, fmt.Errorf("unpack: %w", err)
 	}
 	defer ar.Close()
-	u := &unpacker{root: root, dirFD: int(d.Fd()), parent: filepath.Dir(dir), ar: ar, ids: opts.IDMap}
+	u := &unpacker{root: root, dirFD: int(d.Fd()), parent: filepath.Dir(dir), ar: ar, ids: opts.IDMap, at: dirs{[]openDir{{".", root}}}}
+	defer func() { err = errors.Join(err, u.at.close()) }()
 	if err := u.run(); err != nil {
 		if fault.HintOf(err) == "" && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
 			err = fault.WrapHint(fault.Of(err), err, "free space below "+u.parent)
@@ -78,6 +79,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opts Options) (_ Resul
 
 type unpacker struct {
 	root   *os.Root
+	at     dirs
 	dirFD  int    // of the root
 	parent string // of the root; the root itself is removed after an error
 	ar     *vzdump.Reader
@@ -127,10 +129,11 @@ func (u *unpacker) member(e *vzdump.Entry) error {
 	case e.Odd.Has(vzdump.BadLink):
 		return fault.Errorf(fault.Invalid, "a hard link to %q, which is no earlier file", e.Link)
 	}
-	if err := u.parents(e.Path); err != nil {
+	dir, err := u.parents(e.Path)
+	if err != nil {
 		return err
 	}
-	there, err := u.root.Lstat(e.Path)
+	there, err := dir.Lstat(path.Base(e.Path))
 	switch {
 	case err == nil && e.Type == vzdump.Dir && there.IsDir():
 		// tar --skip-old-files leaves a directory that it did not make itself.
@@ -147,38 +150,40 @@ func (u *unpacker) member(e *vzdump.Entry) error {
 	if err := u.room(e); err != nil {
 		return err
 	}
-	if err := u.create(e); err != nil {
+	if err := u.create(dir, e); err != nil {
 		return err
 	}
 	u.result.Entries++
 	return nil
 }
 
-func (u *unpacker) create(e *vzdump.Entry) error {
+// create writes e in its directory.
+func (u *unpacker) create(dir *os.Root, e *vzdump.Entry) error {
+	name := path.Base(e.Path)
 	switch e.Type {
 	case vzdump.Dir:
-		if err := u.root.Mkdir(e.Path, 0o700); err != nil {
+		if err := dir.Mkdir(name, 0o700); err != nil {
 			return err
 		}
 		return u.keepDir(e)
 	case vzdump.Symlink:
-		if err := u.root.Symlink(e.Link, e.Path); err != nil {
+		if err := dir.Symlink(e.Link, name); err != nil {
 			return err
 		}
 		return u.attributes(e)
 	case vzdump.Link:
 		return u.root.Link(e.Link, e.Path)
 	case vzdump.Fifo, vzdump.Char: // only an overlay whiteout, the device 0:0, is left here
-		if err := u.node(e); err != nil {
+		if err := u.node(dir, e); err != nil {
 			return err
 		}
 		return u.attributes(e)
 	}
-	return u.file(e)
+	return u.file(dir, e)
 }
 
-func (u *unpacker) file(e *vzdump.Entry) (err error) {
-	f, err := u.root.OpenFile(e.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+func (u *unpacker) file(dir *os.Root, e *vzdump.Entry) (err error) {
+	f, err := dir.OpenFile(path.Base(e.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -196,8 +201,8 @@ func (u *unpacker) file(e *vzdump.Entry) (err error) {
 
 // node makes a fifo or whiteout, relative to a descriptor of its directory that
 // the root has opened: os.Root has no Mknod.
-func (u *unpacker) node(e *vzdump.Entry) (err error) {
-	d, err := u.root.Open(path.Dir(e.Path))
+func (u *unpacker) node(dir *os.Root, e *vzdump.Entry) (err error) {
+	d, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
@@ -209,36 +214,33 @@ func (u *unpacker) node(e *vzdump.Entry) (err error) {
 	return unix.Mknodat(int(d.Fd()), path.Base(e.Path), kind|0o600, 0)
 }
 
-// parents makes the directories above p that no member has made, as tar does:
-// 0755 and the guest's root.
-func (u *unpacker) parents(p string) error {
+// parents returns the directory of p. It makes the directories that no member has
+// made, as tar does: 0755 and the guest's root.
+func (u *unpacker) parents(p string) (*os.Root, error) {
 	dir := path.Dir(p)
-	if dir == "." {
-		return nil
+	at, err := u.at.at(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return at, err
 	}
-	info, err := u.root.Lstat(dir)
-	switch {
-	case err == nil && info.IsDir():
-		return nil
-	case err == nil:
-		return fault.Errorf(fault.Invalid, "%q is not a directory", dir)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	if err := u.parents(dir); err != nil {
-		return err
+	above, err := u.parents(dir)
+	if err != nil {
+		return nil, err
 	}
 	if err := u.room(nil); err != nil {
-		return err
+		return nil, err
 	}
-	if err := u.root.Mkdir(dir, 0o755); err != nil {
-		return err
+	name := path.Base(dir)
+	if err := above.Mkdir(name, 0o755); err != nil {
+		return nil, err
 	}
 	uid, gid := u.ids.host(0, 0)
-	if err := u.root.Lchown(dir, uid, gid); err != nil {
-		return err
+	if err := above.Lchown(name, uid, gid); err != nil {
+		return nil, err
 	}
-	return u.root.Chmod(dir, 0o755) // whatever the umask says
+	if err := above.Chmod(name, 0o755); err != nil { // whatever the umask says
+		return nil, err
+	}
+	return u.at.at(dir)
 }
 
 // takeConfig removes the configuration from the tree, as PVE does after
@@ -282,27 +284,32 @@ func (u *unpacker) takeConfig() error {
 // attributes sets owner, attributes, mode and time, in this order: chown
 // clears set-id bits and capabilities.
 func (u *unpacker) attributes(e *vzdump.Entry) (err error) {
+	dir, err := u.at.at(path.Dir(e.Path))
+	if err != nil {
+		return err
+	}
+	name := path.Base(e.Path)
 	if e.Type == vzdump.Dir {
-		d, err := u.root.Open(e.Path)
+		d, err := dir.Open(name)
 		if err != nil {
 			return err
 		}
 		return errors.Join(u.byDescriptor(d, e), d.Close())
 	}
 	uid, gid := u.ids.host(e.UID, e.GID)
-	if err := u.root.Lchown(e.Path, uid, gid); err != nil {
+	if err := dir.Lchown(name, uid, gid); err != nil {
 		return err
 	}
 	if e.Type != vzdump.Symlink {
-		if err := u.root.Chmod(e.Path, fileMode(e.Mode)); err != nil {
+		if err := dir.Chmod(name, fileMode(e.Mode)); err != nil {
 			return err
 		}
 	}
-	d, err := u.root.Open(path.Dir(e.Path))
+	d, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
-	return errors.Join(setTime(d, path.Base(e.Path), e.ModTime, unix.AT_SYMLINK_NOFOLLOW), d.Close())
+	return errors.Join(setTime(d, name, e.ModTime, unix.AT_SYMLINK_NOFOLLOW), d.Close())
 }
 
 func (u *unpacker) byDescriptor(f *os.File, e *vzdump.Entry) error {

@@ -32,15 +32,15 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 type plainReader struct {
 	r      io.Reader
 	n      int64
-	packed *int64
+	packed func() int64
 	limits Limits
 }
 
 func (p *plainReader) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	p.n += int64(n)
-	if p.n > ratioGrace && p.n/p.limits.Ratio > *p.packed {
-		return 0, refuse(ErrLimit, "", "%d bytes unpacked from %d, more than %d for each", p.n, *p.packed, p.limits.Ratio)
+	if p.n > ratioGrace && p.n/p.limits.Ratio > p.packed() {
+		return 0, refuse(ErrLimit, "", "%d bytes unpacked from %d, more than %d for each", p.n, p.packed(), p.limits.Ratio)
 	}
 	if n > 0 && errors.Is(err, io.EOF) {
 		err = nil // the error comes again: a reader that got the last byte has not seen the end
@@ -85,20 +85,21 @@ func decompress(src io.Reader, limits Limits, facts *Facts) (plain io.Reader, cl
 // explain gives an error of the decoders its class.
 func (r *Reader) explain(err error) error {
 	var refused *RefusedError
+	now := r.decoded()
 	switch {
 	case errors.Is(err, io.EOF) && r.facts.Complete:
 		return io.EOF
-	case r.source.err != nil:
-		return r.source.err
+	case now.sourceErr != nil:
+		return now.sourceErr
 	case errors.As(err, &refused):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return refuse(ErrTruncated, "", "it ends after %d packed bytes, in or after member %d", r.source.n, r.facts.Entries)
+		return refuse(ErrTruncated, "", "it ends after %d packed bytes, in or after member %d", now.packed, r.facts.Entries)
 	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, gzip.ErrChecksum):
-		return refuse(ErrCorrupt, "", "checksum mismatch of the %s stream, in or after member %d", r.facts.Compression, r.facts.Entries)
+		return refuse(ErrCorrupt, "", "checksum mismatch of the %s stream, in or after member %d", now.frames.Compression, r.facts.Entries)
 	}
 	var flateErr flate.CorruptInputError
-	if errors.As(err, &flateErr) || r.facts.Compression != None {
+	if errors.As(err, &flateErr) || now.frames.Compression != None {
 		return refuse(ErrCorrupt, "", "%s, in or after member %d", err, r.facts.Entries)
 	}
 	return err

@@ -86,24 +86,24 @@ func (h *tarHeader) apply(records map[string]string) error {
 	for key, value := range records {
 		switch key {
 		case "path":
-			h.name = value
+			h.RawName = value
 		case "linkpath":
 			if h.flag != '1' && h.flag != '2' {
-				return refuse(ErrUnsupported, h.name, "a pax record linkpath on what is not a link")
+				return refuse(ErrUnsupported, h.RawName, "a pax record linkpath on what is not a link")
 			}
-			h.link = value
+			h.RawLink = value
 		case "uname":
-			h.uname = value
+			h.Uname = value
 		case "gname":
-			h.gname = value
+			h.Gname = value
 		case "uid":
-			h.uid, err = override(key, value, h.uid, maxOctalID)
+			h.UID, err = override(key, value, h.UID, maxOctalID)
 		case "gid":
-			h.gid, err = override(key, value, h.gid, maxOctalID)
+			h.GID, err = override(key, value, h.GID, maxOctalID)
 		case "size":
-			h.size, err = override(key, value, h.size, maxOctalSize)
+			h.Size, err = override(key, value, h.Size, maxOctalSize)
 		case "mtime":
-			h.modTime, err = parseTime(key, value)
+			h.ModTime, err = parseTime(key, value)
 		case "atime", "ctime":
 			_, err = parseTime(key, value)
 		}
@@ -173,8 +173,8 @@ func (h *tarHeader) applySparse() error {
 	_, path := h.records["path"]
 	complete := h.records["GNU.sparse.name"] != "" && h.records["GNU.sparse.realsize"] != ""
 	if known != 0 || !complete || path || h.flag != '0' || h.records["GNU.sparse.major"] != "1" || h.records["GNU.sparse.minor"] != "0" {
-		return refuse(ErrUnsupported, h.name, "a sparse file that is not in GNU tar's sparse format 1.0: readers of tar understand the older ones in different ways")
+		return refuse(ErrUnsupported, h.RawName, "a sparse file that is not in GNU tar's sparse format 1.0: readers of tar understand the older ones in different ways")
 	}
-	h.name = h.records["GNU.sparse.name"]
+	h.RawName = h.records["GNU.sparse.name"]
 	return nil
 }

@@ -13,7 +13,9 @@ import (
 type Reader struct {
 	limits Limits
 	facts  Facts
+	frames Facts // what the decoder learns: compression and frames
 	source *sourceReader
+	ahead  *aheadReader // nil without a goroutine
 	plain  *plainReader
 	tar    *tarStream
 	close  func()
@@ -28,21 +30,50 @@ type Reader struct {
 // NewReader begins to read an archive. It finds out the compression by the
 // first bytes, not by a name. The caller must Close the Reader and, as its
 // owner, r. A context or a count of progress is put into r ([WithContext]).
-func NewReader(r io.Reader, limits Limits) (*Reader, error) {
-	ar := &Reader{limits: limits.withDefaults(), source: &sourceReader{r: r}, tree: newTree()}
-	plain, closer, err := decompress(ar.source, ar.limits, &ar.facts)
+func NewReader(r io.Reader, limits Limits) (*Reader, error) { return newReader(r, limits, false) }
+
+// NewAheadReader is NewReader with a decoder in a goroutine of its own. It is
+// faster if the archive is read to its end, and reads r further than the members
+// that were asked for. Close does not wait for a Read of r that waits; after that
+// Read nothing of r is read.
+func NewAheadReader(r io.Reader, limits Limits) (*Reader, error) { return newReader(r, limits, true) }
+
+func newReader(r io.Reader, limits Limits, ahead bool) (*Reader, error) {
+	entry := &gate{r: r}
+	ar := &Reader{limits: limits.withDefaults(), source: &sourceReader{r: entry}, tree: newTree()}
+	plain, closer, err := decompress(ar.source, ar.limits, &ar.frames)
 	if err != nil {
 		return nil, ar.explain(err)
 	}
 	ar.close = closer
-	ar.plain = &plainReader{r: plain, packed: &ar.source.n, limits: ar.limits}
+	ar.plain = &plainReader{r: plain, packed: func() int64 { return ar.decoded().packed }, limits: ar.limits}
+	if ahead {
+		ar.ahead = newAheadReader(plain, entry, ar.decoder)
+		ar.plain.r = ar.ahead
+	}
 	ar.tar = &tarStream{r: ar.plain, limits: &ar.limits}
 	return ar, nil
+}
+
+// decoder returns how far the decoder has come. With a decoder in a goroutine of
+// its own only that one calls it.
+func (r *Reader) decoder() decoded { return decoded{r.source.n, r.source.err, r.frames} }
+
+// decoded returns how far the decoder had come with what was read.
+func (r *Reader) decoded() decoded {
+	if r.ahead != nil {
+		return r.ahead.block.state
+	}
+	return r.decoder()
 }
 
 // Close frees the decoder. It does not close the source.
 func (r *Reader) Close() {
 	if r.close != nil {
+		if r.ahead != nil && !r.ahead.close() {
+			closer := r.close
+			r.close = func() { go func() { r.ahead.wait(); closer() }() }
+		}
 		r.close()
 		r.close = nil
 	}
@@ -53,10 +84,11 @@ func (r *Reader) Close() {
 
 // Facts returns what is known so far; see [Facts.Complete].
 func (r *Reader) Facts() Facts {
-	f := r.facts
-	f.Packed = r.source.n
-	f.Unpacked = r.plain.n
-	f.Frames = slices.Clone(f.Frames)
+	f, now := r.facts, r.decoded()
+	f.Compression, f.Window = now.frames.Compression, now.frames.Window
+	f.FrameCount, f.Skippable, f.NoChecksum = now.frames.FrameCount, now.frames.Skippable, now.frames.NoChecksum
+	f.Frames = slices.Clone(now.frames.Frames)
+	f.Packed, f.Unpacked = now.packed, r.plain.n
 	return f
 }
 
@@ -136,25 +168,24 @@ func (r *Reader) finish() error {
 	}
 }
 
-// entry turns a header into an Entry and places it in the tree.
+// entry makes a header's Entry whole and places it in the tree.
 func (r *Reader) entry(hdr *tarHeader) (*Entry, error) {
 	if len(r.tree.at) >= r.limits.Entries || r.facts.Entries >= r.limits.Entries {
 		return nil, refuse(ErrLimit, "", "the archive exceeds the limit of %d members and directories", r.limits.Entries)
 	}
-	path, odd, err := cleanPath(hdr.name, r.limits.Name, hdr.flag == '5')
+	path, odd, err := cleanPath(hdr.RawName, r.limits.Name, hdr.flag == '5')
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{
-		Path: path, Type: typesByFlag[hdr.flag], Mode: hdr.mode, UID: hdr.uid, GID: hdr.gid, ModTime: hdr.modTime,
-		RawName: hdr.name, RawLink: hdr.link, Uname: hdr.uname, Gname: hdr.gname,
-		DevMajor: hdr.devMajor, DevMinor: hdr.devMinor, Index: r.facts.Entries, Odd: odd,
-	}
-	if err := readRecords(e, hdr.records); err != nil {
+	e := &hdr.Entry
+	e.Path, e.Type, e.Index, e.Odd = path, typesByFlag[hdr.flag], r.facts.Entries, odd
+	records := hdr.records
+	hdr.records = nil // whoever keeps the entry does not keep them
+	if err := readRecords(e, records); err != nil {
 		return nil, err
 	}
-	e.Odd |= headerOddity(hdr)
-	if err := r.kind(e, hdr); err != nil {
+	e.Odd |= headerOddity(e)
+	if err := r.kind(e); err != nil {
 		return nil, err
 	}
 	if err := r.charge(e); err != nil {
@@ -179,10 +210,9 @@ func (r *Reader) charge(e *Entry) error {
 }
 
 // kind checks what depends on the type of the member.
-func (r *Reader) kind(e *Entry, hdr *tarHeader) error {
+func (r *Reader) kind(e *Entry) error {
 	switch e.Type {
 	case File:
-		e.Size = hdr.size
 		// The limit is for the sum, so that holes, which need no bytes of the
 		// stream, are bounded too.
 		if e.Size > r.limits.Unpacked-r.doneSize {

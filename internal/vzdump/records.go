@@ -66,12 +66,12 @@ func readRecords(e *Entry, records map[string]string) (err error) {
 	return nil
 }
 
-func headerOddity(hdr *tarHeader) Oddity {
+func headerOddity(e *Entry) Oddity {
 	var odd Oddity
-	if hdr.modTime.Nanosecond() != 0 {
+	if e.ModTime.Nanosecond() != 0 {
 		odd |= SubSecond
 	}
-	if hdr.uname != "" || hdr.gname != "" {
+	if e.Uname != "" || e.Gname != "" {
 		odd |= OwnerNames
 	}
 	return odd

@@ -15,16 +15,16 @@ const maxExtents = 1 << 16
 // line, filled up to a block with NUL bytes.
 func (s *tarStream) sparseMap(h *tarHeader) error {
 	bad := func(why string) error {
-		return refuse(ErrUnsupported, h.name, "its sparse map %s: readers of tar understand it in different ways", why)
+		return refuse(ErrUnsupported, h.RawName, "its sparse map %s: readers of tar understand it in different ways", why)
 	}
 	size, err := decimal(h.records["GNU.sparse.realsize"])
 	if err != nil || size > 1<<62 {
 		return bad("has no valid size")
 	}
-	m := mapReader{s: s, name: h.name}
+	m := mapReader{s: s, name: h.RawName}
 	count := m.number()
 	if m.err == nil && (count < 1 || count > maxExtents) {
-		return refuse(ErrLimit, h.name, "its sparse map has %d parts, want 1 to %d", count, maxExtents)
+		return refuse(ErrLimit, h.RawName, "its sparse map has %d parts, want 1 to %d", count, maxExtents)
 	}
 	data := []extent{}
 	end, stored := int64(0), int64(0)
@@ -53,7 +53,7 @@ func (s *tarStream) sparseMap(h *tarHeader) error {
 	case s.left != stored:
 		return bad("does not agree with the bytes that are stored")
 	}
-	h.size, s.data, s.size, s.at = size, data, size, 0
+	h.Size, s.data, s.size, s.at = size, data, size, 0
 	return nil
 }
 

@@ -39,18 +39,13 @@ type field struct{ at, size int }
 
 func (f field) of(b *[block]byte) []byte { return b[f.at : f.at+f.size] }
 
-// tarHeader is one member as its header and records describe it.
+// tarHeader is a member as its header and records describe it. [Reader.entry]
+// fills the fields of Entry that follow from these and from other members.
 type tarHeader struct {
-	name, link         string
-	flag               byte
-	mode               uint32
-	uid, gid           int
-	size               int64 // of the content, holes included
-	modTime            time.Time
-	uname, gname       string
-	devMajor, devMinor int64
-	records            map[string]string
-	sparse             bool
+	Entry
+	flag    byte
+	records map[string]string
+	sparse  bool
 }
 
 // typesByFlag are the members of the format; '0' is the only regular file.
@@ -67,19 +62,19 @@ func parseHeader(b *[block]byte) (*tarHeader, error) {
 		return nil, refuse(ErrUnsupported, "", "its header has the magic number %q, want %q: only the POSIX (pax) dialect is read", magic, magicUSTAR)
 	}
 	p := fieldParser{b: b}
-	h := &tarHeader{
-		flag: b[typeflagAt], name: p.text(fieldName, "name"), link: p.text(fieldLink, "link name"), mode: uint32(p.octal(fieldMode, "mode")),
-		uid: int(p.octal(fieldUID, "user id")), gid: int(p.octal(fieldGID, "group id")), size: p.octal(fieldSize, "size"),
-		modTime: time.Unix(p.octal(fieldTime, "time"), 0), uname: p.text(fieldUname, "user name"), gname: p.text(fieldGname, "group name"),
-		devMajor: p.device(fieldMajor), devMinor: p.device(fieldMinor),
-	}
+	h := &tarHeader{flag: b[typeflagAt], Entry: Entry{
+		RawName: p.text(fieldName, "name"), RawLink: p.text(fieldLink, "link name"), Mode: uint32(p.octal(fieldMode, "mode")),
+		UID: int(p.octal(fieldUID, "user id")), GID: int(p.octal(fieldGID, "group id")), Size: p.octal(fieldSize, "size"),
+		ModTime: time.Unix(p.octal(fieldTime, "time"), 0), Uname: p.text(fieldUname, "user name"), Gname: p.text(fieldGname, "group name"),
+		DevMajor: p.device(fieldMajor), DevMinor: p.device(fieldMinor),
+	}}
 	if prefix := p.text(fieldPrefix, "name prefix"); prefix != "" {
-		h.name = prefix + "/" + h.name
+		h.RawName = prefix + "/" + h.RawName
 	}
 	if rest := p.text(fieldRest, "padding"); rest != "" {
 		p.fail("padding", fieldRest, "not empty")
 	}
-	if h.mode > 0o7777 {
+	if h.Mode > 0o7777 {
 		p.fail("mode", fieldMode, "more than 7777")
 	}
 	return h, p.err

@@ -66,7 +66,7 @@ func (s *tarStream) next() (*tarHeader, error) {
 	if err := h.checkShape(); err != nil {
 		return nil, err
 	}
-	s.left, s.padding = h.size, -h.size&(block-1)
+	s.left, s.padding = h.Size, -h.Size&(block-1)
 	if h.sparse {
 		if err := s.sparseMap(h); err != nil {
 			return nil, err
@@ -99,16 +99,16 @@ func (s *tarStream) header() (*tarHeader, error) {
 }
 
 func (s *tarStream) extended(h *tarHeader) (map[string]string, error) {
-	if h.size > int64(s.limits.PAX) {
-		return nil, refuse(ErrLimit, "", "%d bytes of pax records exceed the limit of %d", h.size, s.limits.PAX)
+	if h.Size > int64(s.limits.PAX) {
+		return nil, refuse(ErrLimit, "", "%d bytes of pax records exceed the limit of %d", h.Size, s.limits.PAX)
 	}
-	data := make([]byte, h.size+(-h.size&(block-1)))
+	data := make([]byte, h.Size+(-h.Size&(block-1)))
 	n, err := io.ReadFull(s.r, data)
 	s.offset += int64(n)
 	if err != nil {
 		return nil, io.ErrUnexpectedEOF
 	}
-	return parseRecords(string(data[:h.size]))
+	return parseRecords(string(data[:h.Size]))
 }
 
 // flagNames describes the type flags outside the format.
@@ -125,17 +125,17 @@ func (s *tarStream) checkFlag(h *tarHeader) error {
 	if name == "" {
 		name = "not a type of the format"
 	}
-	return refuse(ErrUnsupported, h.name, "its type %q is %s: readers of tar understand it in different ways, and vzdump does not write it", string(h.flag), name)
+	return refuse(ErrUnsupported, h.RawName, "its type %q is %s: readers of tar understand it in different ways, and vzdump does not write it", string(h.flag), name)
 }
 
 // checkShape refuses fields that do not belong to the type: readers differ in
 // whether they use them.
 func (h *tarHeader) checkShape() error {
-	if h.size != 0 && h.flag != '0' {
-		return refuse(ErrUnsupported, h.name, "a %s with %d bytes of content", typesByFlag[h.flag], h.size)
+	if h.Size != 0 && h.flag != '0' {
+		return refuse(ErrUnsupported, h.RawName, "a %s with %d bytes of content", typesByFlag[h.flag], h.Size)
 	}
-	if h.link != "" && h.flag != '1' && h.flag != '2' {
-		return refuse(ErrUnsupported, h.name, "a %s with the link name %q", typesByFlag[h.flag], h.link)
+	if h.RawLink != "" && h.flag != '1' && h.flag != '2' {
+		return refuse(ErrUnsupported, h.RawName, "a %s with the link name %q", typesByFlag[h.flag], h.RawLink)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func Read(ctx context.Context, r io.Reader, opts Options) (_ *Image, err error) 
 	if opts.Index == nil {
 		limits.Entries = int(opts.MaxBytes / entryBytes)
 	}
-	in, err := vzdump.NewReader(vzdump.WithContext(ctx, r), limits)
+	in, err := vzdump.NewAheadReader(vzdump.WithContext(ctx, r), limits)
 	if err != nil {
 		return nil, err
 	}

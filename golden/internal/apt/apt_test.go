@@ -59,8 +59,46 @@ func TestMachine(t *testing.T) {
 	if _, _, ok := Debian(got[:1], "bookworm"); ok {
 		t.Error("Debian took an archive without main for Debian's")
 	}
-	if diff := cmp.Diff(want[1:], parseDeb822(string(Format(got[1:])))); diff != "" {
+	var again []Source
+	for _, e := range Parse("etc/apt/sources.list.d/x.sources", string(Format(got[1:]))) {
+		again = append(again, e.Source)
+	}
+	if diff := cmp.Diff(want[1:], again); diff != "" {
 		t.Errorf("Format does not parse back, -want +got:\n%s", diff)
+	}
+}
+
+// TestParse: what apt takes for a source, a comment, an option and a yes is that here too.
+func TestParse(t *testing.T) {
+	source := func(uri, key string) Source {
+		return Source{URI: uri, Suites: []string{"s"}, Components: []string{"main"}, SignedBy: key}
+	}
+	for _, c := range []struct {
+		name, file, text string
+		want             []Entry
+	}{
+		{"tabs", "etc/apt/sources.list", "\tdeb\thttp://a/\ts\tmain\n", []Entry{{Source: source("http://a/", ""), Binary: true}}},
+		{"sources", "etc/apt/sources.list.d/a.list", "deb-src http://a/ s main # deb http://b/ s main\n", []Entry{{Source: source("http://a/", "")}}},
+		{"no last newline", "etc/apt/sources.list", "deb http://a/ s main", []Entry{{Source: source("http://a/", ""), Binary: true}}},
+		{"options", "etc/apt/sources.list", "deb [ arch=amd64 Trusted=True signed-by=/k#1.gpg ] http://a/ s main\n", []Entry{{Source: source("http://a/", "/k#1.gpg"), Binary: true, Trusted: true}}},
+		{"options without a blank", "etc/apt/sources.list", "deb [trusted=1]http://a/ s main\n", []Entry{{Source: source("http://a/", ""), Binary: true, Trusted: true}}},
+		{"comment before the options", "etc/apt/sources.list", "# deb [trusted=yes] http://a/ s main\ndebx http://a/ s main\ndeb http://a/\n", nil},
+		{"not trusted", "etc/apt/sources.list", "deb [trusted=no] http://a/ s main\n", []Entry{{Source: source("http://a/", ""), Binary: true}}},
+		{"deb822", "etc/apt/sources.list.d/a.sources", "types: deb-src\nURIs: http://a/ http://b/\nSuites: s\nComponents: main\nTrusted: Enable\n", []Entry{{Source: source("http://a/", ""), Trusted: true}, {Source: source("http://b/", ""), Trusted: true}}},
+		{"deb822 with a key", "etc/apt/sources.list.d/a.sources", "Types: deb\nURIs: http://a/\nSuites: s\nComponents: main\nSigned-By:\n -----BEGIN\n .\n", []Entry{{Source: source("http://a/", ""), Binary: true, Embedded: true}}},
+		{"deb822 disabled", "etc/apt/sources.list.d/a.sources", "Types: deb\nURIs: http://a/\nSuites: s\nEnabled: False\n\nTypes: deb\nURIs: http://a/\nSuites: s\nEnabled: off\n", nil},
+	} {
+		if diff := cmp.Diff(c.want, Parse(c.file, c.text)); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", c.name, diff)
+		}
+	}
+	for name, want := range map[string]bool{
+		"etc/apt/sources.list": true, "etc/apt/sources.list.d/a.list": true, "etc/apt/sources.list.d/a.sources": true,
+		"etc/apt/sources.list.d/a.save": false, "etc/apt/sources.list.d/a/b.list": false, "etc/apt/sources.list.save": false,
+	} {
+		if got := IsSourceFile(name); got != want {
+			t.Errorf("%s: want %v, got %v", name, want, got)
+		}
 	}
 }
 

@@ -1,11 +1,11 @@
 // Package apt reads and writes apt's sources. Call [Machine] and [Debian] for
-// those of this machine, [Format] to write those of a build or a guest, and
-// [Client.Release] to fetch the signed index that says what an archive has now. It installs nothing and verifies no signature: apt itself
-// does that, with the keyrings that are named here.
+// those of this machine, [Parse] for those of one file, [Format] to write those of
+// a build or a guest, and [Client.Release] to fetch the signed index that says
+// what an archive has now. It installs nothing and verifies no signature: apt
+// itself does that, with the keyrings that are named here.
 package apt
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,18 +25,47 @@ type Source struct {
 	SignedBy   string // path of a keyring; "" is apt's trusted set
 }
 
+// Entry is one source as a file has it.
+type Entry struct {
+	Source
+	Binary   bool // for binary packages ("deb")
+	Trusted  bool // taken without a signature
+	Embedded bool // its keys are in the file itself, and SignedBy is ""
+}
+
+// IsSourceFile reports whether apt reads sources from the file at name, a path
+// without the leading slash.
+func IsSourceFile(name string) bool {
+	ext := path.Ext(name)
+	return name == sourcesFile || path.Dir(name) == sourcesDir && (ext == ".list" || ext == ".sources")
+}
+
+const (
+	sourcesFile = "etc/apt/sources.list"
+	sourcesDir  = "etc/apt/sources.list.d"
+)
+
+// Parse reads the sources of one file; name, which [IsSourceFile] accepts, says in
+// which of the two forms of sources.list(5) it is. Disabled entries, and what
+// is not an entry, are left out: apt complains about the latter.
+func Parse(name, text string) []Entry {
+	if path.Ext(name) == ".sources" {
+		return parseDeb822(text)
+	}
+	return parseLines(text)
+}
+
 // Machine reads the sources of the machine whose root is fsys: one-line and
-// deb822 files, in apt's order, only those for binary packages. Disabled
-// entries are left out.
+// deb822 files, in apt's order, only those for binary packages.
 func Machine(fsys fs.FS) ([]Source, error) {
-	files := []string{"etc/apt/sources.list"}
-	entries, err := fs.ReadDir(fsys, "etc/apt/sources.list.d")
+	files := []string{sourcesFile}
+	entries, err := fs.ReadDir(fsys, sourcesDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read apt sources: %w", err)
 	}
 	for _, e := range entries {
-		if ext := path.Ext(e.Name()); ext == ".list" || ext == ".sources" {
-			files = append(files, path.Join("etc/apt/sources.list.d", e.Name()))
+		if name := path.Join(sourcesDir, e.Name()); IsSourceFile(name) {
+			files = append(files, name)
 		}
 	}
 	var list []Source
@@ -48,33 +77,34 @@ func Machine(fsys fs.FS) ([]Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read apt sources: %w", err)
 		}
-		if path.Ext(name) == ".sources" {
-			list = append(list, parseDeb822(string(data))...)
-		} else {
-			list = append(list, parseLines(string(data))...)
+		for _, e := range Parse(name, string(data)) {
+			if e.Binary {
+				list = append(list, e.Source)
+			}
 		}
 	}
 	return list, nil
 }
 
-// parseLines reads the one-line form of sources.list(5). What it cannot read
-// is left to apt to complain about: we only look for an entry to use.
-func parseLines(text string) []Source {
-	var list []Source
-	sc := bufio.NewScanner(strings.NewReader(text))
-	for sc.Scan() {
-		line, _, _ := strings.Cut(sc.Text(), "#")
-		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "deb ")
-		if !ok {
+// parseLines reads the one-line form.
+func parseLines(text string) []Entry {
+	var list []Entry
+	for line := range strings.Lines(text) {
+		kind, rest := cutWord(withoutComment(line))
+		if kind != "deb" && kind != "deb-src" {
 			continue
 		}
-		var s Source
-		rest = strings.TrimSpace(rest)
+		e := Entry{Binary: kind == "deb"}
 		if opts, after, ok := strings.Cut(rest, "]"); ok && strings.HasPrefix(opts, "[") {
 			rest = after
 			for opt := range strings.FieldsSeq(opts[1:]) {
-				if v, ok := strings.CutPrefix(opt, "signed-by="); ok {
-					s.SignedBy = v
+				key, value, _ := strings.Cut(opt, "=")
+				value = strings.Trim(value, `"`)
+				switch strings.ToLower(key) {
+				case "signed-by":
+					e.SignedBy = value
+				case "trusted":
+					e.Trusted = isTrue(value)
 				}
 			}
 		}
@@ -82,29 +112,64 @@ func parseLines(text string) []Source {
 		if len(words) < 2 {
 			continue
 		}
-		s.URI, s.Suites, s.Components = words[0], words[1:2], words[2:]
-		list = append(list, s)
+		e.URI, e.Suites, e.Components = words[0], words[1:2], words[2:]
+		list = append(list, e)
 	}
 	return list
 }
 
-func parseDeb822(text string) []Source {
-	var list []Source
+// withoutComment cuts the line at "#", which begins a comment outside of the options alone.
+func withoutComment(line string) string {
+	from := 0
+	if open := strings.IndexByte(line, '['); open >= 0 && open < strings.IndexByte(line+"#", '#') {
+		if end := strings.IndexByte(line[open:], ']'); end >= 0 {
+			from = open + end
+		}
+	}
+	if at := strings.IndexByte(line[from:], '#'); at >= 0 {
+		return line[:from+at]
+	}
+	return line
+}
+
+// cutWord returns the first word of s and what is after the blanks behind it.
+func cutWord(s string) (word, rest string) {
+	s = strings.TrimSpace(s)
+	at := strings.IndexAny(s, " \t")
+	if at < 0 {
+		return s, ""
+	}
+	return s[:at], strings.TrimSpace(s[at:])
+}
+
+func parseDeb822(text string) []Entry {
+	var list []Entry
 	for para := range deb822.Paragraphs(text) {
-		if !slices.Contains(strings.Fields(para["types"]), "deb") || strings.EqualFold(para["enabled"], "no") {
+		types := strings.Fields(para["types"])
+		if isFalse(para["enabled"]) || !slices.Contains(types, "deb") && !slices.Contains(types, "deb-src") {
 			continue
 		}
 		signedBy := para["signed-by"]
-		if strings.Contains(signedBy, "\n") {
-			signedBy = "" // a key in the file itself: apt's trusted set has to do
+		embedded := strings.Contains(signedBy, "\n")
+		if embedded {
+			signedBy = ""
 		}
 		for uri := range strings.FieldsSeq(para["uris"]) {
-			list = append(list, Source{
+			list = append(list, Entry{Binary: slices.Contains(types, "deb"), Trusted: isTrue(para["trusted"]), Embedded: embedded, Source: Source{
 				URI: uri, Suites: strings.Fields(para["suites"]), Components: strings.Fields(para["components"]), SignedBy: signedBy,
-			})
+			}})
 		}
 	}
 	return list
+}
+
+// isTrue and isFalse take the words that apt takes for true and false.
+func isTrue(s string) bool {
+	return slices.Contains([]string{"yes", "true", "with", "on", "enable", "1"}, strings.ToLower(s))
+}
+
+func isFalse(s string) bool {
+	return slices.Contains([]string{"no", "false", "without", "off", "disable", "0"}, strings.ToLower(s))
 }
 
 // Debian picks from a Debian machine's sources the entry of the main archive

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/deb822"
 	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -203,69 +204,42 @@ func checkGuards(c *check) {
 	}
 }
 
-// aptSource is one source, of either form of sources.list(5).
-type aptSource struct {
-	path, uri, signedBy string
-	trusted             bool
-}
-
-func (c *check) aptSources() []aptSource {
-	var all []aptSource
-	oneLine := regexp.MustCompile(`(?m)^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s+)?(\S+)`)
-	for _, e := range c.Entries {
-		switch text := string(c.Content[e.Path]); {
-		case e.Path == "etc/apt/sources.list", image.IsBelow("etc/apt/sources.list.d", e.Path) && strings.HasSuffix(e.Path, ".list"):
-			for _, m := range oneLine.FindAllStringSubmatch(text, -1) {
-				s := aptSource{path: e.Path, uri: m[2]}
-				for opt := range strings.FieldsSeq(m[1]) {
-					key, value, _ := strings.Cut(opt, "=")
-					switch key {
-					case "signed-by":
-						s.signedBy = value
-					case "trusted":
-						s.trusted = value == "yes"
-					}
-				}
-				all = append(all, s)
-			}
-		case image.IsBelow("etc/apt/sources.list.d", e.Path) && strings.HasSuffix(e.Path, ".sources"):
-			for p := range deb822.Paragraphs(text) {
-				for uri := range strings.FieldsSeq(p["uris"]) {
-					if p["enabled"] != "no" {
-						all = append(all, aptSource{e.Path, uri, p["signed-by"], p["trusted"] == "yes"})
-					}
-				}
-			}
-		}
-	}
-	return all
-}
-
 func checkAptSources(c *check) {
-	sources := c.aptSources()
-	if len(sources) == 0 && c.packages["apt"] {
-		c.fail("etc/apt/sources.list", "apt has no source, want one: the guest gets no updates")
-	}
-	for _, s := range sources {
-		u, err := url.Parse(s.uri)
-		if err != nil {
-			c.fail(s.path, "source is not a URL")
+	found := false
+	for _, e := range c.Entries {
+		if !apt.IsSourceFile(e.Path) {
 			continue
 		}
-		host := u.Hostname()
-		addr, addrErr := netip.ParseAddr(host)
-		switch {
-		case u.Scheme != "http" && u.Scheme != "https":
-			c.fail(s.path, "source with scheme %q, want http or https: a guest cannot reach it", u.Scheme)
-		case host == "localhost" || addrErr == nil && addr.IsLoopback():
-			c.fail(s.path, "source on %s: a guest cannot reach it", host)
-		case strings.HasPrefix(host, "snapshot."):
-			c.fail(s.path, "source is a snapshot: it never has updates")
+		for _, s := range apt.Parse(e.Path, string(c.Content[e.Path])) {
+			found = true
+			c.checkAptSource(e.Path, s)
 		}
-		if s.trusted {
-			c.fail(s.path, "source is trusted without a signature")
-		} else if s.signedBy == "" {
-			c.fail(s.path, "source has no signed-by: every key that apt knows may sign it")
-		}
+	}
+	if !found && c.packages["apt"] {
+		c.fail("etc/apt/sources.list", "apt has no source, want one: the guest gets no updates")
+	}
+}
+
+func (c *check) checkAptSource(file string, s apt.Entry) {
+	u, err := url.Parse(s.URI)
+	if err != nil {
+		c.fail(file, "source is not a URL")
+		return
+	}
+	host := u.Hostname()
+	addr, addrErr := netip.ParseAddr(host)
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		c.fail(file, "source with scheme %q, want http or https: a guest cannot reach it", u.Scheme)
+	case host == "localhost" || addrErr == nil && addr.IsLoopback():
+		c.fail(file, "source on %s: a guest cannot reach it", host)
+	case strings.HasPrefix(host, "snapshot."):
+		c.fail(file, "source is a snapshot: it never has updates")
+	}
+	switch {
+	case s.Trusted:
+		c.fail(file, "source is trusted without a signature")
+	case s.SignedBy == "" && !s.Embedded:
+		c.fail(file, "source has no signed-by: every key that apt knows may sign it")
 	}
 }

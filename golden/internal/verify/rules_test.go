@@ -183,6 +183,8 @@ func brokenSamples() []broken {
 		}},
 		{rule: "apt-sources", what: "snapshot", spot: file("etc/apt/sources.list", "deb [signed-by=/k.gpg] https://snapshot.mirror.example/a trixie main\n")},
 		{rule: "apt-sources", what: "no signed-by", spot: file("etc/apt/sources.list", "deb https://mirror.example/a trixie main\n")},
+		{rule: "apt-sources", what: "trusted", spot: file("etc/apt/sources.list", "deb\t[ signed-by=/k.gpg trusted=True ] https://mirror.example/a trixie main\n")},
+		{rule: "apt-sources", what: "trusted", spot: file("etc/apt/sources.list.d/x.sources", "Types: deb\nURIs: https://mirror.example/a\nSuites: trixie\nSigned-By: /k.gpg\nTrusted: true\n")},
 		{rule: "apt-sources", what: "file", spot: file("etc/apt/sources.list", "deb [signed-by=/k.gpg] file:/srv/a trixie main\n")},
 		{rule: "apt-sources", what: "no source", spot: without("etc/apt/sources.list.d/deb.sources")},
 		{rule: "editor-residue", what: "fstab~", spot: file("etc/fstab~", "x")},

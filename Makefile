@@ -47,7 +47,7 @@ demo-local: build
 
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
-	tools/need gcc=gcc,libc6-dev curl=curl systemd-analyze=systemd fish=fish zsh=zsh
+	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh
 	$(BED) -- go test -race -tags integration -timeout 60m ./...
 
 # The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept

@@ -91,6 +91,11 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(cfg.HealthSocket)) }()
+	page := statusPage(cfg, store)
+	status, err := listenStatus(ctx, cfg, page, complaintsTo(logger))
+	if err != nil {
+		return fault.WrapHint(fault.NotReady, err, "end the process that holds it, or set status_listen in the configuration")
+	}
 	for _, file := range h.identity.Made {
 		logger.WithField("file", filepath.Join(cfg.StateDir, "tls", file)).Info("TLS file made")
 	}
@@ -111,6 +116,8 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	}
 	s := newDaemon(cfg, h, store, reg, logger, trail, checker)
 	s.keeper = newKeeper(cfg, h, store, logger, s)
+	s.health.Handler = withStatus(page, s.health.Handler)
+	s.status = status
 	return s.serve(ctx, h.addrs, sockets, health)
 }
 
@@ -120,6 +127,7 @@ type service struct {
 	registry
 	api      *http.Server
 	health   *http.Server
+	status   *statusServer // nil: the page is on the Unix socket alone
 	caps     *listener.Caps
 	secure   func(net.Listener) net.Listener
 	ready    atomic.Bool
@@ -149,7 +157,7 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	handler := api.New(o)
 	s.setHosts = handler.SetHosts
 	s.show(h)
-	complaints := log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
+	complaints := complaintsTo(logger)
 	s.api = api.HTTP(handler, complaints)
 	s.secure = func(l net.Listener) net.Listener {
 		return api.TLS(s.caps.Wrap(l), s.tlsConfig(), complaints)
@@ -170,6 +178,11 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	return s
 }
 
+// complaintsTo returns what net/http logs to, some lines a second at most.
+func complaintsTo(logger *logrus.Logger) *log.Logger {
+	return log.New(&bounded{logger: logger, limiter: rate.NewLimiter(1, 10)}, "", 0)
+}
+
 func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []net.Listener, health net.Listener) error {
 	group, running := errgroup.WithContext(ctx)
 	set := listener.NewSet(group.Go, func(l net.Listener) error { return closed(s.api.Serve(s.secure(l))) })
@@ -178,6 +191,12 @@ func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []n
 		group.Go(func() error { s.keeper.run(running, set); return nil })
 	}
 	group.Go(func() error { return closed(s.health.Serve(health)) })
+	stops := []func(context.Context) error{s.api.Shutdown, s.health.Shutdown}
+	if s.status != nil {
+		group.Go(func() error { return closed(s.status.Serve(s.status.socket)) })
+		stops = append(stops, s.status.Shutdown)
+		s.logger.WithField("address", s.status.socket.Addr()).Info("status page")
+	}
 	s.ready.Store(true)
 	listen := s.shown.Load().listen
 	s.notify(daemon.SdNotifyReady + "\nSTATUS=serving " + strings.Join(listen, ", "))
@@ -198,7 +217,11 @@ func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []n
 		// Not ctx: it is done, and the requests under way are what is waited for.
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		return errors.Join(s.api.Shutdown(drain), s.health.Shutdown(drain))
+		var errs []error
+		for _, stop := range stops {
+			errs = append(errs, stop(drain))
+		}
+		return errors.Join(errs...)
 	})
 	if err := group.Wait(); err != nil {
 		return err

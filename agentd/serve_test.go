@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -48,14 +49,7 @@ func newBed(t testing.TB, more ...string) *bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddress(t)
 	b := &bed{dir: dir, config: filepath.Join(dir, "agentd.yaml"), url: "https://" + addr, logs: &output{}, daemon: &output{}}
 	text := fmt.Sprintf("host_id: demo\nhub_url: https://hub.example\ncontroller_image: registry.example/felhom/controller:v1\n"+
 		"listen: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\nstorage: {folder: %[2]s/guests}\n", addr, dir) + strings.Join(more, "")
@@ -63,6 +57,18 @@ func newBed(t testing.TB, more ...string) *bed {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return free.Addr().String()
 }
 
 func startDaemon(t *testing.T, more ...string) *bed {
@@ -378,6 +384,42 @@ func TestHealth(t *testing.T) {
 	out, err := io.ReadAll(res.Body)
 	if want := fmt.Sprintf(`{"ready":true,"guests":1,"listen":[%q],"version":"dev","origin":{"mode":"observe","checked":0,"mismatches":{}}}`+"\n", strings.TrimPrefix(b.url, "https://")); err != nil || string(out) != want {
 		t.Errorf("health %s, %v, want %s", out, err, want)
+	}
+}
+
+// The status page answers on the Unix socket and on its own address, and nowhere
+// else.
+func TestStatusPage(t *testing.T) {
+	own := freeAddress(t)
+	b := startDaemon(t, "status_listen: "+own+"\n")
+	boot := b.add(t, "8200")
+	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(b.dir, "health.sock"))
+	}}
+	defer socket.CloseIdleConnections()
+	for name, c := range map[string]struct {
+		client *http.Client
+		url    string
+		want   int
+	}{
+		"socket":   {&http.Client{Transport: socket}, "http://localhost/status", http.StatusOK},
+		"guest":    {&http.Client{Transport: socket}, "http://localhost/status/guests/8200", http.StatusOK},
+		"address":  {http.DefaultClient, "http://" + own + "/status", http.StatusOK},
+		"health":   {http.DefaultClient, "http://" + own + "/health", http.StatusNotFound},
+		"to guest": {client(t, boot), b.url + "/status", http.StatusUnauthorized},
+	} {
+		res, err := c.client.Get(c.url)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		body, err := io.ReadAll(res.Body)
+		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != c.want || (c.want == http.StatusOK) != strings.Contains(string(body), "8200") {
+			t.Errorf("%s: %s, %v, want %d:\n%.500s", name, res.Status, err, c.want, body)
+		}
+		if strings.Contains(string(body), boot.LocalAPIToken.Reveal()) {
+			t.Errorf("%s shows the guest's token", name)
+		}
 	}
 }
 

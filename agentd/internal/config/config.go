@@ -31,6 +31,7 @@ type Config struct {
 	StoreDir        string // guest records
 	MountsDir       string
 	HealthSocket    string
+	StatusListen    netip.AddrPort // of the status page: loopback; invalid where absent
 	ControllerImage string
 	ManifestDigest  string // controller_image_manifest_digest, "" where absent
 	ConfigDigest    string // controller_image_config_digest, "" where absent

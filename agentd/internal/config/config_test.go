@@ -128,6 +128,7 @@ func TestDocumentedExample(t *testing.T) {
 	want.Cache = &config.Cache{Dir: "/var/lib/felhom-agentd/blobs", Size: 20 << 30}
 	want.ReadyWait = 5 * time.Minute
 	want.StorageDir = "/var/lib/felhom/guests"
+	want.StatusListen = netip.MustParseAddrPort("127.0.0.1:8444")
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)
 	want.Hypervisor = "pct"
@@ -147,7 +148,7 @@ func TestDocumentedExample(t *testing.T) {
 
 // topKeys are the keys of agentd.yaml, as a finding lists them.
 const topKeys = "bridge, cache, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, health_socket, host_id, hub_url, " +
-	"hypervisor, id_map, id_map_base, key_dir, limits, listen, lxc, mount_owner, mounts_dir, origin, profile, provision, ready_wait, registries, registry, registry_access, registry_mirror, repositories, state_dir, storage, store_dir, tokens"
+	"hypervisor, id_map, id_map_base, key_dir, limits, listen, lxc, mount_owner, mounts_dir, origin, profile, provision, ready_wait, registries, registry, registry_access, registry_mirror, repositories, state_dir, status_listen, storage, store_dir, tokens"
 
 func TestParseFindings(t *testing.T) {
 	cases := []struct{ name, input, want string }{
@@ -172,6 +173,10 @@ func TestParseFindings(t *testing.T) {
 		{"bridge with slash", minimal + "bridge: a/b\n", `4:9: error: bridge: want the name of a network interface, got "a/b"`},
 		{"relative directory", minimal + "state_dir: var\n", `4:12: error: state_dir: want a clean absolute path, got "var"`},
 		{"directory with dots", minimal + "mounts_dir: /var/../etc\n", `4:13: error: mounts_dir: want a clean absolute path, got "/var/../etc"`},
+		{"status page for the LAN", minimal + "status_listen: 192.0.2.7:8444\n", `4:16: error: status_listen: 192.0.2.7 is not a loopback address, and the page asks for no password; reach it by: ssh -L 8444:127.0.0.1:8444`},
+		{"status page everywhere", minimal + "status_listen: \"[::]:8444\"\n", `4:16: error: status_listen: :: is not a loopback address, and the page asks for no password; reach it by: ssh -L 8444:127.0.0.1:8444`},
+		{"status page without a port", minimal + "status_listen: 127.0.0.1:0\n", `4:16: error: status_listen: port 0 is a different one at each start`},
+		{"status page by name", minimal + "status_listen: localhost:8444\n", `4:16: error: status_listen: want a loopback address and a port like 127.0.0.1:8444, got "localhost:8444"`},
 		{"long socket", minimal + "health_socket: /" + strings.Repeat("a", 100) + "\n", `4:16: error: health_socket: has 101 bytes, a Unix socket's path may have 97`},
 		{
 			"every bad listen at once", minimal + "listen: [\"0.0.0.0:8443\", \"10.0.0.1\", \"10.0.0.1:0\", \"10.0.0.2:1\", \"10.0.0.2:1\", \"[fe80::1]:1\", {}]\n",

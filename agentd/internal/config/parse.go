@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -49,6 +50,7 @@ func (c *Config) fields() map[string]field {
 		"controller_image_manifest_digest": {Take: text(&c.ManifestDigest, checkDigest)},
 		"controller_image_config_digest":   {Take: text(&c.ConfigDigest, checkDigest)},
 		"listen":                           {Take: c.takeListen},
+		"status_listen":                    {Take: parsed(c.setStatusListen)},
 		"bridge":                           {Take: text(&c.Bridge, checkInterface)},
 		"state_dir":                        {Take: text(&c.StateDir, checkPath)},
 		"store_dir":                        {Take: text(&c.StoreDir, checkPath)},
@@ -154,6 +156,21 @@ func word(into *string, words ...string) func(strictyaml.Value) {
 		}
 		return nil
 	})
+}
+
+// setStatusListen takes a loopback address alone: the page has no login.
+func (c *Config) setStatusListen(s string) error {
+	a, err := netip.ParseAddrPort(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("want a loopback address and a port like 127.0.0.1:8444, got %q", s)
+	case !a.Addr().IsLoopback() || a.Addr().Zone() != "":
+		return fmt.Errorf("%s is not a loopback address, and the page asks for no password; reach it by: ssh -L 8444:127.0.0.1:8444", a.Addr())
+	case a.Port() == 0:
+		return errors.New("port 0 is a different one at each start")
+	}
+	c.StatusListen = a
+	return nil
 }
 
 func (c *Config) takeListen(v strictyaml.Value) {

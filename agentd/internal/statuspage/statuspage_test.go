@@ -199,7 +199,7 @@ func TestReadersShareOneList(t *testing.T) {
 }
 
 // What a guest says of its time cannot make a picture that no reader opens.
-func TestTimelineOfLies(t *testing.T) {
+func TestTimelineOfFalseTimes(t *testing.T) {
 	p := progress("x")
 	p.Steps[0].Report.Time = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	p.Steps[1].Report.DurationMS = 1<<63 - 1

@@ -33,7 +33,6 @@ func wantMinimal() config.Config {
 		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests", Origin: config.OriginObserve,
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
-		Tokens:    config.Tokens{RotateEvery: 30 * 24 * time.Hour, ExpireAfter: 60 * 24 * time.Hour},
 	}
 }
 
@@ -128,6 +127,7 @@ func TestDocumentedExample(t *testing.T) {
 	want.Cache = &config.Cache{Dir: "/var/lib/felhom-agentd/blobs", Size: 20 << 30}
 	want.ReadyWait = 5 * time.Minute
 	want.StorageDir = "/var/lib/felhom/guests"
+	want.Tokens = config.Tokens{RotateEvery: 30 * 24 * time.Hour, ExpireAfter: 60 * 24 * time.Hour}
 	want.StatusListen = netip.MustParseAddrPort("127.0.0.1:8444")
 	want.ManifestDigest = "sha256:" + strings.Repeat("1f", 32)
 	want.ConfigDigest = "sha256:" + strings.Repeat("2e", 32)

@@ -80,12 +80,12 @@ const trailBurst = 5
 // A guest gets pullBurst lines of pulls: an image with all its layers.
 const pullBurst = 150
 
-func openTrail(cfg config.Config, logger *logrus.Logger) (*trail, error) {
+func openTrail(cfg config.Config, logger *logrus.Logger, counts *counts) (*trail, error) {
 	log, err := audit.Open(auditDir(cfg), time.Now)
 	if err != nil {
 		return nil, err
 	}
-	return newTrail(log, audit.NewQueue(log, func(err error) { logger.WithError(err).Error("audit log failed") })), nil
+	return newTrail(log, audit.NewQueue(log, func(err error) { counts.AuditFailed(); logger.WithError(err).Error("audit log failed") })), nil
 }
 
 func newTrail(log *audit.Log, queue *audit.Queue) *trail {

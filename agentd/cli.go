@@ -72,6 +72,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),
 			auditCommand(stdout),
+			metricsCommand(stdout),
 			pinCommand(stdout, stderr),
 		},
 	}

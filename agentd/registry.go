@@ -30,7 +30,7 @@ type registry struct {
 }
 
 // openRegistry returns the proxy of the configuration, or none.
-func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger, trail *trail) (registry, error) {
+func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger, trail *trail, counts *counts) (registry, error) {
 	if cfg.RegistryAccess != config.RegistryProxy {
 		return registry{}, nil
 	}
@@ -48,8 +48,8 @@ func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger,
 	out.proxy = registryproxy.New(registryproxy.Options{
 		Registries: registries, Cache: out.cache, Now: time.Now,
 		Images: func(_ context.Context, vmid int) ([]registryproxy.Image, error) { return imagesOf(cfg, store, vmid) },
-		Pulled: func(p registryproxy.Pull) { logPull(logger, p); trail.pulled(p) },
-		Failed: func(vmid int, err error) { logRegistryFault(logger, vmid, err) },
+		Pulled: func(p registryproxy.Pull) { logPull(logger, p); trail.pulled(p); counts.Pulled(p) },
+		Failed: func(vmid int, err error) { logRegistryFault(logger, vmid, err); counts.RegistryFailed() },
 	})
 	return out, nil
 }

@@ -69,12 +69,13 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	if err := store.Recover(); err != nil {
 		return err
 	}
-	trail, err := openTrail(cfg, logger)
+	counts := newCounts(cfg, h, store)
+	trail, err := openTrail(cfg, logger, counts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, trail.close()) }()
-	reg, err := openRegistry(cfg, store, logger, trail)
+	reg, err := openRegistry(cfg, store, logger, trail, counts)
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	if reg.proxy != nil {
 		background.Go(func() { checkRegistries(ctx, cfg, logger) })
 	}
-	s := newDaemon(cfg, h, store, reg, logger, trail, checker)
+	s := newDaemon(cfg, h, store, reg, logger, trail, checker, counts)
 	s.keeper = newKeeper(cfg, h, store, logger, s)
 	s.health.Handler = withStatus(page, s.health.Handler)
 	s.status = status
@@ -138,20 +139,22 @@ type service struct {
 	answering func(context.Context) error
 }
 
-func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail, checker *origin.Checker) *service {
+func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail, checker *origin.Checker, counts *counts) *service {
 	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
+	counts.shown.Store(s)
 	var storage driver.Storage
 	if cfg.StorageDir != "" {
 		storage = directory.New(cfg.StorageDir)
 	}
 	o := api.Options{
 		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version,
-		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e); trail.add(e) },
+		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e); trail.add(e); counts.Event(e) }, Served: counts.Served,
 	}
 	if reg.proxy != nil {
 		o.Registry = reg.proxy
 	}
 	if checker != nil {
+		counts.origin.Store(checker)
 		o.Origin, o.EnforceOrigin = checker, cfg.Origin == config.OriginEnforce
 	}
 	handler := api.New(o)
@@ -168,13 +171,13 @@ func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, log
 	s.health = api.HTTP(api.HealthHandler(func() api.Health {
 		out := api.Health{Ready: s.ready.Load(), Listen: s.shown.Load().listen, Version: version}
 		if checker != nil {
-			counts := checker.Counts()
-			out.Origin = &api.HealthOrigin{Mode: cfg.Origin, Checked: counts.Checked, Mismatches: counts.Mismatches}
+			seen := checker.Counts()
+			out.Origin = &api.HealthOrigin{Mode: cfg.Origin, Checked: seen.Checked, Mismatches: seen.Mismatches}
 		}
 		records, broken, err := store.List()
 		out.Guests, out.Ready = len(records), out.Ready && err == nil && len(broken) == 0
 		return out
-	}), complaints)
+	}, counts.Handler()), complaints)
 	return s
 }
 

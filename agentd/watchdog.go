@@ -67,25 +67,34 @@ func askHealth(ctx context.Context, socket string) error {
 
 // healthOf asks the daemon how it is.
 func healthOf(ctx context.Context, socket string) (health api.Health, err error) {
+	err = overHealthSocket(ctx, socket, contract.PathHealth, func(answer *http.Response) error {
+		if err := json.NewDecoder(io.LimitReader(answer.Body, contract.MaxResponseBytes)).Decode(&health); err != nil {
+			return fmt.Errorf("decode: %w", err)
+		}
+		return nil
+	})
+	return health, err
+}
+
+// overHealthSocket makes a request to the daemon's Unix socket and lets read take
+// the answer.
+func overHealthSocket(ctx context.Context, socket, path string, read func(*http.Response) error) (err error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://health"+contract.PathHealth, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://health"+path, http.NoBody)
 	if err != nil {
-		return health, err
+		return err
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return health, err
+		return err
 	}
 	defer func() { err = errors.Join(err, answer.Body.Close()) }()
-	if err := json.NewDecoder(io.LimitReader(answer.Body, contract.MaxResponseBytes)).Decode(&health); err != nil {
-		return health, fmt.Errorf("decode: %w", err)
-	}
-	return health, nil
+	return read(answer)
 }
 
 // handshake proves that the daemon accepts connections. A closed connection is an

@@ -161,7 +161,7 @@ var rules = []struct {
 	},
 	{
 		name: "guest stays lean", of: []string{module + "bootstrapper/..."},
-		ban:    []string{"os/exec", "github.com/klauspost/...", "github.com/google/go-containerregistry/...", "golang.org/x/crypto/..."},
+		ban:    []string{"os/exec", "github.com/klauspost/...", "github.com/google/go-containerregistry/...", "golang.org/x/crypto/...", "github.com/prometheus/..."},
 		reason: "each dependency of the bootstrapper is bytes in each guest, and it starts no program",
 	},
 	{

@@ -53,7 +53,10 @@ var refusals = []refusal{
 }
 
 // write sends the refusal.
-func (r refusal) write(w http.ResponseWriter) { write(w, r.status, r.Problem) }
+func (r refusal) write(w http.ResponseWriter) {
+	noteRefusal(w, r.Error)
+	write(w, r.status, r.Problem)
+}
 
 // Event is a change or a refused request. A served read is not an event. It
 // never contains a token or a header.

@@ -63,10 +63,16 @@ type HealthOrigin struct {
 	Mismatches map[origin.Reason]uint64 `json:"mismatches"`
 }
 
-// HealthHandler serves GET /health. It asks for no token: the socket's mode
-// decides who may ask.
-func HealthHandler(status func() Health) http.Handler {
+// PathMetrics is GET, on the agent's Unix socket only: what the daemon counts.
+const PathMetrics = "/metrics"
+
+// HealthHandler serves GET /health, and GET /metrics from metrics, which may be
+// nil. It asks for no token: the socket's mode decides who may ask.
+func HealthHandler(status func() Health, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	if metrics != nil {
+		mux.Handle("GET "+PathMetrics, metrics)
+	}
 	mux.HandleFunc("GET "+contract.PathHealth, func(w http.ResponseWriter, _ *http.Request) {
 		h := status()
 		body, err := json.Marshal(h)

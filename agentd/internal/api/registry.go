@@ -23,9 +23,13 @@ func (s *Server) registryRoutes() []Route {
 	if s.registry == nil {
 		return nil
 	}
+	return registryRows(s.registry.Serve)
+}
+
+func registryRows(serve func(w http.ResponseWriter, r *http.Request, g registryproxy.Guest)) []Route {
 	return []Route{
-		{Method: http.MethodGet, Path: registryproxy.Prefix, Right: OwnImages, serve: s.registry.Serve},
-		{Method: http.MethodHead, Path: registryproxy.Prefix, Right: OwnImages, serve: s.registry.Serve},
+		{Method: http.MethodGet, Path: registryproxy.Prefix, Right: OwnImages, serve: serve},
+		{Method: http.MethodHead, Path: registryproxy.Prefix, Right: OwnImages, serve: serve},
 	}
 }
 

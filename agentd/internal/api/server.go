@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +52,9 @@ type Options struct {
 	ReportsPerMinute int      // per guest
 	Now              func() time.Time
 	Event            func(Event) // called from many goroutines
+	// Served is called after each answer, from many goroutines; it may be nil. An
+	// answer that net/http gives by itself, to what is not HTTP, is not among them.
+	Served func(Served)
 }
 
 // Server answers the local API. It implements [http.Handler].
@@ -67,6 +69,7 @@ type Server struct {
 	hosts    atomic.Pointer[map[string]bool]
 	now      func() time.Time
 	event    func(Event)
+	served   func(Served) // nil: not asked for
 	routes   []Route
 
 	failures *buckets[netip.Prefix]
@@ -102,7 +105,7 @@ const retryAfter = "2"
 func New(o Options) *Server {
 	s := &Server{
 		guests: o.Guests, registry: o.Registry, origin: o.Origin, enforce: o.EnforceOrigin, hostID: o.HostID, version: o.Version,
-		now: o.Now, event: o.Event,
+		now: o.Now, event: o.Event, served: o.Served,
 		failures: newBuckets[netip.Prefix](failurePerSecond, failureBurst),
 		denials:  newBuckets[int](failurePerSecond, failureBurst),
 		reports:  newBuckets[int](float64(o.ReportsPerMinute)/60, o.ReportsPerMinute),
@@ -127,10 +130,10 @@ func (s *Server) SetHosts(hosts []string) {
 	s.hosts.Store(&allowed)
 }
 
-// ServeHTTP takes one request through gate, token, route and right to its
+// serve takes one request through gate, token, route and right to its
 // handler. Until the token is found good, nothing of the answer depends on
 // anything but the request's headers.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			// Handled here because net/http would print it without a limit.
@@ -196,6 +199,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if out.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(out.retryAfter.Seconds()))))
+	}
+	if problem, ok := out.value.(contract.Problem); ok {
+		noteRefusal(w, problem.Error)
 	}
 	write(w, out.status, out.value)
 }
@@ -328,6 +334,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, vmid int) (row Ro
 			allowed = append(allowed, row.Method)
 			continue
 		}
+		noteRoute(w, row)
 		own := row.Right == AnyGuest || row.Right == OwnImages || row.Right == OwnGuest && inPath == strconv.Itoa(vmid)
 		return row, own, true
 	}
@@ -376,25 +383,4 @@ func sourceOf(r *http.Request) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return listener.SourceOf(addr.Addr())
-}
-
-// unavailable is the answer that asks for a later try.
-func unavailable(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", retryAfter)
-	refusedUnavailable.write(w)
-}
-
-func write(w http.ResponseWriter, status int, value any) {
-	if value == nil {
-		w.WriteHeader(status)
-		return
-	}
-	body, err := json.Marshal(value)
-	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"error":"internal","message":"the answer could not be encoded"}`)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the guest is gone
 }

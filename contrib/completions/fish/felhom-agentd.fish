@@ -37,6 +37,9 @@ function __felhom_agentd_line
             case ':audit'
                 set -g __felhom_agentd_at 'audit'
                 set -g __felhom_agentd_number 0
+            case ':metrics'
+                set -g __felhom_agentd_at 'metrics'
+                set -g __felhom_agentd_number 0
             case ':pin'
                 set -g __felhom_agentd_at 'pin'
                 set -g __felhom_agentd_number 0
@@ -139,6 +142,8 @@ function __felhom_agentd_line
                 set flag $word
             case 'audit verify:--config'
                 set flag $word
+            case 'metrics:--config'
+                set flag $word
             case 'pin:--config'
                 set flag $word
             case 'pin rotate:--config'
@@ -179,6 +184,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what i
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a registry -d 'Check the host\'s access to registries'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a cache -d 'List and remove the blobs that the registry proxy keeps'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a audit -d 'Check the log of tokens and pulls'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a metrics -d 'Print what the daemon counts, in the form of Prometheus'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a pin -d 'Print the pins of this host\'s certificates, or rotate its keys'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a version -d 'Print version, Go version and platform'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
@@ -352,6 +358,8 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'audit\'' -l help -d 'Print he
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit verify\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit verify\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit verify\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'metrics\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'metrics\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -a rotate -d 'Make the next key the current one; no pinned request fails'
 complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'pin\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'

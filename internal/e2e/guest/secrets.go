@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io"
 	"maps"
 	"net/url"
@@ -15,35 +16,70 @@ import (
 // behind a user name as in Docker's config.json, in hexadecimal, and in URLs.
 type Secrets map[string]string
 
-// In returns what is found in data, sorted.
-func (s Secrets) In(data []byte) (found []string) {
-	for _, what := range slices.Sorted(maps.Keys(s)) {
-		if slices.ContainsFunc(forms(s[what]), func(f []byte) bool { return bytes.Contains(data, f) }) {
-			found = append(found, what)
+// In returns what data holds, sorted.
+func (s Secrets) In(data []byte) []string { return s.Search().In(data) }
+
+// Search looks for many secrets in one pass: the files of a guest are large.
+type Search struct {
+	isFirst [1 << 16]bool // by the first two bytes of a form
+	forms   map[uint16][]form
+}
+
+type form struct {
+	text []byte
+	what string
+}
+
+// Search returns what looks for s. Later changes of s do not change it.
+func (s Secrets) Search() *Search {
+	out := &Search{forms: map[uint16][]form{}}
+	for what, secret := range s {
+		for _, text := range forms(secret) {
+			first := pair(text)
+			out.isFirst[first] = true
+			out.forms[first] = append(out.forms[first], form{text, what})
 		}
 	}
-	return found
+	return out
+}
+
+func pair(b []byte) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
+
+// In returns what data holds, sorted.
+func (s *Search) In(data []byte) []string {
+	held := map[string]bool{}
+	for i := 0; i+1 < len(data); i++ {
+		first := pair(data[i:])
+		if !s.isFirst[first] {
+			continue
+		}
+		for _, f := range s.forms[first] {
+			if bytes.HasPrefix(data[i:], f.text) {
+				held[f.what] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(held))
 }
 
 // Within is In for a stream of any size.
-func (s Secrets) Within(r io.Reader) (found []string, err error) {
-	const chunk = 4 << 20
+func (s *Search) Within(r io.Reader) ([]string, error) {
+	const chunk = 1 << 20
 	const overlap = 64 << 10 // above the longest form
+	held := map[string]bool{}
 	buf := make([]byte, chunk+overlap)
 	kept := 0
 	for {
 		n, err := io.ReadFull(r, buf[kept:])
 		n += kept
 		for _, what := range s.In(buf[:n]) {
-			if !slices.Contains(found, what) {
-				found = append(found, what)
-			}
+			held[what] = true
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return found, nil
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return slices.Sorted(maps.Keys(held)), nil
 		}
 		if err != nil {
-			return found, err
+			return nil, err
 		}
 		kept = copy(buf, buf[n-overlap:n])
 	}

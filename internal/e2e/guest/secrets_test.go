@@ -38,11 +38,11 @@ func TestSecretsAreFoundInLargeFiles(t *testing.T) {
 	for _, at := range []int{0, 1, 4<<20 - 10, 4 << 20, 4<<20 + 64<<10 - 5, 9 << 20} {
 		data := make([]byte, 10<<20)
 		copy(data[at:], planted)
-		if got, err := s.Within(bytes.NewReader(data)); err != nil || len(got) != 1 {
+		if got, err := s.Search().Within(bytes.NewReader(data)); err != nil || len(got) != 1 {
 			t.Errorf("at %d: %q %v", at, got, err)
 		}
 	}
-	if got, err := s.Within(bytes.NewReader(make([]byte, 9<<20))); err != nil || len(got) > 0 {
+	if got, err := s.Search().Within(bytes.NewReader(make([]byte, 9<<20))); err != nil || len(got) > 0 {
 		t.Errorf("%q %v", got, err)
 	}
 }

@@ -56,6 +56,7 @@ func (u *upstream) pushLarge(t testing.TB, size int64) {
 // with a healthy controller, and the daemon's memory must stay small.
 func TestTheDaemonIsRestartedDuringAPull(t *testing.T) {
 	s := newScene(t, false)
+	t.Cleanup(func() { _ = s.daemon.StopAnyway() }) // the one that was started last
 	for _, c := range []struct {
 		name   string
 		signal unix.Signal
@@ -105,6 +106,10 @@ func (s *scene) forget(t testing.TB) {
 // restartWhileSending ends the daemon with a signal once it has sent an eighth of
 // the large layer, and starts it again.
 func (s *scene) restartWhileSending(ctx context.Context, signal unix.Signal) error {
+	logged, err := os.ReadFile(filepath.Join(s.dir, "agentd.log")) // of earlier pulls
+	if err != nil {
+		return err
+	}
 	before, err := written(s.daemon.PID())
 	if err != nil {
 		return err
@@ -134,7 +139,7 @@ func (s *scene) restartWhileSending(ctx context.Context, signal unix.Signal) err
 	if err != nil {
 		return err
 	}
-	if isWhole := regexp.MustCompile(fmt.Sprintf(`"bytes":%d\d*,.*"msg":"pull"`, largeBytes/10_000_000)).Match(log); isWhole {
+	if isWhole := regexp.MustCompile(fmt.Sprintf(`"bytes":%d\d*,.*"msg":"pull"`, largeBytes/10_000_000)).Match(log[len(logged):]); isWhole {
 		return errors.New("the large layer was sent before the daemon ended")
 	}
 	if s.daemon, err = testbed.StartDaemon("felhom-agentd", exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.programs, "felhom-agentd"), "--config", filepath.Join(s.dir, "agentd.yaml"), "serve"), filepath.Join(s.dir, "agentd.log")); err != nil {

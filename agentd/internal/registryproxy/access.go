@@ -82,8 +82,8 @@ func (r *resolved) of(key string) *meaning {
 
 // resolve returns the manifest that the tag means now, and the one that it
 // meant until recently.
-func (p *Proxy) resolve(ctx context.Context, u *upstream, repository, tag string) (*manifest, []contract.Digest, error) {
-	r := p.tags.of(u.registry.Host + "/" + repository + ":" + tag)
+func (p *Proxy) resolve(ctx context.Context, u *upstream, in *resolved, repository, tag string) (*manifest, []contract.Digest, error) {
+	r := in.of(u.registry.Host + "/" + repository + ":" + tag)
 	asked := p.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,7 +148,7 @@ func (p *Proxy) roots(ctx context.Context, u *upstream, i Image) ([]contract.Dig
 	if !i.Digest.IsZero() {
 		return []contract.Digest{i.Digest}, nil
 	}
-	m, former, err := p.resolve(ctx, u, i.Repository, i.Tag)
+	m, former, err := p.resolve(ctx, u, &p.tags, i.Repository, i.Tag)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (p *Proxy) allowedManifest(ctx context.Context, u *upstream, images []Image
 func (p *Proxy) manifestOf(ctx context.Context, u *upstream, i Image, t target) (*manifest, error) {
 	switch {
 	case i.isWhole() && t.tag != "":
-		m, _, err := p.resolve(ctx, u, i.Repository, t.tag)
+		m, _, err := p.resolve(ctx, u, &p.anyTags, i.Repository, t.tag)
 		return m, err
 	case i.isWhole():
 		return p.manifest(ctx, u, i.Repository, t.digest)
@@ -182,7 +182,7 @@ func (p *Proxy) manifestOf(ctx context.Context, u *upstream, i Image, t target) 
 	case t.tag != "" && !i.Digest.IsZero():
 		return p.leaf(ctx, u, i, i.Digest)
 	case t.tag != "":
-		m, _, err := p.resolve(ctx, u, i.Repository, i.Tag)
+		m, _, err := p.resolve(ctx, u, &p.tags, i.Repository, i.Tag)
 		return i.admit(m, err)
 	}
 	roots, err := p.roots(ctx, u, i)

@@ -205,3 +205,43 @@ func TestAManifestWithALayerThatIsTooLarge(t *testing.T) {
 		t.Errorf("the log says %s", b.faults())
 	}
 }
+
+// A guest that asks for thousands of tags of its repository must not make the
+// proxy forget what the tags of others meant while they pull.
+func TestManyTagsOfOneRepository(t *testing.T) {
+	for name, isThere := range map[string]bool{"missing": false, "there": true} {
+		t.Run(name, func(t *testing.T) {
+			up := newUpstream(t)
+			old := up.push(t, repository, "v1", "one")
+			b := newBed(t, up, withLimits(registryproxy.Limits{Burst: 100_000}))
+			b.allow(registryproxy.Image{Host: up.host, Repository: repository, Tag: "v1"}, registryproxy.Image{Host: up.host, Repository: "team/big"})
+			b.get(t, manifestPath("v1"))
+			up.push(t, repository, "v1", "two") // the tag is moved while the guest pulls
+			b.advance(2 * time.Minute)
+			b.get(t, manifestPath("v1"))
+			if got := b.get(t, blobPath(old.layerHash)); got.status != http.StatusOK {
+				t.Fatalf("%.200s", got.all())
+			}
+			want := http.StatusNotFound
+			if isThere {
+				want = http.StatusOK
+				up.set(func(w http.ResponseWriter, r *http.Request) bool {
+					if !strings.Contains(r.URL.Path, "team/big") {
+						return false
+					}
+					w.Header().Set("Content-Type", imageType)
+					_, _ = w.Write(old.manifest)
+					return true
+				})
+			}
+			for n := range 4100 {
+				if got := b.get(t, fmt.Sprintf("/v2/team/big/manifests/t%d", n)); got.status != want {
+					t.Fatalf("%.200s", got.all())
+				}
+			}
+			if got := b.get(t, blobPath(old.layerHash)); got.status != http.StatusOK {
+				t.Errorf("the pull cannot end: %.200s", got.all())
+			}
+		})
+	}
+}

@@ -67,11 +67,14 @@ type Proxy struct {
 	now    func() time.Time
 	limits Limits
 	check  control
-	tags   resolved
-	known  manifests
-	absent absent
-	all    slots         // of all guests together
-	ending chan struct{} // closed by Stop
+	tags   resolved // of the images that name one
+	// anyTags are those that guests ask for of whole repositories: thousands, if
+	// they like, which must not push out what others may still pull.
+	anyTags resolved
+	known   manifests
+	absent  absent
+	all     slots         // of all guests together
+	ending  chan struct{} // closed by Stop
 
 	mu        sync.Mutex
 	upstreams map[string]*upstream // by the registry's host

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"runtime"
-	"time"
 )
 
 // What is measured of golden images.
@@ -52,7 +50,7 @@ func (f *goldenField) print(w io.Writer, o options) error {
 		base := f.samples[t.title][t.names[0]]
 		for _, name := range t.names {
 			of := f.samples[t.title][name]
-			p.line("| %s | %s | %.2fx | %.2f s | %.0f MB |", name, seconds(of, started),
+			p.line("| %s | %s | %.2fx | %.2f s | %.0f MB |", name, spread(of, started),
 				ratio(median(of, started), median(base, started)), median(of, cpu).Seconds(), mb(medianRSS(of)))
 		}
 		p.line("")
@@ -61,11 +59,7 @@ func (f *goldenField) print(w io.Writer, o options) error {
 	for _, name := range []string{plainSet, zstdFast, felhomPack + " fast", zstdRelease, felhomPack + " release"} {
 		p.line("| %s | %.1f |", name, float64(f.sizes[name])/1e6)
 	}
-	p.line("\n**targets**\n\n| | target | median | lowest | |\n|---|---|---|---|---|")
-	for _, want := range f.figures() {
-		p.line("| %s | ≤ %g %s | %.2f %s | %.2f %s | %s |", want.text, want.limit, want.unit, want.median, want.unit, want.lowest, want.unit, verdict(want))
-	}
-	return p.err
+	return p.targets(f.figures())
 }
 
 func (f *goldenField) figures() []target {
@@ -89,24 +83,4 @@ func (f *goldenField) figures() []target {
 		times("verify (release), to zstd -d and tar -t", 2, caseVerify+" release", felhomVerify, zstdTar),
 		still("size of the default golden image (release)", 90, "MB", size(felhomPack+" release")),
 	}
-}
-
-func verdict(w target) string {
-	if w.median > w.limit {
-		return "**no**"
-	}
-	return "yes"
-}
-
-func ratio(a, b time.Duration) float64 {
-	if b == 0 {
-		return 0
-	}
-	return float64(a) / float64(b)
-}
-
-func seconds(all []sample, of func(sample) time.Duration) string {
-	least := lowest(all, of)
-	most := -lowest(all, func(s sample) time.Duration { return -of(s) })
-	return fmt.Sprintf("%.2f s (%.2f to %.2f)", median(all, of).Seconds(), least.Seconds(), most.Seconds())
 }

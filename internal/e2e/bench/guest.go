@@ -292,18 +292,15 @@ func (f *guestField) print(w io.Writer, o options) error {
 	} {
 		p.line("| %s: %s | %s |", row[0], row[1], spread(f.samples[row[0]][row[1]], wall))
 	}
-	p.line("\n| | target | median | lowest | |\n|---|---|---|---|---|")
 	own, bare := f.samples[caseProvision][felhomProvision], f.samples[caseProvision][bareRestore]
-	for _, v := range []target{
+	plugged := f.samples[casePlug][plugService]
+	return p.targets([]target{
 		{"provision, to tar and lxc-start", 1.15, "x", ratio(median(own, wall), median(bare, wall)), ratio(lowest(own, wall), lowest(bare, wall))},
-		{"hotplug to service start, 95th percentile", 50, " ms", ms(percentile(f.samples[casePlug][plugService], 95)), ms(lowest(f.samples[casePlug][plugService], wall))},
-	} {
-		p.line("| %s | ≤ %.4g%s | %.3g%s | %.3g%s | %s |", v.text, v.limit, v.unit, v.median, v.unit, v.lowest, v.unit, verdict(v))
-	}
-	return p.err
+		{"hotplug to service start, 95th percentile", 50, "ms", ms(percentile(plugged, 95)), ms(lowest(plugged, wall))},
+	})
 }
 
-// percentile is the value below which that many of a hundred lie.
+// percentile returns the value that so many of a hundred do not exceed.
 func percentile(all []sample, of int) time.Duration {
 	sorted := make([]time.Duration, len(all))
 	for i, s := range all {

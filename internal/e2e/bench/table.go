@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,7 +42,7 @@ func (f *field) print(ctx context.Context, w io.Writer, s samples, o options) er
 				name += fmt.Sprintf(" (fails, exit %d)", one.want)
 			}
 			p.line("| %s | %s | %.2fx | %s | %.1f ms | %.1f MB |", name, spread(of, started),
-				float64(median(of, started))/float64(median(base, started)), spread(of, wall), ms(median(of, cpu)), mb(medianRSS(of)))
+				ratio(median(of, started), median(base, started)), spread(of, wall), ms(median(of, cpu)), mb(medianRSS(of)))
 		}
 		p.line("")
 	}
@@ -57,17 +56,7 @@ func (f *field) print(ctx context.Context, w io.Writer, s samples, o options) er
 	for _, one := range sizes {
 		p.line("| %s | %.2f |", one.name, float64(one.bytes)/1e6)
 	}
-	p.line("\n**targets**\n")
-	p.line("| | target | median | lowest | |")
-	p.line("|---|---|---|---|---|")
-	for _, want := range figures(s, float64(sizes[0].bytes)/1e6) {
-		verdict := "yes"
-		if want.median > want.limit {
-			verdict = "**no**"
-		}
-		p.line("| %s | ≤ %g %s | %.1f %s | %.1f %s | %s |", want.text, want.limit, want.unit, want.median, want.unit, want.lowest, want.unit, verdict)
-	}
-	return p.err
+	return p.targets(figures(s, float64(sizes[0].bytes)/1e6))
 }
 
 func figures(s samples, size float64) []target {
@@ -134,13 +123,27 @@ func middle[T ~int64](all []sample, of func(sample) T) T {
 	return (values[mid-1] + values[mid]) / 2
 }
 
+// spread returns the median, the lowest and the highest value, in seconds if it
+// took one or more.
 func spread(all []sample, of func(sample) time.Duration) string {
-	byValue := func(a, b sample) int { return cmp.Compare(of(a), of(b)) }
-	return fmt.Sprintf("%.1f ms (%.1f to %.1f)", ms(median(all, of)), ms(of(slices.MinFunc(all, byValue))), ms(of(slices.MaxFunc(all, byValue))))
+	format, unit := "%.1f ms (%.1f to %.1f)", time.Millisecond
+	if median(all, of) >= time.Second {
+		format, unit = "%.2f s (%.2f to %.2f)", time.Second
+	}
+	highest := -lowest(all, func(s sample) time.Duration { return -of(s) })
+	return fmt.Sprintf(format, ratio(median(all, of), unit), ratio(lowest(all, of), unit), ratio(highest, unit))
 }
 
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func ms(d time.Duration) float64 { return ratio(d, time.Millisecond) }
 func mb(kib int64) float64       { return float64(kib) * 1024 / 1e6 }
+
+// ratio returns a to b, and 0 if nothing was measured.
+func ratio(a, b time.Duration) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}
 
 type size struct {
 	name  string
@@ -168,6 +171,20 @@ func sizes(dist string) ([]size, error) {
 type printer struct {
 	w   io.Writer
 	err error
+}
+
+// targets prints the limits beside what was measured, and returns the first error
+// of all lines.
+func (p *printer) targets(all []target) error {
+	p.line("\n**targets**\n\n| | target | median | lowest | |\n|---|---|---|---|---|")
+	for _, t := range all {
+		verdict := "yes"
+		if t.median > t.limit {
+			verdict = "**no**"
+		}
+		p.line("| %s | ≤ %g %[3]s | %.2[4]f %[3]s | %.2[5]f %[3]s | %[6]s |", t.text, t.limit, t.unit, t.median, t.lowest, verdict)
+	}
+	return p.err
 }
 
 func (p *printer) line(format string, args ...any) {

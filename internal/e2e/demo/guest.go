@@ -192,8 +192,8 @@ func (d *demo) hotplug(ctx context.Context, h *hostSide, g guest.Guest) error {
 		}
 		return nil
 	})
-	d.check(err == nil, "it starts the bootstrap in the guest, whose run is over %v after the mount %s", time.Since(start).Round(10*time.Millisecond), because(err))
-	return nil
+	d.check(err == nil, "it starts the bootstrap in the guest, whose run is over %v after the mount", time.Since(start).Round(10*time.Millisecond))
+	return err
 }
 
 // unplugged waits until the guest's systemd has seen that the mount is gone: it
@@ -206,13 +206,6 @@ func unplugged(ctx context.Context, g guest.Guest) error {
 		}
 		return err
 	})
-}
-
-func because(err error) string {
-	if err == nil {
-		return ""
-	}
-	return fmt.Sprintf("(%v)", err)
 }
 
 // runOf is the ID of the last run that the guest recorded.

@@ -63,16 +63,7 @@ func (d *demo) controller(ctx context.Context) (testbed.Container, error) {
 		strings.TrimPrefix(c.Name, "/"), c.ID, c.Config.Image, c.State.Status, health, c.RestartCount)
 	d.check(c.State.Running && health == "healthy", "the container runs and is healthy")
 
-	url := "http://" + d.bed.Address + ":8080/"
-	page, err := get(ctx, url)
-	d.say("\nIts own page, %s:\n\n%s\n", url, indent(page))
-	if err != nil {
-		return c, err
-	}
-	d.check(strings.Contains(page, "mode:     configured"), "the controller is configured, not in setup mode")
-	d.check(strings.Contains(page, "host:     demo-felhom\n"), "it knows its host")
-	d.check(strings.Contains(page, "storage:  200 OK {"), "its own token gets 200 from the host's /storage, from inside the container")
-	return c, nil
+	return c, d.page(ctx, "http://"+d.bed.Address+":8080/")
 }
 
 func get(ctx context.Context, url string) (_ string, err error) {

@@ -34,7 +34,8 @@ var auditKinds = map[guests.ChangeKind]audit.Kind{
 	guests.RecordRestored: audit.MintUndone, guests.RecordRemoved: audit.GuestRemoved,
 }
 
-// auditChanges returns what notes each change of a command in the audit log.
+// auditChanges returns the function that writes each change of a command into
+// the audit log.
 func auditChanges(cfg config.Config) func(guests.Change) error {
 	return func(c guests.Change) (err error) {
 		log, err := audit.Open(auditDir(cfg), time.Now)
@@ -48,7 +49,7 @@ func auditChanges(cfg config.Config) func(guests.Change) error {
 	}
 }
 
-// trail notes the daemon's events in the audit log.
+// trail writes the daemon's events into the audit log.
 type trail struct {
 	log   *audit.Log
 	queue *audit.Queue
@@ -72,9 +73,9 @@ type trailKey struct {
 	guest int
 }
 
-// A guest, and all that have no valid token together, get trailBurst lines of one
-// kind and then one a minute: else an attacker could fill the log until what it
-// did before is removed.
+// A guest gets trailBurst lines of one kind and then one a minute, and so do all
+// clients without a valid token together: an attacker could otherwise fill the
+// log until the lines about it are removed.
 const trailBurst = 5
 
 // A guest gets pullBurst lines of pulls: an image with all its layers.

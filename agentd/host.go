@@ -28,8 +28,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// host is what every command that speaks of certificates needs: where the local
-// API is, and who it says it is.
+// host is what every command about certificates needs: where the local API is,
+// and its certificates.
 type host struct {
 	addrs    []netip.AddrPort // the first is what guests are told
 	identity identity.Identity
@@ -83,8 +83,8 @@ func withFiles(ctx context.Context, cfg config.Config, work func(identity.Files)
 		}
 		defer func() { err = errors.Join(err, files.Keys.Close()) }()
 	}
-	// Two commands that both find no key would make two, and hand out pins of
-	// the one that is overwritten.
+	// Two commands that both find no key would each make one, and print the
+	// pins of the key that is overwritten.
 	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(cfg.StateDir, "tls.lock"), tlsPatience)
 	if errors.Is(err, filelock.ErrHeld) {
 		return fault.WrapHint(fault.Busy, fmt.Errorf("keys of this host: %w", err), "another command of felhom-agentd works on the keys; try again when it has ended")
@@ -178,8 +178,8 @@ func showPins(ctx context.Context, cfg config.Config, asJSON bool, now func() ti
 	return err
 }
 
-// printJSON writes value, whose strings may be of guests, so that nothing in it
-// acts on a terminal.
+// printJSON writes value, whose strings may come from guests, so that nothing
+// in it acts on a terminal.
 func printJSON(w io.Writer, value any) error {
 	data, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {

@@ -112,7 +112,7 @@ func waitOf(c *cli.Context) (*time.Duration, error) {
 	return &wait, nil
 }
 
-// guestFlagList are the flags that say which guests there are to be.
+// guestFlagList returns the flags that describe the guests.
 func guestFlagList() []cli.Flag {
 	flags := []cli.Flag{&cli.StringFlag{Name: "spec", Usage: "`FILE` with several guests (docs/agentd.md)"}}
 	for _, f := range guestFlags {
@@ -211,9 +211,9 @@ func hasUnit(value string) bool {
 	return err == nil && number != value
 }
 
-// jobOf turns a guest as it is asked for into a job with the configuration's
-// defaults. The error has what is wrong with it by itself; the job is as far as
-// it is known.
+// jobOf returns the job for a guest as it is asked for, with the
+// configuration's defaults. The error has what is wrong with it by itself; the
+// job is as far as it is known.
 func jobOf(cfg config.Config, asked config.Guest, isSpec bool) (provision.Job, error) {
 	g, given := asked.With(cfg.Provision.Guest), specOf(asked)
 	var all []error
@@ -246,7 +246,7 @@ func specOf(g config.Guest) driver.Spec {
 	}
 }
 
-// provisionedGuest is what is printed of one.
+// provisionedGuest is what is printed of one guest.
 type provisionedGuest struct {
 	Guest    int      `json:"guest"`
 	Hostname string   `json:"hostname,omitempty"`
@@ -280,8 +280,8 @@ func (g provisionedGuest) line() string {
 	return text
 }
 
-// provisionGuests takes the guests one after the other to their start, and then
-// waits for all of them: they boot side by side.
+// provisionGuests starts the guests one after the other, and then waits for all
+// of them, which boot at the same time.
 func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, what string, stdout, stderr io.Writer) (err error) {
 	if err := command.RequireRoot(what); err != nil {
 		return err
@@ -325,8 +325,8 @@ func provisionGuests(ctx context.Context, cfg config.Config, o provisionArgs, wh
 	return errors.Join(err, printProvisioned(stdout, out, o.asJSON))
 }
 
-// printProvisioned prints the guests that are as asked for, also beside others
-// that are not.
+// printProvisioned prints the guests that are as asked for, also if others are
+// not.
 func printProvisioned(stdout io.Writer, guests []provisionedGuest, asJSON bool) error {
 	switch {
 	case len(guests) == 0:

@@ -23,7 +23,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/regular"
 )
 
-// registry is what the daemon has of the registry proxy. The zero value has no proxy.
+// registry is the daemon's part of the registry proxy. The zero value has no proxy.
 type registry struct {
 	proxy *registryproxy.Proxy
 	cache *blobcache.Cache
@@ -164,8 +164,8 @@ func logRegistryFault(logger *logrus.Logger, vmid int, err error) {
 	entry.Error("registry")
 }
 
-// checkRegistries proves that the credentials work, and names those that
-// do not, without keeping the daemon from serving.
+// checkRegistries tests the credentials and logs those that do not work, while
+// the daemon serves.
 func checkRegistries(ctx context.Context, cfg config.Config, logger *logrus.Logger) {
 	results, err := checkAll(ctx, cfg, "")
 	for _, r := range results {
@@ -247,7 +247,7 @@ func registryCommand(stdout, stderr io.Writer) *cli.Command {
 				}
 				for _, r := range results {
 					if r.Push == "yes" {
-						_, _ = fmt.Fprintf(stderr, "%s: warning: the credential for %s can do more than pull; use one that can only pull\n", program, r.Host) // nowhere else to report to
+						_, _ = fmt.Fprintf(stderr, "%s: warning: the credential for %s can do more than pull; use one that can only pull\n", program, r.Host) // there is no other place to report it
 					}
 				}
 				if c.Bool("json") {
@@ -295,7 +295,8 @@ func cacheCommand(stdout io.Writer) *cli.Command {
 						return misuse(c, errors.New("--unused: want a time like 720h, not a negative one"))
 					}
 					return withCache(c, func(dir string) error {
-						// The end of the current second: what was used just now has its time.
+						// The end of the current second, which is the time of what was used
+						// just now.
 						blobs, err := blobcache.Prune(dir, time.Now().Add(time.Second-c.Duration("unused")))
 						if err != nil {
 							return err

@@ -24,7 +24,7 @@ const (
 )
 
 // HTTP returns the server for handler, which speaks HTTP/1.1 only. Serve the
-// local API from [TLS]. complaints gets what net/http has to say about
+// local API from [TLS]. complaints gets the messages of net/http about
 // connections.
 func HTTP(handler http.Handler, complaints *log.Logger) *http.Server {
 	var protocols http.Protocols
@@ -45,7 +45,7 @@ func HTTP(handler http.Handler, complaints *log.Logger) *http.Server {
 	}
 }
 
-// Health is what GET /health answers on the Unix socket.
+// Health is the answer to GET /health on the Unix socket.
 type Health struct {
 	Ready   bool     `json:"ready"`
 	Guests  int      `json:"guests"`
@@ -84,7 +84,7 @@ func HealthHandler(status func() Health, metrics http.Handler) http.Handler {
 		if !h.Ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_, _ = w.Write(append(body, '\n')) // the asker is gone
+		_, _ = w.Write(append(body, '\n')) // the client is gone
 	})
 	return mux
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// Guests is what the API needs of the store.
+// Guests is the part of the store that the API needs.
 type Guests interface {
 	// Authenticate returns guests.ErrUnknownToken for a token that is not valid;
 	// any other error means that the store cannot be read.
@@ -48,7 +48,7 @@ type Options struct {
 	EnforceOrigin    bool           // else a source that is not the guest's is an [Event] alone
 	HostID           string
 	Version          string
-	Hosts            []string // what a Host header may say: "192.0.2.7:8443"
+	Hosts            []string // valid Host headers, such as "192.0.2.7:8443"
 	ReportsPerMinute int      // per guest
 	Now              func() time.Time
 	Event            func(Event) // called from many goroutines
@@ -94,8 +94,8 @@ const (
 	originPerSecond = 1.0 / 60
 )
 
-// markRetry is how long a store that could not be written is left alone. On
-// pmxcfs without quorum each try would fail, and tokens work without it.
+// markRetry is the wait after the store could not be written. On pmxcfs without
+// quorum each try would fail, and tokens work without it.
 const markRetry = 30 * time.Second
 
 // retryAfter is in seconds, with each 503.
@@ -144,7 +144,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// A connection is kept for who shows a valid token, and for no other.
+	// Only a client that shows a valid token keeps its connection.
 	h.Set("Connection", "close")
 	if refused := s.gate(r); refused != nil {
 		refused.write(w)
@@ -207,7 +207,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // gate refuses what no guest sends: a name that is not this agent's (DNS
-// rebinding), and anything that comes by a browser or a proxy.
+// rebinding), and any request of a browser or a proxy.
 func (s *Server) gate(r *http.Request) *refusal {
 	if !(*s.hosts.Load())[strings.ToLower(r.Host)] {
 		return &refusedHost
@@ -246,9 +246,10 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (tok token
 		refusedToken.write(w)
 		return tok, m, false
 	}
-	// Counted per source, never per claimed guest: else a neighbour could lock a
-	// guest out in its name. And only after the token was looked at, so that a
-	// good one is never refused for the bad ones of another client.
+	// Counted by source and not by claimed guest: otherwise a neighbour could
+	// lock a guest out in its name. Counted only after the token was checked, so
+	// that a valid one is never refused because of another client's invalid
+	// ones.
 	if !s.failures.allow(sourceOf(r), s.now()) {
 		w.Header().Set("Retry-After", "1")
 		refusedFailures.write(w)
@@ -297,8 +298,8 @@ func (s *Server) elsewhere(r *http.Request, m guests.Match, tok token.Token) *re
 	return &refusedUnavailable
 }
 
-// markUsed notes the first use of tok, and returns false when the store is too
-// busy for it. With a store that cannot be written, guests are served.
+// markUsed records the first use of tok, and returns false if the store is too
+// busy for it. If the store cannot be written, guests are served all the same.
 func (s *Server) markUsed(ctx context.Context, tok token.Token) bool {
 	s.mu.Lock()
 	wait := s.now().Before(s.retryAt[tok.VMID()])
@@ -321,8 +322,8 @@ func (s *Server) markUsed(ctx context.Context, tok token.Token) bool {
 	return true
 }
 
-// route finds the row. What is wrong with path or method is told to guests
-// only. own is whether the row's right is met.
+// route finds the row. Only guests get to know what is wrong with a path or
+// method. own reports whether the row's right is met.
 func (s *Server) route(w http.ResponseWriter, r *http.Request, vmid int) (row Route, own, ok bool) {
 	var allowed []string
 	for _, row := range s.routes {

@@ -31,7 +31,7 @@ import (
 const DNSName = "felhom-agentd"
 
 // lifetime is not a security control for a pinned key, but clients that verify
-// as usual (dockerd with the certificate as its CA) do look at it.
+// as usual (dockerd with the certificate as its CA) check it.
 const lifetime = 10 * 365 * 24 * time.Hour
 
 // renewBefore is how long before its end a certificate is remade.
@@ -197,8 +197,8 @@ func isUsable(leaf *x509.Certificate, key *ecdsa.PrivateKey, addrs []netip.Addr,
 		now.Before(leaf.NotAfter) && now.After(leaf.NotBefore)
 }
 
-// makeCertificate makes a leaf that is not an authority: as its own root it is then
-// an exact-certificate pin for dockerd and for Go.
+// makeCertificate makes a leaf that is not an authority: used as its own root, it
+// pins exactly this certificate in dockerd and in Go.
 func makeCertificate(key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
@@ -224,8 +224,8 @@ func makeCertificate(key *ecdsa.PrivateKey, addrs []netip.Addr, now time.Time) (
 	return x509.ParseCertificate(der)
 }
 
-// sorted makes the order of the configuration irrelevant: a reordered list must
-// not remake a certificate.
+// sorted returns addrs sorted: a reordered list in the configuration must not
+// lead to a new certificate.
 func sorted(addrs []netip.Addr) []netip.Addr {
 	out := make([]netip.Addr, 0, len(addrs))
 	for _, a := range addrs {

@@ -1,5 +1,5 @@
-// Package overview joins what is known of the guests: the records, what they
-// reported last, and what the hypervisor says of them. Call [Source.Rows] for all
+// Package overview joins what is known about the guests: their records, their
+// last reports, and their state in the hypervisor. Call [Source.Rows] for all
 // guests or [Source.Row] for one; [Table] prints rows. It changes nothing.
 package overview
 
@@ -20,7 +20,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-// askLimit bounds how long the hypervisor is asked: what it does not say by then
+// askLimit bounds the wait for the hypervisor: what it has not answered by then
 // is left out.
 const askLimit = 5 * time.Second
 
@@ -39,11 +39,11 @@ const (
 	Stopped  = "stopped"
 )
 
-// Row is what is known of one guest. Texts of the guest are as it sent them.
+// Row is what is known about one guest. Texts of the guest are as it sent them.
 type Row struct {
 	Guest      int        `json:"guest"`
 	Name       string     `json:"name,omitempty"`
-	State      string     `json:"state,omitempty"` // running, stopped, partial, gone; "" if it could not be asked for
+	State      string     `json:"state,omitempty"` // running, stopped, partial, gone; "" if it is not known
 	Unfinished bool       `json:"unfinished,omitempty"`
 	Image      string     `json:"image,omitempty"`      // the controller's
 	Controller string     `json:"controller,omitempty"` // "" if the guest never reported
@@ -103,13 +103,13 @@ func (u Unread) text(now time.Time) string {
 type Source struct {
 	Store      *guests.Store
 	StateDir   string
-	Image      string            // of guests that asked for no other
+	Image      string            // of guests without another one
 	Profile    contract.Profile  // likewise
 	Hypervisor driver.Hypervisor // nil: it is not asked
 }
 
-// Rows returns all guests by VMID, and by name the files that cannot be read:
-// the other guests are of use beside a damaged one.
+// Rows returns all guests by VMID, and the files that cannot be read by name: a
+// damaged record does not hide the other guests.
 func (s Source) Rows(ctx context.Context) ([]Row, map[string]error, error) {
 	records, broken, err := s.Store.List()
 	if err != nil {
@@ -153,7 +153,7 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 	case err != nil:
 		return Row{}, err
 	default:
-		// The rest is of use without the reports.
+		// The rest is useful without the reports.
 		if row, err = s.row(record); err != nil {
 			row.Message, row.Hint = "its reports cannot be read: "+err.Error(), "restore the file, or remove it"
 		}
@@ -179,8 +179,8 @@ func (s Source) row(r guests.Record) (Row, error) {
 	return row, err
 }
 
-// report sets what the guest reported: the last failure that no success has
-// followed rather than what the guest tries since.
+// report sets what the guest reported: the last failure without a later
+// success, or else the last report.
 func (row *Row) report(p guests.Progress) {
 	last, ok := p.Last()
 	if p.Failure != nil {
@@ -209,8 +209,8 @@ func (row *Row) report(p guests.Progress) {
 	}
 }
 
-// ask adds what the hypervisor says. Rows are of use without it, so that nothing
-// here is an error.
+// ask adds the state in the hypervisor. Rows are useful without it, so that
+// nothing here is an error.
 func (s Source) ask(ctx context.Context, rows []Row) {
 	if s.Hypervisor != nil {
 		ctx, cancel := context.WithTimeout(ctx, askLimit)
@@ -259,7 +259,7 @@ func (s Source) askOne(ctx context.Context, row *Row) {
 	}
 }
 
-// settle makes the words of one row fit each other.
+// settle makes the words of one row consistent.
 func (row *Row) settle() {
 	if row.Unfinished {
 		row.State = Partial

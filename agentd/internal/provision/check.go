@@ -48,7 +48,8 @@ func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
 	return Unchanged, nil
 }
 
-// CheckBootstrap returns what is wrong with what every new guest would be told.
+// CheckBootstrap returns what is wrong with the bootstrap.json that every new
+// guest would get.
 func (p *Provisioner) CheckBootstrap() error {
 	boot, err := p.options.Bootstrap(contract.MinGuestID, Asked{})
 	if err != nil {

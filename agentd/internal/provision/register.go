@@ -16,7 +16,7 @@ type Registered struct {
 	IsNew    bool
 	Revoked  bool       // the guest's tokens had been revoked: it is trusted again
 	Mount    string     // directory of the guest's mount on this host
-	Endpoint string     // what the guest is told of the local API
+	Endpoint string     // the local API as the guest gets it
 	Overlap  *time.Time // until when the token in use before is accepted; nil: there was none
 }
 
@@ -25,11 +25,11 @@ type Registered struct {
 const registerPatience = 30 * time.Second
 
 // Register makes guest vmid known, or gives a known one a new token, and writes
-// its mount. The guest itself is not touched. When the mount cannot be written,
-// the record and the mount are again what they were.
+// its mount. It does not change the guest itself. If the mount cannot be
+// written, it restores the record and the mount.
 func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err error) {
-	// Minting and writing the mount are one step: of two at once, the token in
-	// the mount could be the one that the other has already dropped.
+	// Minting and writing the mount are one step: with two at once, the mount
+	// could get a token that the other has already dropped.
 	unlock, err := p.registering(ctx)
 	if err != nil {
 		return Registered{}, err
@@ -44,7 +44,7 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
 		return Registered{}, err
 	}
-	// Everything that can be wrong is found before the first byte is written.
+	// All checks are made before the first byte is written.
 	asked, err := p.askedBefore(record)
 	if err != nil {
 		return Registered{}, err
@@ -76,14 +76,14 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 	}, nil
 }
 
-// unregister undoes a registration whose mount was not written, or not for sure.
-// As long as the mount may have the new token, that token stays valid.
+// unregister undoes a registration whose mount was not, or not certainly,
+// written. As long as the mount may have the new token, that token stays valid.
 func (p *Provisioner) unregister(ctx context.Context, vmid int, minted guests.Minted, isPut, isNewMount bool) (err error) {
 	switch {
 	case isNewMount && p.options.Mounts.Exists(vmid):
 		err = p.options.Mounts.Remove(vmid)
 	case isPut && minted.Before != nil:
-		return nil // the token before stays valid beside it
+		return nil // the previous token stays valid, too
 	case isPut:
 		err = p.options.Mounts.RemoveFile(vmid, configmount.BootstrapFile)
 	}

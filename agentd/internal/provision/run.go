@@ -14,23 +14,23 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// Result is what Provision did.
+// Result is the result of Provision.
 type Result struct {
 	Outcome Outcome
-	// After is the run that the guest had reported before anything was done:
-	// what the guest does now has another ID. "" if any run will do.
+	// After is the last run that the guest had reported before this job: a run
+	// after it has another ID. "" accepts any run.
 	After string
 	// Last is what an unchanged guest had reported before; nil: nothing.
 	Last *guests.Progress
-	// Guest is the guest as it was seen last, and Bootstrap what it was told,
-	// without its token.
+	// Guest is the guest as it was seen last, and Bootstrap its bootstrap.json
+	// without the token.
 	Guest     driver.Guest
 	Bootstrap contract.Bootstrap
 }
 
 // Provision makes the guest of the job, finishes what an interrupted run
 // started, or brings an existing guest of an earlier job to what this one asks
-// for. When a step fails, all before it are undone.
+// for. If a step fails, all steps before it are undone.
 func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err error) {
 	if p.options.IsLookOnly {
 		return Result{}, errors.New("the local API has no address that the guest could be told")
@@ -59,7 +59,7 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 		return Result{}, errors.Join(err, r.undo(ctx))
 	}
 	if !r.isUpdate {
-		// Whoever has another token of this VMID is not the guest that was created.
+		// A holder of another token of this VMID is not the guest that was created.
 		err := p.options.Store.Update(ctx, job.VMID, func(g *guests.Record) error {
 			g.EndOthers(p.options.Now())
 			return nil
@@ -104,7 +104,7 @@ func (r *run) result(after string) Result {
 // still need them.
 func (p *Provisioner) sweep(vmid int) error {
 	if j, err := p.journals.read(vmid); j != nil || err != nil {
-		return nil // a journal that cannot be read was reported where it matters
+		return nil // an unreadable journal is reported elsewhere
 	}
 	return p.options.Store.SweepSecrets(vmid)
 }
@@ -135,8 +135,8 @@ type run struct {
 	isOther   bool // only Register made the guest known: its mount is attached by hand
 }
 
-// allSteps are the steps of every run in their order. An update leaves out what
-// already is as asked for.
+// allSteps are the steps of every run in their order. An update skips what is
+// as asked for already.
 var allSteps = []struct {
 	name     Step
 	isNeeded func(*run) bool
@@ -222,7 +222,7 @@ func (r *run) remember(ctx context.Context) error {
 	})
 }
 
-// repair makes what an interrupted run left into something to continue from.
+// repair brings what an interrupted run left into a state to continue from.
 func (r *run) repair(ctx context.Context) error {
 	if !r.exists {
 		return nil
@@ -247,16 +247,16 @@ func (r *run) repair(ctx context.Context) error {
 		}
 		return compare(r.job.given(), r.guest)
 	}
-	// Another program has taken the number since; what this one made goes.
+	// Another program has taken the VMID since; what this one made is removed.
 	return errors.Join(taken(r.guest), r.undo(ctx))
 }
 
-// lockCreate is the hypervisor's word for a guest whose restore is at work.
+// lockCreate is the hypervisor's lock of a guest that is being restored.
 const lockCreate = "create"
 
-// isBeingMade reports whether g may be what a restore of the journal with that
-// ID makes: the ID is written last, and the hypervisor's task outlives the
-// process that asked for it.
+// isBeingMade reports whether g may come from a running restore of the journal
+// with that ID: the ID is written last, and the hypervisor's task outlives the
+// process that started it.
 func isBeingMade(g driver.Guest, id string) bool {
 	return !g.Partial && g.Lock == lockCreate && idOf(g.Description) != id
 }
@@ -275,7 +275,7 @@ func taken(g driver.Guest) error {
 		fmt.Sprintf("take another VMID; or, to serve the existing guest, felhom-agentd guest add %d", g.VMID))
 }
 
-// begin writes the journal: from here on there is something to undo.
+// begin writes the journal: from here on there may be something to undo.
 func (r *run) begin() error {
 	vmid := r.job.VMID
 	j := &journal{

@@ -1,6 +1,6 @@
-// Package acceptance holds the table by which the channel between guest and
-// host was accepted, T1 to T4, and asks it by curl, as it was asked first. It
-// knows nothing of the product.
+// Package acceptance has the acceptance table of the channel between guest and
+// host, T1 to T4: call [Cases], then [Case.Ask], which uses curl as the first
+// acceptance did. It imports nothing of the product.
 package acceptance
 
 import (
@@ -39,8 +39,8 @@ func (a Answer) String() string {
 // pinMismatch is curl's exit status when --pinnedpubkey does not match.
 const pinMismatch = 90
 
-// Cases returns the table as it is for guest vmid, whose token is own, on a
-// host with that SPKI pin (sha256//…); others is the token of another guest.
+// Cases returns the table for guest vmid, whose token is own, on a host with
+// that SPKI pin (sha256//…); others is the token of another guest.
 func Cases(vmid int, pin, own, others string) []Case {
 	wrong := sha256.Sum256([]byte("some other key"))
 	wrongPin := "sha256//" + base64.StdEncoding.EncodeToString(wrong[:])
@@ -52,9 +52,9 @@ func Cases(vmid int, pin, own, others string) []Case {
 	}
 }
 
-// Ask asks the host at endpoint. within changes the command line, such as to
-// run it in a guest's network; nil leaves it. The token goes to curl on its
-// standard input: every user can read arguments.
+// Ask asks the host at endpoint. within changes the command line, for example
+// to run it in a guest's network; nil changes nothing. The token goes to curl
+// on its standard input: every user can read arguments.
 func (c Case) Ask(ctx context.Context, endpoint string, within func(argv ...string) ([]string, error)) (got Answer, body string, err error) {
 	config := ""
 	if c.token != "" {
@@ -70,7 +70,7 @@ func (c Case) Ask(ctx context.Context, endpoint string, within func(argv ...stri
 	}
 	res, err := run.Run(ctx, run.Cmd{Path: argv[0], Args: argv[1:], Stdin: strings.NewReader(config)})
 	if err != nil && (res.ExitCode <= 0 || ctx.Err() != nil) {
-		return Answer{}, "", err // did not run; a status of its own is an outcome
+		return Answer{}, "", err // it did not run; curl's own exit status is a result
 	}
 	out := string(res.Stdout)
 	end := strings.LastIndexByte(out, '\n')

@@ -58,7 +58,7 @@ type field struct {
 	order   []string
 }
 
-// prepare builds the two little programs, adds the guest and copies its mount.
+// prepare builds the two small programs, adds the guest and copies its mount.
 func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Settings, daemon *host.Host) (*field, error) {
 	image, err := bed.Image(o.image)
 	if err != nil {
@@ -106,7 +106,7 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 		filepath.Join(o.dist, "felhom-controller-bootstrap"), "--root", f.guest, "--docker-host", bed.DockerHost, "apply",
 	}}
 	fails := spiked
-	fails.want = 125 // the name is taken: that is how the spike ends when it runs twice
+	fails.want = 125 // the name is taken: the spike fails with that if it runs twice
 	f.cases = map[string][]contestant{
 		cold: {floorOf(floorPull, "pull"), spiked, own},
 		warm: {floorOf(floorPull, "pull"), floorOf(floorKnown, "known"), spiked, own},
@@ -115,7 +115,7 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 	return f, nil
 }
 
-// goBuild makes one of the little programs.
+// goBuild builds one of the small programs.
 func goBuild(ctx context.Context, binary, source string) error {
 	_, err := run.Run(ctx, run.Cmd{
 		Path: "go",
@@ -126,7 +126,7 @@ func goBuild(ctx context.Context, binary, source string) error {
 }
 
 // copyMount gives the guest its mount with the owner and modes that the host
-// wrote; a bind mount would do the same and want undoing.
+// wrote; a bind mount would do the same and would have to be undone.
 func copyMount(from, to string) error {
 	data, err := os.ReadFile(filepath.Join(from, "bootstrap.json"))
 	if err != nil {
@@ -149,8 +149,8 @@ type sample struct {
 	CPU      time.Duration `json:"cpu_ns"`
 	RSS      int64         `json:"rss_kib"`
 	ExitCode int           `json:"exit_code"`
-	// Started is Wall without the wait for the health test, which the others
-	// leave out: they call a container done that has just been started.
+	// Started is Wall without the wait for the health test, which the others do
+	// not have: for them a container is done as soon as it was started.
 	Started time.Duration `json:"-"`
 }
 
@@ -167,8 +167,8 @@ func (s samples) add(c, name string, one sample) {
 	s[c][name] = append(s[c][name], one)
 }
 
-// round runs each contestant in each case once. Who begins changes with the
-// round, so that none always runs on a machine that another has just warmed.
+// round runs each contestant in each case once. Another one begins each round,
+// so that none always runs on a machine that another has just warmed.
 func (f *field) round(ctx context.Context, round int, counted samples) error {
 	for _, c := range f.order {
 		contestants := f.cases[c]
@@ -238,11 +238,12 @@ func (f *field) take(ctx context.Context, c contestant) (sample, error) {
 	return s, nil
 }
 
-// measured runs argv under the measuring program, and gives what it cost and wrote.
+// measured runs argv under the measuring program, and returns its cost and its
+// output.
 func measured(ctx context.Context, measure, result string, argv, env []string) (s sample, said []byte, err error) {
 	cmd := exec.CommandContext(ctx, measure, append([]string{result}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)
-	// What is measured has children: on a cancel all of them go.
+	// The measured program has children: a cancel ends all of them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	said, err = cmd.CombinedOutput()
@@ -256,7 +257,7 @@ func measured(ctx context.Context, measure, result string, argv, env []string) (
 	return s, said, err
 }
 
-// readyStep is how long the run waited for the health test.
+// readyStep returns how long the run waited for the health test.
 func readyStep(file string) (time.Duration, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -18,15 +18,15 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// goldenRecipe takes one suite, because debootstrap can do no more: all three
-// builders then have the same packages.
+// goldenRecipe uses one suite, because debootstrap supports only one: so all
+// three builders have the same packages.
 const goldenRecipe = "version: 1\napt: {security: false}\n"
 
 // goldenPackages are the built-in recipe's.
 const goldenPackages = "ca-certificates,dbus,dhcpcd-base,docker.io,ifupdown,iproute2,iptables,systemd,systemd-sysv"
 
-// alone has a builder's mounts and processes end with it: its directory is removed
-// afterwards, and nothing may be mounted in it then.
+// alone makes a builder's mounts and processes end with it: its directory is
+// removed afterwards, and nothing may be mounted in it then.
 var alone = []string{"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"}
 
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -95,8 +95,8 @@ func (f *goldenField) prepare(ctx context.Context, o options) error {
 	if err != nil {
 		return fault.WrapHint(fault.NotReady, err, "make build")
 	}
-	// A program may have anything after its end, so that it can change at each
-	// round and still be one.
+	// A program may have any bytes after its end, so that it can change in each
+	// round and still run.
 	for i, name := range []string{"bootstrap-0", "bootstrap-1"} {
 		if err := os.WriteFile(f.path(name), append(slices.Clone(bootstrap), byte(i)), 0o755); err != nil {
 			return err
@@ -205,7 +205,7 @@ func (f *goldenField) builds(ctx context.Context, round int) error {
 		})
 }
 
-// packs packs the same files with both, by one setting.
+// packs packs the same files with both, with the same setting.
 func (f *goldenField) packs(ctx context.Context, setting string, round int) error {
 	c, peer, flags := caseFast, zstdFast, "-3"
 	if setting == "release" {

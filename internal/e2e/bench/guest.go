@@ -64,8 +64,8 @@ type guestField struct {
 	samples samples
 }
 
-// benchGuest measures what the product adds to a guest's way from an archive
-// to its controller. The two contestants take turns.
+// benchGuest measures what the product adds to the time from an archive to a
+// guest's controller. The two contestants take turns.
 func benchGuest(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	bed, err := testbed.Find()
 	if err != nil {
@@ -200,8 +200,8 @@ func (f *guestField) plug(ctx context.Context, g guest.Guest, counted samples) e
 		if _, err := g.Ask(ctx, "umount", m.Target); err != nil {
 			return err
 		}
-		// systemd looks at mounts a few times a second at most: one that is back
-		// before it has looked was never away.
+		// systemd reads the list of mounts a few times a second at most, and
+		// does not notice a mount that is back before that.
 		if err := errors.Join(f.ended(ctx, g, unit), f.ended(ctx, g, `etc-felhom\x2dbootstrap.mount`)); err != nil {
 			return err
 		}

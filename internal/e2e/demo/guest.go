@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// showGuest is the showing with a real guest.
+// showGuest is the demo with a real guest.
 func (d *demo) showGuest(ctx context.Context) error {
 	d.head("Real parts: a bridge without a way out, a registry, liblxc in place of Proxmox VE")
 	return d.onBed(ctx, testbed.Options{NoEngine: true}, []string{"lxc-start", "mmdebstrap", "zstd", "nsenter", "curl"}, d.guest)
@@ -197,7 +197,8 @@ func (d *demo) hotplug(ctx context.Context, h *hostSide, g guest.Guest) error {
 }
 
 // unplugged waits until the guest's systemd has seen that the mount is gone: it
-// looks a few times a second at most, and one that is back by then was never away.
+// reads the list of mounts a few times a second at most, and does not notice one
+// that is back before that.
 func unplugged(ctx context.Context, g guest.Guest) error {
 	return guest.Poll(ctx, func() error {
 		state, err := g.Ask(ctx, "systemctl", "show", "--property=ActiveState", "--value", `etc-felhom\x2dbootstrap.mount`)
@@ -208,7 +209,7 @@ func unplugged(ctx context.Context, g guest.Guest) error {
 	})
 }
 
-// runOf is the ID of the last run that the guest recorded.
+// runOf returns the ID of the last run that the guest recorded.
 func runOf(g guest.Guest) (string, error) {
 	data, err := os.ReadFile(filepath.Join(g.Rootfs(), "var/lib/felhom/bootstrap-result.json"))
 	if err != nil {

@@ -22,8 +22,8 @@ func (d *demo) applyArgs(h *hostSide) []string {
 
 // bootstrap runs the guest's program for the first time.
 func (d *demo) bootstrap(ctx context.Context, h *hostSide) error {
-	// What the golden image would bring along: ports go to the bed's address
-	// alone, so that two demos do not get in each other's way.
+	// The file that a golden image would have: ports are published only on the
+	// bed's address, so that two demos do not conflict.
 	spec := fmt.Sprintf("ports:\n  - %[1]s:8080:8080\n  - %[1]s:8081:8081\n", d.bed.Address)
 	file := filepath.Join(h.guest, "etc/felhom/controller-container.yaml")
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -66,7 +66,7 @@ func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	return int(exit.Print(stderr, "demo", err))
 }
 
-// demo is one showing.
+// demo is one run of the demo.
 type demo struct {
 	stdout, stderr io.Writer
 	dist           string
@@ -84,7 +84,7 @@ const (
 	other = "8201" // a second guest, whose token must be refused
 )
 
-// onBed runs the parts of a showing on a test bed and takes everything down,
+// onBed runs the parts of a demo on a test bed and takes everything down,
 // whatever happens.
 func (d *demo) onBed(ctx context.Context, o testbed.Options, require []string, parts func(context.Context) error) (err error) {
 	for _, name := range []string{"felhom-agentd", "felhom-golden", "felhom-controller-bootstrap"} {
@@ -123,7 +123,7 @@ func (d *demo) onBed(ctx context.Context, o testbed.Options, require []string, p
 	return parts(ctx)
 }
 
-// showLocal is the showing without a guest.
+// showLocal is the demo without a guest.
 func (d *demo) showLocal(ctx context.Context) error {
 	d.head("Real parts: a bridge, a Docker Engine, a registry")
 	return d.onBed(ctx, testbed.Options{}, []string{"curl"}, d.local)

@@ -92,7 +92,7 @@ func indent(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
 }
 
-// wait leaves everything up until Enter or Ctrl-C, when asked to; hints are
+// wait leaves everything up until Enter or Ctrl-C, if --keep is set; hints are
 // commands to try.
 func (d *demo) wait(ctx context.Context, hints string) error {
 	if d.keep == nil {

@@ -1,5 +1,6 @@
-// Package engineapi is what tests and benchmarks ask of a Docker Engine: call [New], then the Engine's methods, or those of the Docker
-// client in it for all else. It shares nothing with the product's driver, so that a mistake there is seen here.
+// Package engineapi is the Docker client of tests and benchmarks: call [New], then the Engine's methods, or those of
+// the Docker client in it for everything else. It shares nothing with the product's driver, so that a mistake there
+// does not hide here.
 package engineapi
 
 import (

@@ -13,8 +13,8 @@ import (
 )
 
 // Bake has felhom-golden build an archive into dir, or takes the cached base,
-// and returns its path. The bed's registry's certificate is laid over: each bed
-// has its own, so it is not part of the base.
+// and returns its path. The certificate of the bed's registry is in the
+// overlay: each bed has its own, so it is not part of the base.
 func Bake(ctx context.Context, golden string, bed testbed.Bed, dir string, talk io.Writer, packages ...string) (string, error) {
 	recipe := filepath.Join(dir, "golden.yaml")
 	text := fmt.Sprintf("version: 1\npackages: {include: [%s]}\nfiles:\n  - {path: \"/etc/docker/certs.d/%s/ca.crt\", source: %q}\n",

@@ -1,7 +1,7 @@
 // Package guest looks into guests that the product runs on a liblxc host, for
-// tests and the demo: through the disk, the network and, for assertions alone,
-// a door that the product does not have. What a guest does, it does without
-// being told; nothing here sets one up.
+// tests and the demo: through the disk, the network and, only for assertions,
+// by commands in the guest ([Guest.Ask]), which the product does not have.
+// Nothing here sets up a guest.
 package guest
 
 import (
@@ -30,7 +30,7 @@ func (g Guest) Dir() string { return filepath.Join(g.Path, strconv.Itoa(g.VMID))
 // Rootfs is the guest's root directory.
 func (g Guest) Rootfs() string { return filepath.Join(g.Dir(), "rootfs") }
 
-// Init returns the process of the guest's init, 0 where it does not run.
+// Init returns the process of the guest's init, 0 if it does not run.
 func (g Guest) Init(ctx context.Context) (int, error) {
 	res, err := run.Run(ctx, run.Cmd{Path: "lxc-info", Args: []string{"--lxcpath", g.Path, "--name", strconv.Itoa(g.VMID), "--no-humanize", "--pid"}})
 	text := strings.TrimSpace(string(res.Stdout))
@@ -59,7 +59,7 @@ func (g Guest) monitor(ctx context.Context) (int, error) {
 	return strconv.Atoi(string(fields[1]))
 }
 
-// Ask runs a command in the guest and returns its stdout, also beside an error.
+// Ask runs a command in the guest and returns its stdout, also with an error.
 // It is for assertions only.
 func (g Guest) Ask(ctx context.Context, argv ...string) (string, error) {
 	monitor, err := g.monitor(ctx)
@@ -108,7 +108,7 @@ func (g Guest) Socket(ctx context.Context, path string) (string, error) {
 	return filepath.Join("/proc", strconv.Itoa(pid), "root", path), err
 }
 
-// Console is the end of what the guest wrote to its console, for an error message.
+// Console returns the end of the guest's console, for an error message.
 func (g Guest) Console() string {
 	data, err := os.ReadFile(filepath.Join(g.Dir(), "console.log"))
 	if err != nil {

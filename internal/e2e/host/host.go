@@ -80,7 +80,7 @@ registry:
 %[8]s%[9]s`, bed.Bridge, image.Reference, image.ManifestDigest, image.ConfigDigest, bed.Registry, bed.Username, bed.TokenFile, s.places(), guests, bed.CAFile, access), nil
 }
 
-// places keeps the daemon of a bed apart from the machine's own.
+// places separates the daemon of a bed from the machine's own.
 func (s Settings) places() string {
 	return fmt.Sprintf("state_dir: %[1]s/host/state\nmounts_dir: %[1]s/host/mounts\nhealth_socket: %[1]s/host/health.sock\n", s.Dir)
 }
@@ -120,22 +120,22 @@ func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 	return h, nil
 }
 
-// Command is the command line of felhom-agentd with the daemon's configuration,
-// run where root may map the ids of guests.
+// Command returns the command line of felhom-agentd with the daemon's
+// configuration, in a namespace in which root may map the ids of guests.
 func (h *Host) Command(args ...string) []string {
 	return testbed.WithSubIDs(append([]string{h.binary, "--config", h.Config}, args...)...)
 }
 
-// Stop ends the daemon; one that had ended by itself is an error.
+// Stop ends the daemon. It returns an error if the daemon had ended already.
 func (h *Host) Stop() error { return h.daemon.Stop(time.Minute) }
 
-// Log is the end of what the daemon wrote.
+// Log returns the end of the daemon's log.
 func (h *Host) Log() string { return h.daemon.Tail() }
 
-// Mount is the directory that the daemon fills for a guest.
+// Mount returns the directory that the daemon fills for a guest.
 func (h *Host) Mount(vmid string) string { return filepath.Join(h.dir, "mounts", vmid) }
 
-// Healthy returns what asks the daemon on its Unix socket; its nil error means
+// Healthy returns a function that asks the daemon on its Unix socket; nil means
 // that the daemon is healthy.
 func Healthy(socket string) func(context.Context) error {
 	return func(ctx context.Context) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// AppPort is where the image of [Bed.PushApp] answers.
+// AppPort is the port on which the image of [Bed.PushApp] answers.
 const AppPort = 9001
 
 // appPackage is the source of a workload that is not felhom's.

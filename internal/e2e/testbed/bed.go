@@ -20,8 +20,7 @@ import (
 // value is the test's [Bed.TestID].
 const TestLabel = "org.felhom.test"
 
-// Bed says where the parts of a running bed are. A value of it is enough to
-// use them; it owns nothing.
+// Bed says where the parts of a running bed are. It owns nothing.
 type Bed struct {
 	Dir        string // of the bed: logs, sockets; tests make directories below it that containers mount
 	DockerHost string // "unix://PATH"
@@ -179,8 +178,8 @@ func (b Bed) RemoveAfter(t testing.TB, name string) {
 	})
 }
 
-// Lock keeps other tests and packages that call it out until t ends. Tests
-// that make the container "felhom-controller" or publish its ports need it.
+// Lock excludes other tests and packages that call it until t ends. Tests that
+// make the container "felhom-controller" or publish its ports need it.
 func (b Bed) Lock(t testing.TB) {
 	t.Helper()
 	unlock, err := filelock.Wait(t.Context(), filepath.Join(b.Dir, "test.lock"))

@@ -38,7 +38,7 @@ func removeBridge(name string) error {
 	if _, err := net.InterfaceByName(name); err != nil {
 		return nil //nolint:nilerr // it must not exist
 	}
-	// Taking down continues when the run was interrupted.
+	// The removal continues if the run was interrupted.
 	if _, err := run.Run(context.Background(), run.Cmd{Path: "ip", Args: []string{"link", "delete", "dev", name}}); err != nil {
 		return fmt.Errorf("remove bridge: %w", err)
 	}

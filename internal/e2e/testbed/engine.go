@@ -62,9 +62,9 @@ mount -t proc proc /proc
 mount -t tmpfs -o mode=0755 tmpfs /run
 exec dockerd "$@"`
 
-// startEngine starts a Docker Engine that shares nothing with another one: not
-// its directories, its bridge, the firewall (it gets no rules), nor its cgroup.
-// Ports are published on the bridge's address alone. config is its daemon.json;
+// startEngine starts a Docker Engine that shares nothing with another one:
+// neither directories nor bridge, firewall (it gets no rules) or cgroup. Ports
+// are published on the bridge's address alone. config is its daemon.json;
 // empty: none.
 func startEngine(ctx context.Context, b Bed, cgroup, config string) (*Daemon, error) {
 	socket := strings.TrimPrefix(b.DockerHost, "unix://")

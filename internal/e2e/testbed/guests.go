@@ -19,7 +19,7 @@ func (b Bed) LXCPath() string { return lxcPath(b.Dir) }
 func lxcPath(dir string) string { return filepath.Join(dir, "guests") }
 
 // stopGuests stops what runs below an lxcpath and removes the cgroup in which
-// liblxc parks its monitors. It copes with nothing to do.
+// liblxc parks its monitors. Nothing to do is not an error.
 func stopGuests(path string) error {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -28,7 +28,7 @@ func stopGuests(path string) error {
 	if err != nil {
 		return err
 	}
-	// Taking down continues when the run was interrupted.
+	// The removal continues if the run was interrupted.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var errs []error
@@ -45,7 +45,7 @@ func stopGuests(path string) error {
 			errs = append(errs, fmt.Errorf("stop guest %s: %w", e.Name(), err))
 		}
 	}
-	// One that another container uses can not be removed.
+	// One that another container uses cannot be removed.
 	for _, dir := range []string{"/sys/fs/cgroup/unified/lxc.pivot", "/sys/fs/cgroup/lxc.pivot"} {
 		_ = os.Remove(dir)
 	}

@@ -31,7 +31,7 @@ const Repository = "felhom/controller"
 // controllerPackage is the sample controller's source.
 const controllerPackage = "github.com/felhom/felhom-golden/testdata/controller"
 
-// variant is one image: the same program, told by its environment to behave.
+// variant is one image: the same program, whose environment sets its behaviour.
 type variant struct {
 	tag      string
 	behave   string // FELHOM_SAMPLE_BEHAVE
@@ -125,7 +125,8 @@ func (b Bed) SaveImage(ctx context.Context, tag, file string) error {
 	return tarball.WriteToFile(file, reference, image)
 }
 
-// registryOptions returns how to talk to the registry; done closes the connections.
+// registryOptions returns the options for requests to the registry; done closes the
+// connections.
 func (b Bed) registryOptions(ctx context.Context) (options []remote.Option, done func(), err error) {
 	client, err := b.registryClient()
 	if err != nil {
@@ -255,7 +256,7 @@ func layerOf(name string, mode int64, data []byte) (v1.Layer, error) {
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil })
 }
 
-// noise is n bytes that do not compress, the same each time (xorshift64).
+// noise returns n bytes that do not compress, the same each time (xorshift64).
 func noise(n int) []byte {
 	data := make([]byte, n)
 	x := uint64(88172645463325252)

@@ -14,8 +14,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// packageOf names the Debian packages that bring a command, the first one that
-// does wins: the CLI moved out of docker.io after Debian 12.
+// packageOf has the Debian packages with a command, in order of preference: the
+// CLI moved out of docker.io after Debian 12.
 func packageOf(command string) []string {
 	switch command {
 	case "dockerd":
@@ -38,8 +38,8 @@ func packageOf(command string) []string {
 
 const policyFile = "/usr/sbin/policy-rc.d"
 
-// Require makes sure that commands are installed, by apt-get where one is
-// missing. No service of a package is started by that.
+// Require ensures that commands are installed, and installs missing ones by
+// apt-get, without starting a package's service.
 func Require(ctx context.Context, log io.Writer, commands ...string) (err error) {
 	missing := missingOf(commands)
 	if len(missing) == 0 {
@@ -98,8 +98,8 @@ func aptGet(ctx context.Context, args ...string) error {
 	return fault.WrapHint(fault.NotReady, err, "check the machine's apt sources and network, or install the packages yourself")
 }
 
-// guardServices keeps packages from starting their services while they are
-// installed. A policy that already exists is the administrator's, and stays.
+// guardServices prevents packages from starting their services while they are
+// installed. An existing policy is the administrator's, and stays.
 func guardServices() (remove func() error, err error) {
 	f, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if errors.Is(err, os.ErrExist) {

@@ -130,7 +130,7 @@ func errOr(err error, text string) error {
 	return errors.New(text)
 }
 
-// Tail is the end of the daemon's log, for an error message.
+// Tail returns the end of the daemon's log, for an error message.
 func (d *Daemon) Tail() string {
 	data, err := os.ReadFile(d.log)
 	if err != nil {

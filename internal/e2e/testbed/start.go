@@ -39,9 +39,9 @@ type Running struct {
 	state  state
 }
 
-// Start makes a bed. It needs root. Several can run side by side. On an error
-// nothing is left; otherwise the caller calls Close. When ctx is done, Start
-// returns soon, with nothing left.
+// Start makes a bed. It needs root. Several can run at the same time. On an
+// error nothing is left; otherwise the caller calls Close. When ctx is done,
+// Start returns soon, with nothing left.
 func Start(ctx context.Context, o Options) (*Running, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -61,7 +61,7 @@ func Start(ctx context.Context, o Options) (*Running, error) {
 	return r, nil
 }
 
-// Close takes the bed down. It says everything that it could not undo.
+// Close takes the bed down. Its error has everything that it could not undo.
 func (r *Running) Close() error { return r.undo.run() }
 
 func (r *Running) start(ctx context.Context, o Options) error {
@@ -136,8 +136,8 @@ func (r *Running) allocate(ctx context.Context, logf func(string, ...any)) (err 
 	_, _ = rand.Read(random[:]) // never fails
 	id := hex.EncodeToString(random[:])
 	dir := filepath.Join(home, id)
-	// Searched by others: a guest's root is an ordinary user here. Every secret in it is
-	// in a file of its own mode.
+	// Others may pass through it: a guest's root is an ordinary user here. Every secret
+	// in it is in a file with mode 0600.
 	if err := errors.Join(os.MkdirAll(dir, 0o711), os.Chmod(home, 0o711)); err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (r *Running) engine(ctx context.Context, o Options, logf func(string, ...an
 	return nil
 }
 
-// own notes a daemon for the next start and for Close.
+// own records a daemon for the next start and for Close.
 func (r *Running) own(d *Daemon) error {
 	r.undo.push(func() error { return d.Stop(20 * time.Second) })
 	p, err := findProcess(d.cmd.Process.Pid)

@@ -30,7 +30,7 @@ type state struct {
 	Daemons []process `json:"daemons,omitempty"`
 }
 
-// process names one process for good: a number alone is used again.
+// process identifies one process: a number alone is reused.
 type process struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // clock ticks since boot, field 22 of /proc/PID/stat

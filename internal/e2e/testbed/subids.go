@@ -9,8 +9,8 @@ import (
 )
 
 // subIDScript gives the command a mount namespace of its own in which root may
-// map the ids that guests get. newuidmap, which liblxc uses where it is
-// installed, reads /etc/subuid and no other file; this machine's stays as it is.
+// map the ids that guests get. newuidmap, which liblxc uses if it is installed,
+// reads only /etc/subuid; this machine's file stays as it is.
 const subIDScript = `set -e
 file=$(mktemp)
 trap 'rm -f "$file"' EXIT
@@ -39,7 +39,7 @@ func RunWithSubIDs(run func() int) int {
 	if os.Getenv(subIDsEnv) != "" {
 		return run()
 	}
-	fmt.Fprintln(os.Stderr, execWithSubIDs()) // it came back, so it failed
+	fmt.Fprintln(os.Stderr, execWithSubIDs()) // it returned, so it failed
 	return 1
 }
 

@@ -8,12 +8,12 @@ type undo struct {
 	steps []func() error
 }
 
-// push puts a step on the stack. It is called before the thing is made where
-// the step copes with nothing to do, and right after it otherwise.
+// push puts a step on the stack. Call it before the thing is made if the step
+// succeeds without the thing, and right after it otherwise.
 func (u *undo) push(step func() error) { u.steps = append(u.steps, step) }
 
-// run undoes everything, the newest first. Each step runs, whatever became
-// of those before it; a second call has nothing left to do.
+// run undoes everything, the newest first. Each step runs, even if an earlier
+// one failed; a second call does nothing.
 func (u *undo) run() error {
 	var errs []error
 	for len(u.steps) > 0 {

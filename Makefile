@@ -16,7 +16,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build release demo demo-local test test-engine-29 unit soak lint docs fmt bench bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-engine-29 unit soak lint docs fmt bench bench-api bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -94,6 +94,11 @@ bench-guest: build
 # The image maker's part alone, which needs no engine. It bakes several times: ten minutes or so.
 bench-golden: build
 	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only golden
+
+# The local API against nginx, with a crowd of guests and a flood, and the check of the origin. It needs three minutes or so.
+bench-api: build
+	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only api -rounds 5
+	$(BED) -- go test -count=1 -tags integration -run '^$$' -bench BenchmarkCheck ./agentd/internal/origin
 
 # One large blob and whole pulls, from a registry, through the host's proxy, and from its cache. It needs five minutes or so.
 bench-registry:

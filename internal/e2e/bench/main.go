@@ -2,7 +2,7 @@
 // spike and against the bare API calls, on the same engine, image and registry,
 // and the image maker against mmdebstrap, debootstrap, tar and zstd, on the same
 // packages and files, and provisioning against tar and lxc-start; each in one
-// run, interleaved. It prints tables in Markdown: docs/benchmarks.md holds one
+// run, interleaved; and the local API against nginx. It prints tables in Markdown: docs/benchmarks.md holds one
 // such run. It judges nothing: times depend on the machine, so it exits 0
 // whatever they are.
 //
@@ -10,6 +10,7 @@
 //
 //	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench
 //	go run ./internal/e2e/bench -only golden
+//	go run ./internal/e2e/bench -only api
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/felhom/felhom-golden/internal/e2e/host"
@@ -42,6 +44,7 @@ type options struct {
 	image  string
 	only   string
 	builds int
+	guests int
 }
 
 func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -51,8 +54,9 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
 	flags.StringVar(&o.dist, "dist", "dist", "`directory` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
-	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden or guest; golden needs no test bed")
+	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden, guest or api; golden and api need no test bed")
 	flags.IntVar(&o.builds, "builds", 3, "how often golden images are built from nothing and packed as a release, which take minutes")
+	flags.IntVar(&o.guests, "guests", 1000, "how many simulated guests boot at once on the local API")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return int(exit.OK)
@@ -62,15 +66,15 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return int(exit.Misuse)
 	case flags.NArg() > 0:
 		err = fault.Errorf(fault.Misuse, "unexpected argument %q", flags.Arg(0))
-	case o.rounds < 1 || o.builds < 1:
-		err = fault.Errorf(fault.Misuse, "-rounds %d and -builds %d, want at least 1", o.rounds, o.builds)
-	case o.only != "" && o.only != "bootstrapper" && o.only != "golden" && o.only != "guest":
-		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden or guest", o.only)
+	case o.rounds < 1 || o.builds < 1 || o.guests < 2:
+		err = fault.Errorf(fault.Misuse, "-rounds %d, -builds %d and -guests %d, want at least 1, 1 and 2", o.rounds, o.builds, o.guests)
+	case o.only != "" && !slices.Contains([]string{"bootstrapper", "golden", "guest", "api"}, o.only):
+		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden, guest or api", o.only)
 	}
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, options, io.Writer, io.Writer) error
-	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}} {
+	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}, {"api", benchAPI}} {
 		if err == nil && (o.only == "" || o.only == part.name) {
 			err = part.measure(ctx, o, stdout, stderr)
 		}

@@ -30,6 +30,8 @@ func packageOf(command string) []string {
 		return []string{"ansible-core"}
 	case "ssh", "ssh-keygen":
 		return []string{"openssh-client"}
+	case "nginx":
+		return []string{"nginx-light"}
 	case "newuidmap":
 		return []string{"uidmap"}
 	}

@@ -90,7 +90,7 @@ func jobsOf(cfg config.Config, o provisionArgs) (jobs []provision.Job, found fin
 		}
 		jobs, asked = append(jobs, job), append(asked, g.With(cfg.Provision.Guest))
 	}
-	found.add("", fault.WrapHint(fault.Invalid, config.CheckTogether(asked), "give each guest an address of its own"))
+	found.add("", togetherFault(asked))
 	return jobs, found
 }
 

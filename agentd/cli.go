@@ -68,6 +68,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 			},
 			provisionCommand(stdout, stderr),
 			checkCommand(stdout, stderr),
+			configCommand(stdout),
 			doctorCommand(stdout),
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),

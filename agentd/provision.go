@@ -140,13 +140,9 @@ func provisionFlags(c *cli.Context, isOptional bool) (provisionArgs, error) {
 	case c.IsSet("spec") && isSet:
 		return o, misuse(c, errors.New("--spec together with a flag of one guest: write it into the file"))
 	case c.IsSet("spec"):
-		data, err := readConfig(c.String("spec"))
-		if err != nil {
-			return o, fault.WrapHint(fault.Invalid, err, "name the file of the guests")
-		}
 		o.isSpec = true
-		o.guests, err = config.ParseGuests(c.String("spec"), data)
-		return o, fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key")
+		o.guests, err = readGuests(c.String("spec"))
+		return o, err
 	case isOptional && !isSet:
 		return o, nil
 	case g.VMID == 0:

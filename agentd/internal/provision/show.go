@@ -3,8 +3,6 @@ package provision
 import (
 	"errors"
 	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
@@ -56,39 +54,9 @@ func (p *Provisioner) Settings(cfg config.Config, vmid int) (Settings, error) {
 	}
 	fromFile := containerspec.Merge(&contract.Container{Environment: secret}, cfg.Container, &contract.Container{Environment: asked.Secrets}, asked.Container)
 	maps.Copy(secret, asked.Secrets)
-	out.Container = hide(fromFile, secret)
+	out.Container = containerspec.Redact(fromFile, secret, Hidden)
 	if problem != nil {
 		out.Problem = problem.Error()
 	}
 	return out, nil
-}
-
-// hide returns c in which values are replaced that are in secret or look like a
-// secret.
-func hide(c contract.Container, secret map[string]string) contract.Container {
-	looks := containerspec.SecretLooking(c)
-	environment, labels := maps.Clone(c.Environment), maps.Clone(c.Labels)
-	for name, value := range environment {
-		if from, ok := secret[name]; ok && from == value || slices.Contains(looks, "environment."+name) || isOdd(name) {
-			environment[name] = Hidden
-		}
-	}
-	for name := range labels {
-		if slices.Contains(looks, "labels."+name) || isOdd(name) {
-			labels[name] = Hidden
-		}
-	}
-	command := slices.Clone(c.Command)
-	if slices.ContainsFunc(looks, func(path string) bool { return strings.HasPrefix(path, "command[") }) {
-		command = []string{Hidden} // which argument is the secret's is not sure
-	}
-	c.Environment, c.Labels, c.Command = environment, labels, command
-	return c
-}
-
-// isOdd reports whether SecretLooking cannot name the variable.
-func isOdd(name string) bool {
-	return len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool {
-		return r != '_' && r != '-' && r != '.' && r != '/' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
 }

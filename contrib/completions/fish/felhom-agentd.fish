@@ -25,6 +25,9 @@ function __felhom_agentd_line
             case ':check'
                 set -g __felhom_agentd_at 'check'
                 set -g __felhom_agentd_number 0
+            case ':config'
+                set -g __felhom_agentd_at 'config'
+                set -g __felhom_agentd_number 0
             case ':doctor'
                 set -g __felhom_agentd_at 'doctor'
                 set -g __felhom_agentd_number 0
@@ -79,6 +82,9 @@ function __felhom_agentd_line
             case 'guest:show'
                 set -g __felhom_agentd_at 'guest show'
                 set -g __felhom_agentd_number 0
+            case 'config:check'
+                set -g __felhom_agentd_at 'config check'
+                set -g __felhom_agentd_number 0
             case 'registry:check'
                 set -g __felhom_agentd_at 'registry check'
                 set -g __felhom_agentd_number 0
@@ -125,6 +131,10 @@ function __felhom_agentd_line
             case 'provision:--wait' 'provision:--spec' 'provision:--vmid' 'provision:--golden' 'provision:--image' 'provision:--profile' 'provision:--ready-wait' 'provision:--env-file' 'provision:--hostname' 'provision:--storage' 'provision:--rootfs' 'provision:--bridge' 'provision:--vlan' 'provision:--ip' 'provision:--gateway' 'provision:--ip6' 'provision:--gateway6' 'provision:--nameserver' 'provision:--memory' 'provision:--swap' 'provision:--cores' 'provision:--onboot' 'provision:--env' 'provision:--label' 'provision:--publish' 'provision:--volume' 'provision:--command' 'provision:--config'
                 set flag $word
             case 'check:--spec' 'check:--vmid' 'check:--golden' 'check:--image' 'check:--profile' 'check:--ready-wait' 'check:--env-file' 'check:--hostname' 'check:--storage' 'check:--rootfs' 'check:--bridge' 'check:--vlan' 'check:--ip' 'check:--gateway' 'check:--ip6' 'check:--gateway6' 'check:--nameserver' 'check:--memory' 'check:--swap' 'check:--cores' 'check:--onboot' 'check:--env' 'check:--label' 'check:--publish' 'check:--volume' 'check:--command' 'check:--config'
+                set flag $word
+            case 'config:--config'
+                set flag $word
+            case 'config check:--spec' 'config check:--config'
                 set flag $word
             case 'doctor:--timeout' 'doctor:--config'
                 set flag $word
@@ -180,6 +190,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a serve -d 'Serve the lo
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a guest -d 'Add, change, attach, detach, remove, list and show guests; rotate and revoke tokens'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a provision -d 'Make a guest from a golden image and see its controller come up'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a check -d 'Find all that would make provision fail, and change nothing'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a config -d 'Print the configuration, or an example of one'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what is wrong on this host, and say what to do'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a registry -d 'Check the host\'s access to registries'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a cache -d 'List and remove the blobs that the registry proxy keeps'
@@ -331,6 +342,14 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l volume -x -d 'Mou
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l command -x -d 'Run WORDS in place of the image\'s own command'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config\'' -a check -d 'Find what is wrong with the configuration and a specification'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config\'' -l print -d 'Print the configuration with all defaults'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config\'' -l example -d 'Print an example with every key'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config check\'' -l spec -r -F -d 'FILE with several guests (docs/agentd.md)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config check\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'config check\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'doctor\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'doctor\'' -l timeout -x -d 'End each check after TIME (default: 20s)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'doctor\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'

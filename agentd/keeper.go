@@ -125,8 +125,10 @@ func (k *keeper) renewMounts(ctx context.Context) {
 		}
 		done, err := k.mounts.Renew(ctx, r.VMID, what)
 		switch {
-		case errors.Is(err, provision.ErrNoMount), errors.Is(err, guests.ErrNotFound):
-			err = nil // it is another node's, or was removed
+		case errors.Is(err, guests.ErrNotFound):
+			err = nil // it was removed meanwhile
+		case errors.Is(err, provision.ErrNoMount):
+			err, pending[r.VMID] = nil, true // it is another node's, and may come here
 		case err != nil:
 			pending[r.VMID] = true
 		}

@@ -1,6 +1,7 @@
 package guests
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -54,9 +55,18 @@ func (s *Store) PutSecrets(vmid int, variables map[string]string) (name string, 
 	if err != nil {
 		return "", fmt.Errorf("secrets of guest %d: %w", vmid, err)
 	}
-	name = secretsPrefix(vmid) + rand.Text()[:12] + secretsSuffix
-	if err := atomicfile.Write(s.records, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+	if len(data) >= maxSecretsBytes { // it could not be read again
+		return "", fmt.Errorf("secrets of guest %d: %d bytes exceed the limit of %d", vmid, len(data), maxSecretsBytes)
+	}
+	// Locked, because other nodes of a cluster sweep the directory as well.
+	unlock, err := s.locked(context.Background())
+	if err != nil {
 		return "", fmt.Errorf("secrets of guest %d: %w", vmid, err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	name = secretsPrefix(vmid) + rand.Text()[:12] + secretsSuffix
+	if err := atomicfile.Write(s.records.root(), name, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+		return "", fmt.Errorf("secrets of guest %d: %w", vmid, ReadOnly(err))
 	}
 	return name, nil
 }
@@ -69,7 +79,7 @@ func (s *Store) Secrets(name string) (map[string]string, error) {
 	if !fs.ValidPath(name) || strings.Contains(name, "/") || !strings.HasSuffix(name, secretsSuffix) {
 		return nil, fmt.Errorf("guest store: %q is not the name of a file with secrets", name)
 	}
-	data, err := readBounded(s.records, name, maxSecretsBytes)
+	data, err := readBounded(s.records.root(), name, maxSecretsBytes)
 	if err != nil {
 		return nil, fmt.Errorf("guest store: secrets: %w", err)
 	}
@@ -91,7 +101,7 @@ func (s *Store) SweepSecrets(vmid int) error {
 	case r.Asked != nil:
 		keep = r.Asked.Secrets
 	}
-	entries, err := fs.ReadDir(s.records.FS(), ".")
+	entries, err := fs.ReadDir(s.records.root().FS(), ".")
 	if err != nil {
 		return fmt.Errorf("guest store: %w", err)
 	}
@@ -101,7 +111,7 @@ func (s *Store) SweepSecrets(vmid int) error {
 		if name == keep || !strings.HasPrefix(name, secretsPrefix(vmid)) || !strings.HasSuffix(name, secretsSuffix) {
 			continue
 		}
-		if err := s.records.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.records.root().Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			all = append(all, fmt.Errorf("guest store: %w", err))
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/token"
-	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 const (
@@ -106,7 +105,7 @@ func drain[T any](queue <-chan T) (all []T) {
 
 func (m *marks) write(ctx context.Context, batch []mark) {
 	wait, cancel := context.WithTimeout(ctx, lockPatience)
-	unlock, err := filelock.Wait(wait, m.store.lock)
+	unlock, err := m.store.lockBoth(wait)
 	cancel()
 	if err != nil {
 		if wait.Err() != nil {

@@ -61,10 +61,10 @@ var ErrBusy = errors.New("guest store is busy")
 
 // Store is the directory of records and the directory of reports.
 type Store struct {
-	records *os.Root
+	records shared
 	reports *os.Root
 	logs    *os.Root // below reports
-	lock    string   // guards read, change and write; in the state directory, since pmxcfs has only node-local locks too
+	lock    string   // guards read, change and write on this node; in the state directory
 	now     func() time.Time
 
 	observe func(Change) error // nil: nothing observes
@@ -81,12 +81,15 @@ type Store struct {
 // pmxcfs; stateDir holds the node's own lock and the reports.
 func Open(recordsDir, stateDir string, now func() time.Time) (_ *Store, err error) {
 	s := &Store{lock: filepath.Join(stateDir, "guests.lock"), now: now}
+	if err := s.records.open(recordsDir); err != nil {
+		return nil, fmt.Errorf("open guest store: %w", err)
+	}
 	reportsDir := filepath.Join(stateDir, "reports")
 	for _, dir := range []struct {
 		path string
 		into **os.Root
-	}{{recordsDir, &s.records}, {reportsDir, &s.reports}, {filepath.Join(reportsDir, "log"), &s.logs}} {
-		err := MakeShared(dir.path)
+	}{{reportsDir, &s.reports}, {filepath.Join(reportsDir, "log"), &s.logs}} {
+		err := os.MkdirAll(dir.path, 0o700)
 		if err == nil {
 			*dir.into, err = os.OpenRoot(dir.path)
 		}
@@ -131,12 +134,12 @@ func (s *Store) observed(c Change) error {
 }
 
 func (s *Store) closeRoots() (err error) {
-	for _, root := range []*os.Root{s.records, s.reports, s.logs} {
+	for _, root := range []*os.Root{s.reports, s.logs} {
 		if root != nil {
 			err = errors.Join(err, root.Close())
 		}
 	}
-	return err
+	return errors.Join(err, s.records.close())
 }
 
 // Close ends the writers once all that was accepted is on disk, and closes the
@@ -162,12 +165,12 @@ const sweepPatience = 5 * time.Second
 func (s *Store) Sweep(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepPatience)
 	defer cancel()
-	unlock, err := filelock.Wait(ctx, s.lock)
+	unlock, err := s.locked(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	return errors.Join(atomicfile.SweepAll(s.records), atomicfile.SweepAll(s.reports))
+	return errors.Join(ReadOnly(atomicfile.SweepAll(s.records.root())), atomicfile.SweepAll(s.reports))
 }
 
 // Get returns the record of guest vmid as it is on disk now, or ErrNotFound.
@@ -208,9 +211,12 @@ func (s *Store) recordsOf(batch []incoming) map[int]Record {
 	return out
 }
 
-// locked takes the node's lock for a change by a command.
+// locked takes the locks of the node and of the cluster for a change by a
+// command.
 func (s *Store) locked(ctx context.Context) (unlock func() error, err error) {
-	unlock, err = filelock.WaitAtMost(ctx, s.lock, commandPatience)
+	ctx, cancel := context.WithTimeoutCause(ctx, commandPatience, fmt.Errorf("%w for more than %v", filelock.ErrHeld, commandPatience))
+	defer cancel()
+	unlock, err = s.lockBoth(ctx)
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil, fault.WrapHint(fault.Busy, fmt.Errorf("%w: %w", ErrBusy, err), "another process changes the records of guests; try again when it has ended")
 	}
@@ -226,7 +232,7 @@ func (s *Store) Update(ctx context.Context, vmid int, change func(*Record) error
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := atomicfile.Sweep(s.records, fileName(vmid)); err != nil {
+	if err := atomicfile.Sweep(s.records.root(), fileName(vmid)); err != nil {
 		return err
 	}
 	return s.change(vmid, change)
@@ -253,7 +259,7 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := atomicfile.Sweep(s.records, fileName(vmid)); err != nil {
+	if err := atomicfile.Sweep(s.records.root(), fileName(vmid)); err != nil {
 		return err
 	}
 	if old != nil {
@@ -266,14 +272,18 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		}
 		return s.write(vmid, old.withoutRevoked(current))
 	}
-	if _, err := s.records.Lstat(fileName(vmid)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.records.root().Lstat(fileName(vmid)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err := s.observed(Change{Kind: RecordRemoved, VMID: vmid}); err != nil {
 		return err
 	}
-	if err := s.records.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.records.root().Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove record of guest %d: %w", vmid, ReadOnly(err))
+	}
+	// Else a loss of power could bring a token back that was said to be dead.
+	if err := syncDirectory(s.records.root()); err != nil {
+		return fmt.Errorf("remove record of guest %d: %w", vmid, err)
 	}
 	return nil
 }
@@ -288,14 +298,14 @@ func (s *Store) write(vmid int, r Record) error {
 		return fmt.Errorf("record of guest %d: %d bytes exceed the limit of %d", vmid, len(data), maxRecordBytes)
 	}
 	// No Chown: pmxcfs refuses it, and elsewhere the file is root's already.
-	if err := atomicfile.Write(s.records, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+	if err := atomicfile.Write(s.records.root(), fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
 		return fmt.Errorf("record of guest %d: %w", vmid, ReadOnly(err))
 	}
 	return nil
 }
 
 func (s *Store) read(name string) (Record, error) {
-	data, err := readBounded(s.records, name, maxRecordBytes)
+	data, err := readBounded(s.records.root(), name, maxRecordBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, ErrNotFound
 	}

@@ -182,8 +182,9 @@ func (s *Store) startLook(isForAll bool) (_ *look, isNew bool) {
 func (s *Store) runLook(l *look, names []string, now time.Time) {
 	x := &s.index
 	notices := -1
-	if x.taken.IsZero() { // only a look writes it
-		notices = watch(s.records)
+	if s.records.reopen() || x.taken.IsZero() { // only a look writes it
+		notices = watch(s.records.root())
+		l.isOfAll = true
 	}
 	found := map[string]seenFile{}
 	if l.isOfAll {
@@ -197,9 +198,12 @@ func (s *Store) runLook(l *look, names []string, now time.Time) {
 	defer s.mu.Unlock()
 	switch {
 	case notices < 0:
-	case x.isClosed || x.notices >= 0:
+	case x.isClosed:
 		_ = unix.Close(notices) // nothing waits for it
 	default:
+		if x.notices >= 0 {
+			_ = unix.Close(x.notices) // of a directory that is gone
+		}
 		x.notices = notices
 	}
 	x.look = nil
@@ -215,7 +219,7 @@ func (s *Store) runLook(l *look, names []string, now time.Time) {
 
 // readAll reads the files whose stamp is not the one that was seen.
 func (s *Store) readAll(found map[string]seenFile) error {
-	entries, err := fs.ReadDir(s.records.FS(), ".")
+	entries, err := fs.ReadDir(s.records.root().FS(), ".")
 	if err != nil {
 		return fmt.Errorf("guest store: %w", err)
 	}
@@ -270,7 +274,7 @@ func (x *index) enter(name string, file seenFile) {
 }
 
 func (s *Store) stampOf(name string) stamp {
-	info, err := s.records.Lstat(name)
+	info, err := s.records.root().Lstat(name)
 	if err != nil {
 		return stamp{}
 	}

@@ -46,16 +46,15 @@ type Renewed struct {
 // unless a new one is due. Renew is safe to repeat. [ErrNoMount] is in the chain
 // of the error if this host has no mount of the guest.
 func (p *Provisioner) Renew(ctx context.Context, vmid int, what Renewal) (_ Renewed, err error) {
+	root, err := p.rootOfMount(vmid) // of another node's guests this is all
+	if err != nil {
+		return Renewed{}, err
+	}
 	unlock, err := p.registering(ctx)
 	if err != nil {
 		return Renewed{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	// Before the claim, which leaves a lock file for a moment.
-	root, err := p.rootOfMount(vmid)
-	if err != nil {
-		return Renewed{}, err
-	}
 	unclaim, err := Claim(p.options.StateDir, vmid)
 	if err != nil {
 		return Renewed{}, err

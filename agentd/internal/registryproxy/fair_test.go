@@ -117,7 +117,7 @@ func TestATrickleEnds(t *testing.T) {
 	const size = 8 << 20
 	zeros := make([]byte, size)
 	digest := digestOf(zeros)
-	limits := registryproxy.Limits{Check: 10 * time.Millisecond, Stall: 3 * time.Second, MinRate: 2 << 20}
+	limits := registryproxy.Limits{Check: 10 * time.Millisecond, Stall: 5 * time.Second, MinRate: 2 << 20}
 	run := func(t *testing.T, up *upstream, read func(r io.Reader) error, want string) {
 		b := newBed(t, up, withLimits(limits))
 		b.allow(registryproxy.Image{Host: up.host, Repository: repository})
@@ -151,6 +151,7 @@ func TestATrickleEnds(t *testing.T) {
 		}
 	}
 	t.Run("guest", func(t *testing.T) {
+		t.Parallel()
 		up := newUpstream(t)
 		up.put(repository+"/blobs/"+digest.String(), "", zeros)
 		run(t, up, func(r io.Reader) error {
@@ -166,6 +167,7 @@ func TestATrickleEnds(t *testing.T) {
 		}, "the guest reads")
 	})
 	t.Run("registry", func(t *testing.T) {
+		t.Parallel()
 		up := newUpstream(t)
 		onBlobs(up, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(size))
@@ -189,7 +191,7 @@ func TestASteadyStreamContinues(t *testing.T) {
 	i := up.push(t, repository, "v1", "one")
 	onBlobs(up, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(i.layer)))
-		step := len(i.layer)/30 + 1
+		step := len(i.layer)/60 + 1
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for at := 0; at < len(i.layer); at += step {
@@ -198,7 +200,7 @@ func TestASteadyStreamContinues(t *testing.T) {
 			w.(http.Flusher).Flush()
 		}
 	})
-	b := newBed(t, up, withLimits(registryproxy.Limits{Check: 10 * time.Millisecond, Stall: 2 * time.Second, MinRate: 1 << 10}))
+	b := newBed(t, up, withLimits(registryproxy.Limits{Check: 10 * time.Millisecond, Stall: 4 * time.Second, MinRate: 1 << 10}))
 	if got := b.get(t, blobPath(i.layerHash)); got.status != http.StatusOK || !bytes.Equal(got.body, i.layer) {
 		t.Errorf("%d, %d bytes, %v; audit %+v", got.status, len(got.body), got.err, b.lines())
 	}

@@ -50,7 +50,8 @@ func (p *pace) judge(s *stream) error {
 		return nil
 	}
 	limits := s.proxy.limits
-	if now.began.Sub(p.began) < limits.Stall {
+	// Nothing at all is a stall, which has its own limit and reason.
+	if now.began.Sub(p.began) < limits.Stall || now.began.Sub(time.Unix(0, s.touched.Load())) > limits.Stall/2 {
 		return nil
 	}
 	guest, registry, moved := now.guest-p.guest, now.registry-p.registry, float64(now.sent-p.sent)

@@ -260,16 +260,35 @@ func (f *goldenField) quick(ctx context.Context, round int) error {
 				return f.count(c, felhomInspect)(f.take(ctx, f.golden, "inspect", "--json", f.archive(setting)))
 			},
 			func() error {
-				if err := os.RemoveAll(f.path("unpacked")); err != nil {
-					return err
-				}
-				return f.count(c, felhomUnpack)(f.take(ctx, f.golden, "unpack", f.archive(setting), f.path("unpacked")))
+				return f.count(c, felhomConfig)(f.take(ctx, f.golden, "inspect", "--config", f.archive(setting)))
 			})
 		if err != nil {
 			return err
 		}
+		if err := f.unpacks(ctx, setting, round); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// unpacks writes all files of an archive, each time to a directory that is empty.
+func (f *goldenField) unpacks(ctx context.Context, setting string, round int) error {
+	c := caseUnpack + " " + setting
+	target := f.path("unpacked")
+	return inTurn(round,
+		func() error {
+			if err := errors.Join(os.RemoveAll(target), os.Mkdir(target, 0o755)); err != nil {
+				return err
+			}
+			return f.shell(ctx, c, tarExtract, `tar --zstd -xpf "$1" --numeric-owner -C "$2"`, f.archive(setting), target)
+		},
+		func() error {
+			if err := os.RemoveAll(target); err != nil {
+				return err
+			}
+			return f.count(c, felhomUnpack)(f.take(ctx, f.golden, "unpack", f.archive(setting), target))
+		})
 }
 
 // inTurn lets another one begin at each round.

@@ -44,6 +44,7 @@ func TestOwnImage(t *testing.T) {
 	t.Run("one variable of one guest", o.oneVariable)
 	t.Run("a new token", o.newToken)
 	t.Run("list and show", o.listAndShow)
+	t.Run("ansible", o.ansible)
 }
 
 func newOwn(t *testing.T) *own {

@@ -162,6 +162,12 @@ Example:
 	}
 }
 
+// removedGuest is what guest remove prints.
+type removedGuest struct {
+	Guest       int  `json:"guest"`
+	GuestItself bool `json:"guest_removed"`
+}
+
 func guestRemove(ctx context.Context, cfg config.Config, vmid int, force, asJSON bool, stdout, stderr io.Writer) (err error) {
 	if err := command.RequireRoot("guest remove"); err != nil {
 		return err
@@ -176,10 +182,7 @@ func guestRemove(ctx context.Context, cfg config.Config, vmid int, force, asJSON
 		return err
 	}
 	if asJSON {
-		return printJSON(stdout, struct {
-			Guest       int  `json:"guest"`
-			GuestItself bool `json:"guest_removed"`
-		}{vmid, removed.Guest})
+		return printJSON(stdout, removedGuest{vmid, removed.Guest})
 	}
 	text := "guest %d removed: itself with its disks, its mount, its token\n"
 	if !removed.Guest {

@@ -150,6 +150,13 @@ func placeholder() host {
 	}
 }
 
+// shownPins is what pin prints.
+type shownPins struct {
+	Current pinPair `json:"current"`
+	Next    pinPair `json:"next"`
+	Curl    string  `json:"curl"`
+}
+
 type pinPair struct {
 	SPKI string `json:"spki_sha256"`
 	Leaf string `json:"leaf_sha256"`
@@ -161,11 +168,7 @@ func showPins(ctx context.Context, cfg config.Config, asJSON bool, now func() ti
 		return err
 	}
 	current, next := h.identity.Current.Leaf, h.identity.Next.Leaf
-	out := struct {
-		Current pinPair `json:"current"`
-		Next    pinPair `json:"next"`
-		Curl    string  `json:"curl"`
-	}{
+	out := shownPins{
 		Current: pinPair{pin.SPKIOf(current).String(), pin.LeafOf(current).String()},
 		Next:    pinPair{pin.SPKIOf(next).String(), pin.LeafOf(next).String()},
 		Curl:    h.pins().Curl(),

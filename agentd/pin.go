@@ -126,7 +126,7 @@ func pinRotate(ctx context.Context, cfg config.Config, asJSON bool, stdout, stde
 	if err := r.run(ctx); err != nil {
 		return err
 	}
-	out := rotated{r.host.pins()[0].String(), r.host.pins()[1].String(), r.written}
+	out := rotated{r.host.pins()[0].String(), r.host.pins()[1].String(), append([]int{}, r.written...)}
 	if asJSON {
 		return printJSON(stdout, out)
 	}

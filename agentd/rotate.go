@@ -125,6 +125,12 @@ Example:
 	}
 }
 
+// revokedGuest is what guest revoke prints.
+type revokedGuest struct {
+	Guest  int `json:"guest"`
+	Tokens int `json:"tokens_revoked"`
+}
+
 func guestRevoke(ctx context.Context, cfg config.Config, vmid int, asJSON bool, stdout, stderr io.Writer) (err error) {
 	if err := command.RequireRoot("guest revoke"); err != nil {
 		return err
@@ -139,10 +145,7 @@ func guestRevoke(ctx context.Context, cfg config.Config, vmid int, asJSON bool, 
 		return err
 	}
 	if asJSON {
-		return printJSON(stdout, struct {
-			Guest  int `json:"guest"`
-			Tokens int `json:"tokens_revoked"`
-		}{vmid, ended})
+		return printJSON(stdout, revokedGuest{vmid, ended})
 	}
 	_, err = fmt.Fprintf(stdout, "guest %d has no token any more (%d revoked); felhom-agentd guest rotate %d gives it a new one\n", vmid, ended, vmid)
 	return err

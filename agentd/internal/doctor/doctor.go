@@ -63,6 +63,7 @@ func Checks(o Options) []checks.Check {
 		{Name: "id-ranges", Look: d.idRanges},
 		{Name: "bridge", Look: d.bridge},
 		{Name: "firewall", Look: d.firewall},
+		{Name: "origin", Look: d.origin},
 		{Name: "exposure", Look: d.exposure},
 		{Name: "clock", Look: d.clock},
 		{Name: "registry", Look: d.registries},

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
@@ -42,6 +43,11 @@ func TestFaultsOfAHost(t *testing.T) {
 		{"no clock", "clock", func(o *Options) { o.Clock = func() (bool, error) { return false, errors.New("adjtimex") } }, checks.Unknown, "adjtimex"},
 		{"ids that root may not map", "id-ranges", func(o *Options) { o.IDRanges = func() error { return lxc.CheckSubIDs(ids, ids, 100000, 1<<16) } }, checks.Failed, ids},
 		{"ids that root may map", "id-ranges", func(o *Options) { o.IDRanges = func() error { return lxc.CheckSubIDs(ids, ids, 100000, 1000) } }, checks.OK, "root may map"},
+		{"tokens from everywhere", "origin", func(o *Options) { o.Config.Origin = config.OriginOff }, checks.Warning, "off"},
+		{"tokens are observed", "origin", withOrigin(config.OriginObserve, &api.HealthOrigin{Checked: 3}), checks.Warning, "is logged and accepted"},
+		{"a token from elsewhere", "origin", withOrigin(config.OriginObserve, &api.HealthOrigin{Checked: 3, Mismatches: map[origin.Reason]uint64{origin.OtherPort: 2}}), checks.Warning, "2 of 3"},
+		{"no tables", "origin", withOrigin(config.OriginObserve, nil), checks.Warning, "nothing is looked at"},
+		{"tokens are enforced", "origin", withOrigin(config.OriginEnforce, &api.HealthOrigin{Checked: 3}), checks.OK, "3 requests"},
 		{"public address", "exposure", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("8.8.8.8:8443")} }, checks.Warning, "public"},
 		{"every address", "exposure", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")} }, checks.Failed, "every network"},
 		{"no address of all", "address", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("[::]:8443")} }, checks.Failed, "every interface"},
@@ -94,6 +100,13 @@ func TestFaultsOfAHost(t *testing.T) {
 		if len(got) == 0 || got[0].Result != c.want || !strings.Contains(got[0].Reason, c.reason) {
 			t.Errorf("%s: %s got %+v, want %s with %q", c.name, c.check, got, c.want, c.reason)
 		}
+	}
+}
+
+func withOrigin(mode string, seen *api.HealthOrigin) func(*Options) {
+	return func(o *Options) {
+		o.Config.Origin = mode
+		o.Health = func(context.Context) (api.Health, error) { return api.Health{Ready: true, Origin: seen}, nil }
 	}
 }
 

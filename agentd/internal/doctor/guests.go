@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -68,6 +69,33 @@ func (d doctor) firewall(ctx context.Context) []checks.Finding {
 			"felhom-agentd has no rules on this host: who reaches its address can connect, and pin and token alone protect it")}
 	}
 	return d.Firewall(ctx)
+}
+
+// origin reports whether a token is accepted from its own guest alone, and what was
+// seen since the daemon started.
+func (d doctor) origin(ctx context.Context) []checks.Finding {
+	const enforce = "felhom-agentd guest list shows who is known; then set origin: enforce in the configuration"
+	if d.Config.Origin == config.OriginOff {
+		return []checks.Finding{checks.Warn("set origin: enforce in the configuration", "off: a stolen token works from everywhere on the network")}
+	}
+	h, err := d.Health(ctx)
+	if err != nil {
+		return []checks.Finding{checks.NotKnown("correct what the check of the daemon found", "%s; the daemon does not answer", d.Config.Origin)}
+	}
+	switch {
+	case h.Origin == nil:
+		return []checks.Finding{checks.Warn("journalctl -u felhom-agentd says why", "%s, and the daemon could not open the kernel's tables: nothing is looked at", d.Config.Origin)}
+	case d.Config.Origin == config.OriginEnforce:
+		return []checks.Finding{checks.Fine("enforced; %d requests were looked at", h.Origin.Checked)}
+	}
+	total := uint64(0)
+	for _, n := range h.Origin.Mismatches {
+		total += n
+	}
+	if total > 0 {
+		return []checks.Finding{checks.Warn("journalctl -u felhom-agentd names guest and source; rotate the token of a guest that did not ask itself", "observed: %d of %d requests did not come from their guest", total, h.Origin.Checked)}
+	}
+	return []checks.Finding{checks.Warn(enforce, "observed: a stolen token is logged and accepted; all of %d requests came from their guests", h.Origin.Checked)}
 }
 
 // exposure says for each address who can reach it by the addresses alone.

@@ -52,6 +52,12 @@ func Cases(vmid int, pin, own, others string) []Case {
 	}
 }
 
+// Stolen returns a case for a host that enforces the origin of requests: a valid
+// token that is used from elsewhere than from its guest.
+func Stolen(name, what, pin, token string) Case {
+	return Case{name, what, "/storage", Answer{Status: 403}, pin, token}
+}
+
 // Ask asks the host at endpoint. within changes the command line, for example
 // to run it in a guest's network; nil changes nothing. The token goes to curl
 // on its standard input: every user can read arguments.

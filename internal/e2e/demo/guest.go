@@ -54,6 +54,10 @@ func (d *demo) guest(ctx context.Context) (err error) {
 	if err := d.table(ctx, host, within); err != nil {
 		return err
 	}
+	d.head("A stolen token")
+	if err := d.stolen(ctx, host, within); err != nil {
+		return err
+	}
 	d.head("The controller, as the guest's neighbours see it")
 	if err := d.page(ctx, "http://"+address+":8080/"); err != nil {
 		return err

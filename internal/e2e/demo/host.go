@@ -26,7 +26,7 @@ type hostSide struct {
 }
 
 func (d *demo) startHost(ctx context.Context, realGuests bool) (_ *hostSide, err error) {
-	settings := host.Settings{Binary: d.binary("felhom-agentd"), Dir: d.dir, Image: "v1", LXC: realGuests}
+	settings := host.Settings{Binary: d.binary("felhom-agentd"), Dir: d.dir, Image: "v1", LXC: realGuests, Enforce: realGuests}
 	config, err := settings.Config(d.bed.Bed)
 	if err != nil {
 		return nil, err
@@ -130,6 +130,11 @@ func (d *demo) known(ctx context.Context, h *hostSide, engine string) error {
 		return err
 	}
 	d.check(code == 0, "the host lists its guests: exit %d, want 0", code)
+	d.say("")
+	if code, err = d.agentd(ctx, h, "doctor"); err != nil {
+		return err
+	}
+	d.check(code == 0, "nothing is wrong on the host: exit %d, want 0", code)
 	log, err := os.ReadFile(h.LogFile)
 	if err != nil {
 		return err

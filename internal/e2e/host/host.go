@@ -22,12 +22,13 @@ import (
 
 // Settings say what to run and where.
 type Settings struct {
-	Binary string // felhom-agentd
-	Dir    string // everything is below it: host/ and guests/
-	Image  string // tag of the sample image that guests run
-	LXC    bool   // guests are real ones, below the bed's lxcpath
-	Own    string // an operator's whole configuration, in place of image and hypervisor: only places and ports of the bed are added
-	Port   int    // of the local API; 0: 8443
+	Binary  string // felhom-agentd
+	Dir     string // everything is below it: host/ and guests/
+	Image   string // tag of the sample image that guests run
+	Enforce bool   // a token is accepted from its own guest alone
+	LXC     bool   // guests are real ones, below the bed's lxcpath
+	Own     string // an operator's whole configuration, in place of image and hypervisor: only places and ports of the bed are added
+	Port    int    // of the local API; 0: 8443
 }
 
 // Host is a running daemon.
@@ -64,6 +65,9 @@ func (s Settings) Config(bed testbed.Bed) (string, error) {
 	access, guests := "credential", fmt.Sprintf("storage:\n  folder: %s/guests\n", s.Dir)
 	if s.LXC {
 		access, guests = "proxy", fmt.Sprintf("hypervisor: lxc\nlxc:\n  path: %s\nprovision:\n  wait: 5m\n", bed.LXCPath())
+	}
+	if s.Enforce {
+		guests += "origin: enforce\n"
 	}
 	return fmt.Sprintf(`host_id: demo-felhom
 hub_url: https://hub.example

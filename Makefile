@@ -8,6 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 EPOCH ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 HOSTARCH := $(shell go env GOARCH)
 ARCHES := amd64 arm64
+RELEASE_ARCHES ?= $(ARCHES)
 PROGRAMS := felhom-controller-bootstrap=./bootstrapper felhom-agentd=./agentd felhom-golden=./golden
 
 # urfave_cli_no_docs: leaves out the CLI library's Markdown generator, which is bytes in each guest.
@@ -16,7 +17,7 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: build release demo demo-local test test-engine-29 unit soak lint docs fmt bench bench-api bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-29 unit soak lint docs fmt bench bench-api bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -33,7 +34,7 @@ build:
 release: export GOWORK := off
 release: build
 	cd tools/release && go build -o ../../.cache/release .
-	.cache/release -version '$(VERSION)' -epoch '$(EPOCH)' $(if $(KEY),-key '$(KEY)') $(if $(PASSWORD_FILE),-password-file '$(PASSWORD_FILE)')
+	.cache/release -version '$(VERSION)' -epoch '$(EPOCH)' -arch '$(RELEASE_ARCHES)' $(if $(KEY),-key '$(KEY)') $(if $(PASSWORD_FILE),-password-file '$(PASSWORD_FILE)')
 
 # The main job on real parts, on this machine: see README.
 demo: build
@@ -49,6 +50,15 @@ demo-local: build
 test: build
 	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh
 	$(BED) -- go test -race -tags integration -timeout 60m ./...
+
+# The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge.
+test-packages:
+	tools/need lintian=lintian mmdebstrap=mmdebstrap lxc-start=lxc,uidmap
+	rm -rf .cache/packages && mkdir -p .cache/packages
+	for v in 0.0.1 0.0.2; do $(MAKE) -s release VERSION=v$$v RELEASE_ARCHES=amd64 && mv dist/release .cache/packages/$$v; done
+	lintian --allow-root --fail-on error,warning,info --tag-display-limit 0 .cache/packages/0.0.2/*.deb
+	export FELHOM_OLD_PACKAGES="$$PWD/.cache/packages/0.0.1" FELHOM_NEW_PACKAGES="$$PWD/.cache/packages/0.0.2"; \
+	$(BED) -images v1 -- go test -count=1 -tags packages -timeout 30m ./internal/e2e/packages
 
 # The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept
 # in the user's cache directory.

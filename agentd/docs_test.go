@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/command/commandtest"
 )
@@ -21,6 +22,32 @@ func TestDocuments(t *testing.T) {
 	commandtest.Documents(t, "..", *update, func(more string) map[string]string {
 		return command.Documents(newApp(io.Discard, io.Discard), 8, more)
 	})
+}
+
+// The example of the package and the configuration of the quick start are accepted.
+func TestExamplesOfPackageAndQuickStart(t *testing.T) {
+	example, err := os.ReadFile("../contrib/debian/agentd.yaml.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../docs/quickstart.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := regexp.MustCompile(`(?s)cat > /etc/felhom/agentd.yaml <<END\n(.*?) *END\n`).FindSubmatch(page)
+	if written == nil {
+		t.Fatal("docs/quickstart.md writes no agentd.yaml")
+	}
+	text := strings.ReplaceAll(string(written[1]), "$archive", "/srv/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst")
+	for name, data := range map[string]string{
+		"agentd.yaml.example": string(example), "docs/quickstart.md": text,
+		// What is commented out, too.
+		"agentd.yaml.example, uncommented": regexp.MustCompile(`(?m)^# ((?:registry|provision):|  )`).ReplaceAllString(string(example), "$1"),
+	} {
+		if _, err := config.Parse(name, []byte(data)); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, data)
+		}
+	}
 }
 
 // The completions read VMIDs from the JSON of "guest list", whatever guests have reported.

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,6 +23,7 @@ type options struct {
 	programs string    // directory with NAME-linux-ARCH
 	out      string    // directory of the release, replaced as a whole
 	time     time.Time // of every file in it
+	arches   []string  // of the packages and tarballs; the programs of all are needed
 	key      string    // minisign's secret key; "" leaves the release unsigned
 	password string    // file with the password of key; "" if the key has none
 }
@@ -49,6 +52,7 @@ func parse(args []string) (o options, err error) {
 	epoch := flags.String("epoch", "", "time of every file, in `SECONDS` since 1970")
 	flags.StringVar(&o.programs, "programs", "dist", "`DIRECTORY` with the programs, as NAME-linux-ARCH")
 	flags.StringVar(&o.out, "out", "dist/release", "`DIRECTORY` to write; an older one is replaced")
+	arches := flags.String("arch", strings.Join(architectures, " "), "`LIST` of architectures to make packages and tarballs for")
 	flags.StringVar(&o.key, "key", "", "minisign's secret key `FILE` to sign with")
 	flags.StringVar(&o.password, "password-file", "", "`FILE` with the key's password")
 	if err := flags.Parse(args); err != nil {
@@ -59,6 +63,12 @@ func parse(args []string) (o options, err error) {
 	}
 	if o.version, err = parseVersion(*text); err != nil {
 		return o, err
+	}
+	o.arches = strings.Fields(*arches)
+	for _, arch := range o.arches {
+		if !slices.Contains(architectures, arch) {
+			return o, fmt.Errorf("-arch: want some of %s, got %q", strings.Join(architectures, ", "), arch)
+		}
 	}
 	seconds, err := strconv.ParseInt(*epoch, 10, 64)
 	if err != nil || seconds <= 0 {

@@ -40,7 +40,7 @@ func release(ctx context.Context, o options) (err error) {
 	if err := checkPrograms(o); err != nil {
 		return err
 	}
-	for _, arch := range architectures {
+	for _, arch := range o.arches {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -72,6 +72,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 			doctorCommand(stdout),
 			registryCommand(stdout, stderr),
 			cacheCommand(stdout),
+			firewallCommand(stdout),
 			auditCommand(stdout),
 			metricsCommand(stdout),
 			pinCommand(stdout, stderr),

@@ -82,6 +82,7 @@ func hostChecks(file string) (list []checks.Check, done func() error) {
 		Health:     func(ctx context.Context) (api.Health, error) { return healthOf(ctx, cfg.HealthSocket) },
 		Registries: func(ctx context.Context) error { _, err := checkAll(ctx, cfg, ""); return err },
 		Secrets:    func() error { return secretFiles(cfg) },
+		Firewall:   func(ctx context.Context) []checks.Finding { return firewallState(ctx, cfg) },
 		Root: func(context.Context, int) (driver.IDs, error) {
 			return driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase}, nil
 		},

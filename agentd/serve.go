@@ -107,6 +107,10 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	if checker != nil {
 		defer func() { err = errors.Join(err, checker.Close()) }()
 	}
+	rules, err := openFirewall(ctx, cfg, store, logger)
+	if err != nil {
+		return err
+	}
 	trail.started()
 	var background sync.WaitGroup // it ends with ctx
 	defer background.Wait()
@@ -119,6 +123,7 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	s.keeper = newKeeper(cfg, h, store, logger, s)
 	s.health.Handler = withStatus(page, s.health.Handler)
 	s.status = status
+	s.firewall = rules
 	return s.serve(ctx, h.addrs, sockets, health)
 }
 
@@ -134,7 +139,8 @@ type service struct {
 	ready    atomic.Bool
 	shown    atomic.Pointer[appearance]
 	setHosts func([]string)
-	keeper   *keeper // nil: nothing is followed
+	keeper   *keeper         // nil: nothing is followed
+	firewall *firewallKeeper // nil: the configuration does not ask for rules
 	// answering asks store and listeners; it is what the watchdog relies on.
 	answering func(context.Context) error
 }
@@ -194,6 +200,9 @@ func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []n
 		group.Go(func() error { s.keeper.run(running, set); return nil })
 	}
 	group.Go(func() error { return closed(s.health.Serve(health)) })
+	if s.firewall != nil {
+		group.Go(func() error { s.firewall.run(running); return nil })
+	}
 	stops := []func(context.Context) error{s.api.Shutdown, s.health.Shutdown}
 	if s.status != nil {
 		group.Go(func() error { return closed(s.status.Serve(s.status.socket)) })

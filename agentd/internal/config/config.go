@@ -52,17 +52,20 @@ type Config struct {
 	Hypervisor      string              // HypervisorPCT or HypervisorLXC; "" where absent: pct, and another program may have made the guests
 	LXCPath         string              // lxc.path
 	Origin          string              // OriginOff, OriginObserve or OriginEnforce
+	Firewall        string              // FirewallOff or FirewallApply
 	Provision       Defaults
 	Limits          Limits
 	Tokens          Tokens
 	KeyDir          string // "": with the certificates, in StateDir
 }
 
-// The values of origin, hypervisor, mount_owner and id_map.
+// The values of origin, firewall, hypervisor, mount_owner and id_map.
 const (
 	OriginOff       = "off"
 	OriginObserve   = "observe"
 	OriginEnforce   = "enforce"
+	FirewallOff     = "off"
+	FirewallApply   = "apply"
 	HypervisorPCT   = "pct"
 	HypervisorLXC   = "lxc"
 	MountOwnerHost  = "host"
@@ -107,6 +110,7 @@ func defaults() Config {
 		MountOwner:   MountOwnerHost,
 		IDMap:        IDMapShared,
 		Origin:       OriginObserve,
+		Firewall:     FirewallOff,
 		LXCPath:      "/var/lib/felhom/guests",
 		Provision:    Defaults{Wait: DefaultWait},
 		Limits: Limits{

@@ -30,7 +30,7 @@ func wantMinimal() config.Config {
 		ControllerImage: "gitea.dooplex.hu/admin/felhom-controller:v0.34.0",
 		Bridge:          "vmbr0", StateDir: "/var/lib/felhom-agentd", StoreDir: "/var/lib/felhom-agentd/guests",
 		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000, RegistryAccess: "none",
-		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests", Origin: config.OriginObserve,
+		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests", Origin: config.OriginObserve, Firewall: config.FirewallOff,
 		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
 	}
@@ -147,7 +147,7 @@ func TestDocumentedExample(t *testing.T) {
 }
 
 // topKeys are the keys of agentd.yaml, as a finding lists them.
-const topKeys = "bridge, cache, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, health_socket, host_id, hub_url, " +
+const topKeys = "bridge, cache, container, controller_image, controller_image_config_digest, controller_image_manifest_digest, env_file, firewall, health_socket, host_id, hub_url, " +
 	"hypervisor, id_map, id_map_base, key_dir, limits, listen, lxc, mount_owner, mounts_dir, origin, profile, provision, ready_wait, registries, registry, registry_access, registry_mirror, repositories, state_dir, status_listen, storage, store_dir, tokens"
 
 func TestParseFindings(t *testing.T) {

@@ -69,6 +69,7 @@ func (c *Config) fields() map[string]field {
 		"mount_owner": {Take: word(&c.MountOwner, MountOwnerHost, MountOwnerGuest)},
 		"hypervisor":  {Take: word(&c.Hypervisor, HypervisorPCT, HypervisorLXC)},
 		"origin":      {Take: word(&c.Origin, OriginOff, OriginObserve, OriginEnforce)},
+		"firewall":    {Take: word(&c.Firewall, FirewallOff, FirewallApply)},
 		"lxc": {Take: func(v strictyaml.Value) {
 			v.Fields(map[string]field{"path": {Required: true, Take: text(&c.LXCPath, checkPath)}})
 		}},

@@ -48,7 +48,7 @@ demo-local: build
 
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
-	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh
+	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh nft=nftables
 	$(BED) -- go test -race -tags integration -timeout 60m ./...
 
 # The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge.

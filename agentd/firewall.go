@@ -34,7 +34,7 @@ const pveDir = "/etc/pve"
 // these with the kernel's.
 const (
 	firewallStep  = 5 * time.Second
-	firewallCheck = time.Minute
+	firewallCheck = 15 * time.Second
 )
 
 const firewallHint = "it takes CAP_NET_ADMIN: docs/security.md has the lines for the daemon's unit; and a kernel with nftables for bridges"

@@ -144,7 +144,9 @@ func drop(a netip.AddrPort, set *nftables.Set) []expr.Any {
 	if a.Addr().Is6() {
 		protocol, source, target, length = unix.ETH_P_IPV6, 8, 24, 16
 	}
-	is := func(value []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: registerScratch, Data: value} }
+	is := func(value []byte) expr.Any {
+		return &expr.Cmp{Op: expr.CmpOpEq, Register: registerScratch, Data: value}
+	}
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: registerScratch},
 		is(binaryutil.BigEndian.PutUint16(protocol)),

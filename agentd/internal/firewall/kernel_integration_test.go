@@ -89,9 +89,9 @@ func TestTableIsKept(t *testing.T) {
 			if handle == nil {
 				t.Fatalf("no rule in\n%s", list)
 			}
-			text := p.Text()
-			text = text[strings.Index(text, "comment \"")+len("comment \""):]
-			change = strings.NewReplacer("HANDLE", handle[1], "COMMENT", text[:strings.Index(text, "\"")]).Replace(change)
+			_, text, _ := strings.Cut(p.Text(), "comment \"")
+			comment, _, _ := strings.Cut(text, "\"")
+			change = strings.NewReplacer("HANDLE", handle[1], "COMMENT", comment).Replace(change)
 		}
 		nft(t, n, change, "-f", "-")
 		wantState(t, n, p, firewall.Differs, why)

@@ -37,6 +37,9 @@ function __felhom_agentd_line
             case ':cache'
                 set -g __felhom_agentd_at 'cache'
                 set -g __felhom_agentd_number 0
+            case ':firewall'
+                set -g __felhom_agentd_at 'firewall'
+                set -g __felhom_agentd_number 0
             case ':audit'
                 set -g __felhom_agentd_at 'audit'
                 set -g __felhom_agentd_number 0
@@ -94,6 +97,15 @@ function __felhom_agentd_line
             case 'cache:prune'
                 set -g __felhom_agentd_at 'cache prune'
                 set -g __felhom_agentd_number 0
+            case 'firewall:show'
+                set -g __felhom_agentd_at 'firewall show'
+                set -g __felhom_agentd_number 0
+            case 'firewall:apply'
+                set -g __felhom_agentd_at 'firewall apply'
+                set -g __felhom_agentd_number 0
+            case 'firewall:remove'
+                set -g __felhom_agentd_at 'firewall remove'
+                set -g __felhom_agentd_number 0
             case 'audit:verify'
                 set -g __felhom_agentd_at 'audit verify'
                 set -g __felhom_agentd_number 0
@@ -148,6 +160,14 @@ function __felhom_agentd_line
                 set flag $word
             case 'cache prune:--unused' 'cache prune:--config'
                 set flag $word
+            case 'firewall:--config'
+                set flag $word
+            case 'firewall show:--config'
+                set flag $word
+            case 'firewall apply:--config'
+                set flag $word
+            case 'firewall remove:--config'
+                set flag $word
             case 'audit:--config'
                 set flag $word
             case 'audit verify:--config'
@@ -194,6 +214,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a config -d 'Print the c
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what is wrong on this host, and say what to do'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a registry -d 'Check the host\'s access to registries'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a cache -d 'List and remove the blobs that the registry proxy keeps'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a firewall -d 'Show, apply and remove rules that let only the guests reach the local API'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a audit -d 'Check the log of tokens and pulls'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a metrics -d 'Print what the daemon counts, in the form of Prometheus'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a pin -d 'Print the pins of this host\'s certificates, or rotate its keys'
@@ -371,6 +392,20 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'cache prune\'' -l json -d 'Pr
 complete -c felhom-agentd -n '__felhom_agentd_is \'cache prune\'' -l unused -x -d 'Remove what was not used for TIME; 0s: all (default: 720h0m)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'cache prune\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'cache prune\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall\'' -a show -d 'Print the rules, whether they are in force, and what PVE\'s firewall needs'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall\'' -a apply -d 'Replace the rules by those for the guests of now'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall\'' -a remove -d 'Remove the rules'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall show\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall show\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall show\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall apply\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall apply\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall apply\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall remove\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall remove\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'firewall remove\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit\'' -a verify -d 'Report whether the audit log is what was written'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'audit\'' -l help -d 'Print help'

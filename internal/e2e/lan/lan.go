@@ -112,6 +112,21 @@ func (n *Namespace) NoAddress(t testing.TB, name, address string) {
 	must(t, n.Links.AddrDel(n.Link(t, name), a))
 }
 
+// NoAddresses takes all addresses from an interface but link-local ones.
+func (n *Namespace) NoAddresses(t testing.TB, name string) {
+	t.Helper()
+	all, err := n.Links.AddrList(n.Link(t, name), netlink.FAMILY_ALL)
+	must(t, err)
+	for _, one := range all {
+		if one.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		if err := n.Links.AddrDel(n.Link(t, name), &one); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // SetMAC changes the MAC of an interface.
 func (n *Namespace) SetMAC(t testing.TB, name, mac string) {
 	t.Helper()

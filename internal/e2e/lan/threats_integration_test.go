@@ -149,7 +149,7 @@ func (n *network) rogueHost(t *testing.T) {
 func (n *network) takenAddress(t *testing.T) {
 	n.own(t)
 	n.b.Address(t, "eth0", asA.ip+"/24")
-	for range 5 {
+	for range 3 {
 		n.b.Forget(t, "eth0") // so that it asks, and the host hears of it
 		_, _ = dial(n.b, asA.ip, net.JoinHostPort(hostAddress, openPort), 300*time.Millisecond)
 		c, err := dial(n.b, asA.ip, net.JoinHostPort(hostAddress, port), 300*time.Millisecond)

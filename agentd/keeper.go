@@ -16,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -24,6 +25,10 @@ const (
 	// mountsEvery at what is to be done in mounts.
 	keepEvery   = 2 * time.Second
 	mountsEvery = time.Minute
+
+	// tokenRetry is for how long a guest is left alone that could not be given a
+	// new token: each try has a line in the audit log.
+	tokenRetry = time.Hour
 )
 
 // keeper keeps what the daemon shows, and what guests are told of it, in step
@@ -39,7 +44,11 @@ type keeper struct {
 	host    host
 	pending map[int]bool // guests whose mounts may not have what the host is now; nil: any
 	looked  time.Time    // at the mounts
-	said    map[int]string
+	// isElsewhere reports whether a guest is on another node, whose daemon writes
+	// its mount: nodes may share the directory of the mounts.
+	isElsewhere func(vmid int) bool
+	said        map[int]string
+	failed      map[int]time.Time // when a new token could not be given last
 }
 
 // theHost stands for the host itself in keeper.said.
@@ -47,8 +56,13 @@ const theHost = 0
 
 func newKeeper(cfg config.Config, h host, store *guests.Store, logger *logrus.Logger, s *service) *keeper {
 	store.Observe(auditChanges(cfg))
+	isElsewhere := func(vmid int) bool { return pct.IsElsewhere(pct.DefaultDir, vmid) }
+	if cfg.Hypervisor == config.HypervisorLXC {
+		isElsewhere = func(int) bool { return false }
+	}
 	return &keeper{
-		cfg: cfg, logger: logger, store: store, service: s, host: h, said: map[int]string{},
+		isElsewhere: isElsewhere,
+		cfg:         cfg, logger: logger, store: store, service: s, host: h, said: map[int]string{}, failed: map[int]time.Time{},
 		mounts: provision.New(provision.Options{
 			Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap, Now: time.Now,
 			Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
@@ -123,7 +137,15 @@ func (k *keeper) renewMounts(ctx context.Context) {
 		if ctx.Err() != nil || !isAny && !k.pending[r.VMID] && !isDue {
 			continue
 		}
-		done, err := k.mounts.Renew(ctx, r.VMID, what)
+		if k.isElsewhere(r.VMID) {
+			pending[r.VMID] = true // it may come here
+			continue
+		}
+		now := what
+		if since := time.Since(k.failed[r.VMID]); since >= 0 && since < tokenRetry {
+			now.Token = nil
+		}
+		done, err := k.mounts.Renew(ctx, r.VMID, now)
 		switch {
 		case errors.Is(err, guests.ErrNotFound):
 			err = nil // it was removed meanwhile
@@ -131,6 +153,9 @@ func (k *keeper) renewMounts(ctx context.Context) {
 			err, pending[r.VMID] = nil, true // it is another node's, and may come here
 		case err != nil:
 			pending[r.VMID] = true
+			if isDue && now.Token != nil {
+				k.failed[r.VMID] = time.Now()
+			}
 		}
 		k.say(ctx, r.VMID, err)
 		if err == nil && done.IsWritten {

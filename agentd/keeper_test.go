@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -226,4 +227,42 @@ func parsePin(t *testing.T, text string) pin.Pin {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// Killed at any moment of its rotations, the daemon leaves a token in the mount
+// that works, and the one that the guest has works too.
+func TestDaemonKilledWhileItRotates(t *testing.T) {
+	b := newBed(t, "tokens: {rotate_every: 30d}\n")
+	b.add(t, "8200")
+	for round := range 8 {
+		before := b.mounted(t, "8200")
+		b.aged(t, 8200, 400*24*time.Hour)
+		p := b.startProcess(t)
+		time.Sleep(rand.N(40 * time.Millisecond)) // any moment will do
+		p.end(t, os.Kill)
+		_ = os.Remove(filepath.Join(b.dir, "health.sock"))
+		store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := b.mounted(t, "8200")
+		for name, boot := range map[string]contract.Bootstrap{"the guest's": before, "the mount's": after} {
+			tok, err := token.Parse(boot.LocalAPIToken.Reveal())
+			if err == nil {
+				_, err = store.Authenticate(tok)
+			}
+			if err != nil {
+				t.Errorf("round %d, %s token: %v", round, name, err)
+			}
+		}
+		// The guest reads its mount, so that the next rotation is due.
+		if tok, err := token.Parse(after.LocalAPIToken.Reveal()); err != nil {
+			t.Error(err)
+		} else if err := store.MarkUsed(t.Context(), tok); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
@@ -212,6 +213,9 @@ func (r *rotator) eachGuest(ctx context.Context, work func(context.Context, int)
 		r.missing = append(r.missing, err)
 	}
 	for _, record := range records {
+		if r.hv != nil && r.cfg.Hypervisor == config.HypervisorPCT && pct.IsElsewhere(pct.DefaultDir, record.VMID) {
+			continue // the daemon of that node writes its mount
+		}
 		switch err := work(ctx, record.VMID); {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

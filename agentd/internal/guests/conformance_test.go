@@ -156,6 +156,12 @@ func TestNoQuorum(t *testing.T) {
 	use(t, b.Store, used)
 	before := c.settled(t)
 	c.noQuorum.Store(true)
+	b.Observe(func(change guests.Change) error {
+		if change.Kind != guests.TokensRevoked {
+			t.Errorf("the audit log would note change %d, which is not made", change.Kind)
+		}
+		return nil
+	})
 	for name, s := range map[string]*guests.Store{"the same process": b.Store, "a new one": b.another(t)} {
 		assertToken(t, s, used, name, true)
 		assertToken(t, s, fresh, name, true)

@@ -55,10 +55,11 @@ const (
 // previous ones. Write it into the guest's mount, then [Record.Confirm] it.
 func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Duration) (Minted, error) {
 	minted := Minted{Token: token.Mint(vmid)}
-	if err := s.observed(Change{TokenMinted, vmid, minted.Token.Digest().Short()}); err != nil {
-		return Minted{}, fmt.Errorf("mint token of guest %d: %w", vmid, err)
-	}
 	err := s.Update(ctx, vmid, func(r *Record) error {
+		// Under the locks: without quorum the log would note a token that is never made.
+		if err := s.observed(Change{TokenMinted, vmid, minted.Token.Digest().Short()}); err != nil {
+			return err
+		}
 		now := s.now().UTC().Truncate(time.Second)
 		fresh := Stored{SHA256: minted.Token.Digest(), Minted: now}
 		isNew := r.Version == 0

@@ -68,7 +68,7 @@ func New(o Options) (*Driver, error) {
 	o.Pvesm = cmp.Or(o.Pvesm, "pvesm")
 	o.DpkgQuery = cmp.Or(o.DpkgQuery, "dpkg-query")
 	o.NetDir = cmp.Or(o.NetDir, "/sys/class/net")
-	o.PVEDir = cmp.Or(o.PVEDir, "/etc/pve")
+	o.PVEDir = cmp.Or(o.PVEDir, DefaultDir)
 	o.UnixSockets = cmp.Or(o.UnixSockets, "/proc/net/unix")
 	o.TaskFile = cmp.Or(o.TaskFile, "/var/log/pve/tasks/active")
 	o.LXCDir = cmp.Or(o.LXCDir, "/var/lib/lxc")

@@ -1,9 +1,8 @@
 // Package checks runs named checks and shows what they found, for the command
 // doctor of the host's and the guest's program. Make a list of [Check], call
 // [Run], then [Report.Text] or [Report.JSON] and [Report.Err]. The checks run
-// side by side, each with a deadline of its own, so that one that hangs costs
-// its own result and no other. What is found comes out in the order of the
-// list.
+// at the same time, each with its own deadline, so that a check that hangs
+// loses only its own result. The findings are in the order of the list.
 package checks
 
 import (
@@ -19,14 +18,14 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// Result is what a check came to.
+// Result is the result of a check.
 type Result string
 
 // The results, from the best to the worst.
 const (
 	OK      Result = "ok"
 	Warning Result = "warning" // works, and can be better or may fail soon
-	Unknown Result = "unknown" // could not be looked at
+	Unknown Result = "unknown" // could not be checked
 	Failed  Result = "failed"
 )
 
@@ -40,7 +39,7 @@ type Finding struct {
 	Kind   fault.Kind // with Failed
 }
 
-// Fine returns a finding that says what is right.
+// Fine returns a finding of something that is right.
 func Fine(format string, args ...any) Finding {
 	return Finding{Result: OK, Reason: fmt.Sprintf(format, args...)}
 }
@@ -50,7 +49,7 @@ func Warn(remedy, format string, args ...any) Finding {
 	return Finding{Result: Warning, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
-// NotKnown returns the finding of a check that could not look.
+// NotKnown returns the finding of a check that could not be made.
 func NotKnown(remedy, format string, args ...any) Finding {
 	return Finding{Result: Unknown, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 }
@@ -75,7 +74,7 @@ func FromError(err error, remedy string) []Finding {
 }
 
 // Check is one named check. Look returns what it found, at least one finding. It
-// must return soon after ctx is done; one that does not is left behind.
+// must return soon after ctx is done; otherwise Run does not wait for it.
 type Check struct {
 	Name string
 	Look func(ctx context.Context) []Finding
@@ -99,7 +98,7 @@ type Report struct {
 	left bool
 }
 
-// The limits of what one check can say: its text may come from outside.
+// The limits of the text of one check, which may come from outside.
 const (
 	maxFindings = 20
 	maxReason   = 600
@@ -152,7 +151,7 @@ func next(end context.Context, found <-chan []Finding) (got []Finding, ok bool) 
 // grace is for the checks that return because their context is done.
 const grace = time.Second
 
-// look runs one check. One that panics is unknown, and says so.
+// look runs one check. The result of a check that panics is unknown.
 func look(ctx context.Context, c Check) (got []Finding) {
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -1,7 +1,7 @@
 // Package retryafter reads how long a server asks its clients to wait: call
-// [Parse]. It is a package of its own, small as it is, since the guest, its
-// engine's driver and the host's registry proxy read the same header and share
-// no other package that knows HTTP.
+// [Parse]. It is a package, though small, because the guest, its engine's
+// driver and the host's registry proxy read the same header and share no other
+// package about HTTP.
 package retryafter
 
 import (
@@ -13,7 +13,7 @@ import (
 
 // Parse returns the time that a Retry-After header asks for (RFC 9110, section
 // 10.2.3), in either of its forms: 0 for a time that is over, and at most the
-// limit. ok is false where text is empty or not valid; the time then is 0.
+// limit. ok is false if text is empty or not valid; the time is 0 then.
 func Parse(text string, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
 	digits := strings.TrimPrefix(text, "-") // not of the RFC, and seen: it is over
 	if digits == "" {

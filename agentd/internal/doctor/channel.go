@@ -31,8 +31,8 @@ import (
 const (
 	// handshakeTimeout bounds one handshake.
 	handshakeTimeout = 3 * time.Second
-	// expirySoon is when a certificate should have been renewed by a start of the
-	// daemon long ago.
+	// expirySoon is how long before its end a certificate should have been
+	// renewed long ago.
 	expirySoon = 90 * 24 * time.Hour
 )
 
@@ -129,7 +129,7 @@ func elsewhere(got, want []string) checks.Finding {
 	return checks.Fail(fault.NotReady, "systemctl restart felhom-agentd", "it listens on %s, want %s", strings.Join(got, ", "), strings.Join(want, ", "))
 }
 
-// certificates returns what this host's files say.
+// certificates returns the certificates in this host's files.
 func (d doctor) certificates() (current, next *x509.Certificate, err error) {
 	root, err := os.OpenRoot(filepath.Join(d.Config.StateDir, "tls"))
 	if err != nil {

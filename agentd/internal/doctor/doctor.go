@@ -22,8 +22,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// Options are what the checks look at. A nil function, if not said otherwise, is
-// for what this host does not have.
+// Options are what the checks look at. A nil function, unless it is required,
+// means that this host does not have that part.
 type Options struct {
 	File   string        // of the configuration
 	Config config.Config // valid
@@ -44,7 +44,7 @@ type Options struct {
 	Audit      func(ctx context.Context) error
 	Secrets    func() error // files with secrets that the configuration names
 	Clock      func() (isSynchronised bool, err error)
-	// Firewall returns the state of the rules that narrow who reaches the local
+	// Firewall returns the state of the rules that limit who reaches the local
 	// API. Nil: this host has none.
 	Firewall func(ctx context.Context) []checks.Finding
 	NetDir   string // /sys/class/net
@@ -75,8 +75,8 @@ func Checks(o Options) []checks.Check {
 	return list
 }
 
-// Broken returns the one row of a host whose configuration cannot be used: no
-// other check has anything to look at.
+// Broken returns the only row of a host whose configuration cannot be used,
+// because the other checks need it.
 func Broken(err error) []checks.Check {
 	return []checks.Check{{Name: "configuration", Look: func(context.Context) []checks.Finding {
 		return checks.FromError(err, "docs/agentd.md describes every key")
@@ -85,7 +85,7 @@ func Broken(err error) []checks.Check {
 
 type doctor struct{ Options }
 
-// orFine returns found, or one finding that says what is right.
+// orFine returns found, or if it is empty one finding with that text.
 func orFine(found []checks.Finding, format string, args ...any) []checks.Finding {
 	if len(found) == 0 {
 		return []checks.Finding{checks.Fine(format, args...)}
@@ -104,7 +104,8 @@ func (d doctor) configuration(context.Context) []checks.Finding {
 	return orFine(found, "%s is valid", d.File)
 }
 
-// othersWrite finds that others than root can change the file at path.
+// othersWrite returns a finding if users other than root can change the file at
+// path.
 func othersWrite(path string) []checks.Finding {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -176,7 +177,7 @@ func (d doctor) audit(ctx context.Context) []checks.Finding {
 	return orFine(checks.FromError(err, "felhom-agentd audit verify"), "each line has the hash of the one before")
 }
 
-// noStore is what the checks of guests find without a store.
+// noStore returns what the checks of guests find without a store.
 func (d doctor) noStore() []checks.Finding {
 	if d.Store != nil {
 		return nil

@@ -20,8 +20,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// goldenAge is when a golden image misses so many security updates that a new one
-// should be made.
+// goldenAge is the age at which a golden image misses so many security updates
+// that a new one should be made.
 const goldenAge = 90 * 24 * time.Hour
 
 // leastFree is what the state's file system must have available: the log of
@@ -100,7 +100,7 @@ func writable(dir string) []checks.Finding {
 	return nil
 }
 
-// kindOf returns NotReady for what time or a cluster's quorum can correct.
+// kindOf returns NotReady for faults that pass with time or a cluster's quorum.
 func kindOf(err error) fault.Kind {
 	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) {
 		return fault.NotReady

@@ -25,12 +25,12 @@ import (
 
 const (
 	namespace = "felhom_agentd"
-	// other stands for each value that is not of the list.
+	// other replaces each value that is not in the list.
 	other = "other"
 	none  = "none"
 )
 
-// Options of [New]. Origin may be nil.
+// Options configure [New]. Origin may be nil.
 type Options struct {
 	Version string
 	// Certificate returns the one that is shown now.
@@ -104,8 +104,8 @@ const (
 	partRegistry = "registry"
 )
 
-// zero makes each series that there will be: a counter that appears with its
-// first event has no rate then, and an alert on it misses that event.
+// zero makes all series: a counter that appears with its first event has no
+// rate at that time, and an alert on it misses the event.
 func (m *Metrics) zero() {
 	for _, route := range append(api.RouteNames(), none) {
 		m.seconds.WithLabelValues(route)
@@ -214,7 +214,7 @@ func (m *Metrics) RegistryFailed() { m.errors.WithLabelValues(partRegistry).Inc(
 // AuditFailed counts a line that the audit log could not take.
 func (m *Metrics) AuditFailed() { m.errors.WithLabelValues(partAudit).Inc() }
 
-// state collects what is read when it is asked for.
+// state collects what is read at each scrape.
 type state struct {
 	o                                                   Options
 	guests, unreadable, expiry, build, origin, mismatch *prometheus.Desc
@@ -225,8 +225,8 @@ type state struct {
 	bad   int
 }
 
-// stateAge is for how long the guests of one look are shown again: the records of
-// all guests are read for it.
+// stateAge is how long the guests of one look are shown again, because a look
+// reads the records of all guests.
 const stateAge = 10 * time.Second
 
 func newState(o Options) *state {

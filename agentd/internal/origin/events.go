@@ -26,7 +26,7 @@ var eventGroups = []int{
 // eventBuffer is asked for; without rights the kernel gives net.core.rmem_max.
 const eventBuffer = 4 << 20
 
-// eventsAtOnce bounds how long one request reads what others caused.
+// eventsAtOnce bounds how many messages that others caused one request reads.
 const eventsAtOnce = 64
 
 func openEvents() (_ *events, err error) {
@@ -101,7 +101,8 @@ func (e *events) drain(fd int, apply func(change)) (isAll bool) {
 	return false
 }
 
-// changeOf returns what a message says; ok is false for one of no concern.
+// changeOf returns the change that a message reports; ok is false for a message
+// without one.
 func changeOf(m syscall.NetlinkMessage) (c change, ok bool) {
 	if m.Header.Type != unix.RTM_NEWNEIGH && m.Header.Type != unix.RTM_DELNEIGH {
 		return change{}, true

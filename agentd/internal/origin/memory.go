@@ -90,7 +90,7 @@ type memory struct {
 	last    [maxChanges]change
 }
 
-// maxChanges is how many changes during one look are told apart.
+// maxChanges is how many changes during one look are distinguished.
 const maxChanges = 256
 
 func newMemory() *memory {
@@ -114,7 +114,7 @@ func (m *memory) cached(source netip.Addr, vmid int, now time.Time) (f found, ok
 	return f, true
 }
 
-// keep remembers what was found. Only what is proven is a sighting: else
+// keep remembers what was found. Only what is proven is a sighting: otherwise
 // others could fill the memory.
 func (m *memory) keep(source netip.Addr, f found, now time.Time) {
 	f.changes, f.until = m.changes, now.Add(cacheTime)
@@ -199,7 +199,7 @@ func (s *sightings[K, V]) prune(now time.Time) {
 	}
 }
 
-// move notes that the value of key is another one now; the zero value stands for none.
+// move records that the value of key has changed; the zero value means none.
 func (s *sightings[K, V]) move(key K, value V, now time.Time) {
 	one, ok := s.all[key]
 	if !ok || one.value == value {
@@ -209,7 +209,7 @@ func (s *sightings[K, V]) move(key K, value V, now time.Time) {
 	if value == none {
 		if now.Sub(one.moved) > holdTime { // a guest that stopped, or an entry that aged
 			delete(s.all, key)
-		} // else where it was before is remembered
+		} // otherwise the earlier place stays remembered
 		return
 	}
 	if now.Sub(one.at) <= placeTime || now.Sub(one.moved) <= holdTime {

@@ -54,7 +54,7 @@ const (
 	Failed Reason = "failed"
 )
 
-// Reasons are all of them, sorted.
+// Reasons are all reasons, sorted.
 var Reasons = []Reason{Failed, FromHost, Moved, NoGuest, NoNeighbor, NoPort, NotBridged, OtherBridge, OtherMAC, OtherPort, Routed}
 
 // Mismatch is the error of a request that is not proven to be the guest's.

@@ -1,6 +1,6 @@
 // Package rollout gives many guests another image, some at a time: a wave starts
-// when the guests of the one before are up, and too many failures end it. Call
-// [New] first, then [Rollout.Begin] or [Rollout.Resume].
+// when the guests of the previous wave are up, and too many failures end the
+// rollout. Call [New] first, then [Rollout.Begin] or [Rollout.Resume].
 //
 // All that is done is in a journal before it is done. After a kill at any point
 // Resume continues where the work ended, and no guest is taken for changed because
@@ -20,7 +20,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
-// Provisioner changes guests. *provision.Provisioner is one.
+// Provisioner changes guests. *provision.Provisioner implements it.
 type Provisioner interface {
 	Check(ctx context.Context, job provision.Job) (provision.Outcome, error)
 	Provision(ctx context.Context, job provision.Job) (provision.Result, error)
@@ -28,7 +28,7 @@ type Provisioner interface {
 	LastRun(vmid int) (string, error)
 }
 
-// Options are what a Rollout works with.
+// Options configure [New].
 type Options struct {
 	StateDir    string // of the journal
 	Provisioner Provisioner
@@ -46,7 +46,7 @@ type Plan struct {
 	Wait        time.Duration `json:"wait"`         // for each wave
 }
 
-// State is what is known of a guest, or of the whole rollout.
+// State is the state of a guest, or of the whole rollout.
 type State string
 
 // The states of a guest, and Done and Stopped of a rollout.
@@ -60,7 +60,7 @@ const (
 	Stopped State = "stopped" // too many failed
 )
 
-// Guest is what became of one guest.
+// Guest is the result for one guest.
 type Guest struct {
 	VMID    int     `json:"guest"`
 	State   State   `json:"state"`
@@ -75,7 +75,7 @@ type Guest struct {
 	After    string            `json:"after,omitempty"`    // the last run that the guest had reported
 }
 
-// Status is how far a rollout is.
+// Status is the progress of a rollout.
 type Status struct {
 	Image   string  `json:"image"`
 	State   State   `json:"state"` // started, done or stopped
@@ -123,7 +123,8 @@ func (r *Rollout) Resume(ctx context.Context) (Status, error) {
 	})
 }
 
-// Abandon forgets a rollout that has not ended. Guests stay as they are.
+// Abandon removes the journal of a rollout that has not ended. Guests stay as
+// they are.
 func (r *Rollout) Abandon() (Status, error) {
 	return r.locked(func(j *journal) (Status, error) {
 		if j == nil {
@@ -233,8 +234,8 @@ func (r *Rollout) wave(ctx context.Context, j *journal, wave []*Guest) (found []
 	return found, r.write(j)
 }
 
-// look notes what a change of the guest is going to do, unless an earlier run
-// did: by now it may have been done.
+// look records what a change of the guest is going to do, unless an earlier run
+// recorded it, which may have made the change.
 func (r *Rollout) look(ctx context.Context, j *journal, g *Guest) error {
 	g.State, g.Message, g.Hint = Started, "", ""
 	if g.Expected != "" {

@@ -36,7 +36,7 @@ const (
 )
 
 // fresh is how long the list of guests is shown before it is made again: many
-// readers cost the hypervisor no more than one.
+// readers then cost the hypervisor no more than one.
 const fresh = 2 * time.Second
 
 // The longest texts of a guest, in characters.
@@ -68,7 +68,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"css":     func() template.CSS { return template.CSS(style) }, //nolint:gosec // it is part of this program
 }).Parse(source))
 
-// policy forbids the pages all but their own style and pictures.
+// policy allows the pages only their own style and pictures.
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; img-src 'self'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -165,7 +165,7 @@ func (p *page) showGuest(w http.ResponseWriter, r *http.Request) {
 		fail(w, vmid, err)
 		return
 	}
-	// The page is of use without the reports.
+	// The page is useful without the reports.
 	progress, err := p.Progress(vmid)
 	var damage string
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
@@ -212,7 +212,7 @@ func fail(w http.ResponseWriter, vmid int, err error) {
 }
 
 func (p *page) write(w http.ResponseWriter, name string, data any) {
-	var b bytes.Buffer // whole or not at all
+	var b bytes.Buffer // complete or not at all
 	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
 		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
 		return

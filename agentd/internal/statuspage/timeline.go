@@ -11,8 +11,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/timeline"
 )
 
-// longest is how long a picture is at most. A guest sets its own clock, and says
-// itself how long its steps took.
+// longest bounds the time that a picture shows. A guest sets its own clock, and
+// reports how long its steps took.
 const longest = 7 * 24 * time.Hour
 
 // Timeline draws the last report of each step of a guest's run.

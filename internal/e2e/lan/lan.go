@@ -1,8 +1,8 @@
 // Package lan makes a small network of its own for tests: a host with a bridge,
 // guests on ports of it, and a machine behind the bridge's uplink. Each is a
-// network namespace without a name, so that nothing of it can meet the network
-// of this machine, and all of it ends with the test. Call [New], then
-// [Namespace.Do] to act as one of them. It needs root.
+// network namespace without a name, which cannot conflict with the network of
+// this machine, and which ends with the test. Call [New], then [Namespace.Do]
+// to act as one of them. It needs root.
 package lan
 
 import (

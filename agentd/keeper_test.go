@@ -238,7 +238,7 @@ func TestDaemonKilledWhileItRotates(t *testing.T) {
 		before := b.mounted(t, "8200")
 		b.aged(t, 8200, 400*24*time.Hour)
 		p := b.startProcess(t)
-		time.Sleep(rand.N(40 * time.Millisecond)) // any moment will do
+		<-time.After(rand.N(40 * time.Millisecond)) // any moment will do
 		p.end(t, os.Kill)
 		_ = os.Remove(filepath.Join(b.dir, "health.sock"))
 		store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)

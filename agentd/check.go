@@ -26,7 +26,7 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 
 Example:
    felhom-agentd check --spec guests.yaml`,
-		Flags: guestFlagList(),
+		Flags: append([]cli.Flag{jsonFlag()}, guestFlagList()...),
 		Action: func(c *cli.Context) error {
 			o, err := provisionFlags(c, true)
 			if err != nil {
@@ -57,6 +57,12 @@ func (f *findings) add(about string, err error) {
 	}
 }
 
+// foreseen is what check prints of a guest.
+type foreseen struct {
+	Guest   int    `json:"guest"`
+	Outcome string `json:"outcome"` // of provision
+}
+
 func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, stderr io.Writer) error {
 	jobs, found := jobsOf(cfg, o)
 	found.add("", checkServing(ctx, cfg))
@@ -67,6 +73,13 @@ func checkHost(ctx context.Context, cfg config.Config, o provisionArgs, stdout, 
 	outcomes, err := found.look(ctx, cfg, o, jobs, newTeller(stderr))
 	if err != nil {
 		return err
+	}
+	if o.asJSON {
+		would := make([]foreseen, 0, len(jobs))
+		for i, job := range jobs {
+			would = append(would, foreseen{job.VMID, string(outcomes[i])})
+		}
+		return printJSON(stdout, would)
 	}
 	var lines strings.Builder
 	for i, job := range jobs {

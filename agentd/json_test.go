@@ -23,6 +23,7 @@ import (
 // shapes is what each command prints with --json; nil: another page has it.
 var shapes = map[string]any{
 	"provision":       []provisionedGuest{},
+	"check":           []foreseen{},
 	"doctor":          nil,
 	"guest add":       added{},
 	"guest list":      []overview.Row{},

@@ -335,6 +335,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l volume -x -d 
 complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l command -x -d 'Run WORDS in place of the image\'s own command'
 complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l spec -r -F -d 'FILE with several guests (docs/agentd.md)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l vmid -x -a '(__felhom_agentd_guests)' -d 'NUMBER of the guest, 100 to 999999999'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l golden -x -a '(__felhom_agentd_archives)' -d 'Archive to restore: an absolute PATH, or a volume of PVE'

@@ -32,7 +32,7 @@ A rollout that was stopped, interrupted or killed continues with --resume, which
 tries the guests that failed again.
 
 Example:
-   felhom-agentd guest rollout --image registry.example/team/app:1.1 --all --wave 5`,
+   felhom-agentd guest rollout --image registry.example/app:1.1 --all --wave 5`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "image", Usage: "the image to run: a full `REFERENCE`"}, digestFlag(),
 			&cli.StringSliceFlag{Name: "guests", Usage: "`VMIDS` with commas between them; may be repeated"},

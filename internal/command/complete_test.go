@@ -19,7 +19,7 @@ var completions = []struct {
 	want []string // all that is offered
 }{
 	{"felhom-agentd gu", []string{"guest"}},
-	{"felhom-agentd guest r", []string{"remove", "revoke", "rotate"}},
+	{"felhom-agentd guest re", []string{"remove", "revoke"}},
 	{"felhom-agentd guest remove --f", []string{"--force"}},
 	{"felhom-agentd --config my.yaml guest remove --j", []string{"--json"}},
 	{"felhom-agentd guest remove ", []string{"8200", "8201"}},

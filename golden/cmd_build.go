@@ -41,7 +41,7 @@ refused, 4 a signature or digest did not fit, 5 a mirror or registry does not an
 		Flags: append(bakeFlags(),
 			&cli.StringFlag{Name: "out", Value: ".", Usage: "`DIRECTORY` for the archive and its records"},
 			&cli.StringFlag{Name: "compression", Usage: "`SETTING` fast or release, in place of the recipe's"},
-			&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"},
+			&cli.BoolFlag{Name: "force", Usage: "replace an existing archive"},
 			&cli.BoolFlag{Name: "check", Usage: "check recipe, files, programs, mirrors and registries, and bake nothing"},
 			&cli.BoolFlag{Name: "print-recipe", Usage: "print the built-in recipe and do nothing else"},
 			&cli.BoolFlag{Name: "explain", Usage: "show which recorded inputs of the two archives A and B differ, and do nothing else"},

@@ -28,7 +28,7 @@ write; without it the name is made of VMID and time, in the working directory. T
     felhom-golden pack /var/tmp/root
 
 Exit code: 0 done, 1 failed, 2 misuse, 3 image refused, 130 interrupted.`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace an archive that is there"}},
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace an existing archive"}},
 		Action: func(c *cli.Context) error {
 			o := packOptions{root: filepath.Clean(c.Args().First()), target: build.Target{Dir: ".", Path: c.Args().Get(1), Force: c.Bool("force")}}
 			if err := command.RequireRoot("pack"); err != nil {

@@ -33,7 +33,7 @@ type packJob struct {
 	overlay []overlay.File // sorted; wins over root
 	recipe  recipe.Recipe
 	epoch   time.Time
-	key     string // of root: equal keys, equal trees; "" when no one knows
+	key     string // of root: equal keys, equal trees; "" if it is not known
 	cache   string // directory of frames; "" without a key
 	path    string // archive to write; its directory is there, it is not
 }
@@ -110,8 +110,8 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	return publish(ctx, path, t.Force, job, rec.Manifest, s.Progress)
 }
 
-// checkTarget refuses a target that no archive can be written to. It needs no base, so
-// that a slip costs no minutes of work.
+// checkTarget refuses a target that no archive can be written to. It needs no base: a
+// mistake shows before minutes of work.
 func checkTarget(t Target) error {
 	dir := t.Dir
 	if t.Path != "" {
@@ -153,7 +153,7 @@ func targetPath(t Target, r recipe.Recipe, epoch time.Time) (string, error) {
 func misplaced(err error, hint string) error { return fault.WrapHint(fault.Misuse, err, hint) }
 
 // publish packs and verifies in a directory beside path and renames the results,
-// the archive last: an archive that is there has passed, and has its records.
+// the archive last: an archive under its name has passed, and has its records.
 func publish(ctx context.Context, path string, force bool, job packJob, m provenance.Manifest, p *progress.Printer) (_ Result, err error) {
 	dir, name := filepath.Split(path)
 	tmp, err := newScratch(dir)
@@ -247,8 +247,8 @@ func builderNames() []string {
 	return distinctive(name)
 }
 
-// distinctive returns name, and its first label, where text of packages does not
-// hold it by chance as it does "vm", "debian" or "docker".
+// distinctive returns name and its first label, but not a word that is common in the
+// text of packages, such as "vm", "debian" or "docker".
 func distinctive(name string) []string {
 	label, _, _ := strings.Cut(name, ".")
 	var list []string

@@ -87,7 +87,7 @@ func (u *Units) EnabledBy(name string) []string { return u.enabled[name] }
 func (u *Units) Enabled() []string { return sortedKeys(u.enabled) }
 
 // Find returns the file of a unit, following aliases; an instance has its
-// template's. nil means that there is none. A masked unit has a link to
+// template's. It is nil if no such unit exists. A masked unit has a link to
 // /dev/null or an empty file in its place.
 func (u *Units) Find(name string) (e *Entry, masked bool) {
 	names := []string{name}

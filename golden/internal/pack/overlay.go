@@ -36,7 +36,7 @@ func newLayer(files []overlay.File) (*layer, error) {
 			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: this directory is PVE's", f.Path)
 		}
 		if _, twice := l.files[f.Path]; twice {
-			return nil, fault.Errorf(fault.Invalid, "overlay: /%s is there twice", f.Path)
+			return nil, fault.Errorf(fault.Invalid, "overlay: two files for /%s", f.Path)
 		}
 		l.files[f.Path] = f
 		l.kinds[f.Path] = kind

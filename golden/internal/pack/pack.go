@@ -40,7 +40,7 @@ type Source struct {
 // Output says where and how the archive is written.
 type Output struct {
 	Path    string         // of the archive; its directory must exist
-	Force   bool           // replace an archive that is there
+	Force   bool           // replace an archive that already exists
 	Epoch   time.Time      // SOURCE_DATE_EPOCH: no member is newer; whole seconds
 	Setting vzdump.Setting // fast or release
 
@@ -66,7 +66,7 @@ type Result struct {
 }
 
 // Pack writes the archive. On an error, also a full disk or a cancelled ctx,
-// no archive is there that was not there before.
+// there is no new archive.
 func Pack(ctx context.Context, src Source, out Output, progress Progress) (_ Result, err error) {
 	if err := check(src, out); err != nil {
 		return Result{}, err

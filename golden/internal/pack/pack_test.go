@@ -335,7 +335,7 @@ func TestRefused(t *testing.T) {
 		}, want: "not of revision 2", code: fault.Invalid},
 		{name: "overlay below a symlink", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "bin/boot" }, want: "/bin is a symlink to usr/bin", code: fault.Invalid},
 		{name: "overlay file over a directory", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[0].Path = "usr/bin" }, want: "/usr/bin: a directory in the root, and a file in the overlay", code: fault.Invalid},
-		{name: "overlay path twice", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = s.Overlay[0].Path }, want: "is there twice", code: fault.Invalid},
+		{name: "overlay path twice", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = s.Overlay[0].Path }, want: "two files for", code: fault.Invalid},
 		{name: "overlay escapes", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = "../x" }, want: "clean relative path", code: fault.Invalid},
 		{name: "overlay brings a configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = vzdump.ConfigPath }, want: "PVE's", code: fault.Invalid},
 		{name: "overlay source missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Source = "/nonexistent" }, want: "/nonexistent", code: fault.Invalid},

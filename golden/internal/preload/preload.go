@@ -58,7 +58,7 @@ type Image struct {
 	Names []string `json:"-"`
 }
 
-// Index is the index of images as it is in the guest. What the guest's parser
+// Index returns the index of images for the guest. What the guest's parser
 // would refuse is refused here.
 func Index(images []Image) ([]byte, error) {
 	var index contract.Preload

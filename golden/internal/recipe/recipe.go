@@ -200,7 +200,7 @@ func (r *Recipe) Local(path string) string {
 	return filepath.Join(r.Dir, path)
 }
 
-// SnapshotTime is Apt.Snapshot as a time; the zero time when there is none.
+// SnapshotTime returns Apt.Snapshot as a time; the zero time if it is not set.
 func (r *Recipe) SnapshotTime() time.Time {
 	t, err := time.Parse(time.RFC3339, r.Apt.Snapshot)
 	if err != nil {

@@ -63,7 +63,7 @@ func install(t testing.TB, root, from, to string) {
 	}
 }
 
-// find is a program's path; a name that is nowhere shows as it is in an error.
+// find returns a program's path, or the name itself if no directory has it.
 func find(name string) string {
 	for _, dir := range []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {

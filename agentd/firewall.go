@@ -110,6 +110,17 @@ func storedPlan(ctx context.Context, cfg config.Config) (_ firewall.Plan, err er
 	return firewallPlan(ctx, cfg, store)
 }
 
+// appliedFirewall is what firewall apply prints.
+type appliedFirewall struct {
+	Entries int      `json:"entries"`
+	Skipped []string `json:"skipped"`
+}
+
+// removedFirewall is what firewall remove prints.
+type removedFirewall struct {
+	Again bool `json:"made_again_by_daemon"`
+}
+
 type shownFirewall struct {
 	State      string           `json:"state"` // absent, differs, current, or unknown
 	Difference string           `json:"difference,omitempty"`
@@ -198,10 +209,7 @@ func firewallApply(ctx context.Context, cfg config.Config, asJSON bool, stdout i
 		return fault.WrapHint(fault.NotReady, err, firewallHint)
 	}
 	if asJSON {
-		return printJSON(stdout, struct {
-			Entries int      `json:"entries"`
-			Skipped []string `json:"skipped"`
-		}{len(p.Entries), append([]string{}, p.Skipped...)})
+		return printJSON(stdout, appliedFirewall{len(p.Entries), append([]string{}, p.Skipped...)})
 	}
 	text := fmt.Sprintf("table bridge %s lets %d combinations of port, MAC and address reach the local API\n", firewall.Table, len(p.Entries))
 	for _, s := range p.Skipped {
@@ -220,9 +228,7 @@ func firewallRemove(_ context.Context, cfg config.Config, asJSON bool, stdout io
 	}
 	again := cfg.Firewall == config.FirewallApply
 	if asJSON {
-		return printJSON(stdout, struct {
-			Again bool `json:"made_again_by_daemon"`
-		}{again})
+		return printJSON(stdout, removedFirewall{again})
 	}
 	text := "table bridge " + firewall.Table + " is removed\n"
 	if again {

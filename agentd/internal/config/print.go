@@ -143,6 +143,7 @@ func (c Config) keys() []keyValue {
 		{"registry_mirror", c.RegistryMirror},
 		{"ready_wait", c.ReadyWait},
 		{"origin", c.Origin},
+		{"firewall", c.Firewall},
 		{"mount_owner", c.MountOwner},
 		{"hypervisor", c.Hypervisor},
 		{"lxc", []keyValue{{"path", c.LXCPath}}},

@@ -42,10 +42,10 @@ type Guest struct {
 
 // Entry is one element of the sets: who may connect.
 type Entry struct {
-	Guest     int
-	Port      string
-	MAC       string       // lower case, with colons
-	Addresses netip.Prefix // a fixed address, or all of its family
+	Guest     int          `json:"guest"`
+	Port      string       `json:"port"`
+	MAC       string       `json:"mac"`       // lower case, with colons
+	Addresses netip.Prefix `json:"addresses"` // a fixed address, or all of its family
 }
 
 // Plan is what the table has to be. The zero value is of no use; call [NewPlan].

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -47,6 +48,13 @@ func (c *cluster) note(o operation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.log = append(c.log, o)
+}
+
+// changes returns the changes so far.
+func (c *cluster) changes() []operation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.log)
 }
 
 // length returns the number of changes so far.

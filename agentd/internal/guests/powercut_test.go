@@ -196,12 +196,13 @@ func TestPowerCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	cuts := 0
-	for n := opened; n <= len(c.log); n++ {
+	log := c.changes()
+	for n := opened; n <= len(log); n++ {
 		for _, end := range []string{allKept, dataLost, changesLost} {
 			cuts++
 			dir := t.TempDir()
-			after(c.log[:n], end).write(t, dir)
-			checkCut(t, dir, n, fmt.Sprintf("after %d of %d operations (%s), %s", n, len(c.log), lastOf(c.log[:n]), end), facts)
+			after(log[:n], end).write(t, dir)
+			checkCut(t, dir, n, fmt.Sprintf("after %d of %d operations (%s), %s", n, len(log), lastOf(log[:n]), end), facts)
 		}
 	}
 	if cuts < 200 {

@@ -2,16 +2,24 @@ package vzdump
 
 import "io"
 
+// mostReads bounds the time of [MostUnpacked], which nothing interrupts: the blocks
+// of 128 GiB by any usual encoder, and a second at most.
+const mostReads = 1 << 20
+
 // MostUnpacked returns how long the tar stream of an archive of size bytes can be
 // by its zstd frames, and whether all of them say so. It reads their headers and
 // not what they hold; the decoder refuses a frame that holds more than it says.
+// It gives up on an archive of very many headers.
 func MostUnpacked(r io.ReaderAt, size int64) (int64, bool) {
 	var facts Facts
 	w := newFrameWalker(nil, Limits{}.withDefaults(), &facts)
-	for w.offset < size {
+	for reads := 0; w.offset < size; {
 		if w.skip > 0 {
 			w.offset, w.skip = w.offset+w.skip, 0
 			continue
+		}
+		if reads++; reads > mostReads {
+			return 0, false
 		}
 		part := make([]byte, w.need-w.have)
 		if _, err := r.ReadAt(part, w.offset); err != nil || w.walk(part) != nil {

@@ -78,3 +78,26 @@ func TestFrameHoldsNoMoreThanItSays(t *testing.T) {
 		}
 	}
 }
+
+// countingReaderAt counts how often it is read.
+type countingReaderAt struct {
+	*bytes.Reader
+	reads int
+}
+
+func (c *countingReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	c.reads++
+	return c.Reader.ReadAt(p, off)
+}
+
+// A frame can have an empty block in each three bytes. Reading every header of such
+// an archive would take minutes in which nothing can interrupt it.
+func TestMostUnpackedGivesUp(t *testing.T) {
+	data := make([]byte, 6+12<<20) // a header of a single segment without content, and empty raw blocks
+	copy(data, []byte{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00})
+	data[len(data)-3] = 1 // the last one
+	r := &countingReaderAt{Reader: bytes.NewReader(data)}
+	if n, ok := vzdump.MostUnpacked(r, int64(len(data))); ok || r.reads > 2<<20 {
+		t.Errorf("got %d, %v after %d reads; want it to give up", n, ok, r.reads)
+	}
+}

@@ -84,7 +84,7 @@ func (m *Members) check(e *Entry) error {
 type Frame struct {
 	members *Members
 	epoch   time.Time
-	zstd    io.WriteCloser
+	zstd    *chunkWriter
 	tar     *tar.Writer
 	content int64
 	buf     []byte // shared by all members, because one for each would be most of the memory
@@ -138,16 +138,18 @@ func (f *Frame) AddConfig(conf []byte) error {
 }
 
 // Close ends the frame and lets the archive continue in the next one.
-func (f *Frame) Close() error {
-	if err := f.tar.Flush(); err != nil {
-		return err
-	}
-	return f.zstd.Close()
-}
+func (f *Frame) Close() error { return f.end(f.tar.Flush()) }
 
 // Finish ends the frame and the archive.
-func (f *Frame) Finish() error {
-	if err := f.tar.Close(); err != nil {
+func (f *Frame) Finish() error { return f.end(f.tar.Close()) }
+
+// Abandon ends a frame that is not needed any more, and is quicker than Close.
+// Nothing is written after it, nor after an error of Close or Finish.
+func (f *Frame) Abandon() { f.zstd.abandon() }
+
+func (f *Frame) end(err error) error {
+	if err != nil {
+		f.Abandon()
 		return err
 	}
 	return f.zstd.Close()

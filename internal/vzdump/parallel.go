@@ -1,6 +1,7 @@
 package vzdump
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -10,7 +11,7 @@ import (
 // chunkWriter packs several chunks of one size at the same time, each into its own
 // frame, and writes them in order. The cuts are at fixed places, so that the result
 // does not depend on the number of processors. Each worker holds two chunks. One
-// goroutine uses it; Close waits for all workers.
+// goroutine uses it; Close waits for all workers, abandon for none.
 type chunkWriter struct {
 	out     io.Writer
 	encoder *zstd.Encoder
@@ -21,10 +22,14 @@ type chunkWriter struct {
 	queue   chan chan []byte // the packed chunks, in order
 	spare   chan []byte
 	drained chan struct{}
+	ended   bool // by abandon
 
-	mu  sync.Mutex
-	err error
+	writing sync.Mutex // held while out is written
+	mu      sync.Mutex
+	err     error
 }
+
+var errAbandoned = errors.New("the frame was abandoned")
 
 func newChunkWriter(out io.Writer, encoder *zstd.Encoder, chunk, workers int) *chunkWriter {
 	w := &chunkWriter{
@@ -87,16 +92,28 @@ func (w *chunkWriter) drain() {
 	defer close(w.drained)
 	for packed := range w.queue {
 		data := <-packed
-		if w.failed() == nil {
-			if _, err := w.out.Write(data); err != nil {
-				w.mu.Lock()
-				w.err = err
-				w.mu.Unlock()
-			}
-		}
+		w.write(data)
 		w.keep(data)
 		<-w.slots
 	}
+}
+
+// write writes data unless an earlier write failed.
+func (w *chunkWriter) write(data []byte) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.failed() != nil {
+		return
+	}
+	if _, err := w.out.Write(data); err != nil {
+		w.fail(err)
+	}
+}
+
+func (w *chunkWriter) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
 }
 
 func (w *chunkWriter) failed() error {
@@ -116,4 +133,17 @@ func (w *chunkWriter) Close() error {
 		return err
 	}
 	return w.failed()
+}
+
+// abandon ends the writing: nothing is written to out afterwards. The workers end
+// with the chunks that they have, which can take seconds.
+func (w *chunkWriter) abandon() {
+	if w.ended {
+		return
+	}
+	w.ended = true
+	w.writing.Lock()
+	w.fail(errAbandoned)
+	w.writing.Unlock()
+	close(w.queue)
 }

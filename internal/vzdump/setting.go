@@ -48,7 +48,7 @@ const (
 
 // encoder begins to pack into w. What depends on the machine is how much is
 // done at the same time, never the bytes.
-func (s Setting) encoder(w io.Writer) (io.WriteCloser, error) {
+func (s Setting) encoder(w io.Writer) (*chunkWriter, error) {
 	opts := []zstd.EOption{zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true)}
 	chunk, workers := 0, runtime.GOMAXPROCS(0)
 	switch s {

@@ -279,7 +279,7 @@ func (s *stream) explain(err error) error {
 // lengthOf checks an answer's shape, and returns the bytes that its body must have.
 func (s *stream) lengthOf(resp *http.Response, size int64, part string) (int64, error) {
 	if e := resp.Header.Get("Content-Encoding"); e != "" {
-		return 0, fmt.Errorf("it comes with encoding %q", clip(e))
+		return 0, fmt.Errorf("it comes with encoding %q", s.request.upstream.clip(e))
 	}
 	length := resp.ContentLength
 	if resp.StatusCode == http.StatusPartialContent {

@@ -91,7 +91,7 @@ func (u *upstream) ping(ctx context.Context) (way, error) {
 		return learned, err
 	}
 	if !learned.isBasic {
-		return way{}, u.fail(causeCredential, "GET %s answers %s and does not say how it wants to be authenticated", at.Path, clip(resp.Status))
+		return way{}, u.fail(causeCredential, "GET %s answers %s and does not say how it wants to be authenticated", at.Path, u.clip(resp.Status))
 	}
 	auth, err := u.basic()
 	if err != nil {
@@ -106,7 +106,7 @@ func (u *upstream) ping(ctx context.Context) (way, error) {
 	case resp.StatusCode == http.StatusOK:
 		return learned, nil
 	case isRefused(resp):
-		return way{}, u.fail(causeCredential, "GET %s answers %s to user name and password", at.Path, clip(resp.Status))
+		return way{}, u.fail(causeCredential, "GET %s answers %s to user name and password", at.Path, u.clip(resp.Status))
 	}
 	return way{}, u.failed(resp, "GET "+at.Path)
 }

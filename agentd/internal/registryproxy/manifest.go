@@ -66,10 +66,10 @@ func find(of []descriptor, digest contract.Digest) (descriptor, bool) {
 }
 
 // parseManifest reads a manifest of the media type that the registry names.
-func parseManifest(body []byte, contentType string) (*manifest, error) {
+func (u *upstream) parseManifest(body []byte, contentType string) (*manifest, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil || !slices.Contains(manifestTypes, mediaType) {
-		return nil, fmt.Errorf("a manifest of type %q, which is not an image's", clip(contentType))
+		return nil, fmt.Errorf("a manifest of type %q, which is not an image's", u.clip(contentType))
 	}
 	var raw struct {
 		SchemaVersion int     `json:"schemaVersion"`
@@ -192,7 +192,7 @@ func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, di
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "" {
-		return nil, u.fail(causeBad, "answers a manifest with status %s and encoding %q", clip(resp.Status), clip(resp.Header.Get("Content-Encoding")))
+		return nil, u.fail(causeBad, "answers a manifest with status %s and encoding %q", u.clip(resp.Status), u.clip(resp.Header.Get("Content-Encoding")))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifestBytes+1))
 	if err != nil {
@@ -201,7 +201,7 @@ func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, di
 	if len(body) > maxManifestBytes {
 		return nil, u.fail(causeBad, "manifest %s of %s exceeds the limit of %d bytes", reference, repository, maxManifestBytes)
 	}
-	m, err := parseManifest(body, resp.Header.Get("Content-Type"))
+	m, err := u.parseManifest(body, resp.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, u.fail(causeBad, "manifest %s of %s: %w", reference, repository, err)
 	}

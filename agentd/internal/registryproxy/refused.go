@@ -234,7 +234,7 @@ func (u *upstream) try(ctx context.Context, scope, method string, at *url.URL, h
 		}
 		discard(resp)
 		u.tokens.drop(scope, auth)
-		return nil, false, u.refusedBy(resp, "%s %s answers %s to user name and password of the host", method, at.Path, clip(resp.Status))
+		return nil, false, u.refusedBy(resp, "%s %s answers %s to user name and password of the host", method, at.Path, u.clip(resp.Status))
 	})
 }
 

@@ -97,7 +97,7 @@ func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, 
 	case learned.isBasic:
 		return u.basic()
 	case learned.realm == nil:
-		return "", u.refusedScope("answers %s and does not say how it wants to be authenticated", clip(resp.Status))
+		return "", u.refusedScope("answers %s and does not say how it wants to be authenticated", u.clip(resp.Status))
 	}
 	if err := u.refusals.check(scope, true, u.sum, u.now()); err != nil {
 		return "", err // while this request was under way
@@ -173,7 +173,7 @@ func (u *upstream) learn(resp *http.Response) (way, error) {
 			case realm.Scheme != "https":
 				foreign = "a token server without https"
 			case !u.isTokenHost(hostPort(realm.Host)):
-				foreign = "the token server " + clip(realm.Host) + ", which is not one of its token_hosts"
+				foreign = "the token server " + u.clip(realm.Host) + ", which is not one of its token_hosts"
 			case len(c.params["service"]) > 256:
 				foreign = "a service whose name is too long"
 			default:
@@ -233,14 +233,14 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 		ExpiresIn   float64 `json:"expires_in"`
 	}
 	if len(body) > maxTokenAnswer || json.Unmarshal(body, &got) != nil {
-		return bearer{}, u.fail(causeBad, "its token server %s answers with what is not a token", clip(at.Host))
+		return bearer{}, u.fail(causeBad, "its token server %s answers with what is not a token", u.clip(at.Host))
 	}
 	token := got.Token
 	if token == "" {
 		token = got.AccessToken
 	}
 	if token == "" || len(token) > maxTokenBytes || !isVisible(token) {
-		return bearer{}, u.fail(causeBad, "its token server %s gives a token that is not valid", clip(at.Host))
+		return bearer{}, u.fail(causeBad, "its token server %s gives a token that is not valid", u.clip(at.Host))
 	}
 	life := time.Duration(min(max(got.ExpiresIn, minTokenLife.Seconds()), maxTokenLife.Seconds())) * time.Second
 	return bearer{header: "Bearer " + token, until: asked.Add(life - tokenSlack)}, nil
@@ -254,9 +254,9 @@ func (u *upstream) judgeToken(resp *http.Response, at *url.URL) error {
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		return u.failed(resp, "its token server "+at.Host)
 	case code >= http.StatusInternalServerError || isRedirect(resp) || code == http.StatusNotFound:
-		return u.fail(causeBad, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
+		return u.fail(causeBad, "its token server %s answers %s", u.clip(at.Host), u.clip(resp.Status))
 	}
-	return u.refusedBy(resp, "its token server %s answers %s", clip(at.Host), clip(resp.Status))
+	return u.refusedBy(resp, "its token server %s answers %s", u.clip(at.Host), u.clip(resp.Status))
 }
 
 func isVisible(s string) bool {

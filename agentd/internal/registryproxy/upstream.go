@@ -47,6 +47,7 @@ type upstream struct {
 	foreign  *http.Transport // for all others
 	tokens   tokens
 	refusals *refusals
+	echoes   echoes
 	now      func() time.Time
 
 	manifests *semaphore.Weighted
@@ -187,7 +188,7 @@ func (u *upstream) get(ctx context.Context, method, repository, rest string, hea
 		}
 		if isRefused(resp) {
 			discard(resp)
-			return nil, u.fail(causeBad, "%s, where it redirects to, answers %s", clip(at.Host), clip(resp.Status))
+			return nil, u.fail(causeBad, "%s, where it redirects to, answers %s", u.clip(at.Host), u.clip(resp.Status))
 		}
 	}
 	discard(resp)
@@ -214,7 +215,7 @@ func (u *upstream) getAuthorized(ctx context.Context, scope, method string, at *
 	}
 	discard(resp)
 	u.tokens.drop(scope, auth)
-	return nil, u.refusedScope("%s %s answers %s, with the credential that the host has", method, at.Path, clip(resp.Status))
+	return nil, u.refusedScope("%s %s answers %s, with the credential that the host has", method, at.Path, u.clip(resp.Status))
 }
 
 func isRefused(resp *http.Response) bool {
@@ -238,7 +239,7 @@ func (u *upstream) redirected(from *url.URL, resp *http.Response) (*url.URL, err
 	case err != nil || resp.Header.Get("Location") == "":
 		return nil, u.fail(causeBad, "redirects to a location that is not a URL")
 	case to.Scheme != "https":
-		return nil, u.fail(causeBad, "redirects to the scheme %q; only https is followed", clip(to.Scheme))
+		return nil, u.fail(causeBad, "redirects to the scheme %q; only https is followed", u.clip(to.Scheme))
 	case to.User != nil:
 		return nil, u.fail(causeBad, "redirects to a URL with a user name")
 	case to.Hostname() == "" || to.Opaque != "":
@@ -269,6 +270,7 @@ func (u *upstream) sendOver(ctx context.Context, transport *http.Transport, meth
 	req.Header.Set("User-Agent", "felhom-agentd")
 	if auth != "" {
 		req.Header.Set("Authorization", auth)
+		u.echoes.add(auth)
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -296,7 +298,7 @@ func (u *upstream) unreached(ctx context.Context, host string, err error) error 
 	case !isNet && !isCut:
 		c = causeBad // a header that is too large, a certificate, a malformed answer
 	}
-	return u.fail(c, "%s: %s", clip(host), clip(err.Error()))
+	return u.fail(c, "%s: %s", u.clip(host), u.clip(err.Error()))
 }
 
 // clip bounds and cleans a text that the upstream may have made.
@@ -324,7 +326,7 @@ func (u *upstream) judge(resp *http.Response, method string, at *url.URL) (*http
 
 // failed returns the fault that the status of an answer means.
 func (u *upstream) failed(resp *http.Response, what string) *Error {
-	err := u.fail(causeBad, "%s answers %s", clip(what), clip(resp.Status))
+	err := u.fail(causeBad, "%s answers %s", u.clip(what), u.clip(resp.Status))
 	switch resp.StatusCode {
 	case http.StatusNotFound:
 		err.cause = causeMissing

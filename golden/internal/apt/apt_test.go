@@ -68,6 +68,19 @@ func TestMachine(t *testing.T) {
 	}
 }
 
+// An installation from a disc leaves a line for it, which no build can use. The
+// line's blanks are in brackets, and escapes of an address stay as they are.
+func TestADiscIsNotTheArchive(t *testing.T) {
+	list, err := Machine(fstest.MapFS{"etc/apt/sources.list": {Data: []byte(
+		"deb cdrom:[Debian GNU/Linux 13.0.0 _Trixie_ - Official amd64 DVD]/ trixie main\ndeb http://a/x%20y/ trixie main\n")}})
+	if err != nil || len(list) != 2 {
+		t.Fatalf("got %v, %v, want two", list, err)
+	}
+	if main, _, ok := Debian(list, "trixie"); !ok || main.URI != "http://a/x%20y/" {
+		t.Errorf("got %v %v, want the second", main, ok)
+	}
+}
+
 // TestParse: what apt takes for a source, a comment, an option and a yes is that here too.
 func TestParse(t *testing.T) {
 	source := func(uri, key string) Source {
@@ -83,6 +96,10 @@ func TestParse(t *testing.T) {
 		{"options", "etc/apt/sources.list", "deb [ arch=amd64 Trusted=True signed-by=/k#1.gpg ] http://a/ s main\n", []Entry{{Source: source("http://a/", "/k#1.gpg"), Binary: true, Trusted: true}}},
 		{"options without a blank", "etc/apt/sources.list", "deb [trusted=1]http://a/ s main\n", []Entry{{Source: source("http://a/", ""), Binary: true, Trusted: true}}},
 		{"comment before the options", "etc/apt/sources.list", "# deb [trusted=yes] http://a/ s main\ndebx http://a/ s main\ndeb http://a/\n", nil},
+		{"comment after brackets of the address", "etc/apt/sources.list", "deb [a=b] cdrom:[x #1]/ s main # deb\n", []Entry{{Source: source("cdrom:[x #1]/", ""), Binary: true}}},
+		{"quotes", "etc/apt/sources.list", "deb [ a=\"b]c\" \"tr%75sted=yes\"] \"http://a/\" s main\n", []Entry{{Source: source("http://a/", ""), Binary: true, Trusted: true}}},
+		{"a number", "etc/apt/sources.list", "deb [trusted=0x1] http://a/ s main\n", []Entry{{Source: source("http://a/", ""), Binary: true, Trusted: true}}},
+		{"not closed", "etc/apt/sources.list", "deb [trusted=yes http://a/ s main\ndeb \"http://a/ s main\n\"deb\" http://a/ s main\n", nil},
 		{"not trusted", "etc/apt/sources.list", "deb [trusted=no] http://a/ s main\n", []Entry{{Source: source("http://a/", ""), Binary: true}}},
 		{"deb822", "etc/apt/sources.list.d/a.sources", "types: deb-src\nURIs: http://a/ http://b/\nSuites: s\nComponents: main\nTrusted: Enable\n", []Entry{{Source: source("http://a/", ""), Trusted: true}, {Source: source("http://b/", ""), Trusted: true}}},
 		{"deb822 with a key", "etc/apt/sources.list.d/a.sources", "Types: deb\nURIs: http://a/\nSuites: s\nComponents: main\nSigned-By:\n -----BEGIN\n .\n", []Entry{{Source: source("http://a/", ""), Binary: true, Embedded: true}}},

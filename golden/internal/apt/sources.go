@@ -11,7 +11,9 @@ import (
 	"io/fs"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/deb822"
@@ -90,56 +92,97 @@ func Machine(fsys fs.FS) ([]Source, error) {
 func parseLines(text string) []Entry {
 	var list []Entry
 	for line := range strings.Lines(text) {
-		kind, rest := cutWord(withoutComment(line))
-		if kind != "deb" && kind != "deb-src" {
-			continue
+		if e, ok := parseLine(withoutComment(line)); ok {
+			list = append(list, e)
 		}
-		e := Entry{Binary: kind == "deb"}
-		if opts, after, ok := strings.Cut(rest, "]"); ok && strings.HasPrefix(opts, "[") {
-			rest = after
-			for opt := range strings.FieldsSeq(opts[1:]) {
-				key, value, _ := strings.Cut(opt, "=")
-				value = strings.Trim(value, `"`)
-				switch strings.ToLower(key) {
-				case "signed-by":
-					e.SignedBy = value
-				case "trusted":
-					e.Trusted = isTrue(value)
-				}
-			}
-		}
-		words := strings.Fields(rest)
-		if len(words) < 2 {
-			continue
-		}
-		e.URI, e.Suites, e.Components = words[0], words[1:2], words[2:]
-		list = append(list, e)
 	}
 	return list
 }
 
-// withoutComment cuts the line at "#", which begins a comment outside of the options alone.
-func withoutComment(line string) string {
-	from := 0
-	if open := strings.IndexByte(line, '['); open >= 0 && open < strings.IndexByte(line+"#", '#') {
-		if end := strings.IndexByte(line[open:], ']'); end >= 0 {
-			from = open + end
-		}
+func parseLine(line string) (e Entry, ok bool) {
+	line = strings.TrimLeft(line, blanks)
+	at := strings.IndexAny(line+" ", blanks)
+	kind, rest := line[:at], strings.TrimLeft(line[at:], blanks) // quotes and escapes are of the kind
+	if kind != "deb" && kind != "deb-src" {
+		return Entry{}, false
 	}
-	if at := strings.IndexByte(line[from:], '#'); at >= 0 {
-		return line[:from+at]
+	e.Binary = kind == "deb"
+	if opts, isThere := strings.CutPrefix(rest, "["); isThere {
+		for rest = strings.TrimLeft(opts, blanks); !strings.HasPrefix(rest, "]"); {
+			var opt string
+			if opt, rest, ok = cutWord(rest, "]"); !ok {
+				return Entry{}, false
+			}
+			key, value, _ := strings.Cut(unescape(opt), "=")
+			switch strings.ToLower(key) {
+			case "signed-by":
+				e.SignedBy = value
+			case "trusted":
+				e.Trusted = isTrue(value)
+			}
+		}
+		rest = rest[1:]
+	}
+	words := []string{}
+	for strings.Trim(rest, blanks) != "" {
+		var word string
+		if word, rest, ok = cutWord(rest, ""); !ok {
+			return Entry{}, false
+		}
+		words = append(words, word)
+	}
+	if len(words) < 2 {
+		return Entry{}, false
+	}
+	e.URI, e.Suites, e.Components = words[0], words[1:2], words[2:]
+	return e, true
+}
+
+// withoutComment cuts the line at "#", which begins a comment outside of brackets alone.
+func withoutComment(line string) string {
+	for i := 0; i < len(line); i++ {
+		switch line[i] {
+		case '#':
+			return line[:i]
+		case '[':
+			i += max(strings.IndexByte(line[i:], ']'), 0)
+		}
 	}
 	return line
 }
 
-// cutWord returns the first word of s and what is after the blanks behind it.
-func cutWord(s string) (word, rest string) {
-	s = strings.TrimSpace(s)
-	at := strings.IndexAny(s, " \t")
-	if at < 0 {
-		return s, ""
+// blanks are what is between words.
+const blanks = " \t\n\v\f\r"
+
+// escape is a byte of a word in hexadecimal digits.
+var escape = regexp.MustCompile("%[0-9A-Fa-f]{2}")
+
+func unescape(word string) string {
+	return escape.ReplaceAllStringFunc(word, func(code string) string {
+		n, _ := strconv.ParseUint(code[1:], 16, 8) // two digits
+		return string([]byte{byte(n)})
+	})
+}
+
+// cutWord returns the first word of s as apt reads it, and what is after the blanks
+// behind it. Quotes and brackets in a word keep blanks, and the quotes are not of
+// the word. A byte of stop ends it too. It is false without a word, or if a
+// quote or bracket is not closed.
+// Escapes stay: an address keeps them.
+func cutWord(s, stop string) (word, rest string, ok bool) {
+	s = strings.TrimLeft(s, blanks)
+	end := 0
+	for end < len(s) && strings.IndexByte(blanks+stop, s[end]) < 0 {
+		if closing := map[byte]string{'"': `"`, '[': "]"}[s[end]]; closing != "" {
+			n := strings.Index(s[end+1:], closing)
+			if n < 0 {
+				return "", "", false
+			}
+			end += n + 1
+		}
+		end++
 	}
-	return s[:at], strings.TrimSpace(s[at:])
+	return strings.ReplaceAll(s[:end], `"`, ""), strings.TrimLeft(s[end:], blanks), end > 0
 }
 
 func parseDeb822(text string) []Entry {
@@ -165,7 +208,8 @@ func parseDeb822(text string) []Entry {
 
 // isTrue and isFalse take the words that apt takes for true and false.
 func isTrue(s string) bool {
-	return slices.Contains([]string{"yes", "true", "with", "on", "enable", "1"}, strings.ToLower(s))
+	n, err := strconv.ParseInt(s, 0, 64)
+	return err == nil && n == 1 || slices.Contains([]string{"yes", "true", "with", "on", "enable"}, strings.ToLower(s))
 }
 
 func isFalse(s string) bool {
@@ -177,8 +221,8 @@ func isFalse(s string) bool {
 // machine's own release. ok is false when no main entry is there.
 func Debian(list []Source, codename string) (main, security Source, ok bool) {
 	for _, s := range list {
-		if !slices.Contains(s.Components, "main") {
-			continue
+		if !slices.Contains(s.Components, "main") || strings.HasPrefix(s.URI, "cdrom:") {
+			continue // of a disc, which only its own machine has
 		}
 		if !ok && (slices.Contains(s.Suites, codename) || slices.Contains(s.Suites, "stable")) {
 			main, ok = s, true

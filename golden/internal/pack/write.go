@@ -103,7 +103,8 @@ func (j *job) write(ctx context.Context, w *sink, b *base) error {
 		return err
 	}
 	if err := j.front(ctx, front, b.parents); err != nil {
-		return errors.Join(err, front.Close()) // Close frees the encoder
+		front.Abandon()
+		return err
 	}
 	if err := front.Close(); err != nil {
 		return err
@@ -157,7 +158,8 @@ func (j *job) walk(ctx context.Context, w io.Writer, b *base) error {
 	}
 	for i := range b.scan.members {
 		if err := j.file(ctx, f, b.root, &b.scan.members[i]); err != nil {
-			return errors.Join(err, f.Close())
+			f.Abandon()
+			return err
 		}
 	}
 	return f.Finish()

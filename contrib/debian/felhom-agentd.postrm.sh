@@ -12,7 +12,11 @@ if [ "$1" = purge ]; then
       echo "felhom-agentd: guest $vmid still exists and has lost its config mount: see \"Remove and purge\" in docs/upgrade.md" >&2
     fi
   done
-  rm -rf /var/lib/felhom-agentd /var/lib/felhom/mounts /run/felhom-agentd /etc/felhom
+  for dir in /var/lib/felhom-agentd /var/lib/felhom/mounts /run/felhom-agentd /etc/felhom; do
+    # A file system of its own, such as a dataset of ZFS, can be mounted there or below: what is on another one is left alone.
+    rm -rf --one-file-system "$dir" ||
+      echo "felhom-agentd: $dir is not removed whole: a file system is mounted there. Unmount it, and remove the directory" >&2
+  done
   rm -f /etc/systemd/system/multi-user.target.wants/felhom-agentd.service
   # These stay if guests of a liblxc host are in them.
   rmdir /var/lib/felhom/guests /var/lib/felhom 2>/dev/null || true

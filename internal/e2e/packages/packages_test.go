@@ -137,7 +137,16 @@ func (m machine) removeAndInstall(t *testing.T, g *caller) {
 }
 
 func (m machine) purge(t *testing.T) {
-	m.apt(t, "purge", "felhom-agentd", "felhom-golden")
+	const mounted = "/var/lib/felhom/mounts/8299" // a file system of its own
+	m.do(t, "mkdir", mounted)
+	m.do(t, "mount", "-t", "tmpfs", "none", mounted)
+	m.do(t, "touch", mounted+"/keep")
+	if out := m.do(t, "sh", "-c", "apt-get --yes -o Dpkg::Use-Pty=0 purge felhom-agentd felhom-golden 2>&1"); !strings.Contains(out, "/var/lib/felhom/mounts is not removed whole") {
+		t.Errorf("the purge says nothing of the file system that stays:\n%s", out)
+	}
+	m.do(t, "test", "-e", mounted+"/keep")
+	m.do(t, "umount", mounted)
+	m.do(t, "rm", "-r", "/var/lib/felhom")
 	m.wantPaths(t, "purged", false, append(state, shipped...)...)
 	m.wantPaths(t, "purged", false, "etc/felhom", "var/lib/felhom-agentd", "var/lib/felhom", "run/felhom-agentd")
 	left := m.do(t, "find", "/etc", "/var", "/usr", "/run", "-xdev", "-iname", "*felhom*", "-not", "-path", "/var/lib/apt/*")

@@ -16,10 +16,11 @@ func configCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name: "config", Usage: "Print the configuration, or an example of one",
 		Description: `With --print: the configuration with all defaults, without secrets. With
---example: a file with every key, each with its description.
+--example: a file with every key, each with its description and a placeholder as
+value, to copy keys from.
 
 Example:
-   felhom-agentd config --example > /etc/felhom/agentd.yaml`,
+   felhom-agentd config --example > agentd.yaml.example`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "print", Usage: "print the configuration with all defaults"},
 			&cli.BoolFlag{Name: "example", Usage: "print an example with every key"},

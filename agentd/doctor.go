@@ -83,6 +83,7 @@ func hostChecks(file string) (list []checks.Check, done func() error) {
 		Registries: func(ctx context.Context) error { _, err := checkAll(ctx, cfg, ""); return err },
 		Secrets:    func() error { return secretFiles(cfg) },
 		Firewall:   func(ctx context.Context) []checks.Finding { return firewallState(ctx, cfg) },
+		Elsewhere:  elsewhereOf(cfg),
 		Root: func(context.Context, int) (driver.IDs, error) {
 			return driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase}, nil
 		},

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
@@ -287,5 +288,23 @@ func TestDoctorWithACheckThatHangs(t *testing.T) {
 	}
 	if row := rowOf(t, report, "pins"); row.Result != checks.OK {
 		t.Errorf("pins: %+v", row)
+	}
+}
+
+// Only a store that nodes share has guests of other nodes.
+func TestElsewhereIsOfASharedStore(t *testing.T) {
+	for _, c := range []struct {
+		hypervisor, store string
+		want              bool
+	}{
+		{config.HypervisorPCT, "/etc/pve/priv/felhom/guests", true},
+		{"", "/etc/pve/priv/felhom/guests", true},
+		{config.HypervisorPCT, "/var/lib/felhom-agentd/guests", false},
+		{config.HypervisorPCT, "/etc/pve2/guests", false},
+		{config.HypervisorLXC, "/etc/pve/priv/felhom/guests", false},
+	} {
+		if got := elsewhereOf(config.Config{Hypervisor: c.hypervisor, StoreDir: c.store}) != nil; got != c.want {
+			t.Errorf("%q, %s: got %t, want %t", c.hypervisor, c.store, got, c.want)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func newCounts(cfg config.Config, h host, store *guests.Store) *counts {
 			}
 			return h.identity.Current.Leaf
 		},
-		Guests: func() (map[string]int, int, error) { return guestStates(source) },
+		Guests: func() (map[string]int, int, error) { return guestStates(source, elsewhereOf(cfg)) },
 		Origin: func() origin.Counts {
 			if checker := c.origin.Load(); checker != nil {
 				return checker.Counts()
@@ -50,12 +50,14 @@ func newCounts(cfg config.Config, h host, store *guests.Store) *counts {
 }
 
 // guestStates counts the guests by metrics.GuestStates, from records and reports
-// alone.
-func guestStates(source overview.Source) (states map[string]int, unreadable int, err error) {
+// alone. Those of other nodes, which isElsewhere reports if it is not nil, are
+// counted there.
+func guestStates(source overview.Source, isElsewhere func(vmid int) bool) (states map[string]int, unreadable int, err error) {
 	rows, broken, err := source.Rows(context.Background()) // it asks nothing outside of this host's files
 	states = map[string]int{}
 	for _, r := range rows {
 		switch {
+		case isElsewhere != nil && isElsewhere(r.Guest):
 		case r.Revoked:
 			states["revoked"]++
 		case r.Controller == "":

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -135,8 +136,17 @@ func provisionOptions(cfg config.Config, observer provision.Observer) (o provisi
 		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
 		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
 		Observer: observer, Now: time.Now, Poll: reportPoll,
-		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg),
+		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg), IsElsewhere: elsewhereOf(cfg),
 	}, store.Close, nil
+}
+
+// elsewhereOf returns what reports whether another node that has the same store
+// has a guest; nil if the store is this node's alone.
+func elsewhereOf(cfg config.Config) func(vmid int) bool {
+	if cfg.Hypervisor == config.HypervisorLXC || !strings.HasPrefix(cfg.StoreDir, pct.DefaultDir+"/") {
+		return nil
+	}
+	return func(vmid int) bool { return pct.IsElsewhere(pct.DefaultDir, vmid) }
 }
 
 // resolverOf returns the resolv.conf that a guest without name servers gets: on

@@ -27,7 +27,7 @@ var guestFlags = []struct{ name, usage string }{
 	{"vmid", "`NUMBER` of the guest, 100 to 999999999"},
 	{"golden", "archive to restore: an absolute `PATH`, or a volume of PVE"},
 	{"image", "the controller's image, in place of the configuration's: a full `REFERENCE`"},
-	{"profile", "felhom or plain: what the container gets unasked"},
+	{"profile", "what the container gets unasked: felhom or plain"},
 	{"ready-wait", "`DURATION` that the controller may take to become ready"},
 	{"env-file", "`FILE` with secret variables of the container, mode 0600"},
 	{"hostname", "`NAME` of the guest"},
@@ -35,15 +35,15 @@ var guestFlags = []struct{ name, usage string }{
 	{"rootfs", "size of the root file system in `GIB`"},
 	{"bridge", "`BRIDGE` of eth0"},
 	{"vlan", "VLAN `TAG` of eth0"},
-	{"ip", "dhcp, manual, or an `ADDRESS` with its network's length such as 192.0.2.7/24"},
+	{"ip", "an `ADDRESS` with its network's length such as 192.0.2.7/24, dhcp, or manual"},
 	{"gateway", "`ADDRESS` of the gateway, for a guest with an address as --ip"},
-	{"ip6", "auto, dhcp, manual, or an IPv6 `ADDRESS` with its network's length"},
+	{"ip6", "an IPv6 `ADDRESS` with its network's length, auto, dhcp, or manual"},
 	{"gateway6", "IPv6 `ADDRESS` of the gateway, such as fe80::1, for an address as --ip6"},
 	{"nameserver", "`ADDRESS` of the guest's name server; up to three with blanks between"},
 	{"memory", "`MIB` of memory of the guest; with a unit, such as 512m, the container's limit"},
 	{"swap", "`MIB` of swap"},
 	{"cores", "`NUMBER` of processors"},
-	{"onboot", "true or false: start it with the host"},
+	{"onboot", "start it with the host: true or false"},
 }
 
 // containerFlags are the flags of the guest's container.

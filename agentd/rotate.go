@@ -86,8 +86,8 @@ func printRotated(stdout io.Writer, rows []added, asJSON bool) error {
 	return nil
 }
 
-// guestsWithTokens returns the known guests without those whose tokens were
-// revoked.
+// guestsWithTokens returns the known guests without those of other nodes, and
+// without those whose tokens were revoked.
 func guestsWithTokens(cfg config.Config) (vmids []int, err error) {
 	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
 	if err != nil {
@@ -95,8 +95,9 @@ func guestsWithTokens(cfg config.Config) (vmids []int, err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	records, broken, err := store.List()
+	isElsewhere := elsewhereOf(cfg)
 	for _, r := range records {
-		if !r.IsRevoked() {
+		if !r.IsRevoked() && (isElsewhere == nil || !isElsewhere(r.VMID)) {
 			vmids = append(vmids, r.VMID)
 		}
 	}

@@ -295,7 +295,7 @@ type logOptions struct {
 
 func logFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "log-format", Value: logAuto, Usage: "text or json; auto: text on a terminal, else json"},
+		&cli.StringFlag{Name: "log-format", Value: logAuto, Usage: "form of the log: text, json, or auto: text on a terminal, else json"},
 		&cli.StringFlag{Name: "log-level", Value: logrus.InfoLevel.String(), Usage: "log this and what is worse: error, warning, info or debug"},
 	}
 }

@@ -116,8 +116,9 @@ func TestDocumentedExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := wantMinimal()
+	want.ControllerImage = "registry.example/team/app:1.0"
 	want.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.7:8443"), netip.MustParseAddrPort("[2001:db8::7]:8443")}
-	want.Registry = &config.Registry{Host: "gitea.dooplex.hu", Username: "puller", TokenFile: "/etc/felhom/registry-token"}
+	want.Registry = &config.Registry{Host: "registry.example", Username: "puller", TokenFile: "/etc/felhom/registry-token"}
 	want.Registries = []config.Registry{{
 		Host: "registry.example:5000", Username: "puller", Credential: "registry-example", CAFile: "/etc/felhom/registry-example.pem",
 		TokenHosts: []string{"auth.example"}, BlobHosts: []string{"objects.example:9000"},

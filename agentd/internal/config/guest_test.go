@@ -59,7 +59,7 @@ func TestDocumentedSpecification(t *testing.T) {
 			Place: "docs/agentd.md:3", VMID: 8200, Hostname: "web", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24")), Gateway: netip.MustParseAddr("192.0.2.1"),
 			IP6: pctconf.Fixed(netip.MustParsePrefix("2001:db8::7/64")), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53 2001:db8::53",
 			Asked: config.Asked{
-				Image: "gitea.dooplex.hu/admin/felhom-controller:v0.35.0", ReadyWait: 10 * time.Minute, EnvFile: "/etc/felhom/web.env", Repositories: []string{"docker.io/library/redis:7"},
+				Image: "registry.example/team/app:1.1", ReadyWait: 10 * time.Minute, EnvFile: "/etc/felhom/web.env", Repositories: []string{"docker.io/library/redis:7"},
 				Container: &contract.Container{Environment: map[string]string{"MODE": "edge"}, Volumes: []string{"data:/data"}},
 			}, Memory: 4096,
 		},

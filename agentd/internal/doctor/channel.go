@@ -200,7 +200,7 @@ func (d doctor) mountedPins(current, next *x509.Certificate) (found []checks.Fin
 		return nil, 0
 	}
 	for _, r := range records {
-		if r.IsRevoked() {
+		if r.IsRevoked() || d.isElsewhere(r.VMID) {
 			continue
 		}
 		data, err := d.Mounts.Read(r.VMID, configmount.BootstrapFile, contract.MaxBootstrapBytes)

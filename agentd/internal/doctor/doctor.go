@@ -47,7 +47,10 @@ type Options struct {
 	// Firewall returns the state of the rules that limit who reaches the local
 	// API. Nil: this host has none.
 	Firewall func(ctx context.Context) []checks.Finding
-	NetDir   string // /sys/class/net
+	// Elsewhere reports whether another node that has the same Store has the guest:
+	// that node's doctor looks at it. Nil: no other node has this Store.
+	Elsewhere func(vmid int) bool
+	NetDir    string // /sys/class/net
 }
 
 // Checks returns the checks of a host in the order in which they are shown.

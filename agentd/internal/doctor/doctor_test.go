@@ -12,10 +12,12 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/checks"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 )
 
@@ -99,6 +101,44 @@ func TestFaultsOfAHost(t *testing.T) {
 		}
 		if len(got) == 0 || got[0].Result != c.want || !strings.Contains(got[0].Reason, c.reason) {
 			t.Errorf("%s: %s got %+v, want %s with %q", c.name, c.check, got, c.want, c.reason)
+		}
+	}
+}
+
+// In a store that nodes share, guests of other nodes have no mount here, and this
+// node's hypervisor does not know them.
+func TestDoctorSkipsGuestsOfOtherNodes(t *testing.T) {
+	dir := t.TempDir()
+	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := store.Mint(t.Context(), 8200, 100000, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, isElsewhere := range []bool{false, true} {
+		o := Options{
+			Config: config.Config{StateDir: dir, MountsDir: filepath.Join(dir, "mounts")}, Now: time.Now, Store: store,
+			Mounts:    configmount.New(filepath.Join(dir, "mounts"), configmount.OwnerHost),
+			Root:      func(context.Context, int) (driver.IDs, error) { return driver.IDs{UID: 100000, GID: 100000}, nil },
+			Elsewhere: func(vmid int) bool { return vmid == 8200 && isElsewhere },
+			Rows: func(context.Context) ([]overview.Row, map[string]error, error) {
+				return []overview.Row{{Guest: 8200, State: overview.Gone, Added: time.Now().Add(-time.Hour)}}, nil, nil
+			},
+		}
+		for _, check := range Checks(o) {
+			if check.Name != "mounts" && check.Name != "guests" {
+				continue
+			}
+			got := check.Look(t.Context())
+			if isFine := len(got) == 1 && got[0].Result == checks.OK; isFine != isElsewhere {
+				t.Errorf("on another node: %t: %s reports %+v", isElsewhere, check.Name, got)
+			}
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (d doctor) mounts(ctx context.Context) []checks.Finding {
 	var found []checks.Finding
 	seen := 0
 	for _, r := range records {
-		if r.IsRevoked() {
+		if r.IsRevoked() || d.isElsewhere(r.VMID) {
 			continue
 		}
 		if ctx.Err() != nil {

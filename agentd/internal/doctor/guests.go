@@ -42,10 +42,16 @@ func (d doctor) guests(ctx context.Context) []checks.Finding {
 	return orFine(found, "%d are known, none of them is silent or reports a failure", len(rows))
 }
 
+// isElsewhere reports whether the guest is another node's. What this node lacks of
+// it is not a fault, and the remedies would take its token.
+func (d doctor) isElsewhere(vmid int) bool { return d.Elsewhere != nil && d.Elsewhere(vmid) }
+
 // guest returns what is wrong with one guest.
 func (d doctor) guest(r overview.Row) (checks.Finding, bool) {
 	remove := fmt.Sprintf("felhom-agentd guest remove %d", r.Guest)
 	switch {
+	case d.isElsewhere(r.Guest):
+		return checks.Finding{}, false
 	case r.Unfinished:
 		return checks.Warn(fmt.Sprintf("run the same felhom-agentd provision --vmid %d again, or %s", r.Guest, remove), "guest %d: its provisioning or removal was interrupted", r.Guest), true
 	case r.Revoked:

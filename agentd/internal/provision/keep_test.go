@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -81,6 +83,37 @@ func TestMountThatWasRemoved(t *testing.T) {
 	r.hv.Fail("Detach", driver.ErrPending)
 	_, err := r.Apply(t.Context(), job())
 	wantError(t, err, fault.Invalid, "shut the guest down", "it has the old one")
+}
+
+// Nodes that share a store share the record: what one does to a guest that it does
+// not have would end the tokens of the one that runs elsewhere.
+func TestAGuestElsewhereKeepsItsTokens(t *testing.T) {
+	for name, work := range map[string]func(*provision.Provisioner) error{
+		"remove": func(p *provision.Provisioner) error { _, err := p.Remove(t.Context(), vmid, true); return err },
+		"add":    func(p *provision.Provisioner) error { _, err := p.Register(t.Context(), vmid); return err },
+		"rotate": func(p *provision.Provisioner) error { _, err := p.Rotate(t.Context(), vmid); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.add(t)
+			before, err := r.store.Get(vmid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			isElsewhere := true
+			r.IsElsewhere = func(v int) bool { return v == vmid && isElsewhere }
+			err = work(provision.New(r.Options))
+			after, getErr := r.store.Get(vmid)
+			if diff := cmp.Diff(before, after); getErr != nil || diff != "" {
+				t.Errorf("record: %v (-before +after):\n%s", getErr, diff)
+			}
+			wantError(t, err, fault.Invalid, "on that node", "another node")
+			isElsewhere = false
+			if err := work(provision.New(r.Options)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // A guest that stays keeps no mount whose directory is gone.

@@ -98,6 +98,9 @@ type Options struct {
 	// BridgeAddresses returns the addresses that this host has on a bridge; nil
 	// looks at none.
 	BridgeAddresses func(bridge string) ([]netip.Addr, error)
+	// IsElsewhere reports whether another node that has the same Store has the
+	// guest. Nil: no other node has this Store.
+	IsElsewhere func(vmid int) bool
 	// Resolver is the resolv.conf that a guest without name servers of its own
 	// gets from the hypervisor; "": none.
 	Resolver string

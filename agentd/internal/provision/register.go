@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
@@ -40,6 +41,9 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 		return Registered{}, err
 	}
 	defer func() { err = errors.Join(err, unclaim()) }()
+	if err := p.checkHere(vmid); err != nil {
+		return Registered{}, err
+	}
 	record, err := p.options.Store.Get(vmid)
 	if err != nil && !errors.Is(err, guests.ErrNotFound) {
 		return Registered{}, err
@@ -111,4 +115,14 @@ func (p *Provisioner) MappedRoot(ctx context.Context, vmid int) (driver.IDs, err
 		return p.options.Root, nil
 	}
 	return g.Root, err
+}
+
+// checkHere refuses a guest that another node with the same store has: its record,
+// with the tokens, is that node's too, and its mount is there.
+func (p *Provisioner) checkHere(vmid int) error {
+	if p.options.IsElsewhere == nil || !p.options.IsElsewhere(vmid) {
+		return nil
+	}
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d is on another node of the cluster", vmid),
+		"run the command on that node; all that a migration leaves here is "+p.options.Mounts.Path(vmid))
 }

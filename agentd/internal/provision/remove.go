@@ -34,6 +34,9 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 		return Removed{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if err := p.checkHere(vmid); err != nil {
+		return Removed{}, err
+	}
 	j, err := p.journals.read(vmid)
 	if err != nil {
 		return Removed{}, err

@@ -104,8 +104,39 @@ func (r *run) needsBootstrap() bool { return !r.isUpdate || r.isStale }
 
 func (r *run) token(ctx context.Context) (StepResult, error) {
 	var err error
-	r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, r.p.options.Overlap)
-	return StepResult{}, err
+	if r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, r.p.options.Overlap); err != nil {
+		return StepResult{}, err
+	}
+	after := ""
+	switch {
+	case r.journal != nil:
+		after = r.journal.After
+	case r.last != nil:
+		after = r.last.Run
+	}
+	if after == "" {
+		return StepResult{}, nil
+	}
+	// Whatever ends this command after the mount is written, the next one waits
+	// for a run of the guest that is not this one.
+	return StepResult{}, r.p.options.Store.Update(ctx, r.job.VMID, func(g *guests.Record) error {
+		g.Await(r.minted, after)
+		return nil
+	})
+}
+
+// isUnread reports whether the guest has reported nothing since its mount was
+// written: a command that was killed, or did not wait long enough, wrote it.
+func (r *run) isUnread() (bool, error) {
+	if r.last == nil {
+		return false, nil
+	}
+	record, err := r.p.options.Store.Get(r.job.VMID)
+	if err != nil {
+		return false, err
+	}
+	_, tok, err := r.p.inMount(r.job.VMID)
+	return err == nil && record.Awaited(tok) == r.last.Run, err
 }
 
 func (r *run) mount(ctx context.Context) (StepResult, error) {

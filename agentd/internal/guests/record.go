@@ -60,7 +60,7 @@ type Stored struct {
 	FirstUsed  *time.Time   `json:"first_used,omitempty"`
 	ValidUntil *time.Time   `json:"valid_until,omitempty"`
 	// After is the last run that the guest had reported when its mount got the
-	// settings that it has with this token; "": any run counts.
+	// settings that it has with this token, or it was started; "": any run counts.
 	After string `json:"after,omitempty"`
 }
 

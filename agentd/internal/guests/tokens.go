@@ -87,16 +87,22 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 	return minted, nil
 }
 
-// Await notes the last run that the guest had reported before the mount gets the
-// minted token: reports of that run say nothing of what is written with it. It
-// does nothing if the token was revoked meanwhile.
-func (r *Record) Await(minted Minted, run string) {
-	digest := minted.Token.Digest()
+// Await notes that reports of the run, the last that the guest had reported, say
+// nothing of what is written with the token, or begins now. It does nothing for a
+// token that is not of the guest.
+func (r *Record) Await(tok token.Token, run string) {
+	digest := tok.Digest()
 	if at := r.pending(digest); at >= 0 {
 		r.Pending = slices.Clone(r.Pending)
 		r.Pending[at].After = run
-	} else if r.Current.SHA256.Equal(digest) {
+	}
+	if r.Current.SHA256.Equal(digest) {
 		r.Current.After = run
+	}
+	if r.Previous != nil && r.Previous.SHA256.Equal(digest) {
+		previous := *r.Previous
+		previous.After = run
+		r.Previous = &previous
 	}
 }
 

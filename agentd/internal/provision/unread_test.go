@@ -27,6 +27,10 @@ func TestReportFromBeforeTheWrite(t *testing.T) {
 			r.killWork(t, atStep("mount done"), func() { _, _ = r.Apply(t.Context(), again) })
 		}, again, provision.Unchanged},
 		{"change", func(t *testing.T, r *rig) { r.apply(t, change(next), provision.Updated) }, change(next), provision.Unchanged},
+		{"started and killed", func(t *testing.T, r *rig) {
+			no(t, r.hv.Shutdown(t.Context(), vmid, 0))
+			r.killWork(t, atStep("start done"), func() { _, _ = r.Apply(t.Context(), job()) })
+		}, job(), provision.Unchanged},
 		{"a guest that is made where another was", func(t *testing.T, r *rig) {
 			no(t, r.hv.Shutdown(t.Context(), vmid, 0))
 			no(t, r.hv.Destroy(t.Context(), vmid))

@@ -24,6 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/command"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -63,8 +64,9 @@ func firewallCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
-// firewallPlan returns the rules for the guests of now.
-func firewallPlan(ctx context.Context, cfg config.Config, store *guests.Store) (firewall.Plan, error) {
+// firewallPlan returns the rules for the guests of now. A guest whose
+// configuration cannot be read now keeps its entries of the plan before.
+func firewallPlan(ctx context.Context, cfg config.Config, store *guests.Store, before firewall.Plan) (firewall.Plan, error) {
 	addrs, err := listener.Addresses(cfg.Listen, cfg.Bridge, config.DefaultPort)
 	if err != nil {
 		return firewall.Plan{}, fault.WrapHint(fault.NotReady, err, "is the bridge up? set bridge or listen in the configuration")
@@ -88,6 +90,9 @@ func firewallPlan(ctx context.Context, cfg config.Config, store *guests.Store) (
 			nics, err := h.Interfaces(ctx, r.VMID)
 			if err != nil && len(nics) == 0 { // on another node, say, or not made yet
 				skipped = append(skipped, err.Error())
+				if !errors.Is(err, driver.ErrNotFound) {
+					known = append(known, firewall.Guest{VMID: r.VMID, Before: before.Of(r.VMID)})
+				}
 				continue
 			}
 			known = append(known, firewall.Guest{VMID: r.VMID, Interfaces: nics})
@@ -107,7 +112,7 @@ func storedPlan(ctx context.Context, cfg config.Config) (_ firewall.Plan, err er
 	if store != nil {
 		defer func() { err = errors.Join(err, store.Close()) }()
 	}
-	return firewallPlan(ctx, cfg, store)
+	return firewallPlan(ctx, cfg, store, firewall.Plan{})
 }
 
 // appliedFirewall is what firewall apply prints.
@@ -293,7 +298,7 @@ func (k *firewallKeeper) complain(err error) {
 // keep applies the rules if the guests changed, or if a look shows that the
 // kernel has not got them.
 func (k *firewallKeeper) keep(ctx context.Context, isDue bool) error {
-	p, err := firewallPlan(ctx, k.cfg, k.store)
+	p, err := firewallPlan(ctx, k.cfg, k.store, k.last)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,9 @@ func sourceOf(cfg config.Config) (s overview.Source, done func() error, err erro
 	s = overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
 	if cfg.Hypervisor != "" {
 		// A list of reports is useful without a hypervisor.
-		s.Hypervisor, _ = hypervisorOf(cfg)
+		if h, err := hypervisorOf(cfg); err == nil {
+			s.Hypervisor = h
+		}
 	}
 	return s, store.Close, nil
 }

@@ -53,6 +53,9 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	}
 	// Two daemons on one state directory would lose each other's reports.
 	unlock, err := filelock.Claim(filepath.Join(cfg.StateDir, "serve.lock"))
+	if err != nil && !errors.Is(err, filelock.ErrHeld) {
+		return fmt.Errorf("serve from %s: %w", cfg.StateDir, err)
+	}
 	if err != nil {
 		return fault.WrapHint(fault.NotReady, fmt.Errorf("serve from %s: %w", cfg.StateDir, err), "another felhom-agentd serves from there; stop it first: systemctl stop felhom-agentd")
 	}

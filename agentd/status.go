@@ -21,10 +21,12 @@ const statusConnections = 64
 
 // statusPage returns the page of the guests.
 func statusPage(cfg config.Config, store *guests.Store) http.Handler {
-	source := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage}
+	source := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
 	if cfg.Hypervisor != "" {
 		// The reports are of use without a hypervisor.
-		source.Hypervisor, _ = hypervisorOf(cfg)
+		if h, err := hypervisorOf(cfg); err == nil {
+			source.Hypervisor = h
+		}
 	}
 	return statuspage.New(statuspage.Options{
 		Host: cfg.HostID, Version: version, Rows: source.Rows, Row: source.Row, Progress: store.Progress, Now: time.Now,

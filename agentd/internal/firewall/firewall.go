@@ -38,6 +38,7 @@ const maxEntries = 65536
 type Guest struct {
 	VMID       int
 	Interfaces []driver.Interface
+	Before     []Entry // what it keeps beside those of Interfaces
 }
 
 // Entry is one element of the sets: who may connect.
@@ -74,6 +75,7 @@ func NewPlan(listen []netip.AddrPort, guests []Guest) (Plan, error) {
 		p.Listen = append(p.Listen, a)
 	}
 	for _, g := range guests {
+		p.Entries = append(p.Entries, g.Before...)
 		for _, nic := range g.Interfaces {
 			mac, err := net.ParseMAC(nic.MAC)
 			if err != nil || len(mac) != 6 {
@@ -109,6 +111,16 @@ func addressesOf(fixed, all netip.Prefix) netip.Prefix {
 		return all
 	}
 	return netip.PrefixFrom(fixed.Addr(), fixed.Addr().BitLen())
+}
+
+// Of returns the entries of one guest.
+func (p Plan) Of(vmid int) (all []Entry) {
+	for _, e := range p.Entries {
+		if e.Guest == vmid {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // entries returns those of one family.

@@ -41,7 +41,7 @@ func LookAtPVE(dir, node, bridge string, p Plan, networks []netip.Prefix) (PVE, 
 		return out, err
 	}
 	// Off by default; a host can be left out of a firewall that is on.
-	out.IsOn = option(cluster, "0") != "0" && option(host, "1") != "0"
+	out.IsOn = option(cluster, "0") != "0" && option(host, "1") != "0" && policy(cluster) != "ACCEPT"
 	var ports []string
 	for _, a := range p.Listen {
 		port := fmt.Sprint(a.Port())
@@ -93,6 +93,20 @@ func option(text, missing string) string {
 			if value = strings.TrimLeft(m[1], "0"); value == "" {
 				value = "0"
 			}
+		}
+	}
+	return value
+}
+
+var policyLine = regexp.MustCompile(`(?i)^policy_in:\s*(ACCEPT|DROP|REJECT)\s*$`)
+
+// policy returns what becomes of a packet for the host that no rule names; the
+// last line of [OPTIONS] counts.
+func policy(text string) string {
+	value := "DROP"
+	for line := range section(text, "options") {
+		if m := policyLine.FindStringSubmatch(line); m != nil {
+			value = strings.ToUpper(m[1])
 		}
 	}
 	return value

@@ -59,6 +59,9 @@ type Stored struct {
 	Minted     time.Time    `json:"minted"`
 	FirstUsed  *time.Time   `json:"first_used,omitempty"`
 	ValidUntil *time.Time   `json:"valid_until,omitempty"`
+	// After is the last run that the guest had reported when its mount got the
+	// settings that it has with this token, or it was started; "": any run counts.
+	After string `json:"after,omitempty"`
 }
 
 // Ended is a token that is not accepted any more. Its use is worth an alarm.

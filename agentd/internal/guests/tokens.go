@@ -87,6 +87,39 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 	return minted, nil
 }
 
+// Await notes that reports of the run, the last that the guest had reported, say
+// nothing of what is written with the token, or begins now. It does nothing for a
+// token that is not of the guest.
+func (r *Record) Await(tok token.Token, run string) {
+	digest := tok.Digest()
+	if at := r.pending(digest); at >= 0 {
+		r.Pending = slices.Clone(r.Pending)
+		r.Pending[at].After = run
+	}
+	if r.Current.SHA256.Equal(digest) {
+		r.Current.After = run
+	}
+	if r.Previous != nil && r.Previous.SHA256.Equal(digest) {
+		previous := *r.Previous
+		previous.After = run
+		r.Previous = &previous
+	}
+}
+
+// Awaited returns the run of [Record.Await] for the token that is in the mount.
+func (r Record) Awaited(tok token.Token) string {
+	all := append([]Stored{r.Current}, r.Pending...)
+	if r.Previous != nil {
+		all = append(all, *r.Previous)
+	}
+	for _, one := range all {
+		if one.SHA256.Equal(tok.Digest()) {
+			return one.After
+		}
+	}
+	return ""
+}
+
 // Confirm makes the minted token, which is in the guest's mount now, the current
 // one. The token that the guest uses stays valid until the new one is first used
 // or the overlap has passed; other pending tokens end. It is safe to repeat, and
@@ -106,6 +139,9 @@ func (r *Record) Confirm(minted Minted, now time.Time) {
 		}
 	}
 	fresh := r.Pending[at]
+	if fresh.After == "" {
+		fresh.After = r.Current.After // only the token is new
+	}
 	others := slices.Delete(slices.Clone(r.Pending), at, at+1)
 	if unused != nil {
 		others = append(others, *unused)

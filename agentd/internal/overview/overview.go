@@ -50,6 +50,7 @@ type Row struct {
 	Class      string     `json:"class,omitempty"`      // of the failure
 	URLs       []string   `json:"urls,omitempty"`       // where the container answers
 	Address    string     `json:"address,omitempty"`    // of the guest
+	IsReported bool       `json:"-"`                    // Address is what the guest says, and may be any machine's
 	Since      time.Time  `json:"since,omitzero"`       // when the report arrived
 	Step       string     `json:"step,omitempty"`
 	StepState  string     `json:"step_state,omitempty"`
@@ -271,7 +272,7 @@ func (row *Row) settle() {
 		}
 	}
 	if row.Address == "" && len(row.URLs) > 0 {
-		row.Address = hostOf(row.URLs[0])
+		row.Address, row.IsReported = hostOf(row.URLs[0]), true
 	}
 }
 

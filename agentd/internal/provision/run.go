@@ -20,7 +20,8 @@ type Result struct {
 	// After is the last run that the guest had reported before this job: a run
 	// after it has another ID. "" accepts any run.
 	After string
-	// Last is what an unchanged guest had reported before; nil: nothing.
+	// Last is what an unchanged guest had reported before, if it was after its mount
+	// was written last; nil: nothing.
 	Last *guests.Progress
 	// Guest is the guest as it was seen last, and Bootstrap its bootstrap.json
 	// without the token.
@@ -195,7 +196,13 @@ func (r *run) update(ctx context.Context) (Result, error) {
 			return Result{}, err
 		}
 	}
+	isUnread := false
 	if r.outcome == Unchanged {
+		if isUnread, err = r.isUnread(); err != nil {
+			return Result{}, err
+		}
+	}
+	if r.outcome == Unchanged && !isUnread {
 		result := r.result("")
 		result.Last = last
 		return result, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
@@ -104,8 +105,45 @@ func (r *run) needsBootstrap() bool { return !r.isUpdate || r.isStale }
 
 func (r *run) token(ctx context.Context) (StepResult, error) {
 	var err error
-	r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, r.p.options.Overlap)
-	return StepResult{}, err
+	if r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, r.p.options.Overlap); err != nil {
+		return StepResult{}, err
+	}
+	return StepResult{}, r.await(ctx, r.minted.Token)
+}
+
+// await makes sure, before the guest gets a reason to run its bootstrap, that
+// whatever ends this command, the next one waits for a run that it has not
+// reported yet. tok is the token of the mount.
+func (r *run) await(ctx context.Context, tok token.Token) error {
+	after := ""
+	switch {
+	case r.journal != nil:
+		after = r.journal.After
+	case r.last != nil:
+		after = r.last.Run
+	}
+	if after == "" {
+		return nil
+	}
+	return r.p.options.Store.Update(ctx, r.job.VMID, func(g *guests.Record) error {
+		g.Await(tok, after)
+		return nil
+	})
+}
+
+// isUnread reports whether the guest has reported nothing since its mount was
+// written, or it was started: by a command that was killed, or did not wait long
+// enough.
+func (r *run) isUnread() (bool, error) {
+	if r.last == nil {
+		return false, nil
+	}
+	record, err := r.p.options.Store.Get(r.job.VMID)
+	if err != nil {
+		return false, err
+	}
+	_, tok, err := r.p.inMount(r.job.VMID)
+	return err == nil && record.Awaited(tok) == r.last.Run, err
 }
 
 func (r *run) mount(ctx context.Context) (StepResult, error) {
@@ -214,6 +252,15 @@ func (r *run) needsStart() bool {
 func (r *run) start(ctx context.Context) (StepResult, error) {
 	if !r.job.Start {
 		return StepResult{Word: "skipped"}, nil
+	}
+	if r.isUpdate && !r.isPut {
+		_, tok, err := r.p.inMount(r.job.VMID)
+		if err == nil {
+			err = r.await(ctx, tok)
+		}
+		if err != nil {
+			return StepResult{}, err
+		}
 	}
 	err := r.p.options.Hypervisor.Start(ctx, r.job.VMID)
 	if errors.Is(err, driver.ErrRunning) {

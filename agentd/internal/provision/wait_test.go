@@ -287,7 +287,11 @@ func TestAfter(t *testing.T) {
 	if got := r.apply(t, job(), provision.Provisioned); got.After != "old" {
 		t.Errorf("after %q, want old", got.After)
 	}
-	if got := r.apply(t, job(), provision.Unchanged); got.After != "" {
+	if got := r.apply(t, job(), provision.Unchanged); got.After != "old" || got.Last != nil {
+		t.Errorf("unchanged, without a report of the new guest: after %q, want old", got.After)
+	}
+	r.report(t, report("first", contract.StepRun, contract.StateDone))
+	if got := r.apply(t, job(), provision.Unchanged); got.After != "" || got.Last == nil {
 		t.Errorf("unchanged: after %q, want any run", got.After)
 	}
 	no(t, r.hv.Shutdown(t.Context(), vmid, 0))

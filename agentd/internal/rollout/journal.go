@@ -35,8 +35,11 @@ func (r *Rollout) locked(work func(*journal) (Status, error)) (s Status, err err
 		return s, err
 	}
 	unlock, err := filelock.Claim(filepath.Join(r.options.StateDir, lockName))
-	if err != nil {
+	if errors.Is(err, filelock.ErrHeld) {
 		return s, fault.WrapHint(fault.Busy, fmt.Errorf("rollout: %w", err), "another rollout is at work; wait for it, or end that process")
+	}
+	if err != nil {
+		return s, fmt.Errorf("rollout: %w", err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	j, err := r.read()

@@ -339,3 +339,15 @@ func TestOddJournal(t *testing.T) {
 		}
 	}
 }
+
+// Only a lock that another process holds is another rollout.
+func TestLockThatCannotBeMade(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "rollout.lock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := rollout.New(rollout.Options{StateDir: dir}).Abandon()
+	if err == nil || fault.Of(err) == fault.Busy || strings.Contains(fault.HintOf(err), "another rollout") || !strings.Contains(err.Error(), "rollout.lock") {
+		t.Errorf("error %v (%v), hint %q; want the cause, and not that another rollout is at work", err, fault.Of(err), fault.HintOf(err))
+	}
+}

@@ -231,7 +231,7 @@ type view struct {
 }
 
 // link is an address of the guest's container. A guest chooses the text, so that
-// only an address of that guest becomes a link.
+// only an address that the hypervisor knows as that guest's becomes a link.
 type link struct {
 	Text   string
 	IsLink bool
@@ -260,7 +260,7 @@ func viewOf(r overview.Row, now time.Time) view {
 	}
 	for _, text := range r.URLs {
 		u, err := url.Parse(text)
-		own := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.User == nil && r.Address != "" && u.Hostname() == strings.Split(r.Address, "/")[0]
+		own := err == nil && !r.IsReported && (u.Scheme == "http" || u.Scheme == "https") && u.User == nil && r.Address != "" && u.Hostname() == strings.Split(r.Address, "/")[0]
 		v.Links = append(v.Links, link{Text: text, IsLink: own})
 	}
 	return v

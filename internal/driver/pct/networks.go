@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -52,9 +54,13 @@ func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 // A port's name depends on the interface's firewall flag when the guest was
 // started, and on which firewall the node runs: both names are the guest's.
 func (d *Driver) Interfaces(_ context.Context, vmid int) ([]driver.Interface, error) {
-	data, err := regular.Read(filepath.Join(d.o.PVEDir, "lxc", strconv.Itoa(vmid)+".conf"), maxGuestConfig)
+	dir := filepath.Join(d.o.PVEDir, "lxc")
+	data, err := regular.Read(filepath.Join(dir, strconv.Itoa(vmid)+".conf"), maxGuestConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = driver.ErrNotFound
+		if _, missing := os.Stat(dir); missing != nil { // while pmxcfs starts again
+			err = fault.WrapHint(fault.NotReady, fmt.Errorf("the cluster's file system is not mounted at %s: %w", d.o.PVEDir, missing), "systemctl status pve-cluster")
+		}
 	}
 	if err != nil {
 		return nil, wrap(vmid, "interfaces", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -58,6 +59,18 @@ func TestNetOfTheArchiveStays(t *testing.T) {
 		if strings.Replace(want, "MAC", got.MAC, 1) != got.String() || got.MAC == "BC:24:11:AA:AA:AA" {
 			t.Errorf("guest %d: want %s\ngot  %s", id, want, got)
 		}
+	}
+}
+
+// Without the cluster's file system nothing says that a guest does not exist: to
+// take its address for another machine's would lock out every guest of the node.
+func TestInterfacesWithoutTheClusterFileSystem(t *testing.T) {
+	d, err := pct.New(pct.Options{PVEDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Interfaces(t.Context(), 8200); err == nil || errors.Is(err, driver.ErrNotFound) || fault.Of(err) != fault.NotReady || fault.HintOf(err) == "" {
+		t.Errorf("error %v (%v), hint %q; want that the file system is not mounted", err, fault.Of(err), fault.HintOf(err))
 	}
 }
 

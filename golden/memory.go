@@ -8,9 +8,9 @@ import (
 )
 
 // workingMemory is what a command that reads archives has beside the window:
-// 64 MiB, of which a third is left for the program itself and for what its
+// 64 MiB, of which more than a third is left for the program itself and for what its
 // own measure misses.
-const workingMemory = 44 << 20
+const workingMemory = 40 << 20
 
 // boundMemory has the collector work harder before the program takes more than
 // workingMemory and the largest window of the archives so far, which r passes

@@ -5,6 +5,7 @@
 package diff
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -44,7 +45,7 @@ type Report struct {
 func Compare(a, b inspect.Report) Report {
 	r := Report{
 		A: a.Archive, B: b.Archive,
-		Packages: compare(packages(a), packages(b)),
+		Packages: packages(a.Packages, b.Packages),
 		Units:    compare(units(a), units(b)),
 		Config:   compare(config(a), config(b)),
 		Files:    files(a, b),
@@ -80,12 +81,35 @@ func names[V any](a, b map[string]V) []string {
 	return slices.Compact(all)
 }
 
-func packages(r inspect.Report) map[string]string {
-	m := map[string]string{}
-	for _, p := range r.Packages {
-		m[p.Name+":"+p.Arch] = p.Version
+// packages compares two lists that are sorted by name and architecture. An image
+// may claim very many packages, so that it makes no map of them.
+func packages(a, b []image.Package) []Change {
+	list := []Change{}
+	for len(a) > 0 || len(b) > 0 {
+		order := 0
+		switch {
+		case len(b) == 0:
+			order = -1
+		case len(a) == 0:
+			order = 1
+		default:
+			order = cmp.Or(strings.Compare(a[0].Name, b[0].Name), strings.Compare(a[0].Arch, b[0].Arch))
+		}
+		var c Change
+		if order <= 0 {
+			c.Name, c.A = a[0].Name+":"+a[0].Arch, &a[0].Version
+			a = a[1:]
+		}
+		if order >= 0 {
+			c.Name, c.B = b[0].Name+":"+b[0].Arch, &b[0].Version
+			b = b[1:]
+		}
+		if c.A == nil || c.B == nil || *c.A != *c.B {
+			list = append(list, c)
+		}
 	}
-	return m
+	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 func units(r inspect.Report) map[string]string {

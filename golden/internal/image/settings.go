@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,8 @@ func parsePackages(status string) ([]Package, error) {
 	if len(list) == 0 {
 		return nil, fault.Wrap(fault.Invalid, errors.New("read dpkg status: no installed package in it"))
 	}
-	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name+" "+a.Arch, b.Name+" "+b.Arch) })
-	return list, nil
+	slices.SortFunc(list, func(a, b Package) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Arch, b.Arch))
+	})
+	return slices.Clip(list), nil
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/doctor"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
-	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/command"
@@ -96,11 +95,7 @@ func hostChecks(file string) (list []checks.Check, done func() error) {
 	if o.StoreErr = err; store == nil {
 		return doctor.Checks(o), none
 	}
-	source := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage}
-	if cfg.Hypervisor != "" {
-		source.Hypervisor, _ = hypervisorOf(cfg) // the check of the hypervisor says why there is none
-	}
-	o.Store, o.Rows = store, source.Rows
+	o.Store, o.Rows = store, sourceFrom(cfg, store).Rows
 	return doctor.Checks(o), store.Close
 }
 

@@ -47,14 +47,19 @@ func sourceOf(cfg config.Config) (s overview.Source, done func() error, err erro
 	if err != nil {
 		return s, nil, err
 	}
-	s = overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
+	return sourceFrom(cfg, store), store.Close, nil
+}
+
+// sourceFrom returns where rows of an open store come from.
+func sourceFrom(cfg config.Config, store *guests.Store) overview.Source {
+	s := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
 	if cfg.Hypervisor != "" {
 		// A list of reports is useful without a hypervisor.
 		if h, err := hypervisorOf(cfg); err == nil {
 			s.Hypervisor = h
 		}
 	}
-	return s, store.Close, nil
+	return s
 }
 
 func guestList(ctx context.Context, cfg config.Config, asJSON, isWatch bool, stdout io.Writer) (err error) {

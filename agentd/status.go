@@ -12,7 +12,6 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/listener"
-	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/agentd/internal/statuspage"
 )
 
@@ -21,13 +20,7 @@ const statusConnections = 64
 
 // statusPage returns the page of the guests.
 func statusPage(cfg config.Config, store *guests.Store) http.Handler {
-	source := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
-	if cfg.Hypervisor != "" {
-		// The reports are of use without a hypervisor.
-		if h, err := hypervisorOf(cfg); err == nil {
-			source.Hypervisor = h
-		}
-	}
+	source := sourceFrom(cfg, store)
 	return statuspage.New(statuspage.Options{
 		Host: cfg.HostID, Version: version, Rows: source.Rows, Row: source.Row, Progress: store.Progress, Now: time.Now,
 	})

@@ -57,16 +57,7 @@ func runDoctor(ctx context.Context, file string, limit time.Duration, asJSON boo
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	data := []byte(report.Text())
-	if asJSON {
-		if data, err = report.JSON(); err != nil {
-			return err
-		}
-	}
-	if _, err := stdout.Write(data); err != nil {
-		return err
-	}
-	return report.Err()
+	return report.Print(stdout, asJSON)
 }
 
 // hostChecks returns the checks for the configuration in file.

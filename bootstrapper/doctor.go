@@ -64,14 +64,5 @@ func runDoctor(ctx context.Context, o applyOptions, limit time.Duration, asJSON 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	data := []byte(report.Text())
-	if asJSON {
-		if data, err = report.JSON(); err != nil {
-			return err
-		}
-	}
-	if _, err := stdout.Write(data); err != nil {
-		return err
-	}
-	return report.Err()
+	return report.Print(stdout, asJSON)
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -227,6 +228,21 @@ func (r Report) JSON() ([]byte, error) {
 		return nil, err
 	}
 	return append(termtext.JSON(data), '\n'), nil
+}
+
+// Print writes the report to w as text or as JSON, and returns [Report.Err].
+func (r Report) Print(w io.Writer, asJSON bool) error {
+	data := []byte(r.Text())
+	if asJSON {
+		var err error
+		if data, err = r.JSON(); err != nil {
+			return err
+		}
+	}
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return r.Err()
 }
 
 // Err returns nil if nothing failed and all could be looked at. Of several

@@ -149,8 +149,12 @@ func (d *doctor) registry(ctx context.Context) []checks.Finding {
 		return found
 	}
 	ref := d.b.ControllerImage
-	_, err := d.engine.Image(ctx, ref.String())
-	isPresent := err == nil
+	_, err := d.engine.Connect(ctx)
+	isReached, isPresent := err == nil, false
+	if isReached {
+		_, err = d.engine.Image(ctx, ref.String())
+		isPresent = err == nil
+	}
 	if d.b.RegistryProxy {
 		return d.proxyFiles()
 	}
@@ -158,7 +162,7 @@ func (d *doctor) registry(ctx context.Context) []checks.Finding {
 	if host == "" {
 		host = ref.Host()
 	}
-	if _, err := d.engine.Connect(ctx); err == nil && !d.engine.ReachesDirectly(ctx, host) {
+	if isReached && !d.engine.ReachesDirectly(ctx, host) {
 		return []checks.Finding{checks.Fine("%s was not asked: the engine reaches it by settings of its own (proxy, mirror, insecure-registries)", host)}
 	}
 	probe := docker.ProbeRegistry(ctx, at(d.o.Root, CertsDir), host)

@@ -65,7 +65,7 @@ func parsePorts(ports []string) (nat.PortSet, nat.PortMap, error) {
 
 // Container returns the container of that name or ID; ErrNotFound if none exists.
 func (c *Client) Container(ctx context.Context, name string) (Container, error) {
-	got, err := c.api.ContainerInspect(ctx, name)
+	got, err := c.api().ContainerInspect(ctx, name)
 	if err != nil {
 		if isNotFound(err) {
 			return Container{}, fmt.Errorf("container %s: %w", name, ErrNotFound)
@@ -120,7 +120,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 	if h := spec.Health; h != nil {
 		// An empty Test makes the engine take the image's.
 		config.Healthcheck = &container.HealthConfig{Interval: h.Interval, StartPeriod: h.StartPeriod, Retries: h.Retries}
-		if versions.GreaterThanOrEqualTo(c.api.ClientVersion(), startIntervalAPI) {
+		if versions.GreaterThanOrEqualTo(c.api().ClientVersion(), startIntervalAPI) {
 			config.Healthcheck.StartInterval = h.StartInterval
 		}
 	}
@@ -129,7 +129,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
 		Resources:     container.Resources{Memory: spec.Memory},
 	}
-	made, err := c.api.ContainerCreate(ctx, config, host, nil, nil, spec.Name)
+	made, err := c.api().ContainerCreate(ctx, config, host, nil, nil, spec.Name)
 	if err != nil {
 		return "", c.fault("create container "+spec.Name, err)
 	}
@@ -139,28 +139,28 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 // KnowsStartInterval reports whether the engine runs a health test more often
 // while a container starts. Before Connect the result has no meaning.
 func (c *Client) KnowsStartInterval() bool {
-	return versions.GreaterThanOrEqualTo(c.api.ClientVersion(), startIntervalAPI)
+	return versions.GreaterThanOrEqualTo(c.api().ClientVersion(), startIntervalAPI)
 }
 
 // Start starts a container that is not running; a running one stays as it is.
 func (c *Client) Start(ctx context.Context, id string) error {
-	return c.fault("start container "+short(id), c.api.ContainerStart(ctx, id, container.StartOptions{}))
+	return c.fault("start container "+short(id), c.api().ContainerStart(ctx, id, container.StartOptions{}))
 }
 
 // Stop asks the container to end and kills it after grace.
 func (c *Client) Stop(ctx context.Context, id string, grace time.Duration) error {
-	return c.fault("stop container "+short(id), c.api.ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
+	return c.fault("stop container "+short(id), c.api().ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Restart is Stop and Start in one request.
 func (c *Client) Restart(ctx context.Context, id string, grace time.Duration) error {
-	return c.fault("restart container "+short(id), c.api.ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
+	return c.fault("restart container "+short(id), c.api().ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Remove removes the container, running or not, with its anonymous volumes. It
 // returns nil if there is none.
 func (c *Client) Remove(ctx context.Context, id string) error {
-	err := c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	err := c.api().ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if isNotFound(err) {
 		return nil
 	}
@@ -169,7 +169,7 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 
 // Rename gives the container another name.
 func (c *Client) Rename(ctx context.Context, id, name string) error {
-	return c.fault("rename container "+short(id)+" to "+name, c.api.ContainerRename(ctx, id, name))
+	return c.fault("rename container "+short(id)+" to "+name, c.api().ContainerRename(ctx, id, name))
 }
 
 // maxLogBytes bounds what Logs reads: the last lines of a controller, not its history.
@@ -177,7 +177,7 @@ const maxLogBytes = 256 << 10
 
 // Logs returns the last lines that the container wrote to either stream.
 func (c *Client) Logs(ctx context.Context, id string, lines int) (_ string, err error) {
-	body, err := c.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
+	body, err := c.api().ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
 	if err != nil {
 		return "", c.fault("read the log of "+short(id), err)
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -34,8 +35,11 @@ const startIntervalAPI = "1.44"
 
 // Client uses one engine. Its methods may be called from several goroutines.
 type Client struct {
-	api  *client.Client
 	host string
+	// current speaks the version that the last Connect negotiated. A client of
+	// the library is not changed once others can see it: the library reads its
+	// version without a lock.
+	current atomic.Pointer[client.Client]
 }
 
 // Engine is what Connect found out about the engine.
@@ -48,25 +52,46 @@ type Engine struct {
 // and the other DOCKER_* variables: a pinned version would disable the
 // negotiation.
 func New(host string) (*Client, error) {
-	api, err := client.NewClientWithOpts(client.WithHost(host), client.WithTraceProvider(noTrace()))
+	c := &Client{host: host}
+	api, err := c.open()
 	if err != nil {
-		return nil, fmt.Errorf("docker host %q: %w", host, err)
+		return nil, err
 	}
-	return &Client{api: api, host: host}, nil
+	c.current.Store(api)
+	return c, nil
 }
 
+// open returns a client of the library with the newest version it speaks.
+func (c *Client) open() (*client.Client, error) {
+	api, err := client.NewClientWithOpts(client.WithHost(c.host), client.WithTraceProvider(noTrace()))
+	if err != nil {
+		return nil, fmt.Errorf("docker host %q: %w", c.host, err)
+	}
+	return api, nil
+}
+
+func (c *Client) api() *client.Client { return c.current.Load() }
+
 // Close ends idle connections.
-func (c *Client) Close() error { return c.api.Close() }
+func (c *Client) Close() error { return c.api().Close() }
 
 // Connect asks the engine for its version and negotiates the API version. It is
-// one request, and must come before any other method.
+// one request, and must come before any other method; later ones follow an
+// engine that was replaced.
 func (c *Client) Connect(ctx context.Context) (Engine, error) {
-	ping, err := c.api.Ping(ctx)
+	ping, err := c.api().Ping(ctx)
 	if err != nil {
 		return Engine{}, c.fault("reach the engine", err)
 	}
-	c.api.NegotiateAPIVersionPing(ping)
-	version := c.api.ClientVersion()
+	api, err := c.open()
+	if err != nil {
+		return Engine{}, err
+	}
+	api.NegotiateAPIVersionPing(ping)
+	version := api.ClientVersion()
+	if version != c.api().ClientVersion() {
+		_ = c.current.Swap(api).Close() // ends idle connections; streams go on
+	}
 	if versions.LessThan(version, oldestAPI) {
 		return Engine{API: version}, &FaultError{
 			Op: "reach the engine", Kind: APIVersion,
@@ -98,7 +123,7 @@ const zstdAPI = "1.42"
 // engine rejects zstd means a damaged layer in an engine that reads zstd.
 func (c *Client) kind(err error) Kind {
 	kind := classify(err)
-	if kind == ZstdLayers && !versions.LessThan(c.api.ClientVersion(), zstdAPI) {
+	if kind == ZstdLayers && !versions.LessThan(c.api().ClientVersion(), zstdAPI) {
 		return BadLayer
 	}
 	return kind

@@ -27,7 +27,7 @@ func (c *Client) Watch(ctx context.Context, label string) <-chan Event {
 	for _, action := range []string{"start", "die", "health_status", "destroy"} {
 		args.Add("event", action)
 	}
-	in, errs := c.api.Events(ctx, events.ListOptions{Filters: args})
+	in, errs := c.api().Events(ctx, events.ListOptions{Filters: args})
 	out := make(chan Event, 16)
 	go func() {
 		defer close(out)

@@ -38,7 +38,7 @@ type Health struct {
 
 // Image returns the image of that reference or ID; ErrNotFound if none exists.
 func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
-	got, err := c.api.ImageInspect(ctx, ref)
+	got, err := c.api().ImageInspect(ctx, ref)
 	if err != nil {
 		if isNotFound(err) {
 			return Image{}, fmt.Errorf("image %s: %w", ref, ErrNotFound)
@@ -109,7 +109,7 @@ func (c *Client) Pull(ctx context.Context, ref string, credential Credential, re
 	})
 	defer watch.stop()
 
-	body, err := c.api.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
+	body, err := c.api().ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
 	if err != nil {
 		return c.pullFault(ctx, op, err)
 	}
@@ -153,7 +153,7 @@ func (c *Client) Load(ctx context.Context, path string) (names []string, err err
 	defer func() { err = errors.Join(err, archive.Close()) }()
 	// Hidden behind a plain reader: otherwise the HTTP client would close it as
 	// well.
-	resp, err := c.api.ImageLoad(ctx, struct{ io.Reader }{archive}, client.ImageLoadWithQuiet(true))
+	resp, err := c.api().ImageLoad(ctx, struct{ io.Reader }{archive}, client.ImageLoadWithQuiet(true))
 	if err != nil {
 		return nil, c.fault("load image archive", err)
 	}
@@ -174,5 +174,5 @@ func (c *Client) Load(ctx context.Context, path string) (names []string, err err
 
 // Tag gives the image source, a reference or ID, the name target as well.
 func (c *Client) Tag(ctx context.Context, source, target string) error {
-	return c.fault("tag "+target, c.api.ImageTag(ctx, source, target))
+	return c.fault("tag "+target, c.api().ImageTag(ctx, source, target))
 }

@@ -45,7 +45,7 @@ func Conform(t *testing.T, bed Bed) {
 		name string
 		run  func(context.Context, *testing.T)
 	}{
-		{"pull", s.pull}, {"image", s.image}, {"lifecycle", s.lifecycle}, {"conflict", s.conflict}, {"port taken", s.portTaken}, {"exits", s.exits},
+		{"pull", s.pull}, {"side by side", s.sideBySide}, {"image", s.image}, {"lifecycle", s.lifecycle}, {"conflict", s.conflict}, {"port taken", s.portTaken}, {"exits", s.exits},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(ctx, t) })
 	}
@@ -107,6 +107,40 @@ func (s suite) image(ctx context.Context, t *testing.T) {
 	}
 	if tagged, err := s.c.Image(ctx, alias); err != nil || tagged.ID != img.ID {
 		t.Errorf("tagged: %+v, %v", tagged, err)
+	}
+}
+
+// sideBySide asks while another goroutine connects, and asks with an ended
+// context: a request on the wire would hide from the race detector what the two
+// share.
+func (s suite) sideBySide(ctx context.Context, t *testing.T) {
+	c, err := docker.New(s.bed.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	connected := make(chan error, 1)
+	go func() {
+		_, err := c.Connect(ctx)
+		connected <- err
+	}()
+	for {
+		select {
+		case err := <-connected:
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Image(ctx, s.bed.Healthy); err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+			if _, err := c.Image(ended, s.bed.Healthy); !errors.Is(err, context.Canceled) {
+				t.Fatalf("Image with an ended context: %v, want context.Canceled", err)
+			}
+		}
 	}
 }
 

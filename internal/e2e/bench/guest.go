@@ -39,6 +39,10 @@ const (
 	bootReady = "guest's init to controller ready"
 	runReady  = "container started to controller ready"
 
+	caseDocker   = "guest's init to docker active"
+	dockerStatic = "fixed address"
+	dockerDHCP   = "address by DHCP"
+
 	casePlug    = "hotplug"
 	plugService = "begin of the adapter's Attach to the service's process"
 )
@@ -71,7 +75,7 @@ func benchGuest(ctx context.Context, o options, stdout, stderr io.Writer) (err e
 	if err != nil {
 		return fault.Wrap(fault.NotReady, err)
 	}
-	if err := testbed.Require(ctx, stderr, "lxc-start", "newuidmap", "mmdebstrap", "nsenter", "zstd"); err != nil {
+	if err := testbed.Require(ctx, stderr, "lxc-start", "newuidmap", "mmdebstrap", "nsenter", "zstd", "dnsmasq"); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "felhom-bench-")
@@ -110,6 +114,7 @@ func (f *guestField) round(ctx context.Context, round int, counted samples) (err
 	parts := []func() error{
 		func() error { return f.provision(ctx, vmid, counted) },
 		func() error { return f.bare(ctx, vmid+1, counted) },
+		func() error { return f.dhcp(ctx, vmid+2, counted) },
 	}
 	if round%2 == 1 {
 		slices.Reverse(parts)
@@ -136,7 +141,7 @@ func (f *guestField) provision(ctx context.Context, vmid int, counted samples) (
 		return err
 	}
 	g := guest.Guest{VMID: vmid, Path: f.bed.LXCPath()}
-	if err := f.boot(g, counted); err != nil {
+	if err := errors.Join(f.boot(g, counted), f.docker(ctx, g, dockerStatic, counted)); err != nil {
 		return err
 	}
 	if counted == nil {
@@ -288,14 +293,23 @@ func (f *guestField) print(w io.Writer, o options) error {
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), o.builds, plugs)
 	p.line("| | time |\n|---|---|")
 	for _, row := range [][2]string{
-		{caseProvision, bareRestore}, {caseProvision, felhomProvision}, {caseBoot, bootStep}, {caseBoot, bootReady}, {caseBoot, runReady}, {casePlug, plugService},
+		{caseProvision, bareRestore},
+		{caseProvision, felhomProvision},
+		{caseBoot, bootStep},
+		{caseBoot, bootReady},
+		{caseBoot, runReady},
+		{caseDocker, dockerStatic},
+		{caseDocker, dockerDHCP},
+		{casePlug, plugService},
 	} {
 		p.line("| %s: %s | %s |", row[0], row[1], spread(f.samples[row[0]][row[1]], wall))
 	}
 	own, bare := f.samples[caseProvision][felhomProvision], f.samples[caseProvision][bareRestore]
 	plugged := f.samples[casePlug][plugService]
+	static, dhcp := f.samples[caseDocker][dockerStatic], f.samples[caseDocker][dockerDHCP]
 	return p.targets([]target{
 		{"provision, to tar and lxc-start", 1.15, "x", ratio(median(own, wall), median(bare, wall)), ratio(lowest(own, wall), lowest(bare, wall))},
+		{"docker active, DHCP later than a fixed address", 300, "ms", ms(median(dhcp, wall) - median(static, wall)), ms(lowest(dhcp, wall) - lowest(static, wall))},
 		{"hotplug to service start, 95th percentile", 50, "ms", ms(percentile(plugged, 95)), ms(lowest(plugged, wall))},
 	})
 }

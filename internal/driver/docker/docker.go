@@ -90,7 +90,7 @@ func (c *Client) Connect(ctx context.Context) (Engine, error) {
 	api.NegotiateAPIVersionPing(ping)
 	version := api.ClientVersion()
 	if version != c.api().ClientVersion() {
-		_ = c.current.Swap(api).Close() // ends idle connections; streams go on
+		_ = c.current.Swap(api).Close() // ends idle connections; streams continue
 	}
 	if versions.LessThan(version, oldestAPI) {
 		return Engine{API: version}, &FaultError{

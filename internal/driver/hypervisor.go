@@ -73,7 +73,8 @@ type Status struct {
 }
 
 // Progress gets the number of bytes of the archive that were read; total is 0
-// if it is not known. It must not block.
+// if it is not known. It must not block. A driver may call it in another goroutine,
+// but never twice at the same time, and not after its method has returned.
 type Progress func(done, total int64)
 
 // Hypervisor restores, starts and removes guests. Nothing in it executes

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -156,7 +157,9 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 		return err
 	}
 	if err = unpack.CheckSpace(ctx, f, rootfs, unpack.Options{}); err == nil {
-		_, err = unpack.Unpack(ctx, &meter{r: f, total: info.Size(), progress: p}, rootfs, unpack.Options{IDMap: ids})
+		counted := &meter{r: f, total: info.Size(), progress: p}
+		_, err = unpack.Unpack(ctx, counted, rootfs, unpack.Options{IDMap: ids})
+		counted.end()
 	}
 	switch {
 	case err == nil:
@@ -172,20 +175,34 @@ func unpackInto(ctx context.Context, archive, rootfs string, ids unpack.IDMap, p
 	return refuseArchive(archive, err)
 }
 
-// meter reports how much of the archive was read.
+// meter reports how much of the archive was read, until its end is called. The
+// archive is decoded in a goroutine of its own, whose last Read may outlive an
+// Unpack that fails.
 type meter struct {
-	r           io.Reader
-	done, total int64
-	progress    driver.Progress
+	r     io.Reader
+	total int64
+
+	mu       sync.Mutex
+	done     int64
+	progress driver.Progress // nil: it ended, or there is none
 }
 
 func (m *meter) Read(b []byte) (int, error) {
 	n, err := m.r.Read(b)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.done += int64(n)
 	if m.progress != nil {
 		m.progress(m.done, m.total)
 	}
 	return n, err
+}
+
+// end returns once progress is not called any more.
+func (m *meter) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress = nil
 }
 
 // Discard implements [driver.Hypervisor]. There are no storages here.

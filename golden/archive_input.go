@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -66,12 +67,16 @@ func inheritedPipe(name string) *os.File {
 	return os.NewFile(uintptr(own), name)
 }
 
-// pipeReader reads f, and stops waiting for it when ctx is done: a pipe may stay
-// silent for ever.
+// pipeReader reads f, and stops waiting for it when ctx is done or after Close: a
+// pipe may stay silent for ever, and the goroutine that decodes an archive may
+// still wait for it when the archive was refused.
 type pipeReader struct {
 	ctx context.Context //nolint:containedctx // lives as long as one command
-	f   *os.File
-	own bool // f is to be closed
+	own bool            // f is to be closed
+
+	mu       sync.Mutex // held while f is used
+	f        *os.File
+	isClosed bool
 }
 
 // pollMillis is how long a wait for f holds before ctx is looked at.
@@ -82,17 +87,34 @@ func (p *pipeReader) Read(b []byte) (int, error) {
 		if err := context.Cause(p.ctx); err != nil {
 			return 0, err
 		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.f.Fd()), Events: unix.POLLIN}}, pollMillis)
-		switch {
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return 0, fmt.Errorf("wait for input: %w", err)
-		case n > 0:
-			return p.f.Read(b)
+		if n, err := p.poll(b); n > 0 || err != nil || len(b) == 0 {
+			return n, err
 		}
 	}
 }
 
+// poll waits a moment for something to read. 0 and nil mean that there was nothing.
+func (p *pipeReader) poll(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isClosed {
+		return 0, os.ErrClosed
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.f.Fd()), Events: unix.POLLIN}}, pollMillis)
+	switch {
+	case err != nil && !errors.Is(err, unix.EINTR):
+		return 0, fmt.Errorf("wait for input: %w", err)
+	case n > 0:
+		return p.f.Read(b)
+	}
+	return 0, nil
+}
+
+// Close implements [io.Closer]. It waits for a Read under way, for a moment at most.
 func (p *pipeReader) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.isClosed = true
 	if !p.own {
 		return nil
 	}

@@ -124,3 +124,37 @@ func TestSilentPipeEndsWithTheContext(t *testing.T) {
 		cancel()
 	}
 }
+
+// The goroutine that decodes waits for more when the command refuses what it has:
+// the command closes the pipe beside it, and it waits no longer.
+func TestClosedPipeIsNotWaitedFor(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	for _, name := range []string{"-", fmt.Sprintf("/dev/fd/%d", r.Fd())} {
+		in, _, err := openArchive(t.Context(), r, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			close(started)
+			_, err := in.Read(make([]byte, 1))
+			ended <- err
+		}()
+		<-started
+		if err := in.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		select {
+		case err := <-ended:
+			if !errors.Is(err, os.ErrClosed) {
+				t.Errorf("%s: error %v, want that it is closed", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("%s: it still waits", name)
+		}
+	}
+}

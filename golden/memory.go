@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"runtime/debug"
+	"sync"
 
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -21,9 +22,16 @@ func boundMemory(r io.Reader) io.Reader {
 }
 
 // memoryLimit is what boundMemory has set; commands read one archive at a time.
-var memoryLimit int64
+// It is set by the goroutines that decode, of which the one of an archive that was
+// refused may outlive its command.
+var (
+	memoryLimit int64
+	limiting    sync.Mutex
+)
 
 func limit(window int64) {
+	limiting.Lock()
+	defer limiting.Unlock()
 	most := window + workingMemory
 	if most <= memoryLimit || debug.SetMemoryLimit(-1) < most && memoryLimit == 0 { // GOMEMLIMIT may say less
 		return

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -211,12 +212,19 @@ func newBed(t *testing.T, up *upstream, options ...option) *bed {
 	}
 	b.Proxy = registryproxy.New(o)
 	t.Cleanup(b.Close)
-	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.start(t, httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.Serve(w, r, registryproxy.Guest{VMID: 8200, IsValid: func() bool { b.mu.Lock(); defer b.mu.Unlock(); return !b.revoked }})
-	}))
-	b.server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	t.Cleanup(func() { b.server.CloseClientConnections(); b.server.Close() })
+	})))
 	return b
+}
+
+// start has s serve the bed until the test ends.
+func (b *bed) start(t *testing.T, s *httptest.Server) {
+	t.Helper()
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Start()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	b.server = s
 }
 
 func (b *bed) credential() (string, contract.Secret, error) {
@@ -237,11 +245,20 @@ func (b *bed) allow(images ...registryproxy.Image) {
 
 func (b *bed) advance(d time.Duration) { b.mu.Lock(); defer b.mu.Unlock(); b.now = b.now.Add(d) }
 
-func (b *bed) faults() string {
+// failed returns the failures so far. The proxy reports one beside its answer,
+// in another goroutine than the test's.
+func (b *bed) failed() []error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return slices.Clone(b.failures)
+}
+
+// setPassword is another password of the host for the upstream.
+func (b *bed) setPassword(password string) { b.mu.Lock(); defer b.mu.Unlock(); b.password = password }
+
+func (b *bed) faults() string {
 	var lines []string
-	for _, err := range b.failures {
+	for _, err := range b.failed() {
 		lines = append(lines, err.Error())
 	}
 	return strings.Join(lines, "\n")

@@ -27,14 +27,13 @@ func manyGuests(t *testing.T, up *upstream, options ...option) *bed {
 		}
 	}
 	b = newBed(t, up, append(options, images)...)
-	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.start(t, httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		vmid, err := strconv.Atoi(r.Header.Get("X-Guest"))
 		if err != nil {
 			vmid = 8200
 		}
 		b.Serve(w, r, registryproxy.Guest{VMID: vmid, IsValid: func() bool { return true }})
-	}))
-	t.Cleanup(func() { b.server.CloseClientConnections(); b.server.Close() })
+	})))
 	return b
 }
 
@@ -93,11 +92,9 @@ func TestGuestsDoNotTakeEachOthersSlots(t *testing.T) {
 func smallBuffers(t *testing.T, b *bed) {
 	t.Helper()
 	b.server.CloseClientConnections()
-	handler := b.server.Config.Handler
-	b.server = httptest.NewUnstartedServer(handler)
-	b.server.Listener = bufferless{b.server.Listener}
-	b.server.Start()
-	t.Cleanup(func() { b.server.CloseClientConnections(); b.server.Close() })
+	s := httptest.NewUnstartedServer(b.server.Config.Handler)
+	s.Listener = bufferless{s.Listener}
+	b.start(t, s)
 }
 
 type bufferless struct{ net.Listener }

@@ -180,7 +180,7 @@ func TestARefusedCredential(t *testing.T) {
 			b := newBed(t, up)
 			if handle == nil {
 				basic(up)
-				b.password = "another"
+				b.setPassword("another")
 			} else {
 				up.set(handle)
 			}
@@ -193,7 +193,7 @@ func TestARefusedCredential(t *testing.T) {
 					assertNothingLeaks(t, path, got)
 				}
 			}
-			if n := len(b.failures); n != 1 {
+			if n := len(b.failed()); n != 1 {
 				t.Errorf("%d lines in a minute, want one: %s", n, b.faults())
 			}
 			if strings.Contains(b.faults(), "another") || strings.Contains(b.faults(), password) {
@@ -204,11 +204,11 @@ func TestARefusedCredential(t *testing.T) {
 			}
 			b.advance(61 * time.Second)
 			b.get(t, manifestPath("v1"))
-			if n := len(b.failures); n != 2 {
+			if n := len(b.failed()); n != 2 {
 				t.Errorf("%d lines after a minute, want two", n)
 			}
 			if name == "wrong password" { // put right, it works at once
-				b.password = password
+				b.setPassword(password)
 				if got := b.get(t, blobPath(i.layerHash)); got.status != 200 {
 					t.Errorf("with the right password: %s", got.all())
 				}
@@ -530,7 +530,7 @@ func TestWrongManifests(t *testing.T) {
 			if got.status != http.StatusBadGateway {
 				t.Errorf("%.200s", got.all())
 			}
-			if len(b.failures) != 1 || len(b.faults()) > 1000 {
+			if len(b.failed()) != 1 || len(b.faults()) > 1000 {
 				t.Errorf("faults: %.2000s", b.faults())
 			}
 			assertNothingLeaks(t, name, got)

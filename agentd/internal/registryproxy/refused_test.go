@@ -83,7 +83,7 @@ func TestARefusedPasswordIsNotRepeated(t *testing.T) {
 			if n := len(up.seen()); n > 20 {
 				t.Errorf("the registry was asked %d times for 40 requests, want a few", n)
 			}
-			if n := len(b.failures); n != 1 {
+			if n := len(b.failed()); n != 1 {
 				t.Errorf("%d lines, want one:\n%s", n, b.faults())
 			}
 			before := withSecret(up)
@@ -94,13 +94,11 @@ func TestARefusedPasswordIsNotRepeated(t *testing.T) {
 			if n := withSecret(up) - before; n > 1 || n == 0 && before > 0 {
 				t.Errorf("after a minute the password was sent %d times, want once", n)
 			}
-			if n := len(b.failures); n != 2 {
+			if n := len(b.failed()); n != 2 {
 				t.Errorf("%d lines after a minute, want two:\n%s", n, b.faults())
 			}
 			// Another password is tried at once.
-			b.mu.Lock()
-			b.password = "a-new-one"
-			b.mu.Unlock()
+			b.setPassword("a-new-one")
 			before = len(up.seen())
 			b.get(t, manifestPath("v1"))
 			if len(up.seen()) == before {
@@ -243,7 +241,7 @@ func TestAGuestThatLeavesDoesNotHideARefusal(t *testing.T) {
 				<-left
 			}
 			close(answer)
-			waitFor(t, func() []error { b.get(t, blobPath(i.layerHash)); b.mu.Lock(); defer b.mu.Unlock(); return b.failures })
+			waitFor(t, func() []error { b.get(t, blobPath(i.layerHash)); return b.failed() })
 			if n := withSecret(up); n > most {
 				t.Errorf("the password was sent %d times, want %d at most", n, most)
 			}

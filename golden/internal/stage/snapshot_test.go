@@ -37,6 +37,8 @@ func TestSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	slices.Sort(asked)
 	if diff := cmp.Diff([]string{
 		"/debian-security/20261101T020304Z/dists/trixie-security/InRelease",

@@ -41,7 +41,6 @@ func TestProbe(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			server := httptest.NewTLSServer(test.handler)
 			defer server.Close()
-			server.Config.ErrorLog = nil
 			host := strings.TrimPrefix(server.URL, "https://")
 			certs := t.TempDir()
 			if test.trusted {

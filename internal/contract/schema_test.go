@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/felhom/felhom-golden/internal/jsondoc"
+	"github.com/felhom/felhom-golden/internal/strictyaml/schematest"
 )
 
 const schemaFile = "../../docs/bootstrap.schema.json"
@@ -41,17 +42,8 @@ func beyondSchema() []string {
 	}
 }
 
-func compileSchema(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	schema, err := jsonschema.NewCompiler().Compile(schemaFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
-}
-
 func TestSchemaAgainstSamples(t *testing.T) {
-	schema := compileSchema(t)
+	schema := schematest.Compile(t, schemaFile)
 	for _, s := range samples(t, "valid") {
 		t.Run("valid/"+s.name, func(t *testing.T) {
 			if err := schemaError(t, schema, s.data); err != nil {

@@ -10,10 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/internal/strictyaml/schematest"
 )
 
 // format is a file that people write, with its schema and the code that reads it.
@@ -54,24 +53,6 @@ func formats(t *testing.T) map[string]format {
 			func(text string) error { _, err := config.ParseGuests("f", []byte(text)); return err }, nest,
 		},
 	}
-}
-
-// instance returns YAML as the validator wants it: numbers and maps of JSON.
-func instance(t *testing.T, text string) any {
-	t.Helper()
-	var v any
-	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatal(err)
-	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := jsonschema.UnmarshalJSON(strings.NewReader(string(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // The schemas have the keys that the code reads, with the same required ones, and
@@ -160,12 +141,9 @@ func TestSchemasAgreeWithTheCode(t *testing.T) {
 		},
 	} {
 		f := formats(t)[name]
-		schema, err := jsonschema.NewCompiler().Compile(f.schema)
-		if err != nil {
-			t.Fatal(err)
-		}
+		schema := schematest.Compile(t, f.schema)
 		for _, text := range append(texts.good, f.example) {
-			if err := schema.Validate(instance(t, text)); err != nil {
+			if err := schema.Validate(schematest.Instance(t, text)); err != nil {
 				t.Errorf("%s: the schema refuses %q: %v", name, text, err)
 			}
 			if err := f.parse(text); err != nil {
@@ -173,7 +151,7 @@ func TestSchemasAgreeWithTheCode(t *testing.T) {
 			}
 		}
 		for _, text := range texts.bad {
-			if schema.Validate(instance(t, text)) == nil {
+			if schema.Validate(schematest.Instance(t, text)) == nil {
 				t.Errorf("%s: the schema accepts %q", name, text)
 			}
 			if f.parse(text) == nil {

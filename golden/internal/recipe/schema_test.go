@@ -5,57 +5,28 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"go.yaml.in/yaml/v3"
+	"github.com/felhom/felhom-golden/internal/strictyaml/schematest"
 )
 
 const schemaFile = "../../../docs/golden.schema.json"
 
-func compile(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	s, err := jsonschema.NewCompiler().Compile(schemaFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// instance gives YAML as the validator wants it: numbers and maps of JSON.
-func instance(t *testing.T, text string) any {
-	t.Helper()
-	var v any
-	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatal(err)
-	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := jsonschema.UnmarshalJSON(strings.NewReader(string(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 func TestSchemaAcceptsDefault(t *testing.T) {
-	if err := compile(t).Validate(instance(t, string(DefaultYAML()))); err != nil {
+	if err := schematest.Compile(t, schemaFile).Validate(schematest.Instance(t, string(DefaultYAML()))); err != nil {
 		t.Error(err)
 	}
 }
 
 // TestSchemaRefuses: what the schema can express it must refuse as Parse does.
 func TestSchemaRefuses(t *testing.T) {
-	s := compile(t)
+	s := schematest.Compile(t, schemaFile)
 	for _, text := range []string{
 		"suit: trixie", "suite: sid", "version: 2", "arch: i386", "guest: {vmid: 99}", "guest: {memory: lots}", "guest: {memroy: 1}",
 		"files: [{path: etc/a}]", "files: [{path: /a, mode: '0888'}]", "files: [{path: /a, uid: 65536}]", "packages: {include: ['Vim']}",
 		"units: {enable: [ssh]}", "output: {profile: tiny}", "apt: {sources: [{name: a}]}", "apt: {snapshot: yesterday}", "preload: [{archive: a}]",
 	} {
-		if s.Validate(instance(t, text)) == nil {
+		if s.Validate(schematest.Instance(t, text)) == nil {
 			t.Errorf("the schema accepts %q", text)
 		}
 		if _, err := Parse("x", []byte(text)); err == nil {

@@ -39,7 +39,9 @@ type Client struct {
 	// current speaks the version that the last Connect negotiated. A client of
 	// the library is not changed once others can see it: the library reads its
 	// version without a lock.
-	current atomic.Pointer[client.Client]
+	current  atomic.Pointer[client.Client]
+	stall    time.Duration         // how long a pull may move nothing
+	received func() (int64, error) // the bytes that the engine's network received
 }
 
 // Engine is what Connect found out about the engine.
@@ -52,7 +54,7 @@ type Engine struct {
 // and the other DOCKER_* variables: a pinned version would disable the
 // negotiation.
 func New(host string) (*Client, error) {
-	c := &Client{host: host}
+	c := &Client{host: host, stall: StallLimit, received: received}
 	api, err := c.open()
 	if err != nil {
 		return nil, err

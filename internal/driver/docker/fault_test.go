@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -216,7 +217,7 @@ func TestStreamSumsLayersAndReturnsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Progress{
-		{0, 0, 1}, {0, 0, 2}, {10, 100, 3}, {30, 150, 4}, {120, 150, 5}, {120, 150, 6}, {120, 150, 7},
+		{0, 0, 0, 1}, {0, 0, 0, 2}, {10, 100, 10, 3}, {30, 150, 30, 4}, {120, 150, 30, 5}, {120, 150, 35, 6}, {120, 150, 35, 7},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("progress (-want +got):\n%s", diff)
@@ -246,21 +247,28 @@ func TestStallRule(t *testing.T) {
 		name  string
 		every time.Duration
 		moves bool
+		rate  int64 // bytes a second that the network receives; -1: it cannot be read
 		want  bool
 	}{
-		{"chatter without movement", 100 * time.Millisecond, false, true},
-		{"a minute of silence between movements", time.Minute, true, false},
-		{"silence", time.Hour, true, true},
+		{"chatter without movement", 100 * time.Millisecond, false, 0, true},
+		{"a minute of silence between movements", time.Minute, true, 0, false},
+		{"silence", time.Hour, true, 0, true},
+		{"silence, no counters", time.Hour, true, -1, true},
+		// 512 KiB at 1 KiB/s, between two messages of Engine 20.10.
+		{"silence of a link that receives", 512 * time.Second, true, 1 << 10, false},
+		{"silence and a little chatter of the network", time.Hour, true, 100, true},
+		{"silence in a busy network", time.Hour, true, 10 << 20, true},
+		{"chatter in a busy network", 100 * time.Millisecond, false, 10 << 20, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stalled := make(chan struct{})
-				w := newStallWatch(StallLimit, func() { close(stalled) })
+				w := newStallWatch(StallLimit, receiving(test.rate), func(time.Duration) { close(stalled) })
 				defer w.stop()
 				w.progress(Progress{Work: 1})
 				ticker := time.NewTicker(test.every)
 				defer ticker.Stop()
-				end := time.After(10 * time.Minute)
+				end := time.After(30 * time.Minute)
 				for work := int64(2); ; work++ {
 					select {
 					case <-stalled:
@@ -283,6 +291,39 @@ func TestStallRule(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// receiving is a network that receives at that rate from now on.
+func receiving(rate int64) func() (int64, error) {
+	began := time.Now()
+	return func() (int64, error) {
+		if rate < 0 {
+			return 0, os.ErrNotExist
+		}
+		return 1<<40 + int64(time.Since(began).Seconds()*float64(rate)), nil
+	}
+}
+
+// TestReceivedBytes: what containers send each other is not counted.
+func TestReceivedBytes(t *testing.T) {
+	const table = `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo: 1000000      10    0    0    0     0          0         0  1000000      10    0    0    0     0       0          0
+  eth0:   2000       20    0    0    0     0          0         0     300       3    0    0    0     0       0          0
+  eth1:30        20    0    0    0     0          0         0     300       3    0    0    0     0       0          0
+docker0: 4000000      10    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+veth12ab: 4000000      10    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+br-0123: 4000000      10    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+`
+	if got, err := sumReceived([]byte(table)); got != 2030 || err != nil {
+		t.Errorf("got %d, %v, want 2030", got, err)
+	}
+	if got, err := sumReceived([]byte("eth0: x y\n")); err == nil {
+		t.Errorf("got %d of a table that cannot be read", got)
+	}
+	if _, err := received(); err != nil {
+		t.Errorf("this machine: %v", err)
 	}
 }
 

@@ -93,9 +93,10 @@ func (cr Credential) encode() (string, error) {
 // report, which may be nil, gets the summed byte counters each time they move.
 // Errors are *FaultError, or wrap the context's error; nothing is retried.
 //
-// Pull ends a pull that moves no bytes for StallLimit: no engine has such a
-// limit, and neither silence nor messages prove anything (the 29 line repeats
-// the same counters without end).
+// Pull ends a pull that moves no bytes for StallLimit, and has no other limit:
+// engines before 29 begin a layer again whose pull was ended. No engine has such
+// a limit itself, and neither silence nor messages prove anything (the 29 line
+// repeats the same counters without end).
 func (c *Client) Pull(ctx context.Context, ref string, credential Credential, report func(Progress)) (err error) {
 	op := "pull " + ref
 	auth, err := credential.encode()
@@ -104,8 +105,8 @@ func (c *Client) Pull(ctx context.Context, ref string, credential Credential, re
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := newStallWatch(StallLimit, func() {
-		cancel(&FaultError{Op: op, Kind: Stalled, Err: fmt.Errorf("no byte arrived for %s", StallLimit)})
+	watch := newStallWatch(c.stall, c.received, func(silence time.Duration) {
+		cancel(&FaultError{Op: op, Kind: Stalled, Err: fmt.Errorf("no byte arrived for %s", silence.Round(time.Second))})
 	})
 	defer watch.stop()
 

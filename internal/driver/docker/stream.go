@@ -4,18 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"time"
 )
 
 // Progress is the sum over the layers of one pull.
 type Progress struct {
 	Done, Total int64 // bytes downloaded, of those announced so far; layers that exist already do not count
+	Moved       int64 // bytes downloaded and extracted in all; never decreases
 	Work        int64 // grows whenever anything moved: bytes, extraction or a layer's state
 }
-
-// StallLimit is how long a pull may move nothing. The older engines report each
-// 512 KiB or each hundredth of a layer, so this is 512 KiB at about 4 KiB/s.
-const StallLimit = 2 * time.Minute
 
 // message is one line of the engine's stream (JSONMessage).
 type message struct {
@@ -93,6 +89,7 @@ func (l *layer) update(m message, sum *Progress) bool {
 	}
 	l.status = m.Status
 	if m.Progress.Current > l.moved {
+		sum.Moved += m.Progress.Current - l.moved
 		l.moved, moved = m.Progress.Current, true
 	}
 	switch m.Status {
@@ -112,23 +109,3 @@ func (l *layer) update(m message, sum *Progress) bool {
 	}
 	return moved
 }
-
-// stallWatch calls giveUp if there is no progress for limit.
-type stallWatch struct {
-	timer *time.Timer
-	limit time.Duration
-	work  int64
-}
-
-func newStallWatch(limit time.Duration, giveUp func()) *stallWatch {
-	return &stallWatch{timer: time.AfterFunc(limit, giveUp), limit: limit}
-}
-
-func (w *stallWatch) progress(p Progress) {
-	if p.Work > w.work {
-		w.work = p.Work
-		w.timer.Reset(w.limit)
-	}
-}
-
-func (w *stallWatch) stop() { w.timer.Stop() }

@@ -219,16 +219,18 @@ func (s imageStep) source() (contract.ImageRef, error) {
 
 // pull pulls until it succeeds, a fault is permanent, or nothing arrived for
 // the step's patience. Each byte restarts that time, so that a slow link
-// succeeds in the end.
+// succeeds in the end, and a registry that starts each transfer and sends
+// nothing does not.
 func (s imageStep) pull(ctx context.Context, source contract.ImageRef, note func(string), bytes func(done, total int64)) error {
 	note("pulling " + source.String())
 	pause := backoff{first: time.Second, most: 30 * time.Second}
 	last, few := time.Now(), 0
 	for {
-		err := s.store.Pull(ctx, source.String(), s.credential, func(p docker.Progress) {
-			last = time.Now()
-			bytes(p.Done, p.Total)
-		})
+		follow := newFollower(bytes)
+		err := s.store.Pull(ctx, source.String(), s.credential, follow.report)
+		if moved := follow.stop(); moved.After(last) {
+			last = moved
+		}
 		if err == nil {
 			break
 		}

@@ -35,15 +35,22 @@ type talk struct {
 
 	mu       sync.Mutex
 	stages   map[contract.Step]*progress.Stage
-	told     time.Time // last STATUS= of a pull
+	notes    map[contract.Step]string // the last of each step that goes to the host
+	told     time.Time                // last STATUS= of a pull
+	sent     time.Time                // last report of a step that continues
+	every    time.Duration            // between two of those reports
 	reporter *hostapi.Reporter
 }
 
 // statusEvery bounds how often systemd's status line shows the bytes.
 const statusEvery = time.Second
 
+// reportEvery bounds how often the host gets the bytes of a pull. A pull that
+// takes less time is not worth a report.
+const reportEvery = 5 * time.Second
+
 func newTalk(stderr io.Writer, run string) *talk {
-	t := &talk{run: run, stages: map[contract.Step]*progress.Stage{}, log: logrus.New()}
+	t := &talk{run: run, stages: map[contract.Step]*progress.Stage{}, notes: map[contract.Step]string{}, every: reportEvery, log: logrus.New()}
 	t.log.SetOutput(stderr)
 	f, isFile := stderr.(*os.File)
 	switch {
@@ -121,6 +128,9 @@ func (t *talk) Note(step contract.Step, text string) {
 	t.stage(step).Note(text)
 	notify(string(step) + ": " + text)
 	if !strings.HasPrefix(text, "warning: ") {
+		t.mu.Lock()
+		t.notes[step], t.sent = text, time.Now()
+		t.mu.Unlock()
 		t.send(contract.Report{Step: step, State: contract.StateStarted, Message: text})
 	}
 	if !t.terminal {
@@ -142,13 +152,24 @@ func (t *talk) Bytes(step contract.Step, done, total int64) {
 	estimate := t.stage(step).Bytes(done, total)
 	t.mu.Lock()
 	now := time.Now()
-	due := now.Sub(t.told) >= statusEvery
-	if due {
+	isStatusDue := now.Sub(t.told) >= statusEvery
+	if isStatusDue {
 		t.told = now
 	}
+	isReportDue := now.Sub(t.sent) >= t.every
+	if isReportDue {
+		t.sent = now
+	}
+	text := estimate.String()
+	if note := t.notes[step]; note != "" {
+		text = note + ": " + text
+	}
 	t.mu.Unlock()
-	if due {
-		notify(string(step) + ": " + estimate.String())
+	if isStatusDue {
+		notify(string(step) + ": " + text)
+	}
+	if isReportDue {
+		t.send(contract.Report{Step: step, State: contract.StateStarted, Message: text})
 	}
 }
 

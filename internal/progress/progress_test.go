@@ -99,3 +99,33 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestSilenceIsShownAndNoRate: counts that come again do not make a rate of the
+// past look like the present one.
+func TestSilenceIsShownAndNoRate(t *testing.T) {
+	c := &clock{t: time.Unix(1000, 0)}
+	m := Meter{Now: c.now}
+	m.Update(0, 8<<20)
+	c.advance(4 * time.Second)
+	if got, want := m.Update(4<<20, 8<<20).String(), "4.0 MiB of 8.0 MiB, 1.0 MiB/s, 4s left"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for range 8 { // an engine's messages of a slow pull are this far apart
+		c.advance(time.Second)
+		m.Update(4<<20, 8<<20)
+	}
+	if got, want := m.Update(4<<20, 8<<20).String(), "4.0 MiB of 8.0 MiB, 1.0 MiB/s, 4s left"; got != want {
+		t.Errorf("after 8s got %q, want %q", got, want)
+	}
+	c.advance(34 * time.Second)
+	if got, want := m.Update(4<<20, 8<<20).String(), "4.0 MiB of 8.0 MiB, nothing new for 42s"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	c.advance(22 * time.Second)
+	if got, want := m.Update(6<<20, 8<<20).String(), "6.0 MiB of 8.0 MiB, 32.0 KiB/s, 1m4s left"; got != want {
+		t.Errorf("when it continues got %q, want %q", got, want)
+	}
+	if got, want := m.Update(8<<20, 8<<20), "8.0 MiB of 8.0 MiB"; !strings.HasPrefix(got.String(), want) || got.IsIdle() {
+		t.Errorf("at the end got %q, want %q", got, want)
+	}
+}

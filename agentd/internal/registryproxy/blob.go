@@ -44,7 +44,7 @@ func (p *Proxy) serveBlob(ctx context.Context, w http.ResponseWriter, r *request
 	}
 	s := &stream{proxy: p, request: r, w: w, control: http.NewResponseController(w)}
 	s.touch()
-	ctx, stop := s.watch(ctx)
+	ctx, stop := s.watch(ctx, size)
 	defer stop()
 	if file := p.cache.Open(r.name(), r.digest, size); file != nil {
 		s.fromCache(file, part)
@@ -71,7 +71,7 @@ func (s *stream) touch() { s.touched.Store(time.Now().UnixNano()) }
 
 // watch ends the stream if the token is no longer valid, if nothing arrives, or
 // if it takes too long. A deadline ends the guest's side.
-func (s *stream) watch(parent context.Context) (context.Context, func()) {
+func (s *stream) watch(parent context.Context, size int64) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	s.ctx = ctx
 	limits := s.proxy.limits
@@ -80,7 +80,7 @@ func (s *stream) watch(parent context.Context) (context.Context, func()) {
 	running.Go(func() {
 		tick := time.NewTicker(limits.Check)
 		defer tick.Stop()
-		end := time.NewTimer(limits.Longest)
+		end := time.NewTimer(limits.longest(size))
 		defer end.Stop()
 		var pace pace
 		for {

@@ -13,10 +13,12 @@ type Limits struct {
 	PerGuest int // requests under way that a registry is asked for; default 6
 	// Total are those of all guests, beside the two that each guest has for
 	// itself; default 64.
-	Total   int
-	Wait    time.Duration // for one of them to end; default 30 s
-	Stall   time.Duration // without a byte, on either side; default 1 min
-	Longest time.Duration // of one blob; default 2 h
+	Total int
+	Wait  time.Duration // for one of them to end; default 30 s
+	Stall time.Duration // without a byte, on either side; default 1 min
+	// Longest is how long one blob may take if its size at MinRate does not take
+	// longer: no transfer is ended that moves at that rate; default 2 h.
+	Longest time.Duration
 	// MinRate is the least that either side must move while it is waited for, in
 	// bytes a second, measured over a time of Stall; default 4 KiB.
 	MinRate int64
@@ -38,6 +40,17 @@ func (l Limits) withDefaults() Limits {
 		Longest: cmp.Or(l.Longest, 2*time.Hour), MinRate: cmp.Or(l.MinRate, 4<<10), MaxBlob: cmp.Or(l.MaxBlob, 32<<30), Check: cmp.Or(l.Check, time.Second),
 		Burst: cmp.Or(l.Burst, 2000), PerSecond: cmp.Or(l.PerSecond, 20),
 	}
+}
+
+// smallBlob is a size that MinRate moves within the default of Longest.
+const smallBlob = 16 << 20
+
+// longest is how long a blob of that size may take.
+func (l Limits) longest(size int64) time.Duration {
+	if size < smallBlob {
+		return l.Longest
+	}
+	return max(l.Longest, time.Duration(size/l.MinRate)*time.Second)
 }
 
 // slots is a number of requests that may be under way.

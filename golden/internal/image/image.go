@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 
+	"github.com/felhom/felhom-golden/golden/internal/sums"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -22,9 +23,9 @@ const (
 	entryBytes = 320
 	// headBytes is how much of a file that is not kept is in memory at a time.
 	headBytes = 4 << 20
-	// maxKeptFile is the largest file that is kept; dpkg's status is larger than
+	// MaxKept is the largest file that is kept, in bytes; dpkg's status is larger than
 	// any other file that is looked into.
-	maxKeptFile = 8 << 20
+	MaxKept = 8 << 20
 )
 
 // Options choose what is kept. The zero value keeps no more than units,
@@ -82,15 +83,14 @@ func Read(ctx context.Context, r io.Reader, opts Options) (_ *Image, err error) 
 	defer in.Close()
 	s := &scan{opts: opts, in: in, image: &Image{ByPath: map[string]*Entry{}, Content: map[string][]byte{}}}
 	if opts.Hash != nil {
-		s.sums = newSummer(opts.Hash)
-		defer s.sums.close() // the digests are read after this function alone
+		s.sums = sums.New(opts.Hash)
+		defer s.sums.Close() // the digests are read after this function alone
 	}
 	for {
 		e, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			s.image.Facts = in.Facts()
-			s.image.config, s.image.findings = pctconf.Parse(s.image.Content[vzdump.ConfigPath])
-			s.image.units = newUnits(s.image)
+			s.image.complete()
 			return s.image, nil
 		}
 		if err == nil {
@@ -102,15 +102,34 @@ func Read(ctx context.Context, r io.Reader, opts Options) (_ *Image, err error) 
 	}
 }
 
+// New returns the image of members that do not come from an archive: entries in
+// the order of one, and the content of files by path. It has no facts.
+func New(entries []*Entry, content map[string][]byte) *Image {
+	img := &Image{Entries: entries, ByPath: map[string]*Entry{}, Content: content}
+	for _, e := range entries {
+		if img.ByPath[e.Path] == nil {
+			img.ByPath[e.Path] = e
+		}
+	}
+	img.complete()
+	return img
+}
+
+// complete fills in what follows from the members.
+func (img *Image) complete() {
+	img.config, img.findings = pctconf.Parse(img.Content[vzdump.ConfigPath])
+	img.units = newUnits(img)
+}
+
 // scan is one pass over an archive.
 type scan struct {
 	opts  Options
 	in    *vzdump.Reader
 	image *Image
-	sums  *summer // or nil
-	kept  int64   // bytes
-	holes int64   // bytes of sparse files so far
-	head  []byte  // for all files: a buffer each would be most of the memory
+	sums  *sums.Summer // or nil
+	kept  int64        // bytes
+	holes int64        // bytes of sparse files so far
+	head  []byte       // for all files: a buffer each would be most of the memory
 }
 
 func (s *scan) member(m *vzdump.Entry) error {
@@ -120,7 +139,7 @@ func (s *scan) member(m *vzdump.Entry) error {
 			return err
 		}
 	}
-	keep := first && m.Type == vzdump.File && (isOwn(m.Path) || s.opts.Keep != nil && s.opts.Keep(m.Path, m.Size))
+	keep := first && m.Type == vzdump.File && (IsOwn(m.Path) || s.opts.Keep != nil && s.opts.Keep(m.Path, m.Size))
 	if s.opts.Index != nil && !keep && !s.opts.Index(m) {
 		return nil
 	}
@@ -140,7 +159,7 @@ func (s *scan) member(m *vzdump.Entry) error {
 
 // content reads what is needed of a file.
 func (s *scan) content(e *Entry, keep bool) error {
-	if keep && e.Size > maxKeptFile {
+	if keep && e.Size > MaxKept {
 		s.image.Skipped = append(s.image.Skipped, e)
 		keep = false
 	}
@@ -175,7 +194,7 @@ func (s *scan) content(e *Entry, keep bool) error {
 		return err
 	}
 	if s.sums != nil {
-		s.sums.end(e)
+		s.sums.End(func(sum []byte) { e.Hashed = copy(e.Digest[:], sum) > 0 })
 	}
 	return nil
 }

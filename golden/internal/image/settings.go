@@ -20,8 +20,8 @@ const (
 	osReleasePath = "usr/lib/os-release"
 )
 
-// isOwn reports whether the file at name is kept for the questions that an Image answers.
-func isOwn(name string) bool {
+// IsOwn reports whether the file at name is kept for the questions that an Image answers.
+func IsOwn(name string) bool {
 	return name == vzdump.ConfigPath || name == StatusPath || name == osReleasePath || name == "etc/os-release" || isUnitFile(name)
 }
 

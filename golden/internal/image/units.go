@@ -155,7 +155,10 @@ func (u *Units) stateOf(name string, e *Entry) string {
 		return "alias"
 	case e.Type != vzdump.File && e.Type != vzdump.Link:
 		return ""
-	case ParseUnit(u.image.contentOf(e)).sections["Install"]:
+	}
+	// A second name of a file that is not a unit's would make the state depend on what
+	// else was kept.
+	if _, at := u.image.Lookup(e.Path); isUnitFile(at) && ParseUnit(string(u.image.Content[at])).sections["Install"] {
 		return "disabled"
 	}
 	return "static"

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/felhom/felhom-golden/golden/internal/sums"
 	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -26,8 +27,9 @@ const formatVersion = 4
 // base has one for each setting.
 const framesKept = 8
 
-// maxRecord bounds a record. The overlay of a golden image has some dozen directories.
-const maxRecord = 4 << 20
+// maxRecord bounds a record. That of a golden image has half a megabyte, most of it
+// units and the state of dpkg.
+const maxRecord = 32 << 20
 
 const (
 	frameSuffix  = ".tar.zst"
@@ -130,25 +132,36 @@ func (j *job) keep(path string, res Result, b *base) error {
 // once, to its end: what was copied counts only if it returns nil. [errDamaged]
 // means that the frames must be made again.
 func (j *job) splice(ctx context.Context, w io.Writer, b *base) error {
-	h := sha256.New()
-	src := vzdump.WithContext(ctx, io.LimitReader(b.cached, b.record.Size+1))
-	front, err := io.CopyN(h, src, b.record.Base)
-	if errors.Is(err, io.EOF) {
-		return errDamaged
-	}
+	n, sum, err := copyTail(w, vzdump.WithContext(ctx, io.LimitReader(b.cached, b.record.Size+1)), b.record.Base)
 	if err != nil {
-		return fmt.Errorf("read cache: %w", err)
+		return err
 	}
-	sums := newSumWriter(h)
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, sums)}, struct{ io.Reader }{src}, make([]byte, 1<<20))
-	sums.close()
-	if err != nil {
-		return fmt.Errorf("copy cached frames: %w", err)
-	}
-	if front+n != b.record.Size || !bytes.Equal(h.Sum(nil), b.record.SHA256) {
+	if n != b.record.Size || !bytes.Equal(sum, b.record.SHA256) {
 		return errDamaged
 	}
 	j.entries += b.record.Members
 	j.advance(b.record.Content)
 	return nil
+}
+
+// copyTail copies all but the first skip bytes of src to w. It returns the length
+// and the digest of the whole of src.
+func copyTail(w io.Writer, src io.Reader, skip int64) (n int64, sum []byte, err error) {
+	s := sums.New(sha256.New())
+	defer func() {
+		s.End(func(b []byte) { sum = bytes.Clone(b) })
+		s.Close()
+	}()
+	front, err := io.CopyN(s, src, skip)
+	if errors.Is(err, io.EOF) {
+		return front, nil, nil
+	}
+	if err != nil {
+		return front, nil, fmt.Errorf("read cache: %w", err)
+	}
+	n, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, s)}, struct{ io.Reader }{src}, make([]byte, 1<<20))
+	if err != nil {
+		return front + n, nil, fmt.Errorf("copy cached frames: %w", err)
+	}
+	return front + n, nil, nil
 }

@@ -8,12 +8,12 @@
 package pack
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +24,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
+	"github.com/felhom/felhom-golden/golden/internal/sums"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -136,8 +137,7 @@ func (j *job) run(ctx context.Context, useCache bool) (_ Result, err error) {
 // the kernel write to the disk meanwhile, so that the final sync is short.
 type sink struct {
 	file   *os.File
-	hash   hash.Hash
-	sums   *sumWriter
+	sums   *sums.Summer
 	size   int64
 	pushed int64 // bytes that the kernel was told to write
 }
@@ -145,10 +145,7 @@ type sink struct {
 // pushBytes is what is written to the disk at a time.
 const pushBytes = 8 << 20
 
-func newSink(f *os.File) *sink {
-	h := sha256.New()
-	return &sink{file: f, hash: h, sums: newSumWriter(h)}
-}
+func newSink(f *os.File) *sink { return &sink{file: f, sums: sums.New(sha256.New())} }
 
 func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.file.Write(p)
@@ -163,9 +160,10 @@ func (s *sink) Write(p []byte) (int, error) {
 }
 
 // close returns the digest of what was written. The file stays open.
-func (s *sink) close() []byte {
-	s.sums.close()
-	return s.hash.Sum(nil)
+func (s *sink) close() (sum []byte) {
+	s.sums.End(func(b []byte) { sum = bytes.Clone(b) })
+	s.sums.Close()
+	return sum
 }
 
 func check(src Source, out Output) error {

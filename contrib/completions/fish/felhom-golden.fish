@@ -161,6 +161,7 @@ complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l explain -x -d 'E
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l help -d 'Print help'
 complete -c felhom-golden -n '__felhom_golden_is \'verify\' 0' -a '(__felhom_golden_archives)'
 complete -c felhom-golden -n '__felhom_golden_is \'inspect\'' -l json -d 'Print the report as JSON'
+complete -c felhom-golden -n '__felhom_golden_is \'inspect\'' -l full -d 'Read the whole archive, not its table of contents'
 complete -c felhom-golden -n '__felhom_golden_is \'inspect\'' -l config -d 'Print pct.conf as it is in the archive, and read no further'
 complete -c felhom-golden -n '__felhom_golden_is \'inspect\'' -l help -d 'Print help'
 complete -c felhom-golden -n '__felhom_golden_is \'inspect\' 0' -a '(__felhom_golden_archives)'

@@ -1,24 +1,23 @@
 // Package inspect reports what is in an archive: system, packages, units,
-// images, configuration and sizes. Call [Archive], or [Config] for the
-// configuration alone. It reads the archive once, as a stream, and keeps only
-// what the report needs. It judges nothing, unpacks nothing and opens no file.
+// images, configuration and sizes. Call [Archive]; [Table] for what the archive's own
+// table of contents says, which is quick; or [Config] for the configuration
+// alone. Archive reads the archive once, as a stream, and keeps only what the
+// report needs. The package judges nothing, unpacks nothing and opens no file.
 package inspect
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path"
 	"slices"
-	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/preload"
-	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -30,10 +29,6 @@ const (
 	maxFilesBytes = 18 << 20
 	// maxHoles bounds the sparse files whose digests are taken.
 	maxHoles = 4 << 30
-	// directoryBytes is what the sum of one directory costs apart from its name.
-	directoryBytes = 288
-
-	preloadPath = contract.PreloadDir + "/" + contract.PreloadIndex
 )
 
 // Options choose what is kept. The zero value is enough for a report.
@@ -44,6 +39,7 @@ type Options struct {
 // Report is what an archive holds. What it does not have is empty.
 type Report struct {
 	Archive     string            `json:"archive"`
+	Source      Source            `json:"source"` // what the report was made from
 	OS          OS                `json:"os"`
 	Config      map[string]string `json:"config"` // see [Settings]
 	Packages    []image.Package   `json:"packages"`
@@ -58,56 +54,57 @@ type Report struct {
 	Files []*image.Entry `json:"-"` // in the order of the archive, without the configuration
 }
 
+// Source is what a report was made from.
+type Source string
+
+// The sources. A table of contents is what the archive says about itself: only
+// verify compares it with the members.
+const (
+	FromMembers Source = "members"
+	FromTable   Source = "table of contents"
+)
+
 // OS is what os-release(5) says.
-type OS struct {
-	ID         string `json:"id"`
-	VersionID  string `json:"version_id"`
-	Codename   string `json:"codename"`
-	PrettyName string `json:"pretty_name"`
-}
+type OS = contents.OS
 
 // Directory is the sum of everything below a directory.
-type Directory struct {
-	Path    string `json:"path"` // from "/"
-	Bytes   int64  `json:"bytes"`
-	Entries int    `json:"entries"`
-}
+type Directory = contents.Directory
 
 // Archive reads an archive to its end. name is in the report and in errors. An
 // archive that cannot be read, is hostile or would need too much memory has
 // kind [fault.Invalid].
 func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Report, error) {
-	s := sums{entries: map[string]int{}, directories: map[string]*Directory{}}
+	var counts contents.Counts
 	o := image.Options{
-		MaxBytes: maxBytes, MaxHoles: maxHoles, Count: s.add,
-		Keep: func(name string, _ int64) bool { return name == preloadPath[1:] },
+		MaxBytes: maxBytes, MaxHoles: maxHoles,
+		Count: func(e *vzdump.Entry) int64 { return counts.Add(e.Path, e.Type, e.Size) },
+		Keep:  func(name string, _ int64) bool { return contents.Wants(name, vzdump.File) },
 	}
 	if opts.Files {
 		o.MaxBytes, o.Hash, o.Attributes = maxFilesBytes, sha256.New(), true
 	} else {
-		o.Index = isLink
+		o.Index = func(e *vzdump.Entry) bool { return contents.Wants(e.Path, e.Type) }
 	}
-	report := Report{Archive: path.Base(name)}
+	report := Report{Archive: path.Base(name), Source: FromMembers}
 	img, err := image.Read(ctx, r, o)
 	if err == nil {
-		err = report.fill(img, &s)
+		err = checkSkipped(img)
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("inspect %s: %w", report.Archive, err)
 	}
+	report.fill(contents.Of(img, counts))
+	report.Packed = img.Facts.Packed
+	if img.ByPath[vzdump.ConfigPath] == nil {
+		report.Problems = append(report.Problems, fmt.Sprintf("want ./%s, got none", vzdump.ConfigPath))
+	}
+	report.configure(img.Config())
 	if opts.Files {
 		report.Files = slices.DeleteFunc(img.Entries, func(e *image.Entry) bool {
 			return e.Path == vzdump.ConfigPath || e.Odd.Has(vzdump.Duplicate) // restore keeps the first of two
 		})
 	}
 	return report, nil
-}
-
-// isLink reports whether a member is a link that says something about units or
-// os-release.
-func isLink(m *vzdump.Entry) bool {
-	return m.Type == vzdump.Symlink && image.IsUnit(path.Base(m.Path)) &&
-		slices.ContainsFunc(image.UnitDirs, func(dir string) bool { return image.IsBelow(dir, m.Path) })
 }
 
 // Config returns the guest's configuration as it is in the archive, and reads
@@ -120,90 +117,33 @@ func Config(ctx context.Context, r io.Reader, name string) ([]byte, error) {
 	return conf, nil
 }
 
-// fill makes the report of what was kept.
-func (r *Report) fill(img *image.Image, s *sums) error {
-	if len(img.Skipped) > 0 {
-		e := img.Skipped[0]
-		if e.Odd.Has(vzdump.Sparse) {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: sparse files of more than %d bytes in all", vzdump.ErrLimit, e.Path, int64(maxHoles)),
-				"unpack both archives and compare the directories")
-		}
-		return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %s: its %d bytes are too many to be read", vzdump.ErrLimit, e.Path, e.Size))
+// checkSkipped refuses an image with files that had to be read and were not.
+func checkSkipped(img *image.Image) error {
+	if len(img.Skipped) == 0 {
+		return nil
 	}
-	r.Packed, r.Content, r.Entries, r.Directories = img.Facts.Packed, img.Facts.Content, s.entries, s.sorted()
-	r.Packages, r.Images, r.Problems = []image.Package{}, []preload.Image{}, []string{}
-	if img.ByPath[vzdump.ConfigPath] == nil {
-		r.Problems = append(r.Problems, fmt.Sprintf("want ./%s, got none", vzdump.ConfigPath))
+	e := img.Skipped[0]
+	if e.Odd.Has(vzdump.Sparse) {
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("%w: %s: sparse files of more than %d bytes in all", vzdump.ErrLimit, e.Path, int64(maxHoles)),
+			"unpack both archives and compare the directories")
 	}
-	config, findings := img.Config()
+	return fault.Wrap(fault.Invalid, fmt.Errorf("%w: %s: its %d bytes are too many to be read", vzdump.ErrLimit, e.Path, e.Size))
+}
+
+// fill makes the report of an archive's contents.
+func (r *Report) fill(c contents.Contents) {
+	r.OS, r.Packages, r.Units, r.Directories, r.Entries, r.Content = c.OS, c.Packages, c.Units, c.Directories, c.Entries, c.Content
+	r.Problems = c.Problems
+	r.Images = []preload.Image{}
+	for _, i := range c.Images {
+		r.Images = append(r.Images, preload.Image{Reference: i.Reference, ConfigDigest: i.ConfigDigest, ManifestDigest: i.ManifestDigest, File: i.File})
+	}
+}
+
+// configure adds the configuration and what is wrong with it.
+func (r *Report) configure(config *pctconf.Config, findings []pctconf.Finding) {
 	for _, f := range findings {
 		r.Problems = append(r.Problems, "pct.conf: "+f.String())
 	}
 	r.Config = Settings(config)
-	release := img.OSRelease()
-	r.OS = OS{ID: release["ID"], VersionID: release["VERSION_ID"], Codename: release["VERSION_CODENAME"], PrettyName: release["PRETTY_NAME"]}
-	if list, err := img.Packages(); err != nil {
-		r.Problems = append(r.Problems, err.Error())
-	} else {
-		r.Packages = append(r.Packages, list...)
-	}
-	if index, ok := img.Content[preloadPath[1:]]; ok {
-		var file struct {
-			Images []preload.Image `json:"images"`
-		}
-		if _, err := contract.ParsePreload(index); err != nil {
-			r.Problems = append(r.Problems, fmt.Sprintf("%s: %v", preloadPath, err))
-		} else if err := json.Unmarshal(index, &file); err != nil {
-			return err
-		}
-		r.Images = append(r.Images, file.Images...)
-	}
-	r.Units = img.Units().States()
-	return nil
-}
-
-// sums counts members while they pass.
-type sums struct {
-	entries     map[string]int
-	directories map[string]*Directory
-}
-
-// add counts a member in its directories, two levels deep, and returns the
-// bytes that this takes.
-func (s *sums) add(e *vzdump.Entry) (cost int64) {
-	s.entries[e.Type.String()]++
-	parts := strings.SplitN(e.Path, "/", 4)
-	if e.Type != vzdump.Dir {
-		parts = parts[:len(parts)-1]
-	}
-	name := "/"
-	for i := 0; i <= min(2, len(parts)); i++ {
-		if i > 0 {
-			if parts[i-1] == "." {
-				break
-			}
-			name = path.Join(name, parts[i-1])
-		}
-		d := s.directories[name]
-		if d == nil {
-			cost += int64(len(name) + directoryBytes)
-			d = &Directory{Path: name}
-			s.directories[name] = d
-		}
-		d.Bytes += e.Size
-		d.Entries++
-	}
-	return cost
-}
-
-// sorted returns the directories, the largest first.
-func (s *sums) sorted() []Directory {
-	list := make([]Directory, 0, len(s.directories))
-	for _, d := range s.directories {
-		list = append(list, *d)
-	}
-	slices.SortFunc(list, func(a, b Directory) int {
-		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Path, b.Path))
-	})
-	return list
 }

@@ -29,9 +29,12 @@ func (r Report) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "archive   %s\nsystem    %s\n", termtext.Name(r.Archive), termtext.Name(r.OS.PrettyName))
 	fmt.Fprintf(&b, "size      %s packed, %s of content\nentries  ", progress.Bytes(r.Packed), progress.Bytes(r.Content))
 	for _, kind := range slices.Sorted(maps.Keys(r.Entries)) {
-		fmt.Fprintf(&b, " %s %d", kind, r.Entries[kind])
+		fmt.Fprintf(&b, " %s %d", termtext.Name(kind), r.Entries[kind])
 	}
 	b.WriteString("\n")
+	if r.Source == FromTable {
+		b.WriteString("source    the archive's own table of contents; its files were not read (--full reads them, verify compares both)\n")
+	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "problem: %s\n", termtext.Name(p))
 	}
@@ -49,7 +52,7 @@ func (r Report) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\nunits (%d)\n", len(r.Units))
 	for _, u := range r.Units {
-		fmt.Fprintf(&b, "  %-8s %s\n", u.State, termtext.Name(u.Name))
+		fmt.Fprintf(&b, "  %-8s %s\n", termtext.Name(u.State), termtext.Name(u.Name))
 	}
 	fmt.Fprintf(&b, "\npackages (%d)\n", len(r.Packages))
 	for _, p := range r.Packages {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/golden/internal/sums"
 	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -21,7 +22,7 @@ import (
 
 // formatVersion is part of every cache key: raise it when this package or
 // internal/vzdump writes other bytes for the same tree.
-const formatVersion = 4
+const formatVersion = 5
 
 // framesKept is how many archives stay in the cache. One is about 100 MB, and a
 // base has one for each setting.
@@ -39,11 +40,12 @@ const (
 // record says what a cached archive holds. It is beside the archive and is
 // written last, so that an archive with a record is complete.
 type record struct {
-	SHA256  []byte         // of the archive
-	Size    int64          // of the archive
-	Base    int64          // where its base frames begin
-	Content int64          // bytes of file content in them
-	Members int            // in them
+	SHA256  []byte // of the archive
+	Size    int64  // of the archive
+	Base    int64  // where its base frames begin
+	Content int64  // bytes of file content in them
+	Members int    // in them
+	Sample  contents.Sample
 	Parents []vzdump.Entry // the overlay's directories, as they are in the root
 	Dropped []string
 }
@@ -118,7 +120,7 @@ func (j *job) keep(path string, res Result, b *base) error {
 	if err := j.cache.Share(j.key+frameSuffix, path); err != nil {
 		return err
 	}
-	rec := record{SHA256: sum, Size: res.Size, Base: j.baseAt, Content: b.scan.total, Members: len(b.scan.members), Parents: b.parents, Dropped: j.dropped}
+	rec := record{SHA256: sum, Size: res.Size, Base: j.baseAt, Content: b.scan.total, Members: len(b.scan.members), Sample: b.sample, Parents: b.parents, Dropped: j.dropped}
 	err = j.cache.WriteFile(j.key+recordSuffix, func(w io.Writer) error { return gob.NewEncoder(w).Encode(rec) })
 	if err != nil {
 		return err

@@ -32,6 +32,6 @@ func ExamplePack() {
 	res, err := pack.Pack(context.Background(), src, pack.Output{
 		Path: filepath.Join(dir, "vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"), Epoch: time.Unix(1700000000, 0), Setting: vzdump.Fast,
 	}, nil)
-	fmt.Println(res.Entries, err) // pct.conf, pct.fw, the root and motd
-	// Output: 4 <nil>
+	fmt.Println(res.Entries, err) // pct.conf, pct.fw, the root, etc, etc/felhom, the table of contents and motd
+	// Output: 7 <nil>
 }

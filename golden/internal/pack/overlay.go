@@ -9,14 +9,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 // layer is what the first frame has beside the config members: the files
-// laid over the root, and the directories above them, which must come before and
-// so cannot stay in the base frame.
+// laid over the root with the table of contents, and the directories above them,
+// which must come before and so cannot stay in the base frame.
 type layer struct {
 	files       map[string]overlay.File
 	directories []string // paths of directories that no file brings, sorted
@@ -25,9 +26,13 @@ type layer struct {
 
 func newLayer(files []overlay.File) (*layer, error) {
 	l := &layer{files: map[string]overlay.File{}, kinds: map[string]vzdump.Type{}}
-	for _, f := range files {
+	own := overlay.File{Path: contents.Path, Mode: 0o644}
+	files = append(slices.Clone(files), own)
+	for i, f := range files {
 		kind := typeOf(f.Mode)
 		switch {
+		case f.Path == own.Path && i < len(files)-1:
+			return nil, fault.Errorf(fault.Invalid, "overlay: /%s: pack writes this file itself", f.Path)
 		case f.Path == "" || !fs.ValidPath(f.Path):
 			return nil, fault.Errorf(fault.Invalid, "overlay: path %q: want a clean relative path", f.Path)
 		case kind != vzdump.File && kind != vzdump.Dir && kind != vzdump.Symlink:

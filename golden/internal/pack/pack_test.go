@@ -139,7 +139,7 @@ func TestArchiveIsCanonical(t *testing.T) {
 	}
 	want := []string{
 		"./etc/vzdump/pct.conf", "./etc/vzdump/pct.fw",
-		"./", "./etc/", "./etc/localtime", "./etc/systemd/", "./etc/systemd/system/", "./etc/systemd/system/boot.service",
+		"./", "./etc/", "./etc/felhom/", "./etc/felhom/contents.json", "./etc/localtime", "./etc/systemd/", "./etc/systemd/system/", "./etc/systemd/system/boot.service",
 		"./usr/", "./usr/local/", "./usr/local/sbin/", "./usr/local/sbin/boot",
 		"./opt/", "./opt/large", // 4 MiB and more
 		"./bin", "./dev/", "./empty", "./etc/dangling", "./etc/passwd", "./etc/vzdump/", "./long-" + strings.Repeat("n", 150), "./opt/larger", "./tmp/",
@@ -338,6 +338,7 @@ func TestRefused(t *testing.T) {
 		{name: "overlay path twice", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = s.Overlay[0].Path }, want: "two files for", code: fault.Invalid},
 		{name: "overlay escapes", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = "../x" }, want: "clean relative path", code: fault.Invalid},
 		{name: "overlay brings a configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = vzdump.ConfigPath }, want: "PVE's", code: fault.Invalid},
+		{name: "overlay brings a table of contents", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Path = "etc/felhom/contents.json" }, want: "pack writes this file itself", code: fault.Invalid},
 		{name: "overlay source missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Overlay[1].Source = "/nonexistent" }, want: "/nonexistent", code: fault.Invalid},
 		{name: "root missing", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) { s.Root = "/nonexistent" }, want: "open root", code: fault.Failed},
 		{name: "wrong configuration", change: func(_ *testing.T, s *pack.Source, _ *pack.Output) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -38,7 +39,8 @@ type base struct {
 	record  record   // what the cached archive holds
 	root    *os.Root
 	scan    *scanner
-	parents []vzdump.Entry // the overlay's directories
+	sample  contents.Sample // what the table of contents needs of the base
+	parents []vzdump.Entry  // the overlay's directories
 }
 
 func (b *base) close() error {
@@ -55,8 +57,8 @@ func (b *base) close() error {
 // plan finds out what is to be written, before anything is.
 func (j *job) plan(ctx context.Context, useCache bool) (*base, error) {
 	var err error
-	// The root's own directory is always in the first frame, so that the order
-	// of members is that of one tree even with an empty overlay.
+	// The root's own directory and the table of contents are always in the first
+	// frame.
 	if j.layer, err = newLayer(j.src.Overlay); err != nil {
 		return nil, err
 	}
@@ -76,10 +78,10 @@ func (j *job) plan(ctx context.Context, useCache bool) (*base, error) {
 		}
 	}
 	if b.cached != nil {
-		b.parents = b.record.Parents
+		b.parents, b.sample = b.record.Parents, b.record.Sample
 		j.dropped = b.record.Dropped
 		j.total += b.record.Content
-		return b, nil
+		return b, j.list(b)
 	}
 	if b.root, err = os.OpenRoot(j.src.Root); err != nil {
 		return nil, fmt.Errorf("pack: open root: %w", err)
@@ -87,6 +89,12 @@ func (j *job) plan(ctx context.Context, useCache bool) (*base, error) {
 	b.scan, err = scan(ctx, b.root, j.src.Root, j.src.Profile, j.layer.kinds)
 	if err == nil {
 		b.parents, err = j.layer.parents(b.scan)
+	}
+	if err == nil {
+		b.sample, err = b.take(ctx)
+	}
+	if err == nil {
+		err = j.list(b)
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.close())
@@ -124,11 +132,7 @@ func (j *job) front(ctx context.Context, f *vzdump.Frame, parents []vzdump.Entry
 	}
 	j.advance(int64(len(conf)))
 	j.entries += 2
-	entries := slices.Clone(parents)
-	for _, file := range j.layer.files {
-		entries = append(entries, vzdump.Entry{Path: file.Path})
-	}
-	slices.SortFunc(entries, func(x, y vzdump.Entry) int { return vzdump.ComparePaths(x.Path, y.Path) })
+	entries := j.frontEntries(parents)
 	for i := range entries {
 		e := entries[i]
 		file, ok := j.layer.files[e.Path]
@@ -148,6 +152,17 @@ func (j *job) front(ctx context.Context, f *vzdump.Frame, parents []vzdump.Entry
 		}
 	}
 	return nil
+}
+
+// frontEntries returns the members after the config members in the first frame, in order. Of
+// the overlay's files they have the path only.
+func (j *job) frontEntries(parents []vzdump.Entry) []vzdump.Entry {
+	entries := slices.Clone(parents)
+	for _, file := range j.layer.files {
+		entries = append(entries, vzdump.Entry{Path: file.Path})
+	}
+	slices.SortFunc(entries, func(x, y vzdump.Entry) int { return vzdump.ComparePaths(x.Path, y.Path) })
+	return entries
 }
 
 // walk writes the base frames from the root.
@@ -170,12 +185,17 @@ func (j *job) file(ctx context.Context, f *vzdump.Frame, root *os.Root, e *vzdum
 	if e.Type != vzdump.File || e.Size == 0 {
 		return j.add(ctx, f, e, nil)
 	}
-	// Not through a link that came since the walk, and not into a pipe.
-	r, err := root.OpenFile(e.Path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	r, err := open(root, e.Path)
 	if err != nil {
 		return err
 	}
 	return errors.Join(j.add(ctx, f, e, r), r.Close())
+}
+
+// open opens a file of the root: not through a link that came since the walk, and not
+// a pipe.
+func open(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
 // add writes one member.

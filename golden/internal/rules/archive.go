@@ -29,6 +29,11 @@ func archiveRules() []Rule {
 			Check:  "./etc/vzdump/pct.fw is absent or empty",
 		},
 		{
+			ID: "contents", Group: Archive, Severity: Error,
+			Reason: "inspect shows what /etc/felhom/contents.json says without reading the rest; one that says something else hides what is in the image",
+			Check:  "/etc/felhom/contents.json, if the archive has one, lists the members, sizes, packages, units and images that are in the archive",
+		},
+		{
 			ID: "guest-config", Group: Archive, Severity: Error, Restore: true,
 			Reason: "PVE only warns about a wrong line and writes it into the new guest; raw lxc keys, mount points, snapshots, host paths and fixed MAC addresses are copied to every guest",
 			Check:  "pct.conf is what both drivers accept: each line by its grammar; arch, ostype, rootfs with a size, unprivileged: 1, features, hostname and memory are there; no key or feature that reaches out of the guest, no lxc.* keys, mpN, netN other than net0, sections, lock or hwaddr",

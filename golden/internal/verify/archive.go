@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -47,6 +48,33 @@ func checkConfigFirst(c *check) {
 		if e.Path != vzdump.ConfigPath && e.Path != vzdump.FirewallPath {
 			c.fail(e.Path, "nothing but pct.conf and pct.fw belongs here")
 		}
+	}
+}
+
+// checkContents compares the archive's table of contents with what was read.
+func checkContents(c *check) {
+	e := c.ByPath[contents.Path]
+	if e == nil {
+		return // made by another program
+	}
+	data := c.Content[contents.Path]
+	if e.Type != vzdump.File || e.Odd.Has(vzdump.Sparse) || int64(len(data)) != e.Size {
+		c.fail(e.Path, "a %s of %d bytes, want a table of contents of at most %d", e.Type, e.Size, contents.MaxBytes)
+		return
+	}
+	table, err := contents.Parse(data)
+	if err != nil {
+		c.fail(e.Path, "%v", err)
+		return
+	}
+	var counts contents.Counts
+	for _, e := range c.Entries {
+		if !e.Odd.Has(vzdump.Duplicate) {
+			counts.Add(e.Path, e.Type, e.Size)
+		}
+	}
+	for _, text := range table.Differences(contents.Of(c.Image, counts)) {
+		c.fail(e.Path, "%s", text)
 	}
 }
 

@@ -7,6 +7,7 @@ func checks() map[string]func(*check) {
 		"zstd-frame":          checkFrames,
 		"archive-hash":        checkHash,
 		"config-first":        checkConfigFirst,
+		"contents":            checkContents,
 		"guest-firewall":      checkFirewall,
 		"guest-config":        checkGuestConfig,
 		"rootfs-size":         checkRootfsSize,

@@ -55,6 +55,11 @@ func directory(path string, mode int64) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) { s.dir(path, mode) }
 }
 
+// withTable adds the archive's own table of contents, as edit has it.
+func withTable(edit func(string) string) func(*sample, *verify.Options) {
+	return func(s *sample, _ *verify.Options) { s.putTable(edit) }
+}
+
 func link(path, target string) func(*sample, *verify.Options) {
 	return func(s *sample, _ *verify.Options) { s.link(path, target) }
 }
@@ -84,6 +89,26 @@ func brokenSamples() []broken {
 			delete(s.members, "etc/vzdump/pct.conf")
 			s.extra = append(s.extra, &tar.Header{Typeflag: tar.TypeReg, Name: "./etc/vzdump/pct.conf", Mode: 0o644, Size: int64(len(text))})
 		}, also: []string{"guest-config", "host-name"}},
+		{rule: "contents", what: "want version 1", spot: withTable(func(text string) string { return strings.Replace(text, `"version":1`, `"version":2`, 1) })},
+		{rule: "contents", what: "unexpected", spot: withTable(func(text string) string { return text[:len(text)/2] })},
+		{rule: "contents", what: "want a table of contents of at most", spot: withTable(func(text string) string { return text + strings.Repeat(" ", 1<<20) })},
+		{rule: "contents", what: "a symlink", spot: both(directory("etc/felhom", 0o755), link("etc/felhom/contents.json", "../hostname"))},
+		{rule: "contents", what: `the system is`, spot: withTable(func(text string) string { return strings.Replace(text, `"id":"debian"`, `"id":"ubuntu"`, 1) })},
+		{rule: "contents", what: `units: 8 in the table, 9 in the archive; number 2 is "docker.service enabled" in the table, "default.target alias"`, spot: withTable(func(text string) string {
+			return strings.Replace(text, `{"name":"default.target","state":"alias"},`, "", 1)
+		})},
+		{rule: "contents", what: `"apt 6.6.6 "`, spot: withTable(func(text string) string {
+			return strings.Replace(text, `{"name":"apt","version":""`, `{"name":"apt","version":"6.6.6"`, 1)
+		})},
+		{rule: "contents", what: "images: 1 in the table, 0 in the archive", spot: withTable(func(text string) string {
+			return strings.Replace(text, `"images":[]`, `"images":[{"reference":"a","config_digest":"","file":""}]`, 1)
+		})},
+		{rule: "contents", what: `members of kind "file": 1`, spot: withTable(func(text string) string { return strings.Replace(text, `"file":`, `"file":1`, 1) })},
+		{rule: "contents", what: "bytes in the table", spot: withTable(func(text string) string { return strings.Replace(text, `"content_bytes":`, `"content_bytes":1`, 1) })},
+		{rule: "contents", what: "directories:", spot: withTable(func(text string) string {
+			return strings.Replace(text, `{"path":"/usr/bin"`, `{"path":"/usr/bon"`, 1)
+		})},
+		{rule: "contents", what: "problems: 1 in the table", spot: withTable(func(text string) string { return strings.Replace(text, `"problems":[]`, `"problems":["x"]`, 1) })},
 		{rule: "guest-firewall", what: "pct.fw", spot: file("etc/vzdump/pct.fw", "[OPTIONS]\n")},
 		{rule: "guest-config", what: "no key memory", spot: config("memory: 2048\n", "")},
 		{rule: "guest-config", what: "want a volume with size=", spot: config(",size=8G", "")},

@@ -9,7 +9,9 @@ import (
 	"path"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/golden/internal/image"
+	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 const (
@@ -45,7 +47,7 @@ func scan(ctx context.Context, r io.Reader, name string, opts Options) (*subject
 	s := &subject{name: name, packages: map[string]bool{}}
 	sum := sha256.New()
 	img, err := image.Read(ctx, io.TeeReader(r, sum), image.Options{
-		MaxBytes: maxBytes, MaxHoles: maxHoles, Hash: md5.New(), Keep: isRead, //nolint:gosec // see the import
+		MaxBytes: maxBytes, MaxHoles: maxHoles, Hash: md5.New(), Keep: isKept, //nolint:gosec // see the import
 		Visit: func(e *image.Entry, head []byte, rest io.Reader) (int64, error) {
 			return s.visit(e, head, rest, opts.BuildNames)
 		},
@@ -86,11 +88,18 @@ func (s *subject) visit(e *image.Entry, head []byte, rest io.Reader, names []str
 	return int64(cost), nil
 }
 
+// isKept reports whether the content of a file is kept.
+func isKept(name string, size int64) bool {
+	return isRead(name, size) || contents.Wants(name, vzdump.File)
+}
+
 // isRead reports whether a rule looks into the file.
 func isRead(name string, size int64) bool {
 	switch {
 	case name == "var/lib/dpkg/diversions", name == "var/lib/dpkg/triggers/Unincorp":
 		return true
+	case name == contents.Path:
+		return size <= contents.MaxBytes
 	case size > maxSettings, strings.HasPrefix(name, "etc/ssl/"), strings.HasPrefix(name, "etc/ca-certificates/"):
 		return false
 	case strings.HasPrefix(name, "var/lib/dpkg/info/"):

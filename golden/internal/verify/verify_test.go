@@ -19,6 +19,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -224,6 +225,35 @@ func (s *sample) verify(t testing.TB, opts verify.Options) verify.Report {
 		t.Fatal(err)
 	}
 	return report
+}
+
+// putTable adds the table of contents that is true of the sample, as edit has it.
+func (s *sample) putTable(edit func(string) string) {
+	s.dir("etc/felhom", 0o755)
+	var all contents.Sample
+	for _, p := range slices.Sorted(maps.Keys(s.members)) {
+		h := s.members[p]
+		e := vzdump.Entry{Path: p, Link: h.Linkname, Type: map[byte]vzdump.Type{tar.TypeReg: vzdump.File, tar.TypeDir: vzdump.Dir, tar.TypeSymlink: vzdump.Symlink}[h.Typeflag], Size: h.Size}
+		if err := all.Add(&e, func() ([]byte, error) { return []byte(s.data[p]), nil }); err != nil {
+			panic(err)
+		}
+	}
+	text, err := all.Contents().Encode()
+	if err != nil {
+		panic(err)
+	}
+	changed := edit(string(text))
+	s.put(contents.Path, 0o644, changed)
+}
+
+// A table of contents that says what is in the archive breaks no rule.
+func TestGoodTablePasses(t *testing.T) {
+	s := good()
+	s.putTable(func(text string) string { return text })
+	report := s.verify(t, verify.Options{Strict: true})
+	if err := report.Err(); err != nil || len(report.Findings) > 0 {
+		t.Errorf("%v: %+v", err, report.Findings)
+	}
 }
 
 func TestGoodArchivePasses(t *testing.T) {

@@ -30,11 +30,12 @@ build:
 	done
 
 # Packages for Debian, tarballs, bill of materials and digests in dist/release, for the tag of the commit or VERSION=v0.2.0.
-# KEY=FILE signs the digests with minisign's secret key, PASSWORD_FILE=FILE has its password.
+# KEY=FILE signs the digests with minisign's secret key, PASSWORD_FILE=FILE has its password. MAINTAINER='NAME <ADDRESS>' is in the packages.
 release: export GOWORK := off
+release: export MAINTAINER := $(MAINTAINER)
 release: build
 	cd tools/release && go build -o ../../.cache/release .
-	.cache/release -version '$(VERSION)' -epoch '$(EPOCH)' -arch '$(RELEASE_ARCHES)' $(if $(KEY),-key '$(KEY)') $(if $(PASSWORD_FILE),-password-file '$(PASSWORD_FILE)')
+	.cache/release -version '$(VERSION)' -epoch '$(EPOCH)' -arch '$(RELEASE_ARCHES)' $(if $(MAINTAINER),-maintainer "$$MAINTAINER") $(if $(KEY),-key '$(KEY)') $(if $(PASSWORD_FILE),-password-file '$(PASSWORD_FILE)')
 
 # The main job on real parts, on this machine: see README.
 demo: build

@@ -42,6 +42,8 @@ func pack(out, parts, name, arch string, o options) error {
 			return o.programs
 		case "PARTS":
 			return parts
+		case "MAINTAINER":
+			return o.maintainer
 		}
 		if !strings.HasPrefix(key, "NFPM_") { // those the library asks for itself
 			unknown = append(unknown, fmt.Errorf("contrib/debian/%s.yaml: unknown name ${%s}", name, key))

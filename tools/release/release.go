@@ -23,6 +23,9 @@ const sums = "SHA256SUMS"
 
 // release writes all files into a directory beside o.out, which becomes o.out when it is complete.
 func release(ctx context.Context, o options) (err error) {
+	if err := checkOut(o.out); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
 		return err
 	}
@@ -61,15 +64,7 @@ func release(ctx context.Context, o options) (err error) {
 	if err := writeSums(out, o); err != nil {
 		return err
 	}
-	return replace(out, o.out)
-}
-
-// replace gives the finished directory its name.
-func replace(from, to string) error {
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
+	return replace(out, o.out, filepath.Join(work, "old"))
 }
 
 // writeSums writes the digests of all files, and their signature.

@@ -67,9 +67,16 @@ func TestRelease(t *testing.T) {
 	files := map[string][]byte{}
 	var names []string
 	for range 2 {
-		o := testOptions(t, "-programs", dir)
+		const maintainer = "Miles O'Brien <miles@example.org>"
+		o := testOptions(t, "-programs", dir, "-maintainer", maintainer)
 		if err := release(t.Context(), o); err != nil {
 			t.Fatal(err)
+		}
+		for _, deb := range debs {
+			field, err := exec.CommandContext(t.Context(), "dpkg-deb", "--field", filepath.Join(o.out, deb+"_1.2.3_arm64.deb"), "Maintainer").Output()
+			if got := strings.TrimSpace(string(field)); err != nil || got != maintainer {
+				t.Errorf("%s: maintainer %q, %v", deb, got, err)
+			}
 		}
 		entries, err := os.ReadDir(o.out)
 		if err != nil {

@@ -51,14 +51,24 @@ does that.
 
 Example:
    felhom-agentd config check --spec guests.yaml`,
-			Flags:  []cli.Flag{&cli.StringFlag{Name: "spec", Usage: "`FILE` with several guests (docs/agentd.md)"}},
-			Action: func(c *cli.Context) error { return configCheck(c.String("config"), c.String("spec"), stdout) },
+			Flags: []cli.Flag{&cli.StringFlag{Name: "spec", Usage: "`FILE` with several guests (docs/agentd.md)"}, jsonFlag()},
+			Action: func(c *cli.Context) error {
+				return configCheck(c.String("config"), c.String("spec"), c.Bool("json"), stdout)
+			},
 		}},
 	}
 }
 
+// checkedConfig is what config check prints of files with which nothing is wrong.
+type checkedConfig struct {
+	Config string `json:"config"`
+	Spec   string `json:"spec,omitempty"`
+	Guests []int  `json:"guests,omitempty"` // VMIDs of the specification
+}
+
 // configCheck reads both files, and finds all that is wrong in them.
-func configCheck(file, spec string, stdout io.Writer) error {
+func configCheck(file, spec string, asJSON bool, stdout io.Writer) error {
+	out := checkedConfig{Config: file, Spec: spec}
 	var found findings
 	cfg, err := loadConfig(file)
 	found.add("", err)
@@ -72,11 +82,15 @@ func configCheck(file, spec string, stdout io.Writer) error {
 				found.add(g.About(), fault.WrapHint(fault.Invalid, err, "docs/agentd.md describes every key"))
 			}
 			asked = append(asked, g)
+			out.Guests = append(out.Guests, g.VMID)
 		}
 		found.add("", togetherFault(asked))
 	}
 	if err := fault.All(found...); err != nil {
 		return err
+	}
+	if asJSON {
+		return printJSON(stdout, out)
 	}
 	files := file
 	if spec != "" {

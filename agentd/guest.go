@@ -99,33 +99,53 @@ func printAdded(stdout io.Writer, a added, hypervisor string) error {
 	return err
 }
 
+// attachedGuest is what guest attach prints.
+type attachedGuest struct {
+	Guest  int    `json:"guest"`
+	Mount  string `json:"mount"`
+	Target string `json:"target"`
+}
+
 func guestAttachCommand(stdout, stderr io.Writer) *cli.Command {
 	return guestCommand("attach", "mount a known guest's config directory, at once if the guest runs", stderr,
-		func(ctx context.Context, p *provision.Provisioner, vmid int) error {
+		func(ctx context.Context, p *provision.Provisioner, vmid int, asJSON bool) error {
 			source, err := p.Attach(ctx, vmid)
 			if err != nil {
 				return err
+			}
+			if asJSON {
+				return printJSON(stdout, attachedGuest{vmid, source, configmount.Target})
 			}
 			_, err = fmt.Fprintf(stdout, "guest %d has %s mounted at %s\n", vmid, source, configmount.Target)
 			return err
 		})
 }
 
+// detachedGuest is what guest detach prints.
+type detachedGuest struct {
+	Guest  int    `json:"guest"`
+	Target string `json:"target"`
+}
+
 func guestDetachCommand(stdout, stderr io.Writer) *cli.Command {
 	return guestCommand("detach", "end the config mount in a guest; its directory stays", stderr,
-		func(ctx context.Context, p *provision.Provisioner, vmid int) error {
+		func(ctx context.Context, p *provision.Provisioner, vmid int, asJSON bool) error {
 			if err := p.Detach(ctx, vmid); err != nil {
 				return err
+			}
+			if asJSON {
+				return printJSON(stdout, detachedGuest{vmid, configmount.Target})
 			}
 			_, err := fmt.Fprintf(stdout, "guest %d has no config mount\n", vmid)
 			return err
 		})
 }
 
-func guestCommand(name, usage string, stderr io.Writer, work func(context.Context, *provision.Provisioner, int) error) *cli.Command {
+func guestCommand(name, usage string, stderr io.Writer, work func(ctx context.Context, p *provision.Provisioner, vmid int, asJSON bool) error) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "VMID",
 		Description: "Example:\n   felhom-agentd guest " + name + " 8200",
+		Flags:       []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) (err error) {
 			vmid, cfg, err := guestArgs(c)
 			if err != nil {
@@ -139,7 +159,7 @@ func guestCommand(name, usage string, stderr io.Writer, work func(context.Contex
 				return err
 			}
 			defer func() { err = errors.Join(err, done()) }()
-			return work(c.Context, p, vmid)
+			return work(c.Context, p, vmid, c.Bool("json"))
 		},
 	}
 }

@@ -24,11 +24,14 @@ import (
 var shapes = map[string]any{
 	"provision":       []provisionedGuest{},
 	"check":           []foreseen{},
+	"config check":    checkedConfig{},
 	"doctor":          nil,
 	"firewall apply":  appliedFirewall{},
 	"firewall remove": removedFirewall{},
 	"firewall show":   shownFirewall{},
 	"guest add":       added{},
+	"guest attach":    attachedGuest{},
+	"guest detach":    detachedGuest{},
 	"guest list":      []overview.Row{},
 	"guest remove":    removedGuest{},
 	"guest revoke":    revokedGuest{},
@@ -114,6 +117,13 @@ func TestJSONPage(t *testing.T) {
 		}
 		if d := cmp.Diff(keysOf(reflect.TypeOf(shape), ""), keys); d != "" {
 			t.Errorf("%s: keys (-program +page):\n%s", name, d)
+		}
+		// A guest is named in one way on the whole page.
+		for _, key := range keys {
+			last := key[strings.LastIndex(key, ".")+1:]
+			if isVMID := strings.Contains(sections[name], "| `"+key+"` | VMID |"); last == "vmid" || isVMID != (last == "guest") {
+				t.Errorf("%s: %s: a VMID is in the key guest, and nothing else is", name, key)
+			}
 		}
 		if isList := reflect.TypeOf(shape).Kind() == reflect.Slice; isList != strings.Contains(sections[name], "A list") {
 			t.Errorf("%s: is a list: %t; the page has something else", name, isList)

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,6 +30,31 @@ func TestProvisionOnLXC(t *testing.T) {
 	t.Run("never reports", h.neverReports)
 	t.Run("guest dies", h.guestDies)
 	t.Run("disk full", h.diskFull)
+	t.Run("mount in JSON", h.mountInJSON)
+}
+
+// mountInJSON: attach and detach say what they did, each time they are asked.
+func (h *lxcHost) mountInJSON(t *testing.T) {
+	vmid := h.newVMID(t)
+	h.run(t, h.provision(vmid, "--no-start")...).works(t, ": provisioned")
+	for _, c := range []struct {
+		verb string
+		want string
+	}{
+		{"detach", `{"guest":%s,"target":"/etc/felhom-bootstrap"}`},
+		{"attach", `{"guest":%s,"mount":"` + h.path("mounts/"+vmid) + `","target":"/etc/felhom-bootstrap"}`},
+	} {
+		for range 2 {
+			got := h.run(t, "guest", c.verb, "--json", vmid)
+			var compact bytes.Buffer
+			if err := json.Compact(&compact, []byte(got.stdout)); err != nil || got.code != 0 || compact.String() != fmt.Sprintf(c.want, vmid) {
+				t.Errorf("guest %s: exit code %d, %v, %q, %s", c.verb, got.code, err, got.stdout, got.stderr)
+			}
+		}
+	}
+	h.remove(t, vmid)
+	h.run(t, "guest", "attach", "--json", vmid).fails(t, 3, "felhom-agentd guest add "+vmid+" first")
+	h.run(t, "guest", "detach", "--json", vmid).fails(t, 3)
 }
 
 // killed ends the command by SIGKILL between any two of its steps and in the

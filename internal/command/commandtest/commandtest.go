@@ -14,7 +14,8 @@ import (
 )
 
 // Documents compares the files that write returns with those below root, the
-// repository's. write gets the part of the manual page that is written by hand,
+// repository's. write gets the rest of the manual page: EXIT STATUS, from
+// docs/exit-codes.md, and the part that is written by hand,
 // docs/man/sections/NAME. With update, the files are written instead.
 func Documents(t *testing.T, root string, update bool, write func(more string) map[string]string) {
 	t.Helper()
@@ -28,7 +29,15 @@ func Documents(t *testing.T, root string, update bool, write func(more string) m
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range write(string(more)) {
+	codes, err := os.ReadFile(filepath.Join(root, "docs/exit-codes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := exitStatus(string(codes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range write(status + string(more)) {
 		file := filepath.Join(root, filepath.FromSlash(name))
 		if update {
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/internal/checks"
+	"github.com/felhom/felhom-golden/internal/command/commandtest"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -228,6 +229,9 @@ func TestDoctorFindsFaults(t *testing.T) {
 				t.Errorf("a secret, or an escape of a guest:\n%s", text)
 			}
 			assertNoSecret(t, text, boot)
+			if c.name == "no rules" {
+				commandtest.WantQuoted(t, "..", "### 5. More than the guests reach the local API", row.Reason)
+			}
 		})
 	}
 }

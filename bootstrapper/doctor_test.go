@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/checks"
+	"github.com/felhom/felhom-golden/internal/command/commandtest"
 	"github.com/felhom/felhom-golden/internal/driver/docker/dockertest"
 )
 
@@ -28,7 +29,7 @@ func (g *guest) doctor(args ...string) (code int, report checks.Report, text str
 	return code, report, stdout.String() + stderr.String()
 }
 
-var guestCheckNames = []string{"mount", "parse", "channel", "engine", "registry", "disk", "clock"}
+var guestCheckNames = []string{"mount", "parse", "channel", "settings", "engine", "registry", "disk", "clock"}
 
 // Each fault is made for real: a mount, a host and a registry of its own.
 func TestDoctorFindsFaultsOfAGuest(t *testing.T) {
@@ -72,15 +73,7 @@ func TestDoctorFindsFaultsOfAGuest(t *testing.T) {
 		{"a clock that is nearly right", func(g *guest) { g.host.clock = time.Now().Add(time.Minute).Format(time.RFC3339) }, "clock", checks.Warning, "clock", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "fcb") // a socket's path is short
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = os.RemoveAll(dir) })
-			engine := dockertest.StartAt(t, filepath.Join(dir, "e.sock"))
-			g := newGuest(t, dir, engine.Host)
-			g.host.clock = time.Now().Format(time.RFC3339)
-			g.set("controller_image", "reg.example/c:v1")
+			g, _ := troubled(t)
 			c.fault(g)
 			code, report, text := g.doctor("--timeout", "60s")
 			at := slices.IndexFunc(report.Rows, func(r checks.Row) bool { return r.Check == c.check && strings.Contains(r.Reason, c.reason) })
@@ -104,6 +97,70 @@ func TestDoctorFindsFaultsOfAGuest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// troubled is a guest with an engine of its own, as before its first run.
+func troubled(t *testing.T) (*guest, *dockertest.Engine) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fcb") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	engine := dockertest.StartAt(t, filepath.Join(dir, "e.sock"))
+	g := newGuest(t, dir, engine.Host)
+	g.host.clock = time.Now().Format(time.RFC3339)
+	g.set("controller_image", "reg.example/c:v1")
+	return g, engine
+}
+
+// A controller without its settings, or with others, is in setup mode.
+func TestDoctorFindsSetupMode(t *testing.T) {
+	const heading = "### 3. The controller is in setup mode"
+	g, engine := troubled(t)
+	settings := filepath.Join(g.root, "opt/docker/felhom-controller/controller.yaml")
+	want := func(when string, result checks.Result, reason string) string {
+		t.Helper()
+		_, report, text := g.doctor()
+		at := slices.IndexFunc(report.Rows, func(r checks.Row) bool { return r.Check == "settings" })
+		if at < 0 || report.Rows[at].Result != result || !strings.Contains(report.Rows[at].Reason, reason) {
+			t.Errorf("%s: want settings %s with %q:\n%s", when, result, reason, text)
+			return ""
+		}
+		return strings.ReplaceAll(report.Rows[at].Reason, g.root, "")
+	}
+	want("before the first run", checks.OK, "no controller yet")
+	engine.Add("felhom-controller", "reg.example/c:v1")
+	said := want("no file", checks.Failed, "does not exist")
+	commandtest.WantQuoted(t, "..", heading, said)
+	if err := os.MkdirAll(settings, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want("a directory, as Docker makes one for a missing source of a volume", checks.Failed, "setup mode")
+	if err := os.Remove(settings); err != nil {
+		t.Fatal(err)
+	}
+	g.write("opt/docker/felhom-controller/controller.yaml", "mine: true\n")
+	want("other settings", checks.Warning, "is not what built-in controller.yaml.tmpl gives now")
+	g.write("etc/felhom/controller.yaml.tmpl", "mine: true\n")
+	want("as the template gives them", checks.OK, "controller.yaml is what ")
+	g.write("etc/felhom/controller.yaml.tmpl", "- a\n")
+	want("a template that gives none", checks.Failed, "not a YAML mapping")
+	g.set("profile", "plain")
+	want("the profile plain", checks.OK, "has none")
+}
+
+// What docs/troubleshooting.md quotes of the registry and the certificate is what is printed.
+func TestTroubleshootingQuotesThisProgram(t *testing.T) {
+	g, engine := troubled(t)
+	engine.Username, engine.Password = "puller", "other"
+	_, said := g.apply()
+	commandtest.WantQuoted(t, "..", "### 2. The registry refuses the credential", said)
+
+	g, _ = troubled(t)
+	g.set("local_api_pin_spki_sha256", "uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=")
+	_, said = g.apply()
+	commandtest.WantQuoted(t, "..", "### 4. The certificate does not match", said)
 }
 
 // An engine that takes the connection and never answers, and a host that does

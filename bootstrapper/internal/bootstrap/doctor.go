@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ func Doctor(o Options, engine Engine) (list []checks.Check, hide func(string) st
 		{Name: "mount", Look: d.mount},
 		{Name: "parse", Look: d.parse},
 		{Name: "channel", Look: d.channel},
+		{Name: "settings", Look: d.settings},
 		{Name: "engine", Look: d.ready},
 		{Name: "registry", Look: d.registry},
 		{Name: "disk", Look: d.disk},
@@ -130,6 +132,44 @@ func (d *doctor) stepped(out outcome, err error) []checks.Finding {
 	}
 	return []checks.Finding{checks.Fine("%s", out.Message)}
 }
+
+// settings looks for what a controller of the profile felhom reads: without it,
+// it is in setup mode.
+func (d *doctor) settings(ctx context.Context) []checks.Finding {
+	if found := d.needsContract(); found != nil {
+		return found
+	}
+	if d.b.Profile == contract.ProfilePlain {
+		return []checks.Finding{checks.Fine("the profile plain has none")}
+	}
+	want, err := settingsOf(d.o, d.b).render()
+	if err != nil {
+		return checks.FromError(err, "")
+	}
+	path := filepath.Join(want.dir, SettingsFile)
+	got, err := readSmall(path)
+	if err == nil && bytes.Equal(got, want.data) {
+		return []checks.Finding{checks.Fine("%s is what %s gives", path, want.from)}
+	}
+	// Before the first run there is neither a file nor a controller.
+	_, askErr := d.engine.Connect(ctx)
+	if askErr == nil {
+		_, askErr = d.engine.Container(ctx, ContainerName)
+	}
+	switch {
+	case errors.Is(askErr, docker.ErrNotFound):
+		return []checks.Finding{checks.Fine("there is no controller yet; a run writes %s", path)}
+	case askErr != nil:
+		return []checks.Finding{checks.NotKnown("correct what the check of the engine found", "whether there is a controller that needs %s", path)}
+	case errors.Is(err, fs.ErrNotExist):
+		return []checks.Finding{checks.Fail(fault.NotReady, settingsRemedy, "the controller is in setup mode: %s does not exist", path)}
+	case err != nil:
+		return []checks.Finding{checks.Fail(fault.NotReady, settingsRemedy, "the controller is in setup mode: %v", err)}
+	}
+	return []checks.Finding{checks.Warn(settingsRemedy, "%s is not what %s gives now", path, want.from)}
+}
+
+const settingsRemedy = "systemctl restart felhom-controller-bootstrap.service writes it; then docker restart " + ContainerName
 
 // engineLimit is how long the engine may take to answer: it runs, or it does not.
 const engineLimit = 3 * time.Second

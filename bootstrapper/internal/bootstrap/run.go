@@ -245,10 +245,7 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 		return func() error { return nil }, nil
 	}
 	began := time.Now()
-	now, err := settingsStep{
-		templates: []string{filepath.Join(o.Mount, TemplateName), at(o.Root, TemplateFile)},
-		dir:       at(o.Root, SettingsDir), values: valuesOf(b),
-	}.render()
+	now, err := settingsOf(o, b).render()
 	if err == nil && now.replaces() {
 		return func() error {
 			return r.step(contract.StepSettings, func(func(string)) (outcome, error) { return now.write() })
@@ -260,6 +257,13 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 		out, err = now.write()
 	}
 	return func() error { return nil }, r.end(contract.StepSettings, began, out, err)
+}
+
+func settingsOf(o Options, b contract.Bootstrap) settingsStep {
+	return settingsStep{
+		templates: []string{filepath.Join(o.Mount, TemplateName), at(o.Root, TemplateFile)},
+		dir:       at(o.Root, SettingsDir), values: valuesOf(b),
+	}
 }
 
 // bring converges image, settings and container.

@@ -70,3 +70,8 @@ func Fault(class error, hint string, err error) error {
 func Faultf(class error, hint, format string, args ...any) error {
 	return Fault(class, hint, fmt.Errorf("%w: %w", class, fmt.Errorf(format, args...)))
 }
+
+// NoGuest returns the refusal of a guest that does not exist.
+func NoGuest(vmid int) error {
+	return Fault(ErrNotFound, "felhom-agentd guest list shows the guests of this host", fmt.Errorf("guest %d: %w", vmid, ErrNotFound))
+}

@@ -39,7 +39,7 @@ func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) 
 	guest := filepath.Join(d.dir, strconv.Itoa(vmid))
 	rootfs, err := usage(ctx, filepath.Join(guest, "rootfs"), "/")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
+		return nil, driver.NoGuest(vmid)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("guest %d: %w", vmid, err)

@@ -108,7 +108,7 @@ func (f *Fake) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	}
 	usage, ok := f.guests[vmid]
 	if !ok {
-		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
+		return nil, driver.NoGuest(vmid)
 	}
 	return slices.Clone(usage), nil
 }

@@ -78,11 +78,14 @@ func (f *FakeHypervisor) end(method string, vmid int, err *error) {
 	}
 }
 
+// errNoGuest has the kind that the drivers give it.
+var errNoGuest = driver.Fault(driver.ErrNotFound, "felhom-agentd guest list shows the guests of this host", driver.ErrNotFound)
+
 // whole returns a guest that is there and not partial; f is locked.
 func (f *FakeHypervisor) whole(vmid int) (*driver.Guest, error) {
 	switch g := f.guests[vmid]; {
 	case g == nil:
-		return nil, driver.ErrNotFound
+		return nil, errNoGuest
 	case g.Partial:
 		return g, driver.ErrPartial
 	default:
@@ -99,7 +102,7 @@ func (f *FakeHypervisor) Storage(ctx context.Context, vmid int) (usage []driver.
 	}
 	g := f.guests[vmid]
 	if g == nil {
-		return nil, driver.ErrNotFound
+		return nil, errNoGuest
 	}
 	usage = []driver.Usage{{Path: "/", Size: 10 << 30, Used: 1 << 30, Available: 9 << 30}}
 	for _, m := range g.Mounts {
@@ -118,7 +121,7 @@ func (f *FakeHypervisor) Guest(ctx context.Context, vmid int) (guest driver.Gues
 	}
 	g := f.guests[vmid]
 	if g == nil {
-		return driver.Guest{}, driver.ErrNotFound
+		return driver.Guest{}, errNoGuest
 	}
 	guest = *g
 	guest.Mounts = slices.Clone(g.Mounts)
@@ -134,7 +137,7 @@ func (f *FakeHypervisor) Status(ctx context.Context, vmid int) (st driver.Status
 	}
 	g := f.guests[vmid]
 	if g == nil {
-		return driver.Status{}, driver.ErrNotFound
+		return driver.Status{}, errNoGuest
 	}
 	return driver.Status{State: g.State, Console: driver.ConsoleLines([]byte(f.consoles[vmid]))}, nil
 }

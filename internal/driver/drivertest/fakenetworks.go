@@ -2,7 +2,6 @@ package drivertest
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 )
@@ -26,7 +25,7 @@ func (f *FakeHypervisor) Interfaces(_ context.Context, vmid int) ([]driver.Inter
 	defer f.mu.Unlock()
 	g := f.guests[vmid]
 	if g == nil {
-		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
+		return nil, driver.NoGuest(vmid)
 	}
 	return []driver.Interface{{Net: g.Net, Ports: []string{driver.PortName(vmid, 0)}}}, nil
 }

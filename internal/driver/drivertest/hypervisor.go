@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
 
@@ -227,6 +228,9 @@ func (s *suite) unknown(t *testing.T) {
 		"destroy":  h.Destroy(ctx, vmid),
 	} {
 		want(t, what, err, driver.ErrNotFound)
+		if kind := fault.Of(err); kind != fault.NotFound {
+			t.Errorf("%s: error %v of kind %q, want %q", what, err, kind, fault.NotFound)
+		}
 	}
 	no(t, "discard of nothing", h.Discard(ctx, vmid, s.Storage))
 }

@@ -155,7 +155,7 @@ func (d *Driver) readConf(vmid int) (*pctconf.Config, error) {
 		if _, err := os.Lstat(d.dir(vmid)); err == nil {
 			return nil, driver.Fault(driver.ErrExists, "the directory is another container's: take another VMID", fmt.Errorf("guest %d: %w: %s has no %s", vmid, driver.ErrExists, d.dir(vmid), confFile))
 		}
-		return nil, fmt.Errorf("guest %d: %w", vmid, driver.ErrNotFound)
+		return nil, driver.NoGuest(vmid)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("guest %d: %w", vmid, err)

@@ -177,3 +177,38 @@ func (c *Client) Load(ctx context.Context, path string) (names []string, err err
 func (c *Client) Tag(ctx context.Context, source, target string) error {
 	return c.fault("tag "+target, c.api().ImageTag(ctx, source, target))
 }
+
+// RemoveImage removes the image of that ID with the names of ref's repository and
+// tag, also those under another registry. One that has other names keeps those,
+// and one that a container uses stays, which is an error. Nothing is forced.
+// ErrNotFound if there is no such image.
+func (c *Client) RemoveImage(ctx context.Context, id, ref string) error {
+	got, err := c.api().ImageInspect(ctx, id)
+	if isNotFound(err) {
+		return fmt.Errorf("image %s: %w", short(id), ErrNotFound)
+	}
+	if err != nil {
+		return c.fault("inspect image "+id, err)
+	}
+	op := "remove image " + ref
+	if len(got.RepoTags) == 0 {
+		_, err := c.api().ImageRemove(ctx, id, image.RemoveOptions{PruneChildren: true})
+		return c.fault(op, err)
+	}
+	for _, name := range got.RepoTags {
+		if withoutHost(name) != withoutHost(ref) {
+			continue
+		}
+		if _, err := c.api().ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true}); err != nil {
+			return c.fault(op, err)
+		}
+	}
+	return nil
+}
+
+// withoutHost returns a reference without registry and digest.
+func withoutHost(ref string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	_, path, _ := strings.Cut(ref, "/")
+	return path
+}

@@ -45,7 +45,7 @@ func Conform(t *testing.T, bed Bed) {
 		name string
 		run  func(context.Context, *testing.T)
 	}{
-		{"pull", s.pull}, {"side by side", s.sideBySide}, {"image", s.image}, {"lifecycle", s.lifecycle}, {"conflict", s.conflict}, {"port taken", s.portTaken}, {"exits", s.exits},
+		{"pull", s.pull}, {"side by side", s.sideBySide}, {"image", s.image}, {"lifecycle", s.lifecycle}, {"conflict", s.conflict}, {"port taken", s.portTaken}, {"exits", s.exits}, {"remove image", s.removeImage},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(ctx, t) })
 	}
@@ -260,6 +260,36 @@ func (s suite) exits(ctx context.Context, t *testing.T) {
 	got := await(ctx, t, events, id, "start", "die", "start", "die")
 	if !slices.Equal(got, []string{"start", "die 3", "start", "die 3"}) {
 		t.Errorf("events %q, want it to be restarted after exit code 3", got)
+	}
+}
+
+// removeImage is last: no other part needs the image.
+func (s suite) removeImage(ctx context.Context, t *testing.T) {
+	img, err := s.c.Image(ctx, s.bed.Exits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := s.create(ctx, t, s.spec("uses", s.bed.Exits))
+	if err := s.c.RemoveImage(ctx, img.ID, s.bed.Exits); err == nil || errors.Is(err, docker.ErrNotFound) {
+		t.Errorf("an image that a container uses: %v, want a refusal", err)
+	}
+	if err := s.c.Remove(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.c.RemoveImage(ctx, img.ID, "registry.example/other/name:1"); err != nil {
+		t.Errorf("with a name that it does not have: %v", err)
+	}
+	if _, err := s.c.Image(ctx, s.bed.Exits); err != nil {
+		t.Errorf("then: %v, want it to be there", err)
+	}
+	if err := s.c.RemoveImage(ctx, img.ID, s.bed.Exits); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.c.Image(ctx, s.bed.Exits); !errors.Is(err, docker.ErrNotFound) {
+		t.Errorf("after its removal: %v, want ErrNotFound", err)
+	}
+	if err := s.c.RemoveImage(ctx, img.ID, s.bed.Exits); !errors.Is(err, docker.ErrNotFound) {
+		t.Errorf("once more: %v, want ErrNotFound", err)
 	}
 }
 

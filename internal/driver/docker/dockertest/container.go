@@ -215,6 +215,9 @@ func (e *Engine) up(c *fakeContainer) {
 		return
 	}
 	c.Health = "starting"
+	if how == "starting" {
+		return
+	}
 	e.later(stop, healthAfter, func() {
 		c.Health = "healthy"
 		if how == "unhealthy" || how == "late" {

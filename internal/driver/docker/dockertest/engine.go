@@ -112,8 +112,8 @@ func StartAt(t testing.TB, socket string) *Engine {
 }
 
 // Push makes references pullable. Their tag says how a container of them
-// behaves: "exits", "unhealthy", "nohealth", "otherarch", "late" (unhealthy, and healthy
-// after Late); any other is healthy.
+// behaves: "exits", "unhealthy", "starting" (for ever), "nohealth", "otherarch", "late"
+// (unhealthy, and healthy after Late); any other is healthy.
 func (e *Engine) Push(refs ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -190,6 +190,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.pull(w, r)
 	case path == "/images/load":
 		e.load(w, r)
+	case parts[0] == "images" && r.Method == http.MethodDelete:
+		e.removeImage(w, strings.TrimPrefix(path, "/images/"))
 	case parts[0] == "images":
 		e.image(w, r, strings.TrimPrefix(path, "/images/"))
 	case path == "/containers/create":
@@ -305,6 +307,32 @@ func (e *Engine) image(w http.ResponseWriter, r *http.Request, rest string) {
 		answer["Config"] = map[string]any{"Healthcheck": map[string]any{"Test": []string{"CMD", "/controller", "-health"}}}
 	}
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// Images returns the references of the images in the store, sorted.
+func (e *Engine) Images() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.images))
+}
+
+// removeImage removes one name; the last one stays while a container uses the image.
+func (e *Engine) removeImage(w http.ResponseWriter, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	img := e.images[name]
+	if img == nil {
+		problem(w, 404, "No such image: "+name)
+		return
+	}
+	for _, c := range e.containers {
+		if c.ImageID == img.id {
+			problem(w, 409, "conflict: unable to remove repository reference \""+name+"\" (must force) - container "+c.ID[:12]+" is using its referenced image "+img.id)
+			return
+		}
+	}
+	delete(e.images, name)
+	_ = json.NewEncoder(w).Encode([]map[string]string{{"Untagged": name}})
 }
 
 func (e *Engine) findImage(name string) *fakeImage {

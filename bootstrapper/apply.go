@@ -105,7 +105,7 @@ func resultOf(id string, started time.Time, out bootstrap.Outcomes, err error) r
 	kind := fault.Of(err)
 	r := record.Result{
 		Run: id, Program: version, Started: started.UTC(), Finished: time.Now().UTC(), ExitCode: int(exit.OfKind(kind)), Class: kind.Class(),
-		Result: string(weightiest(out.Steps)), Image: out.Image, ImageID: out.ImageID, Container: out.Container, Steps: []record.Step{},
+		Result: string(weightiest(out.Steps)), Image: out.Image, ImageID: out.ImageID, Container: out.Container, Kept: out.Kept, Steps: []record.Step{},
 	}
 	if err != nil {
 		r.Message, r.Hint = err.Error(), fault.HintOf(err)

@@ -111,6 +111,9 @@ func consoleLines(r record.Result) string {
 	}
 	first, _, _ := strings.Cut(r.Message, "\n")
 	text := line("the controller is not up (" + r.Class + "): " + first)
+	if r.Kept != "" {
+		text += line("the one before still runs: " + r.Kept)
+	}
 	if hint, _, _ := strings.Cut(r.Hint, "\n"); hint != "" {
 		text += line("hint: " + hint)
 	}
@@ -129,8 +132,16 @@ func printTable(w io.Writer, r record.Result) error {
 	}
 	_, _ = fmt.Fprintf(table, "run\t%s\t%s\texit code %d (%s), ended %s\n", r.Result, progress.Duration(r.Finished.Sub(r.Started)),
 		r.ExitCode, r.Class, r.Finished.Format(time.RFC3339))
-	if err := table.Flush(); err != nil || r.NextTry.IsZero() {
+	if err := table.Flush(); err != nil {
 		return err
+	}
+	if r.Kept != "" {
+		if _, err := fmt.Fprintf(w, "the controller before still runs: %s\n", termtext.Line(r.Kept, 0)); err != nil {
+			return err
+		}
+	}
+	if r.NextTry.IsZero() {
+		return nil
 	}
 	_, err := fmt.Fprintf(w, "try %d; next try at %s, or as soon as the mount changes\n", r.Try, r.NextTry.Format(time.RFC3339))
 	return err

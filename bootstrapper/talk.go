@@ -226,8 +226,12 @@ func (t *talk) finish(r record.Result) {
 	case r.Result == string(bootstrap.Degraded):
 		state, result = contract.StateDegraded, contract.ResultNone
 	}
+	message := r.Message
+	if r.Kept != "" {
+		message = contract.StillRuns(r.Kept, message)
+	}
 	t.send(contract.Report{
-		Step: contract.StepRun, State: state, Result: result, Message: r.Message, Hint: r.Hint,
+		Step: contract.StepRun, State: state, Result: result, Message: message, Hint: r.Hint,
 		Class: r.Class, ExitCode: r.ExitCode, DurationMS: took.Milliseconds(),
 	})
 }

@@ -126,6 +126,23 @@ type Report struct {
 	Version    string    `json:"version,omitempty"` // of the bootstrapper
 }
 
+const stillRuns = "still runs "
+
+// StillRuns returns the message of a run that failed, while the controller that was
+// ready before it, of that image, is ready now.
+func StillRuns(image, message string) string { return stillRuns + image + ": " + message }
+
+// StillRunning returns the image of a message that [StillRuns] made, "" if it is
+// another message. The message is a guest's: escape the image before showing it.
+func StillRunning(message string) string {
+	rest, ok := strings.CutPrefix(message, stillRuns)
+	image, _, isCut := strings.Cut(rest, ": ")
+	if _, err := ParseImageRef(image); !ok || !isCut || err != nil {
+		return ""
+	}
+	return image
+}
+
 // maxSequence is the largest whole number that every JSON reader keeps exact.
 const maxSequence = 1<<53 - 1
 

@@ -46,6 +46,9 @@ type containerStep struct {
 	plan     plan
 	image    image
 	settings string // path of controller.yaml; "": the container reads none
+	good     string // ID of the container that was ready last; "": not known
+	// refuse keeps, before a replacement is undone, why it failed. It may be nil.
+	refuse func(error) error
 }
 
 // running is the step's result.
@@ -55,7 +58,8 @@ type running struct {
 	ports       []string // what is published, in Docker's short syntax
 	unpublished string   // why nothing is published; "" if something is
 	events      <-chan docker.Event
-	previous    string // ID of the container that was replaced; "" if none was
+	previous    string    // ID of the container to return to; "": there is none that was ever ready
+	stopped     time.Time // when the one before was stopped; zero: it was not, or by an earlier run
 }
 
 func (s containerStep) run(ctx context.Context, note func(string)) (running, outcome, error) {
@@ -91,42 +95,78 @@ func (s containerStep) complete() (spec docker.Spec, unpublished string) {
 func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func(string)) (running, outcome, error) {
 	name := spec.Name
 	want := hash(spec, s.image.ID)
-	previous, err := s.find(ctx, name+previousSuffix)
+	current, previous, back, err := s.present(ctx, name)
 	if err != nil {
 		return running{}, outcome{}, err
-	}
-	current, err := s.find(ctx, name)
-	if err != nil {
-		return running{}, outcome{}, err
-	}
-	back := ""
-	if current == nil && previous != nil { // a run was killed between the two renames
-		if err := s.engine.Rename(ctx, previous.ID, name); err != nil {
-			return running{}, outcome{}, classed(err)
-		}
-		current, previous, back = previous, nil, "put the previous container back; "
 	}
 	if current == nil {
 		note("creating")
 		out, err := s.first(ctx, spec, want)
 		return out, outcome{Outcome: Changed, Message: "created"}, err
 	}
-	out := running{container: *current}
-	if previous != nil {
-		out.previous = previous.ID
-	}
 	if current.Labels[LabelSpec] != want || current.Status == "dead" {
-		if previous != nil {
-			// This removes the one before last: a rollback must return to what
-			// was running when this run began.
-			if err := s.engine.Remove(ctx, previous.ID); err != nil {
-				return running{}, outcome{}, classed(err)
-			}
+		if previous != nil && previous.Labels[LabelSpec] == want {
+			note("putting the previous container back")
+			out := running{container: *previous, started: true, stopped: time.Now(), events: s.engine.Watch(ctx, LabelManaged)}
+			err := classed(putBack(ctx, s.engine, name, previous.ID, current.ID))
+			return out, outcome{Outcome: Changed, Message: "put the previous container back"}, err
 		}
 		note("replacing")
-		out, err = s.replace(ctx, *current, spec, want)
+		x := exchange{old: *current, keep: previous, isGood: previous == nil && (back != "" || s.isGood(*current))}
+		out, err := s.replace(ctx, x, spec, want)
 		return out, outcome{Outcome: Changed, Message: back + "replaced"}, err
 	}
+	out := running{container: *current}
+	if previous != nil { // a run ended before this one was ready
+		out.previous, out.started = previous.ID, true
+	}
+	return s.start(ctx, out, back, note)
+}
+
+// present returns the container of that name, and the one to return to if the
+// first one does not become ready. What an interrupted run left is put in order:
+// only a container that has been ready is ever kept aside.
+func (s containerStep) present(ctx context.Context, name string) (current, previous *docker.Container, back string, err error) {
+	var next *docker.Container
+	for _, one := range []struct {
+		name string
+		is   **docker.Container
+	}{{name + nextSuffix, &next}, {name + previousSuffix, &previous}, {name, &current}} {
+		if *one.is, err = s.find(ctx, one.name); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	if next != nil { // it was never started
+		if err := s.engine.Remove(ctx, next.ID); err != nil {
+			return nil, nil, "", classed(err)
+		}
+	}
+	switch {
+	case previous == nil:
+	case current == nil: // a run was killed between the two renames
+		if err := s.engine.Rename(ctx, previous.ID, name); err != nil {
+			return nil, nil, "", classed(err)
+		}
+		current, previous, back = previous, nil, "put the previous container back; "
+		current.Name = name
+	case s.isGood(*current): // a run was killed after the new one was ready
+		if err := s.engine.Remove(ctx, previous.ID); err != nil {
+			return nil, nil, "", classed(err)
+		}
+		previous = nil
+	}
+	return current, previous, back, nil
+}
+
+// isGood reports whether a container is one to return to: it was ready, or is
+// ready now.
+func (s containerStep) isGood(c docker.Container) bool {
+	return c.ID == s.good || readyStep{stable: stableFor}.judge(c, deaths{}).ready
+}
+
+// start has a container that is as it must be run with the newest settings.
+func (s containerStep) start(ctx context.Context, out running, back string, note func(string)) (running, outcome, error) {
+	current := out.container
 	switch current.Status {
 	case "running", "restarting":
 		newer, err := s.settingsNewer(current.StartedAt)
@@ -141,7 +181,7 @@ func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func
 			return out, result, nil
 		}
 		note("restarting: the settings changed")
-		out.events, out.started = s.engine.Watch(ctx, LabelManaged), true
+		out.events, out.started, out.stopped = s.engine.Watch(ctx, LabelManaged), true, time.Now()
 		if err := s.engine.Restart(ctx, current.ID, stopGrace); err != nil {
 			return running{}, outcome{}, classed(err)
 		}
@@ -150,6 +190,9 @@ func (s containerStep) converge(ctx context.Context, spec docker.Spec, note func
 	note("starting")
 	out.events, out.started = s.engine.Watch(ctx, LabelManaged), true
 	if err := s.engine.Start(ctx, current.ID); err != nil {
+		if out.previous != "" {
+			err = s.undo(ctx, current.Name, out.previous, err, current.ID)
+		}
 		return running{}, outcome{}, classed(err)
 	}
 	return out, outcome{Outcome: Repaired, Message: fmt.Sprintf("%sit was %s; started", back, current.Status)}, nil
@@ -216,41 +259,59 @@ func (s containerStep) first(ctx context.Context, spec docker.Spec, want string)
 	return running{container: docker.Container{ID: id, Name: spec.Name}, started: true, events: events}, nil
 }
 
+// exchange is the containers before a replacement.
+type exchange struct {
+	old    docker.Container  // has the controller's name
+	isGood bool              // old was ready
+	keep   *docker.Container // the one to return to if old was never ready; nil: there is none
+}
+
 // replace creates the new container first, so that what the engine refuses at
-// once costs nothing, and then exchanges the two. On an error the old one runs
-// again under its name.
-func (s containerStep) replace(ctx context.Context, old docker.Container, spec docker.Spec, want string) (_ running, err error) {
-	name := spec.Name
-	if leftover, err := s.find(ctx, name+nextSuffix); err != nil {
-		return running{}, err
-	} else if leftover != nil {
-		if err := s.engine.Remove(ctx, leftover.ID); err != nil {
-			return running{}, classed(err)
-		}
-	}
+// once costs nothing, and then exchanges the two. On an error the one that was
+// ready last runs again under its name.
+func (s containerStep) replace(ctx context.Context, x exchange, spec docker.Spec, want string) (_ running, err error) {
+	name, old := spec.Name, x.old
 	id, err := s.create(ctx, spec, name+nextSuffix, want)
 	if err != nil {
 		return running{}, err
 	}
 	out := running{container: docker.Container{ID: id, Name: name}, started: true, previous: old.ID}
-	out.events = s.engine.Watch(ctx, LabelManaged)
-	steps := []func() error{
-		func() error { return s.engine.Stop(ctx, old.ID, stopGrace) },
-		func() error { return s.engine.Rename(ctx, old.ID, name+previousSuffix) },
+	aside, drop := func() error { return s.engine.Rename(ctx, old.ID, name+previousSuffix) }, []string{id}
+	if !x.isGood { // it was given its chance, and was never ready
+		aside, drop, out.previous = func() error { return s.engine.Remove(ctx, old.ID) }, []string{id, old.ID}, ""
+		if x.keep != nil {
+			out.previous = x.keep.ID
+		}
+	}
+	out.events, out.stopped = s.engine.Watch(ctx, LabelManaged), time.Now()
+	if err := s.engine.Stop(ctx, old.ID, stopGrace); err != nil {
+		return running{}, classed(errors.Join(err, putBack(ctx, s.engine, name, old.ID, id)))
+	}
+	for _, step := range []func() error{
+		aside,
 		func() error { return s.engine.Rename(ctx, id, name) },
 		func() error { return s.engine.Start(ctx, id) },
-	}
-	for i, step := range steps {
+	} {
 		if err := step(); err != nil {
-			undone := putBack(ctx, s.engine, name, id, old.ID)
-			err = classed(errors.Join(err, undone))
-			if i > 0 && undone == nil { // the old one was stopped and runs again
-				err = fault.Wrap(rolledBack(ctx, fault.Of(err)), err)
-			}
-			return running{}, err
+			return running{}, s.undo(ctx, name, out.previous, err, drop...)
 		}
 	}
 	return out, nil
+}
+
+// undo returns to the container back after the failure err of a replacement, and
+// removes those of drop. Without back, only the new ones are removed, and the
+// failure stays one that is tried again.
+func (s containerStep) undo(ctx context.Context, name, back string, err error, drop ...string) error {
+	if back != "" && ctx.Err() == nil && s.refuse != nil {
+		err = errors.Join(err, s.refuse(classed(err)))
+	}
+	undone := putBack(ctx, s.engine, name, back, drop...)
+	err = classed(errors.Join(err, undone))
+	if back != "" && undone == nil { // it was stopped and runs again
+		err = fault.Wrap(rolledBack(ctx, fault.Of(err)), err)
+	}
+	return err
 }
 
 // rolledBack returns the error of a replacement that was undone, as one that is
@@ -264,16 +325,25 @@ func rolledBack(ctx context.Context, class fault.Kind) fault.Kind {
 	return fault.Invalid
 }
 
-// putBack removes the new container and starts the old one under its name. Each
-// part is safe to repeat, so it does not matter where the replacement stopped.
-func putBack(ctx context.Context, engine containers, name, newID, oldID string) error {
+// putBack removes the containers of drop and starts the container back under its
+// name; "" starts none. Each part is safe to repeat, so it does not matter where
+// the replacement stopped. No two of them ever run at a time.
+func putBack(ctx context.Context, engine containers, name, back string, drop ...string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
-	err := engine.Remove(ctx, newID)
-	if old, findErr := engine.Container(ctx, oldID); findErr != nil {
-		return errors.Join(err, findErr)
-	} else if old.Name != name {
-		err = errors.Join(err, engine.Rename(ctx, oldID, name))
+	var err error
+	for _, id := range drop {
+		err = errors.Join(err, engine.Remove(ctx, id))
 	}
-	return errors.Join(err, engine.Start(ctx, oldID))
+	if back == "" || err != nil { // one that cannot be removed may still run
+		return err
+	}
+	old, err := engine.Container(ctx, back)
+	if err == nil && old.Name != name {
+		err = engine.Rename(ctx, back, name)
+	}
+	if err != nil {
+		return err
+	}
+	return engine.Start(ctx, back)
 }

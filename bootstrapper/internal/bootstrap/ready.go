@@ -2,12 +2,14 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/progress"
 )
 
 // inspector is the part of the engine that the ready step needs, without what
@@ -43,7 +45,17 @@ type readyStep struct {
 	scrub  func(string) string
 	// address is the guest's own, for the URLs of the published ports.
 	address string
+	stale   <-chan struct{} // closed: the host wants something else; nil: never
+	// proven keeps that the container is ready, before the one before is removed;
+	// refuse keeps why it is not, before the one before is put back. Both may be
+	// nil.
+	proven func() error
+	refuse func(error) error
 }
+
+// errChanged ends a wait: the next run has the new input, and replaces what this
+// one waits for.
+var errChanged = errors.New("the host has changed the mount meanwhile, so this wait is over")
 
 func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) {
 	if s.stable == 0 {
@@ -56,12 +68,20 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 	if why != "" {
 		return outcome{}, s.notReady(ctx, why, note)
 	}
+	text := "ready" + answersAt(s.now.ports, s.address) + s.downtime()
+	if s.proven != nil {
+		if err := s.proven(); err != nil { // the one before stays: the next run tries to keep it again
+			return outcome{
+				Outcome: Degraded, Message: text + "; " + err.Error(),
+				Hint: "make " + MemoryFile + " writable: without it, a later change that fails may have nothing to return to",
+			}, nil
+		}
+	}
 	if s.now.previous != "" {
 		if err := s.engine.Remove(ctx, s.now.previous); err != nil {
 			return outcome{}, classed(err)
 		}
 	}
-	text := "ready" + answersAt(s.now.ports, s.address)
 	if s.now.unpublished != "" {
 		text += "; nothing outside of this guest reaches it, because it publishes no port: " + s.now.unpublished
 	}
@@ -69,6 +89,15 @@ func (s readyStep) run(ctx context.Context, note func(string)) (outcome, error) 
 		return outcome{Outcome: Changed, Message: text}, nil
 	}
 	return outcome{Outcome: Unchanged, Message: text}, nil
+}
+
+// downtime returns for how long no controller was ready, after a semicolon; "" if
+// this run stopped none.
+func (s readyStep) downtime() string {
+	if s.now.stopped.IsZero() {
+		return ""
+	}
+	return "; down for " + progress.Duration(time.Since(s.now.stopped))
 }
 
 // deaths is what the events say about a container's ends.
@@ -123,6 +152,8 @@ func (s readyStep) wait(ctx context.Context, note func(string)) (waited bool, wh
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()
+		case <-s.stale:
+			err = fault.WrapHint(fault.NotReady, errChanged, "the next run begins at once")
 		case <-deadline.C:
 			why = fmt.Sprintf("not ready after %s: %s", s.limit, state(current))
 		case <-again.C:
@@ -204,10 +235,15 @@ func (s readyStep) notReady(ctx context.Context, why string, note func(string)) 
 	}
 	class, hint := fault.NotReady, "look at its log: docker logs "+s.name
 	if s.now.previous != "" {
-		if err := putBack(ctx, s.engine, s.name, s.now.container.ID, s.now.previous); err != nil {
+		if s.refuse != nil && ctx.Err() == nil {
+			if err := s.refuse(errors.New(text)); err != nil {
+				text += "\nthat cannot be kept, so the next boot tries it again: " + err.Error()
+			}
+		}
+		if err := putBack(ctx, s.engine, s.name, s.now.previous, s.now.container.ID); err != nil {
 			text += "\nthe previous container could not be put back: " + err.Error()
 		} else {
-			text += "\nthe previous container runs again" + s.backAgain(ctx, note)
+			text += "\nthe previous container runs again" + s.backAgain(ctx, note) + s.downtime()
 			class = rolledBack(ctx, class)
 			hint = "correct the image or its settings; the new container was removed, its last lines are above"
 		}

@@ -40,6 +40,7 @@ type Engine interface {
 	connector
 	imageStore
 	inspector
+	imageRemover
 	// ReachesDirectly reports whether the engine reaches a registry as a probe does.
 	ReachesDirectly(ctx context.Context, host string) bool
 }
@@ -76,13 +77,20 @@ type Outcomes struct {
 	// Unready reports that Container was left running and has not become ready in
 	// time. It may do so later; see Recovered.
 	Unready bool
+	// Kept is the image of the controller that was ready before, and is ready now
+	// although the run failed; "" if none is.
+	Kept string
 }
 
 // Run runs the steps in their order. The error is that of the step that failed,
 // with its kind and a hint, and without the contract's secrets.
 func Run(ctx context.Context, o Options, engine Engine, obs Observer) (Outcomes, error) {
 	r := &runner{obs: obs, scrub: func(s string) string { return s }}
-	err := r.run(ctx, withDefaults(o), engine)
+	o = withDefaults(o)
+	// Before the mount is read: a change meanwhile is then another input.
+	r.input, r.memory = inputOf(o), recall(at(o.Root, MemoryFile))
+	err := r.run(ctx, o, engine)
+	r.after(ctx, engine, err)
 	return r.out, err
 }
 
@@ -109,6 +117,9 @@ type runner struct {
 	obs   Observer
 	scrub func(string) string
 	out   Outcomes
+
+	input  string // digest of what the run is made from
+	memory memory
 }
 
 // step runs one step between Started and Ended.
@@ -268,10 +279,17 @@ func settingsOf(o Options, b contract.Bootstrap) settingsStep {
 
 // bring converges image, settings and container.
 func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine Engine, o Options, put func() error) error {
+	if why := r.memory.refuses(r.input); why != nil {
+		isThere, err := r.stay(ctx, keeper{engine, &r.memory}, why, cmp.Or(o.ReadyWait, b.ReadyWait, leastReadyWait), o.Stale)
+		if isThere {
+			return err
+		}
+	}
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
-			store: engine, ref: b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
+			store: spaced{engine, freeBelow(at(o.Root, EngineData)), func(ctx context.Context) error { return r.memory.makeRoom(ctx, engine) }},
+			ref:   b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
 			credential: credentialFor(b), proxy: proxiedFrom(b, o), preload: at(o.Root, contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {
 				if b.RegistryProxy || !engine.ReachesDirectly(ctx, host) {
@@ -296,11 +314,14 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	if b.Profile != contract.ProfilePlain {
 		settingsPath = filepath.Join(at(o.Root, SettingsDir), SettingsFile)
 	}
+	refuse := func(why error) error {
+		return r.memory.refuse(r.input, img, r.scrub(why.Error()), r.scrub(fault.HintOf(why)))
+	}
 	var now running
 	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
 		var out outcome
 		var err error
-		now, out, err = containerStep{engine: engine, plan: p, image: img, settings: settingsPath}.run(ctx, note)
+		now, out, err = containerStep{engine: engine, plan: p, image: img, settings: settingsPath, good: r.memory.Container, refuse: refuse}.run(ctx, note)
 		return out, err
 	}); err != nil {
 		return err
@@ -309,7 +330,10 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 
 	limit := cmp.Or(o.ReadyWait, b.ReadyWait, readyLimit(img.Health))
 	err := r.step(contract.StepReady, func(note func(string)) (outcome, error) {
-		return readyStep{engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub, address: ownAddress(ctx, b.LocalAPIEndpoint)}.run(ctx, note)
+		return readyStep{
+			engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub, address: ownAddress(ctx, b.LocalAPIEndpoint), stale: o.Stale,
+			proven: func() error { return r.memory.proven(now.container.ID, img) }, refuse: refuse,
+		}.run(ctx, note)
 	})
 	r.out.Unready = err != nil && now.previous == "" && ctx.Err() == nil
 	return err

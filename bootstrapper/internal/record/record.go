@@ -48,6 +48,7 @@ type Result struct {
 	Image     string    `json:"image,omitempty"`
 	ImageID   string    `json:"image_id,omitempty"`
 	Container string    `json:"container,omitempty"`
+	Kept      string    `json:"kept_image,omitempty"` // of the controller before, which is ready although this run failed
 	Boot      *Boot     `json:"boot,omitempty"`
 	Steps     []Step    `json:"steps"` // in the order in which they ended
 }

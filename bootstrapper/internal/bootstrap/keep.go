@@ -1,0 +1,141 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/driver/docker"
+	"github.com/felhom/felhom-golden/internal/fault"
+)
+
+// keeper has the controller that was ready last run, whatever became of a change.
+type keeper struct {
+	engine inspector
+	memory *memory
+}
+
+// found is the controller's containers that exist.
+type found struct {
+	good    *docker.Container // the one that was ready last; nil: it is gone
+	current *docker.Container // another one that has its name; nil: there is none
+}
+
+func (k keeper) look(ctx context.Context) (f found, err error) {
+	for _, name := range []string{ContainerName, ContainerName + previousSuffix} {
+		c, err := k.engine.Container(ctx, name)
+		switch {
+		case errors.Is(err, docker.ErrNotFound):
+		case err != nil:
+			return found{}, classed(err)
+		case c.Labels[LabelManaged] == "": // made by another program, and left alone
+		case c.ID == k.memory.Container:
+			f.good = &c
+		case name == ContainerName:
+			f.current = &c
+		}
+	}
+	return f, nil
+}
+
+// settle starts the controller that was ready last, if nothing else is given its
+// chance to become ready. With force, it ends that chance. It returns the one
+// that was ready last, and nil if it is gone or must wait.
+func (k keeper) settle(ctx context.Context, force bool) (*docker.Container, error) {
+	f, err := k.look(ctx)
+	if err != nil || f.good == nil {
+		return nil, err
+	}
+	isUp := func(c *docker.Container) bool { return c.Status == "running" || c.Status == "restarting" }
+	switch {
+	case f.current != nil && isUp(f.current) && !force:
+		return nil, nil
+	case f.current != nil:
+		err = putBack(ctx, k.engine, ContainerName, f.good.ID, f.current.ID)
+	case f.good.Name != ContainerName || !isUp(f.good):
+		err = putBack(ctx, k.engine, ContainerName, f.good.ID)
+	}
+	return f.good, classed(err)
+}
+
+// fallBack is settle after a run that failed. It returns the image of the
+// controller that was ready last, if that one is ready now: then the failure
+// cost nothing.
+func (k keeper) fallBack(ctx context.Context) (ref string, err error) {
+	if k.memory.Container == "" {
+		return "", nil
+	}
+	good, err := k.settle(ctx, false)
+	if err != nil || good == nil {
+		return "", err
+	}
+	now, err := k.engine.Container(ctx, good.ID)
+	if err != nil {
+		return "", classed(err)
+	}
+	if !(readyStep{stable: stableFor}).judge(now, deaths{}).ready {
+		return "", nil
+	}
+	return k.memory.Image.Ref, nil
+}
+
+// stay leaves a change alone that was rolled back before: each try would stop the
+// good controller again, at each boot. It reports whether the controller that was
+// ready last exists; if so, the error is the step's.
+func (r *runner) stay(ctx context.Context, k keeper, why *refusal, limit time.Duration, stale <-chan struct{}) (isThere bool, err error) {
+	good, err := k.settle(ctx, true)
+	if err == nil && good == nil {
+		return false, nil // it was removed: nothing is lost by another try
+	}
+	return true, r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
+		if err != nil {
+			return outcome{}, err
+		}
+		note("a change that was rolled back is not tried again; waiting until the controller before is ready")
+		back := readyStep{
+			engine: k.engine, name: ContainerName, limit: limit, stable: stableFor, scrub: r.scrub, stale: stale,
+			now: running{container: docker.Container{ID: good.ID, Name: ContainerName}, started: true},
+		}
+		if _, _, err := back.wait(ctx, func(string) {}); err != nil {
+			return outcome{}, err
+		}
+		hint := "correct the image or its settings on the host: each new bootstrap.json is tried once (felhom-agentd guest set-image, guest set or provision writes one)"
+		if why.Hint != "" {
+			hint = why.Hint + "\n" + hint
+		}
+		return outcome{}, fault.WrapHint(fault.Invalid, fmt.Errorf("not tried again, because it was rolled back at %s: %s", why.Time.Format(time.DateTime+" MST"), why.Message), hint)
+	})
+}
+
+// afterLimit bounds what is done after the last step: the result is known.
+const afterLimit = time.Minute
+
+// after has the controller that was ready last run if the run failed, and removes
+// images that are no longer needed. What fails here changes no result, and the
+// next run does it again.
+func (r *runner) after(ctx context.Context, engine Engine, failure error) {
+	if ctx.Err() != nil || r.memory.Container == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, afterLimit)
+	defer cancel()
+	if failure != nil {
+		if _, err := engine.Connect(ctx); err != nil {
+			return
+		}
+		kept, err := keeper{engine, &r.memory}.fallBack(ctx)
+		if err != nil {
+			r.obs.Note(contract.StepRun, r.scrub("warning: the controller before is not up: "+err.Error()))
+		}
+		r.out.Kept = kept
+	}
+	removed, err := r.memory.prune(ctx, engine)
+	for _, ref := range removed {
+		r.obs.Note(contract.StepRun, "removed the image "+ref)
+	}
+	if err != nil {
+		r.obs.Note(contract.StepRun, r.scrub("warning: "+err.Error()))
+	}
+}

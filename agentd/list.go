@@ -103,6 +103,12 @@ func printRows(ctx context.Context, s overview.Source, asJSON bool, stdout io.Wr
 	} else {
 		err = overview.Table(stdout, rows, time.Now(), width)
 	}
+	rollout, rolloutErr := s.Rollout()
+	if rollout != nil && !asJSON { // the rows have it in JSON
+		_, writeErr := fmt.Fprintln(stdout, rollout.Text())
+		err = errors.Join(err, writeErr)
+	}
+	err = errors.Join(err, rolloutErr)
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(broken)) {
 		all = append(all, broken[name])

@@ -22,7 +22,7 @@ const statusConnections = 64
 func statusPage(cfg config.Config, store *guests.Store) http.Handler {
 	source := sourceFrom(cfg, store)
 	return statuspage.New(statuspage.Options{
-		Host: cfg.HostID, Version: version, Rows: source.Rows, Row: source.Row, Progress: store.Progress, Now: time.Now,
+		Host: cfg.HostID, Version: version, Rows: source.Rows, Row: source.Row, Progress: store.Progress, Rollout: source.Rollout, Now: time.Now,
 	})
 }
 

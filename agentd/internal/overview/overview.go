@@ -41,17 +41,20 @@ const (
 
 // Row is what is known about one guest. Texts of the guest are as it sent them.
 type Row struct {
-	Guest      int        `json:"guest"`
-	Name       string     `json:"name,omitempty"`
-	State      string     `json:"state,omitempty"` // running, stopped, partial, gone; "" if it is not known
-	Unfinished bool       `json:"unfinished,omitempty"`
-	Image      string     `json:"image,omitempty"`      // the controller's
-	Controller string     `json:"controller,omitempty"` // "" if the guest never reported
-	Class      string     `json:"class,omitempty"`      // of the failure
-	URLs       []string   `json:"urls,omitempty"`       // where the container answers
-	Address    string     `json:"address,omitempty"`    // of the guest
-	IsReported bool       `json:"-"`                    // Address is what the guest says, and may be any machine's
-	Since      time.Time  `json:"since,omitzero"`       // when the report arrived
+	Guest      int    `json:"guest"`
+	Name       string `json:"name,omitempty"`
+	State      string `json:"state,omitempty"` // running, stopped, partial, gone; "" if it is not known
+	Unfinished bool   `json:"unfinished,omitempty"`
+	Image      string `json:"image,omitempty"`      // the controller's
+	Controller string `json:"controller,omitempty"` // "" if the guest never reported
+	Class      string `json:"class,omitempty"`      // of the failure
+	// Running is the image of the controller before, which runs although the
+	// guest's bootstrap failed; "" if the guest did not report one.
+	Running    string     `json:"running_image,omitempty"`
+	URLs       []string   `json:"urls,omitempty"`    // where the container answers
+	Address    string     `json:"address,omitempty"` // of the guest
+	IsReported bool       `json:"-"`                 // Address is what the guest says, and may be any machine's
+	Since      time.Time  `json:"since,omitzero"`    // when the report arrived
 	Step       string     `json:"step,omitempty"`
 	StepState  string     `json:"step_state,omitempty"`
 	Result     string     `json:"result,omitempty"`
@@ -64,6 +67,7 @@ type Row struct {
 	TokenSeen  *time.Time `json:"token_first_used,omitempty"`
 	Revoked    bool       `json:"token_revoked,omitempty"` // the guest has no token
 	Golden     string     `json:"golden,omitempty"`
+	Rollout    *Rollout   `json:"rollout,omitempty"` // that has not ended, and has this guest
 	// Unread is set if the guest has not used its token for an hour or more, and
 	// had another one before.
 	Unread *Unread `json:"token_unread,omitempty"`
@@ -137,6 +141,10 @@ func (s Source) Rows(ctx context.Context) ([]Row, map[string]error, error) {
 		rows = append(rows, Row{Guest: vmid, Unfinished: true})
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Guest, b.Guest) })
+	// The journal of a rollout is named by who shows the rollout itself.
+	if r, err := s.Rollout(); err == nil {
+		r.join(rows)
+	}
 	s.ask(ctx, rows)
 	return rows, broken, nil
 }
@@ -204,6 +212,9 @@ func (row *Row) report(p guests.Progress) {
 		row.Controller = Starting
 	}
 	for _, s := range p.Steps {
+		if s.Report.Step == contract.StepRun && row.Controller == Failed {
+			row.Running = contract.StillRunning(s.Report.Message)
+		}
 		if s.Report.Step == contract.StepReady && s.Report.State == contract.StateDone {
 			row.URLs = provision.ReportedURLs(s.Report.Message)
 		}
@@ -297,6 +308,9 @@ func (row Row) Text() string {
 	}
 	if row.Hint != "" && row.Controller != Healthy {
 		text += " (hint: " + row.Hint + ")"
+	}
+	if row.Running != "" && row.Step != string(contract.StepRun) {
+		text = contract.StillRuns(row.Running, text)
 	}
 	before := ""
 	switch {

@@ -139,3 +139,102 @@ func TestRowWithDamagedReports(t *testing.T) {
 		t.Errorf("%+v, %v", row, err)
 	}
 }
+
+// A guest whose change was rolled back says what it runs, whichever of its reports
+// arrived last.
+func TestGuestThatKeptTheControllerBefore(t *testing.T) {
+	dir := t.TempDir()
+	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }() // nothing is written after the reports
+	const before = "registry.example/team/app:1"
+	for vmid, reports := range map[int][]contract.Report{
+		8200: {report(1, contract.StepReady, contract.StateFailed, "not ready after 2m0s"), report(2, contract.StepRun, contract.StateFailed, contract.StillRuns(before, "not ready after 2m0s"))},
+		8201: {report(1, contract.StepRun, contract.StateFailed, contract.StillRuns(before, "no such file"))},
+		8202: {report(1, contract.StepRun, contract.StateFailed, contract.StillRuns("\x1b[2J\u202e", "hostile"))},
+		8203: {report(1, contract.StepRun, contract.StateFailed, "it never ran")},
+		8204: {report(1, contract.StepReady, contract.StateFailed, "x"), report(2, contract.StepRun, contract.StateFailed, contract.StillRuns(before, "x")), report(3, contract.StepRun, contract.StateDone, "")},
+	} {
+		if _, err := store.Mint(t.Context(), vmid, 100000, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range reports {
+			if _, err := store.AddReport(t.Context(), vmid, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rows, _, err := overview.Source{Store: store, StateDir: dir, Image: "registry.example/team/app:2"}.Rows(t.Context())
+	if err != nil || len(rows) != 5 {
+		t.Fatal(rows, err)
+	}
+	for i, want := range []struct{ running, text string }{
+		{before, "still runs " + before + ": ready: not ready after 2m0s (hint: start it)"},
+		{before, "still runs " + before + ": no such file (hint: start it)"},
+		{"", "still runs \x1b[2J\u202e: hostile (hint: start it)"}, // made harmless where it is printed
+		{"", "it never ran (hint: start it)"},
+		{"", ""},
+	} {
+		if got := rows[i]; got.Running != want.running || got.Text() != want.text {
+			t.Errorf("guest %d: running %q, %q; want %q, %q", got.Guest, got.Running, got.Text(), want.running, want.text)
+		}
+	}
+}
+
+// An unfinished rollout is in the rows of its guests, and in a line of its own.
+func TestUnfinishedRollout(t *testing.T) {
+	dir := t.TempDir()
+	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }() // nothing is written after the record
+	for _, vmid := range []int{8200, 8201, 8202, 8299} {
+		if _, err := store.Mint(t.Context(), vmid, 100000, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := overview.Source{Store: store, StateDir: dir}
+	if r, err := s.Rollout(); r != nil || err != nil {
+		t.Fatalf("without a journal: %+v, %v", r, err)
+	}
+	journal := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "rollout.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	journal(`{"version": 1, "plan": {"image": "registry.example/team/app:2\u001b[2J", "wave": 2}, "guests": [
+		{"guest": 8200, "state": "healthy"}, {"guest": 8201, "state": "failed", "message": "x"}, {"guest": 8202, "state": "started"}, {"guest": 8203, "state": "pending"}, {"guest": 8204, "state": "pending"}]}`)
+	rows, _, err := s.Rows(t.Context())
+	if err != nil || len(rows) != 4 {
+		t.Fatal(rows, err)
+	}
+	var got []string
+	for _, r := range rows {
+		if r.Rollout == nil {
+			got = append(got, "none")
+			continue
+		}
+		got = append(got, fmt.Sprintf("%s %d/%d %d %d %d", r.Rollout.State, r.Rollout.Wave, r.Rollout.Waves, r.Rollout.Done, r.Rollout.Failed, r.Rollout.Left))
+	}
+	if want := "healthy 2/3 1 1 3, failed 2/3 1 1 3, started 2/3 1 1 3, none"; strings.Join(got, ", ") != want {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+	r, err := s.Rollout()
+	if err != nil || r == nil {
+		t.Fatal(r, err)
+	}
+	if want := `rollout of registry.example/team/app:2\x1b[2J: wave 2 of 3, 1 done, 1 failed, 3 left; it has stopped: felhom-agentd guest rollout --resume`; !strings.HasPrefix(r.Text(), want) {
+		t.Errorf("text %q, want %q", r.Text(), want)
+	}
+	journal("{")
+	if r, err := s.Rollout(); err == nil {
+		t.Errorf("a damaged journal: %+v", r)
+	}
+	if _, _, err := s.Rows(t.Context()); err != nil {
+		t.Errorf("it hides the guests: %v", err)
+	}
+}

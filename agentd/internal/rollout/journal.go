@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -34,7 +35,7 @@ func (r *Rollout) locked(work func(*journal) (Status, error)) (s Status, err err
 	if err := os.MkdirAll(r.options.StateDir, 0o700); err != nil {
 		return s, err
 	}
-	unlock, err := filelock.Claim(filepath.Join(r.options.StateDir, lockName))
+	unlock, err := claim(filepath.Join(r.options.StateDir, lockName))
 	if errors.Is(err, filelock.ErrHeld) {
 		return s, fault.WrapHint(fault.Busy, fmt.Errorf("rollout: %w", err), "another rollout is at work; wait for it, or end that process")
 	}
@@ -47,6 +48,30 @@ func (r *Rollout) locked(work func(*journal) (Status, error)) (s Status, err err
 		return s, err
 	}
 	return work(j)
+}
+
+// claim takes the lock. A process that only looks whether it is held holds it
+// itself for some microseconds.
+func claim(name string) (unlock func() error, err error) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for range 5 {
+		if unlock, err = filelock.Claim(name); !errors.Is(err, filelock.ErrHeld) {
+			return unlock, err
+		}
+		<-again.C
+	}
+	return nil, err
+}
+
+// isHeld reports whether a process works on the rollout.
+func (r *Rollout) isHeld() bool {
+	f, err := regular.Open(filepath.Join(r.options.StateDir, lockName))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = filelock.Close(f) }()
+	return errors.Is(filelock.Try(f, filelock.Shared), filelock.ErrHeld)
 }
 
 func (r *Rollout) read() (*journal, error) {

@@ -83,7 +83,10 @@ type Status struct {
 	Written int     `json:"written"`
 	Failed  int     `json:"failed"`
 	Left    int     `json:"left"`
+	Wave    int     `json:"wave"` // the number of the wave that is at work, is next, or was the last
+	Waves   int     `json:"waves"`
 	Guests  []Guest `json:"guests"`
+	IsHeld  bool    `json:"-"` // a process works on it; set by [Rollout.Status] alone
 }
 
 // Rollout is the one rollout of a host.
@@ -141,6 +144,7 @@ func (r *Rollout) Status() (*Status, error) {
 		return nil, err
 	}
 	status := j.status()
+	status.IsHeld = r.isHeld()
 	return &status, nil
 }
 
@@ -326,5 +330,8 @@ func (j *journal) status() Status {
 	if s.Left == 0 {
 		s.State = Done
 	}
+	wave := max(j.Plan.Wave, 1)
+	s.Waves = (len(j.Guests) + wave - 1) / wave
+	s.Wave = min(s.Waves, (len(j.Guests)-s.Left)/wave+1)
 	return s
 }

@@ -51,6 +51,7 @@ type Options struct {
 	Rows          func(context.Context) ([]overview.Row, map[string]error, error)
 	Row           func(ctx context.Context, vmid int) (overview.Row, error) // or guests.ErrNotFound
 	Progress      func(vmid int) (guests.Progress, error)                   // or guests.ErrNotFound
+	Rollout       func() (*overview.Rollout, error)                         // nil: there is none that has not ended
 	Now           func() time.Time
 }
 
@@ -82,9 +83,10 @@ type page struct {
 
 // list is the last list of guests that was made.
 type list struct {
-	Rows   []overview.Row
-	Broken []string
-	At     time.Time
+	Rows    []overview.Row
+	Broken  []string
+	Rollout *overview.Rollout
+	At      time.Time
 }
 
 // New returns the handler of [Path] and what is below it.
@@ -132,7 +134,7 @@ func (p *page) showList(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.write(w, "list", map[string]any{
-		"Page": "Guests", "Host": p.Host, "Version": p.Version, "At": l.At, "Broken": l.Broken, "Guests": views(l), "Counts": countsOf(l.Rows),
+		"Page": "Guests", "Host": p.Host, "Version": p.Version, "At": l.At, "Broken": l.Broken, "Rollout": l.Rollout, "Guests": views(l), "Counts": countsOf(l.Rows),
 	})
 }
 
@@ -151,6 +153,11 @@ func (p *page) current(ctx context.Context) (list, error) {
 			p.list.Broken = append(p.list.Broken, name+": "+err.Error())
 		}
 		slices.Sort(p.list.Broken)
+		if p.Rollout != nil {
+			if p.list.Rollout, err = p.Rollout(); err != nil {
+				p.list.Broken = append(p.list.Broken, "rollout: "+err.Error())
+			}
+		}
 	}
 	return p.list, nil
 }

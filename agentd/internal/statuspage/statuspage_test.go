@@ -14,6 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
+	"github.com/felhom/felhom-golden/agentd/internal/rollout"
 	"github.com/felhom/felhom-golden/agentd/internal/statuspage"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
@@ -210,5 +211,48 @@ func TestTimelineOfFalseTimes(t *testing.T) {
 	}
 	if svg := string(statuspage.Timeline(guests.Progress{})); !strings.Contains(svg, "No step has been reported") {
 		t.Errorf("without steps: %s", svg)
+	}
+}
+
+// A rollout that has not ended is above the guests, with its texts escaped.
+func TestUnfinishedRollout(t *testing.T) {
+	o := sample()
+	if body := get(t, statuspage.New(o), "/status", "localhost").Body.String(); strings.Contains(body, "Rollout") {
+		t.Errorf("the page names a rollout, and none exists:\n%s", body)
+	}
+	r := &overview.Rollout{Image: hostile, Wave: 2, Waves: 5, Done: 3, Failed: 1, Left: 7}
+	var failure error
+	o.Rollout = func() (*overview.Rollout, error) { return r, failure }
+	rows, _, err := o.Rows(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := *r
+	part.State = rollout.Failed
+	rows[1].Rollout, rows[1].Running = &part, hostile
+	for _, path := range []string{"/status", "/status/guests/8201"} {
+		body := get(t, statuspage.New(o), path, "localhost").Body.String()
+		wants := []string{"owned", "failed"}
+		if path == "/status" {
+			wants = append(wants, "stopped at wave 2 of 5", "3 done", "1 failed", "7 left", "guest rollout --resume")
+		}
+		for _, want := range wants {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: want %q in it:\n%s", path, want, body)
+			}
+		}
+		for _, bad := range []string{"<script", "<img src=x", "<style>*", "\u202e", "\x1b"} {
+			if strings.Contains(body, bad) {
+				t.Errorf("%s has %q", path, bad)
+			}
+		}
+	}
+	r.IsHeld = true
+	if body := get(t, statuspage.New(o), "/status", "localhost").Body.String(); !strings.Contains(body, "at work at wave 2 of 5") || strings.Contains(body, "--resume") {
+		t.Errorf("a rollout that is at work:\n%s", body)
+	}
+	r, failure = nil, errors.New("rollout.json is not a journal of a rollout")
+	if body := get(t, statuspage.New(o), "/status", "localhost").Body.String(); !strings.Contains(body, failure.Error()) || !strings.Contains(body, "8200") {
+		t.Errorf("a damaged journal:\n%s", body)
 	}
 }

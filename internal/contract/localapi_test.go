@@ -165,3 +165,20 @@ func FuzzParseReport(f *testing.F) {
 		}
 	})
 }
+
+// Only an image reference is taken out of a guest's message.
+func TestStillRunning(t *testing.T) {
+	for message, want := range map[string]string{
+		StillRuns("registry.example:5000/team/app:1", "no: such"): "registry.example:5000/team/app:1",
+		StillRuns("registry.example/app:1", ""):                   "registry.example/app:1",
+		StillRuns("\x1b[2J", "x"):                                 "",
+		StillRuns("a b", "x"):                                     "",
+		"still runs registry.example/app:1":                       "",
+		"it still runs registry.example/app:1: x":                 "",
+		"": "",
+	} {
+		if got := StillRunning(message); got != want {
+			t.Errorf("%q: got %q, want %q", message, got, want)
+		}
+	}
+}

@@ -17,6 +17,13 @@ GOBUILD := go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags 
 BED := go build -o .cache/withbed ./internal/e2e/withbed && .cache/withbed
 TOOL := go tool -modfile=tools/go.mod
 
+# The race detector watches all but the compression, which computes and takes ten times as long with it.
+RACE := -race -gcflags=github.com/klauspost/compress/...=-race=false
+# It has each process wait for a second at its end, and tests start hundreds.
+export GORACE ?= atexit_sleep_ms=0
+# The packages that take longest start first. Three at a time: those with guests wait more than they work.
+SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
+
 .PHONY: build release demo demo-local test test-packages test-engine-29 unit soak lint docs fmt bench bench-api bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
@@ -50,7 +57,7 @@ demo-local: build
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
 	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh nft=nftables
-	$(BED) -- go test -race -tags integration -timeout 60m ./...
+	$(BED) -- go test $(RACE) -p 3 -tags integration -timeout 60m $(SLOW) ./...
 
 # The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge.
 test-packages:
@@ -67,7 +74,7 @@ test-engine-29: build
 	engine=$$(tools/engine29/build); export PATH="$$engine:$$PATH"; go build -o .cache/withbed ./internal/e2e/withbed; \
 	for containerd in true false; do \
 	  .cache/withbed -own-engine -engine-config "{\"features\":{\"containerd-snapshotter\":$$containerd}}" -- \
-	    go test -race -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry; \
+	    go test $(RACE) -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry; \
 	done
 
 # What needs neither root nor an engine.

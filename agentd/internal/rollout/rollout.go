@@ -83,10 +83,11 @@ type Status struct {
 	Written int     `json:"written"`
 	Failed  int     `json:"failed"`
 	Left    int     `json:"left"`
-	Wave    int     `json:"wave"` // the number of the wave that is at work, is next, or was the last
-	Waves   int     `json:"waves"`
 	Guests  []Guest `json:"guests"`
-	IsHeld  bool    `json:"-"` // a process works on it; set by [Rollout.Status] alone
+
+	Wave   int  `json:"-"` // the number of the wave that is at work, is next, or was the last
+	Waves  int  `json:"-"` // how many there are
+	IsHeld bool `json:"-"` // a process works on it; set by [Rollout.Status] alone
 }
 
 // Rollout is the one rollout of a host.

@@ -54,7 +54,7 @@ func testRelease(t *testing.T, b bakery) {
 	const limit = vzdump.MaxWindow + 64<<20
 	for _, args := range [][]string{
 		{"verify", archive},
-		{"inspect", "--json", archive},
+		{"inspect", "--json", "--full", archive},
 		{"unpack", archive, filepath.Join(t.TempDir(), "root")},
 	} {
 		t.Run("memory of "+args[0], func(t *testing.T) {

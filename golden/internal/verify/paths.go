@@ -14,6 +14,9 @@ import (
 // checkPaths checks what the paths of the rule demand.
 func (c *check) checkPaths() {
 	r := c.rule
+	if len(r.Paths()) == 0 {
+		return // most rules have none, and there are thousands of members
+	}
 	c.absent(r.Absent...)
 	empty, dirsOnly := newPatterns(r.Empty), newPatterns(r.DirsOnly)
 	for _, e := range c.Entries {
@@ -66,19 +69,38 @@ func (c *check) checkDir(d rules.Dir) {
 }
 
 // patterns are paths whose elements may be patterns of path.Match.
-type patterns [][]string
+type patterns [][]element
+
+// element is one of a path.
+type element struct {
+	text string
+	wild bool // text is a pattern
+}
 
 func newPatterns(list []string) patterns {
 	p := make(patterns, 0, len(list))
 	for _, text := range list {
-		p = append(p, strings.Split(text, "/"))
+		var elements []element
+		for part := range strings.SplitSeq(text, "/") {
+			elements = append(elements, element{part, strings.ContainsAny(part, `*?[\`)})
+		}
+		p = append(p, elements)
 	}
 	return p
 }
 
+// match reports whether e is, or matches, one element of a name.
+func (e element) match(name string) bool {
+	if e.text == name || !e.wild {
+		return e.text == name
+	}
+	ok, err := path.Match(e.text, name)
+	return ok && err == nil
+}
+
 // match reports whether one of the patterns is name.
 func (p patterns) match(name string) bool {
-	return slices.ContainsFunc(p, func(pattern []string) bool {
+	return slices.ContainsFunc(p, func(pattern []element) bool {
 		found, whole := prefix(pattern, name)
 		return whole && found != ""
 	})
@@ -96,20 +118,18 @@ func (p patterns) above(name string) string {
 
 // prefix returns the first elements of name, as many as the pattern has, if they
 // match it, and whether these are all.
-func prefix(pattern []string, name string) (found string, whole bool) {
+func prefix(pattern []element, name string) (found string, whole bool) {
+	if first := pattern[0]; !first.wild && !strings.HasPrefix(name, first.text) {
+		return "", true // as almost all names
+	}
 	at := 0
-	for i, element := range pattern {
+	for i, e := range pattern {
 		end := strings.IndexByte(name[at:], '/')
 		if end < 0 {
 			end = len(name) - at
 		}
-		if text := name[at : at+end]; element != text {
-			if !strings.ContainsAny(element, `*?[\`) {
-				return "", true
-			}
-			if ok, err := path.Match(element, text); !ok || err != nil {
-				return "", true
-			}
+		if !e.match(name[at : at+end]) {
+			return "", true
 		}
 		switch at += end; {
 		case i == len(pattern)-1:

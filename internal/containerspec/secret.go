@@ -5,19 +5,29 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
 // secretName matches names that most likely have a secret as their value. Names
-// that end in a word of notSecretName say where a secret is, or describe it.
+// that end in a word of notSecretName say where a secret is, or describe it. The four
+// are compiled when they are first used: guests link this package and never look for secrets.
 var (
-	secretName    = regexp.MustCompile(`(?i)(^|[_.\-/])(pass|passwd|password|passphrase|pwd|secret|secrets|token|tokens|apikey|api_?key|access_?key|private_?key|secret_?key|encryption_?key|auth_?key|credential|credentials|cookie|salt|dsn)([_.\-/]|$)|(password|passwd|secret|token|apikey)$`)
-	notSecretName = regexp.MustCompile(`(?i)[_.\-/](file|path|dir|ttl|expiry|expires|timeout|length|len|url|uri|issuer|name|id|header|type|algorithm|alg|policy|enabled|min|max)$`)
+	secretName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)(^|[_.\-/])(pass|passwd|password|passphrase|pwd|secret|secrets|token|tokens|apikey|api_?key|access_?key|private_?key|secret_?key|encryption_?key|auth_?key|credential|credentials|cookie|salt|dsn)([_.\-/]|$)|(password|passwd|secret|token|apikey)$`)
+	})
+	notSecretName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)[_.\-/](file|path|dir|ttl|expiry|expires|timeout|length|len|url|uri|issuer|name|id|header|type|algorithm|alg|policy|enabled|min|max)$`)
+	})
 	// secretValue matches values that are secret under any name.
-	secretValue = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----|\bfgt_[0-9]+_|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_|\bglpat-|\bxox[abprs]-|\bAKIA[0-9A-Z]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.eyJ|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
+	secretValue = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----|\bfgt_[0-9]+_|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_|\bglpat-|\bxox[abprs]-|\bAKIA[0-9A-Z]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.eyJ|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
+	})
 	// secretFlag matches an argument that names a secret, with or without its value.
-	secretFlag = regexp.MustCompile(`(?i)^--?[a-z0-9._-]*(password|passwd|passphrase|secret|token|api-?key|private-?key|credential)s?(=|$)`)
+	secretFlag = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)^--?[a-z0-9._-]*(password|passwd|passphrase|secret|token|api-?key|private-?key|credential)s?(=|$)`)
+	})
 )
 
 // harmless are values that no secret has.
@@ -43,8 +53,8 @@ func SecretLooking(c contract.Container) []string {
 	}{{"environment", c.Environment}, {"labels", c.Labels}} {
 		for _, name := range slices.Sorted(maps.Keys(group.pairs)) {
 			value := group.pairs[name]
-			named := secretName.MatchString(name) && !notSecretName.MatchString(name) && !harmless(value)
-			if named || secretValue.MatchString(value) {
+			named := secretName().MatchString(name) && !notSecretName().MatchString(name) && !harmless(value)
+			if named || secretValue().MatchString(value) {
 				paths = append(paths, join(group.path, name))
 			}
 		}
@@ -52,8 +62,8 @@ func SecretLooking(c contract.Container) []string {
 	for i, argument := range c.Command {
 		flag, value, hasValue := strings.Cut(argument, "=")
 		next := hasValue && !harmless(value) || !hasValue && i+1 < len(c.Command) && !strings.HasPrefix(c.Command[i+1], "-") && !harmless(c.Command[i+1])
-		named := secretFlag.MatchString(argument) && !notSecretName.MatchString(flag) && next
-		if named || secretValue.MatchString(argument) {
+		named := secretFlag().MatchString(argument) && !notSecretName().MatchString(flag) && next
+		if named || secretValue().MatchString(argument) {
 			paths = append(paths, item("command", i))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync"
 	"text/template"
 	"text/template/parse"
 )
@@ -59,11 +60,14 @@ func (b *bounds) charge(size int) error {
 	return nil
 }
 
-// oversize matches a verb with a width or precision that is large or an argument.
-var oversize = regexp.MustCompile(fmt.Sprintf(`%%[-+# 0-9.\[\]]*(\*|[0-9]{%d,})`, maxWidth+1))
+// oversize matches a verb with a width or precision that is large or an argument. Most
+// templates have no printf, so it is compiled when it is first used.
+var oversize = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(fmt.Sprintf(`%%[-+# 0-9.\[\]]*(\*|[0-9]{%d,})`, maxWidth+1))
+})
 
 func (b *bounds) printf(format string, args ...any) (string, error) {
-	if oversize.MatchString(format) {
+	if oversize().MatchString(format) {
 		return "", fmt.Errorf("printf: a width has at most %d digits and is not an argument", maxWidth)
 	}
 	most := 1000

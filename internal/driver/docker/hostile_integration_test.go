@@ -3,14 +3,8 @@
 package docker
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -20,121 +14,34 @@ import (
 	"github.com/docker/docker/api/types/versions"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/felhom/felhom-golden/internal/e2e/faultregistry"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-const (
-	page     = "<!DOCTYPE html>\n<html><head><title>denied: unauthorized</title></head>\n<body>Log in\nto the network</body></html>\n"
-	typeHTML = "text/html; charset=utf-8"
-	typeText = "text/plain"
-	typeJSON = "application/json"
+const page = "<!DOCTYPE html>\n<html><head><title>denied: unauthorized</title></head>\n<body>Log in\nto the network</body></html>\n"
 
-	typeManifest = "application/vnd.oci.image.manifest.v1+json"
-	typeConfig   = "application/vnd.oci.image.config.v1+json"
-	typeLayer    = "application/vnd.oci.image.layer.v1.tar"
+// The parts of the registries below, under short names.
+type (
+	registry = faultregistry.Registry
+	artifact = faultregistry.Artifact
 )
 
-// answer is what the registry, or what is before it, says.
-type answer struct {
-	status int
-	kind   string // Content-Type
-	body   string
-}
+const (
+	typeHTML = faultregistry.TypeHTML
+	typeText = faultregistry.TypeText
+	typeJSON = faultregistry.TypeJSON
+)
 
-func problemJSON(code, message string) string {
-	data, _ := json.Marshal(map[string]any{"errors": []any{map[string]string{"code": code, "message": message}}})
-	return string(data)
-}
-
-// registry answers as it is told, and as a registry with one image else.
-type registry struct {
-	base, token, manifest *answer // nil: as a registry does
-	wantsToken            bool
-	artifact              artifact
-}
-
-type artifact struct {
-	config, layer         []byte
-	configType, layerType string
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-func (a artifact) index() []byte {
-	part := func(kind string, data []byte) map[string]any {
-		return map[string]any{"mediaType": kind, "digest": digestOf(data), "size": len(data)}
-	}
-	data, _ := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": typeManifest,
-		"config": part(a.configType, a.config), "layers": []any{part(a.layerType, a.layer)},
-	})
-	return data
-}
-
-func (g registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	say := func(a *answer) {
-		w.Header().Set("Content-Type", a.kind)
-		w.WriteHeader(a.status)
-		_, _ = w.Write([]byte(a.body)) // the engine might not read all of it
-	}
-	blob := func(data []byte) {
-		w.Header().Set("Docker-Content-Digest", digestOf(data))
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-	}
-	switch path := r.URL.Path; {
-	case path == "/token" && g.token != nil:
-		say(g.token)
-	case path == "/token":
-		say(&answer{200, typeJSON, `{"token":"t","access_token":"t","expires_in":300}`})
-	case g.base != nil:
-		say(g.base)
-	case g.wantsToken && r.Header.Get("Authorization") == "":
-		w.Header().Set("Www-Authenticate", fmt.Sprintf("Bearer realm=%q,service=%q", "http://"+r.Host+"/token", r.Host))
-		say(&answer{401, typeJSON, problemJSON("UNAUTHORIZED", "authentication required")})
-	case path == "/v2/":
-		say(&answer{200, typeJSON, "{}"})
-	case strings.Contains(path, "/manifests/") && g.manifest != nil:
-		say(g.manifest)
-	case strings.Contains(path, "/manifests/"):
-		w.Header().Set("Content-Type", typeManifest)
-		blob(g.artifact.index())
-	case strings.HasSuffix(path, digestOf(g.artifact.config)):
-		blob(g.artifact.config)
-	case strings.HasSuffix(path, digestOf(g.artifact.layer)):
-		blob(g.artifact.layer)
-	default:
-		say(&answer{404, typeJSON, problemJSON("BLOB_UNKNOWN", "unknown blob")})
-	}
-}
+var say, problemJSON = faultregistry.Say, faultregistry.ProblemJSON
 
 // imageOf is an image of one layer, stored as pack gives it.
 func imageOf(t *testing.T, layerType string, pack func(tarball []byte) []byte) artifact {
 	t.Helper()
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	// Another content each time: engines keep layers that they know.
-	content := fmt.Append(nil, t.Name(), time.Now().UnixNano())
-	if err := w.WriteHeader(&tar.Header{Name: "a", Mode: 0o644, Size: int64(len(content))}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(content); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	config, err := json.Marshal(map[string]any{
-		"architecture": "amd64", "os": "linux", "config": map[string]any{},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digestOf(layer.Bytes())}},
-	})
+	image, err := faultregistry.Image(layerType, pack)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return artifact{config, pack(layer.Bytes()), typeConfig, layerType}
+	return image
 }
 
 func zstdOf(t *testing.T) func([]byte) []byte {
@@ -166,8 +73,9 @@ func TestAnswersOfOtherServers(t *testing.T) {
 		zstdKind = ZstdLayers
 	}
 	damaged := []Kind{BadLayer, Unknown}
+	twice := []Kind{"", RegistryBusy} // containerd tries nothing again; the image step does
 	if old {
-		damaged = []Kind{ZstdLayers}
+		damaged, twice = []Kind{ZstdLayers}, []Kind{""}
 	}
 	// Engines drop some pages, 29 each that it asks for by HEAD: where only the status is left, the
 	// image step has ProbeRegistry tell the two apart.
@@ -183,39 +91,40 @@ func TestAnswersOfOtherServers(t *testing.T) {
 		stored = ""
 	}
 	login := Credential{Username: "u", Password: "not-a-real-password"}
-	chart := artifact{[]byte(`{"name":"c","version":"1.0.0","apiVersion":"v2"}`), []byte("chart"), "application/vnd.cncf.helm.config.v1+json", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"}
-	signature := artifact{[]byte("{}"), []byte("{}"), "application/vnd.oci.empty.v1+json", "application/vnd.dev.cosign.simplesigning.v1+json"}
+	chart := artifact{Config: []byte(`{"name":"c","version":"1.0.0","apiVersion":"v2"}`), Layer: []byte("chart"), ConfigType: "application/vnd.cncf.helm.config.v1+json", LayerType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip"}
+	signature := artifact{Config: []byte("{}"), Layer: []byte("{}"), ConfigType: "application/vnd.oci.empty.v1+json", LayerType: "application/vnd.dev.cosign.simplesigning.v1+json"}
 	for _, test := range []struct {
 		name       string
 		registry   registry
 		credential Credential
 		want       []Kind // any of them; "": pulled
 	}{
-		{"login page for all", registry{base: &answer{200, typeHTML, page}}, login, []Kind{NotARegistry}},
-		{"page of a firewall for all", registry{base: &answer{403, typeHTML, page}}, login, []Kind{NotARegistry, lost(Denied)}},
-		{"text of a firewall for all", registry{base: &answer{403, typeText, "denied by policy\nunauthorized"}}, login, []Kind{NotARegistry, lost(Denied)}},
-		{"page of a balancer for all", registry{base: &answer{503, typeHTML, page}}, login, []Kind{RegistryBusy}},
-		{"web server without a registry", registry{base: &answer{404, typeText, "404 page not found\n"}}, Credential{}, []Kind{NotARegistry, UnknownImage}},
-		{"login page at the token realm", registry{wantsToken: true, token: &answer{200, typeHTML, page}}, login, []Kind{NotARegistry}},
-		{"login page at the token realm, no credential", registry{wantsToken: true, token: &answer{200, typeHTML, page}}, Credential{}, []Kind{NotARegistry}},
-		{"page 401 at the token realm", registry{wantsToken: true, token: &answer{401, typeHTML, page}}, login, []Kind{NotARegistry, Credential401}},
-		{"page 403 at the token realm", registry{wantsToken: true, token: &answer{403, typeHTML, page}}, login, []Kind{NotARegistry, lost(Denied)}},
-		{"text 403 at the token realm", registry{wantsToken: true, token: &answer{403, typeText, "denied: not from this network"}}, login, []Kind{NotARegistry, lost(Denied)}},
-		{"page 503 at the token realm", registry{wantsToken: true, token: &answer{503, typeHTML, page}}, login, []Kind{RegistryBusy}},
-		{"text 429 at the token realm", registry{wantsToken: true, token: &answer{429, typeText, "Too many requests. unauthorized: slow down\n"}}, login, []Kind{RateLimited}},
-		{"refusal of the token realm", registry{wantsToken: true, token: &answer{401, typeJSON, problemJSON("UNAUTHORIZED", "incorrect username or password")}}, login, []Kind{Credential401}},
-		{"page 403 for the manifest", registry{manifest: &answer{403, typeHTML, page}}, login, []Kind{NotARegistry, lost(Denied)}},
-		{"text 429 for the manifest", registry{manifest: &answer{429, typeText, "slow down\ndenied: later"}}, login, []Kind{RateLimited}},
-		{"JSON 429 for the manifest", registry{manifest: &answer{429, typeJSON, problemJSON("TOOMANYREQUESTS", "You have reached your pull rate limit")}}, login, []Kind{RateLimited}},
-		{"policy", registry{manifest: &answer{412, typeJSON, problemJSON("PROJECTPOLICYVIOLATION", "current image with 12 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of \"High\"'")}}, login, []Kind{PolicyDenied}},
-		{"policy of others", registry{manifest: &answer{412, typeJSON, problemJSON("DENIED", "The image is not signed in Cosign.")}}, login, []Kind{PolicyDenied}},
-		{"expired cloud token", registry{manifest: &answer{403, typeJSON, problemJSON("DENIED", "Your authorization token has expired. Reauthenticate and try again.")}}, login, []Kind{Credential401}},
-		{"right missing", registry{manifest: &answer{403, typeJSON, problemJSON("DENIED", "requested access to the resource is denied")}}, login, []Kind{Denied}},
-		{"unknown tag", registry{manifest: &answer{404, typeJSON, problemJSON("MANIFEST_UNKNOWN", "manifest unknown")}}, login, []Kind{UnknownImage}},
-		{"chart", registry{artifact: chart}, login, []Kind{NotAnImage, stored}},
-		{"signature", registry{artifact: signature}, login, []Kind{NotAnImage, stored}},
-		{"layer of zstd", registry{artifact: imageOf(t, typeLayer+"+zstd", zstdOf(t))}, login, []Kind{zstdKind}},
-		{"damaged layer", registry{artifact: imageOf(t, typeLayer, func([]byte) []byte { return bytes.Repeat([]byte("x"), 2048) })}, login, damaged},
+		{"login page for all", registry{Base: say(200, typeHTML, page)}, login, []Kind{NotARegistry}},
+		{"page of a firewall for all", registry{Base: say(403, typeHTML, page)}, login, []Kind{NotARegistry, lost(Denied)}},
+		{"text of a firewall for all", registry{Base: say(403, typeText, "denied by policy\nunauthorized")}, login, []Kind{NotARegistry, lost(Denied)}},
+		{"page of a balancer for all", registry{Base: say(503, typeHTML, page)}, login, []Kind{RegistryBusy}},
+		{"web server without a registry", registry{Base: say(404, typeText, "404 page not found\n")}, Credential{}, []Kind{NotARegistry, UnknownImage}},
+		{"login page at the token realm", registry{WantsToken: true, Token: say(200, typeHTML, page)}, login, []Kind{NotARegistry}},
+		{"login page at the token realm, no credential", registry{WantsToken: true, Token: say(200, typeHTML, page)}, Credential{}, []Kind{NotARegistry}},
+		{"page 401 at the token realm", registry{WantsToken: true, Token: say(401, typeHTML, page)}, login, []Kind{NotARegistry, Credential401}},
+		{"page 403 at the token realm", registry{WantsToken: true, Token: say(403, typeHTML, page)}, login, []Kind{NotARegistry, lost(Denied)}},
+		{"text 403 at the token realm", registry{WantsToken: true, Token: say(403, typeText, "denied: not from this network")}, login, []Kind{NotARegistry, lost(Denied)}},
+		{"page 503 at the token realm", registry{WantsToken: true, Token: say(503, typeHTML, page)}, login, []Kind{RegistryBusy}},
+		{"text 429 at the token realm", registry{WantsToken: true, Token: say(429, typeText, "Too many requests. unauthorized: slow down\n")}, login, []Kind{RateLimited}},
+		{"refusal of the token realm", registry{WantsToken: true, Token: say(401, typeJSON, problemJSON("UNAUTHORIZED", "incorrect username or password"))}, login, []Kind{Credential401}},
+		{"page 403 for the manifest", registry{Manifest: say(403, typeHTML, page)}, login, []Kind{NotARegistry, lost(Denied)}},
+		{"text 429 for the manifest", registry{Manifest: say(429, typeText, "slow down\ndenied: later")}, login, []Kind{RateLimited}},
+		{"JSON 429 for the manifest", registry{Manifest: say(429, typeJSON, problemJSON("TOOMANYREQUESTS", "You have reached your pull rate limit"))}, login, []Kind{RateLimited}},
+		{"policy", registry{Manifest: say(412, typeJSON, problemJSON("PROJECTPOLICYVIOLATION", "current image with 12 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of \"High\"'"))}, login, []Kind{PolicyDenied}},
+		{"policy of others", registry{Manifest: say(412, typeJSON, problemJSON("DENIED", "The image is not signed in Cosign."))}, login, []Kind{PolicyDenied}},
+		{"expired cloud token", registry{Manifest: say(403, typeJSON, problemJSON("DENIED", "Your authorization token has expired. Reauthenticate and try again."))}, login, []Kind{Credential401}},
+		{"right missing", registry{Manifest: say(403, typeJSON, problemJSON("DENIED", "requested access to the resource is denied"))}, login, []Kind{Denied}},
+		{"unknown tag", registry{Manifest: say(404, typeJSON, problemJSON("MANIFEST_UNKNOWN", "manifest unknown"))}, login, []Kind{UnknownImage}},
+		{"chart", registry{Artifact: chart}, login, []Kind{NotAnImage, stored}},
+		{"signature", registry{Artifact: signature}, login, []Kind{NotAnImage, stored}},
+		{"layer of zstd", registry{Artifact: imageOf(t, faultregistry.TypeLayer+"+zstd", zstdOf(t))}, login, []Kind{zstdKind}},
+		{"two failures, then a layer", registry{Artifact: imageOf(t, faultregistry.TypeLayer, nil), Layer: faultregistry.FailTwice()}, login, twice},
+		{"damaged layer", registry{Artifact: imageOf(t, faultregistry.TypeLayer, func([]byte) []byte { return bytes.Repeat([]byte("x"), 2048) })}, login, damaged},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

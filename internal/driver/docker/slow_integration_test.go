@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/e2e/faultregistry"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
@@ -31,7 +32,7 @@ type front struct {
 
 // ServeHTTP implements [http.Handler].
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasSuffix(r.URL.Path, digestOf(f.artifact.layer)) && r.Method == http.MethodGet {
+	if strings.HasSuffix(r.URL.Path, faultregistry.DigestOf(f.Artifact.Layer)) && r.Method == http.MethodGet {
 		f.asked.Add(1)
 		f.registry.ServeHTTP(&shaped{ResponseWriter: w, front: f, request: r}, r)
 		return
@@ -99,12 +100,12 @@ func slowFront(t *testing.T, size int, f *front) (ref string) {
 	}
 	config, err := json.Marshal(map[string]any{
 		"architecture": "amd64", "os": "linux", "config": map[string]any{},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digestOf(layer.Bytes())}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{faultregistry.DigestOf(layer.Bytes())}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.artifact = artifact{config, layer.Bytes(), typeConfig, typeLayer}
+	f.Artifact = artifact{Config: config, Layer: layer.Bytes(), ConfigType: faultregistry.TypeConfig, LayerType: faultregistry.TypeLayer}
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://") + "/felhom/slow:v1"

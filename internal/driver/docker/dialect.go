@@ -107,8 +107,11 @@ func dialects() []struct {
 
 func fromText(text string) Kind {
 	trimmed := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "Error response from daemon:"))
-	if trimmed == "denied" { // the whole message of engines up to 28 for a 403
+	switch trimmed { // whole messages of engines up to 28
+	case "denied": // 403
 		return Denied
+	case "unauthorized": // 401 to the password of the Basic method
+		return Credential401
 	}
 	if kind := fromElsewhere(text); kind != Unknown {
 		return kind

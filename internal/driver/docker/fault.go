@@ -134,6 +134,10 @@ func classify(err error) Kind {
 		return Credential401
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return EngineGone
+	// containerd has the registry's text alone, for a 500 and a 429 of a blob as
+	// well. It may be anything; what is final has a class or known words.
+	case strings.Contains(err.Error(), "error from registry: "):
+		return RegistryBusy
 	}
 	return Unknown
 }

@@ -30,6 +30,8 @@ func TestCatalogue(t *testing.T) {
 		{"wrong password", []string{
 			"login attempt to http://H/v2/ failed with status: 401 Unauthorized",
 			"unauthorized: authentication required",
+			"unauthorized",
+			"Error response from daemon: unauthorized",
 			`unknown: failed to resolve reference "H/a:1": unexpected status from HEAD request to https://H/v2/a/manifests/1: 401 Unauthorized`,
 			`Head "https://H/v2/a/manifests/1": unauthorized: unauthorized: token expired`,
 			"error from registry: unauthorized: token expired",
@@ -77,6 +79,7 @@ func TestCatalogue(t *testing.T) {
 			`unexpected status from HEAD request to https://H/v2/a/manifests/1: 503 Service Unavailable`,
 			"error pulling image configuration: download failed after attempts=6: received unexpected HTTP status: 500 Internal Server Error",
 			"unknown: failed to copy: httpReadSeeker: failed open: unexpected status code https://H/v2/a/blobs/sha256:0: 500 Internal Server Error",
+			"error from registry: not now",
 		}, RegistryBusy, Retry},
 		{"blob missing", []string{
 			"error pulling image configuration: download failed after attempts=1: unknown blob",

@@ -67,6 +67,9 @@ func once(ctx context.Context, o applyOptions, engine *docker.Client, reporter *
 	}
 	defer func() { end.Err = errors.Join(end.Err, release()) }()
 
+	if err := record.Sweep(filepath.Join(o.root, record.File)); err != nil {
+		return retry.End{Err: err}, out
+	}
 	t := newTalk(stderr, rand.Text()[:16])
 	started := time.Now()
 	var runErr error

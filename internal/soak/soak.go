@@ -21,6 +21,9 @@ func Start(t testing.TB, rounds int) (*rand.Rand, int) {
 	return rand.New(rand.NewPCG(seed, 0)), rounds * int(number(t, "SOAK", 1)) //nolint:gosec // a run can be repeated
 }
 
+// IsLong reports whether tests should make what takes minutes: SOAK is set.
+func IsLong() bool { return os.Getenv("SOAK") != "" }
+
 func number(t testing.TB, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)

@@ -91,5 +91,5 @@ func meaning(k docker.Kind) faultMeaning {
 	case docker.APIVersion:
 		return faultMeaning{fault.Failed, "engine and bootstrapper have no API version in common (1.41 to 1.51): update the older one"}
 	}
-	return faultMeaning{fault.Failed, ""}
+	return faultMeaning{fault.Failed, "this program does not know these words of the engine: read journalctl -u docker.service, and the registry's log; the next run tries again"}
 }

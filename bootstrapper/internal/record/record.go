@@ -88,6 +88,19 @@ func Write(path string, r Result) (err error) {
 	return atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o640})
 }
 
+// Sweep removes what killed writes left in the directory of the result at path. Call
+// it under the lock of [Lock].
+func Sweep(path string) (err error) {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("clear the directory of the result: %w", err)
+	}
+	return errors.Join(atomicfile.SweepAll(root), root.Close())
+}
+
 // Encode returns the file's content.
 func Encode(r Result) ([]byte, error) {
 	data, err := json.MarshalIndent(r, "", "  ")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -92,10 +93,15 @@ func hostChecks(file string) (list []checks.Check, done func() error) {
 
 // openStore returns the store, or nil if this host has none yet: nothing is made.
 func openStore(cfg config.Config) (*guests.Store, error) {
-	for _, dir := range []string{cfg.StateDir, cfg.StoreDir} {
+	reports := filepath.Join(cfg.StateDir, guests.ReportsDir)
+	for _, dir := range []string{cfg.StateDir, cfg.StoreDir, reports} {
 		_, err := os.Stat(dir)
 		if dir == cfg.StateDir && errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
+		}
+		if dir == reports && errors.Is(err, fs.ErrNotExist) {
+			return nil, fault.WrapHint(fault.Failed, fmt.Errorf("the directory of the guests' reports was removed: %w", err),
+				"systemctl restart felhom-agentd makes it again, and so does the next report of a guest; restore it from a backup for the reports before")
 		}
 		if err != nil {
 			return nil, err

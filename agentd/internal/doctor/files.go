@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -108,10 +110,17 @@ func kindOf(err error) fault.Kind {
 	return fault.Failed
 }
 
-// keys looks at who can read the private keys.
+// keys looks at the private keys, and at who can read them.
 func (d doctor) keys() (found []checks.Finding) {
-	dir := filepath.Join(d.Config.StateDir, "tls")
-	entries, err := os.ReadDir(dir)
+	dir := cmp.Or(d.Config.KeyDir, filepath.Join(d.Config.StateDir, "tls"))
+	root, err := os.OpenRoot(dir)
+	var entries []fs.DirEntry
+	if err == nil {
+		found = append(found, checks.FromError(fault.Wrap(fault.Invalid, identity.CheckKeys(root)),
+			"restore the file in "+dir+" from a backup before felhom-agentd starts again: guests pin this key; without a backup, remove the file, restart felhom-agentd and run felhom-agentd guest add for each guest")...)
+		entries, err = fs.ReadDir(root.FS(), ".")
+		err = errors.Join(err, root.Close())
+	}
 	if err != nil {
 		return checks.FromError(err, "systemctl restart felhom-agentd makes what is missing; restore lost keys from a backup, because guests pin them")
 	}

@@ -18,7 +18,7 @@ func (w *reportWriter) startCheckpoint() {
 	if w.saving != nil || w.log == nil || w.log.size == 0 {
 		return
 	}
-	next, err := openLog(w.store.logs, w.number+1)
+	next, err := openLog(w.store.dirs.logs(), w.number+1)
 	if err != nil {
 		w.trouble.Store(&err)
 		return
@@ -81,14 +81,14 @@ func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
 		if err != nil {
 			return fmt.Errorf("encode reports of guest %d: %w", vmid, err)
 		}
-		if err := atomicfile.WriteInBatch(s.reports, fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+		if err := atomicfile.WriteInBatch(s.dirs.files(), fileName(vmid), append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
 			return fmt.Errorf("reports of guest %d: %w", vmid, err)
 		}
 	}
-	if err := syncDirectory(s.reports); err != nil {
+	if err := syncDirectory(s.dirs.files()); err != nil {
 		return fmt.Errorf("reports: %w", err)
 	}
-	names, err := logNames(s.logs)
+	names, err := logNames(s.dirs.logs())
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
 		if name > last {
 			break
 		}
-		if err := s.logs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.dirs.logs().Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("log of reports: %w", err)
 		}
 	}
@@ -107,13 +107,13 @@ func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
 // that an earlier daemon left. Reports of a guest that was removed since are
 // dropped. Only the daemon may call it, before its first report.
 func (s *Store) Recover() error {
-	names, err := logNames(s.logs)
+	names, err := logNames(s.dirs.logs())
 	if err != nil {
 		return err
 	}
 	all := map[int]guestReports{}
 	for _, name := range names { // in the order of their lines
-		lines, _, err := readLog(s.logs, name, 0)
+		lines, _, err := readLog(s.dirs.logs(), name, 0)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (s *Store) Recover() error {
 // lastNumber returns the highest number in the guests' files: new lines must
 // have higher ones.
 func (s *Store) lastNumber() (uint64, error) {
-	entries, err := fs.ReadDir(s.reports.FS(), ".")
+	entries, err := fs.ReadDir(s.dirs.files().FS(), ".")
 	if err != nil {
 		return 0, fmt.Errorf("reports: %w", err)
 	}

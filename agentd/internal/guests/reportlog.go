@@ -41,7 +41,7 @@ func logName(number uint64) string { return fmt.Sprintf("%020d.log", number) }
 // openLog makes a new log. Its name is on disk when openLog returns.
 func openLog(logs *os.Root, number uint64) (*reportLog, error) {
 	name := logName(number)
-	f, err := regular.OpenIn(logs, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := regular.OpenIn(logs, name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("log of reports: %w", err)
 	}

@@ -75,7 +75,7 @@ func (g *guestReports) apply(line logged) bool {
 // RemoveReports removes the file of what guest vmid reported. Lines about it in
 // the log belong to the guest's record: remove that as well.
 func (s *Store) RemoveReports(vmid int) error {
-	if err := s.reports.Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.dirs.files().Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove reports of guest %d: %w", vmid, err)
 	}
 	return nil
@@ -129,7 +129,7 @@ func (s *Store) Progress(vmid int) (Progress, error) {
 	isKnown := err == nil || errors.Is(err, ErrNotFound) // otherwise nothing is compared with the record
 	// The log comes first: lines that are removed from it meanwhile are in the
 	// file by then.
-	lines, err := s.follower.lines(s.logs, vmid)
+	lines, err := s.follower.lines(s.dirs.logs(), vmid)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -158,7 +158,7 @@ func emptyReports(vmid int) guestReports {
 // readReports reads a guest's file. With an error it returns empty reports.
 func (s *Store) readReports(vmid int) (guestReports, error) {
 	name := fileName(vmid)
-	data, err := readBounded(s.reports, name, 2*maxSteps*contract.MaxReportBytes)
+	data, err := readBounded(s.dirs.files(), name, 2*maxSteps*contract.MaxReportBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return emptyReports(vmid), ErrNotFound
 	}

@@ -62,9 +62,8 @@ var ErrBusy = errors.New("guest store is busy")
 // Store is the directory of records and the directory of reports.
 type Store struct {
 	records shared
-	reports *os.Root
-	logs    *os.Root // below reports
-	lock    string   // guards read, change and write on this node; in the state directory
+	dirs    reportDirs
+	lock    string // guards read, change and write on this node; in the state directory
 	now     func() time.Time
 
 	observe func(Change) error // nil: nothing observes
@@ -84,18 +83,8 @@ func Open(recordsDir, stateDir string, now func() time.Time) (_ *Store, err erro
 	if err := s.records.open(recordsDir); err != nil {
 		return nil, fmt.Errorf("open guest store: %w", err)
 	}
-	reportsDir := filepath.Join(stateDir, "reports")
-	for _, dir := range []struct {
-		path string
-		into **os.Root
-	}{{reportsDir, &s.reports}, {filepath.Join(reportsDir, "log"), &s.logs}} {
-		err := os.MkdirAll(dir.path, 0o700)
-		if err == nil {
-			*dir.into, err = os.OpenRoot(dir.path)
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open guest store: %w", err), s.closeRoots())
-		}
+	if err := s.dirs.open(filepath.Join(stateDir, ReportsDir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("open guest store: %w", err), s.closeRoots())
 	}
 	s.index.init()
 	s.marks.init(s)
@@ -133,13 +122,8 @@ func (s *Store) observed(c Change) error {
 	return s.observe(c)
 }
 
-func (s *Store) closeRoots() (err error) {
-	for _, root := range []*os.Root{s.reports, s.logs} {
-		if root != nil {
-			err = errors.Join(err, root.Close())
-		}
-	}
-	return errors.Join(err, s.records.close())
+func (s *Store) closeRoots() error {
+	return errors.Join(s.dirs.close(), s.records.close())
 }
 
 // Close ends the writers once all that was accepted is on disk, and closes the
@@ -170,7 +154,7 @@ func (s *Store) Sweep(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	return errors.Join(ReadOnly(atomicfile.SweepAll(s.records.root())), atomicfile.SweepAll(s.reports))
+	return errors.Join(ReadOnly(atomicfile.SweepAll(s.records.root())), atomicfile.SweepAll(s.dirs.files()))
 }
 
 // Get returns the record of guest vmid as it is on disk now, or ErrNotFound.

@@ -108,6 +108,11 @@ func (w *reportWriter) run() {
 			w.endCheckpoint(err)
 		case <-w.due:
 			w.due = nil
+			if err := w.heal(); err != nil {
+				w.trouble.Store(&err)
+				w.due = time.After(checkpointPause)
+				continue
+			}
 			w.startCheckpoint()
 		}
 	}
@@ -124,6 +129,9 @@ func (w *reportWriter) close() error {
 	}
 	if w.saving != nil {
 		w.endCheckpoint(<-w.saving)
+	}
+	if err := w.heal(); err != nil {
+		return errors.Join(err, w.log.file.Close())
 	}
 	return errors.Join(w.log.file.Close(), w.store.checkpoint(w.guests))
 }
@@ -188,8 +196,12 @@ func (w *reportWriter) reportsOf(vmid int, records map[int]Record) guestReports 
 	return g.clone()
 }
 
-// ready opens the log, and starts a checkpoint when the log is long.
+// ready opens the log, again if it was removed, and starts a checkpoint when the
+// log is long.
 func (w *reportWriter) ready() error {
+	if err := w.heal(); err != nil {
+		return err
+	}
 	if w.log == nil {
 		if err := w.store.Recover(); err != nil {
 			return err
@@ -199,7 +211,7 @@ func (w *reportWriter) ready() error {
 			return err
 		}
 		w.number = max(w.number, last)
-		w.log, err = openLog(w.store.logs, w.number+1)
+		w.log, err = openLog(w.store.dirs.logs(), w.number+1)
 		return err
 	}
 	if w.log.size <= w.maxSize {

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 
@@ -24,4 +25,19 @@ func Certificates(root *os.Root) (current, next *x509.Certificate, err error) {
 		}
 	}
 	return current, next, nil
+}
+
+// CheckKeys returns what is wrong with the two keys below root, for those who only
+// look. No error has bytes of a key.
+func CheckKeys(root *os.Root) error {
+	var all []error
+	for _, slot := range []string{currentSlot, nextSlot} {
+		file := slot + keySuffix
+		text, err := regular.ReadIn(root, file, maxFileBytes)
+		if err == nil {
+			_, err = parseKey(file, text)
+		}
+		all = append(all, err)
+	}
+	return errors.Join(all...)
 }

@@ -89,6 +89,15 @@ func hypervisorOf(cfg config.Config) (driver.Hypervisor, error) {
 	return pct.New(pct.Options{MountDir: cfg.MountsDir})
 }
 
+// storageOf returns what measures guests for the local API, without starting a
+// program.
+func storageOf(cfg config.Config) driver.Storage {
+	if cfg.StorageDir != "" { // of liblxc always
+		return directory.New(cfg.StorageDir)
+	}
+	return pct.NewMeter(pct.Options{})
+}
+
 func mountsOf(cfg config.Config) configmount.Dir {
 	owner := configmount.OwnerHost
 	if cfg.MountOwner == config.MountOwnerGuest {

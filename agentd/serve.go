@@ -31,8 +31,6 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/termtext"
@@ -151,10 +149,7 @@ type service struct {
 func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail, checker *origin.Checker, counts *counts) *service {
 	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
 	counts.shown.Store(s)
-	var storage driver.Storage
-	if cfg.StorageDir != "" {
-		storage = directory.New(cfg.StorageDir)
-	}
+	storage := storageOf(cfg)
 	o := api.Options{
 		Guests: store, Storage: storage, HostID: cfg.HostID, Version: version,
 		ReportsPerMinute: cfg.Limits.ReportsPerMinute, Now: time.Now, Event: func(e api.Event) { logEvent(logger, e); trail.add(e); counts.Event(e) }, Served: counts.Served,

@@ -4,7 +4,13 @@
 // errors with [Fault] and [Faultf].
 package driver
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrNoFigures means that a driver cannot measure a guest on this host.
+var ErrNoFigures = errors.New("there are no figures of the guest")
 
 // Usage is the size and use of one file system of a guest.
 type Usage struct {
@@ -17,6 +23,7 @@ type Usage struct {
 // Storage measures how full a guest's file systems are.
 type Storage interface {
 	// Storage returns the root file system of guest vmid first, then its mount
-	// points sorted by path. ErrNotFound is final; any other error may pass.
+	// points sorted by path. ErrNotFound is final; ErrNoFigures may stay, any
+	// other error may pass.
 	Storage(ctx context.Context, vmid int) ([]Usage, error)
 }

@@ -4,6 +4,7 @@ package mountinfo
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,11 +15,12 @@ type Mount struct {
 	Device string // major:minor
 	Root   string // the mounted directory within its file system; ends with "//deleted" if it was removed since
 	Point  string // where the process sees it
+	Type   string // of the file system: ext4
 }
 
 // Parse returns the mounts of a list in its order, which is that of mounting.
 func Parse(text string) ([]Mount, error) {
-	const id, device, root, point = 0, 2, 3, 4
+	const id, device, root, point, options = 0, 2, 3, 4, 6 // any number of options, then "-", then the type
 	var all []Mount
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
@@ -29,9 +31,16 @@ func Parse(text string) ([]Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list of mounts: cannot read the line %q: %w", line, err)
 		}
-		all = append(all, Mount{ID: number, Device: fields[device], Root: unescape(fields[root]), Point: unescape(fields[point])})
+		all = append(all, Mount{ID: number, Device: fields[device], Root: unescape(fields[root]), Point: unescape(fields[point]), Type: typeOf(fields[min(options, len(fields)):])})
 	}
 	return all, nil
+}
+
+func typeOf(fields []string) string {
+	if i := slices.Index(fields, "-"); i >= 0 && i+1 < len(fields) {
+		return unescape(fields[i+1])
+	}
+	return ""
 }
 
 // escapes are the bytes that the kernel writes as octal numbers.

@@ -23,8 +23,8 @@ func Example() {
 func TestParse(t *testing.T) {
 	got, err := mountinfo.Parse("36 35 98:0 /a\\040b//deleted /mnt/c\\134d rw,noatime master:1 - ext3 /dev/root rw\n37 35 0:5 /x\\012y /\\011z\\134040 rw - tmpfs tmpfs rw\n")
 	want := []mountinfo.Mount{
-		{ID: 36, Device: "98:0", Root: "/a b//deleted", Point: `/mnt/c\d`},
-		{ID: 37, Device: "0:5", Root: "/x\ny", Point: "/\tz\\040"},
+		{ID: 36, Device: "98:0", Root: "/a b//deleted", Point: `/mnt/c\d`, Type: "ext3"},
+		{ID: 37, Device: "0:5", Root: "/x\ny", Point: "/\tz\\040", Type: "tmpfs"},
 	}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("error %v, mounts (-want +got):\n%s", err, d)

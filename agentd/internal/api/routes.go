@@ -120,7 +120,7 @@ func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 		return ok(out), nil
 	}
 	usage, err := s.meter.usage(ctx, req.vmid)
-	if errors.Is(err, driver.ErrNotFound) {
+	if errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrNoFigures) {
 		// The token is valid, so the guest exists; the host only has no
 		// figures.
 		return ok(out), nil

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,27 +70,9 @@ func usage(ctx context.Context, dir, seenAs string) (driver.Usage, error) {
 		return driver.Usage{}, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
 	defer func() { _ = unix.Close(fd) }() // a path descriptor: nothing is lost
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
-		return driver.Usage{}, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	u, err := driver.UsageOf(fd, seenAs)
+	if err != nil {
+		return driver.Usage{}, &fs.PathError{Op: "measure", Path: dir, Err: err}
 	}
-	unitSize := st.Frsize // the unit of the counters; Bsize is only the preferred size of a transfer
-	if unitSize == 0 {
-		unitSize = st.Bsize
-	}
-	return driver.Usage{
-		Path:      seenAs,
-		Size:      bytesOf(st.Blocks, unitSize),
-		Used:      bytesOf(st.Blocks-min(st.Bfree, st.Blocks), unitSize),
-		Available: bytesOf(st.Bavail, unitSize),
-	}, nil
-}
-
-// bytesOf returns at most the largest number: some file systems (of FUSE) claim
-// more.
-func bytesOf(blocks uint64, size int64) int64 {
-	if size <= 0 || blocks > uint64(math.MaxInt64/size) {
-		return math.MaxInt64
-	}
-	return int64(blocks) * size
+	return u, nil
 }

@@ -6,8 +6,7 @@
 // and trusts no exit status: it classifies a program's output by its text, and
 // reads back the state of the guest.
 //
-// PVE does not report everything: Storage has only the root file system of a
-// running guest, and a restore's progress is its start and its end.
+// PVE does not report everything: a restore's progress is its start and its end.
 package pct
 
 import (
@@ -61,12 +60,8 @@ type Driver struct {
 
 var _ driver.Hypervisor = (*Driver)(nil)
 
-// New returns the driver of this node. It does not look at the node; see Check.
-func New(o Options) (*Driver, error) {
-	o.Pct = cmp.Or(o.Pct, "pct")
-	o.Pvesh = cmp.Or(o.Pvesh, "pvesh")
-	o.Pvesm = cmp.Or(o.Pvesm, "pvesm")
-	o.DpkgQuery = cmp.Or(o.DpkgQuery, "dpkg-query")
+// withFiles returns o with the node's usual files.
+func (o Options) withFiles() Options {
 	o.NetDir = cmp.Or(o.NetDir, "/sys/class/net")
 	o.PVEDir = cmp.Or(o.PVEDir, DefaultDir)
 	o.UnixSockets = cmp.Or(o.UnixSockets, "/proc/net/unix")
@@ -74,6 +69,16 @@ func New(o Options) (*Driver, error) {
 	o.LXCDir = cmp.Or(o.LXCDir, "/var/lib/lxc")
 	o.LocalDir = cmp.Or(o.LocalDir, "/var/lib/vz")
 	o.MountInfo = cmp.Or(o.MountInfo, "/proc/self/mountinfo")
+	return o
+}
+
+// New returns the driver of this node. It does not look at the node; see Check.
+func New(o Options) (*Driver, error) {
+	o.Pct = cmp.Or(o.Pct, "pct")
+	o.Pvesh = cmp.Or(o.Pvesh, "pvesh")
+	o.Pvesm = cmp.Or(o.Pvesm, "pvesm")
+	o.DpkgQuery = cmp.Or(o.DpkgQuery, "dpkg-query")
+	o = o.withFiles()
 	if o.Unmount == nil {
 		o.Unmount = unmountPath
 	}
@@ -100,18 +105,21 @@ func (d *Driver) Status(ctx context.Context, vmid int) (driver.Status, error) {
 	return driver.Status{State: state}, wrap(vmid, "status", err)
 }
 
-// Storage returns the root file system of a running guest. PVE has no figures
-// of a stopped one (ErrNotRunning), and those of mount points only in a table
-// with rounded numbers.
+// Storage returns what [Meter.Storage] does, or else the root file system as PVE
+// measures it: it has no figures of a stopped guest (ErrNotRunning), and those of
+// mount points only in a table with rounded numbers.
 func (d *Driver) Storage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	now, err := d.Status(ctx, vmid)
 	if err != nil {
 		return nil, err
 	}
-	var st status
-	if now.State == driver.Running {
-		st, err = d.status(ctx, vmid)
+	if now.State != driver.Running {
+		return nil, wrap(vmid, "storage", driver.Faultf(driver.ErrNotRunning, "", "PVE measures running guests only"))
 	}
+	if usage, err := NewMeter(d.o).Storage(ctx, vmid); err == nil {
+		return usage, nil
+	}
+	st, err := d.status(ctx, vmid)
 	if err != nil {
 		return nil, wrap(vmid, "storage", err)
 	}

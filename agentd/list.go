@@ -15,8 +15,10 @@ import (
 	"golang.org/x/term"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
@@ -52,7 +54,10 @@ func sourceOf(cfg config.Config) (s overview.Source, done func() error, err erro
 
 // sourceFrom returns where rows of an open store come from.
 func sourceFrom(cfg config.Config, store *guests.Store) overview.Source {
-	s := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile}
+	s := overview.Source{Store: store, StateDir: cfg.StateDir, Image: cfg.ControllerImage, Profile: cfg.Profile, Golden: goldenid.NewHost(cfg.Provision.Golden)}
+	if elsewhereOf(cfg) != nil {
+		s.Elsewhere = func(vmid int) string { return pct.NodeOf(pct.DefaultDir, vmid) }
+	}
 	if cfg.Hypervisor != "" {
 		// A list of reports is useful without a hypervisor.
 		if h, err := hypervisorOf(cfg); err == nil {

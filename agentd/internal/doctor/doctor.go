@@ -10,11 +10,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/checks"
@@ -191,7 +194,7 @@ func (d doctor) noStore() []checks.Finding {
 	return []checks.Finding{checks.NotKnown("correct what the check of the store found", "the store cannot be read")}
 }
 
-func (d doctor) golden(context.Context) []checks.Finding {
+func (d doctor) golden(ctx context.Context) []checks.Finding {
 	archive := d.Config.Provision.Golden
 	if archive == "" {
 		return []checks.Finding{checks.Fine("none is configured as the default")}
@@ -205,8 +208,38 @@ func (d doctor) golden(context.Context) []checks.Finding {
 	case age < -24*time.Hour:
 		return []checks.Finding{checks.Warn("compare the clocks of the build machine and of this host", "%s is of %s, in the future", archive, made.Format(time.DateOnly))}
 	case age > goldenAge:
-		return []checks.Finding{checks.Warn("felhom-golden build, and set golden to the new archive: guests made from this one miss the security updates since",
-			"%s is %d days old", archive, int(age.Hours()/24))}
+		return append([]checks.Finding{checks.Warn("felhom-golden build, and set golden to the new archive: guests made from this one miss the security updates since",
+			"%s is %d days old", archive, int(age.Hours()/24))}, d.outdated(ctx)...)
+	}
+	if found := d.outdated(ctx); len(found) > 0 {
+		return found
 	}
 	return []checks.Finding{checks.Fine("%s is %d days old", archive, max(0, int(age.Hours()/24)))}
+}
+
+// outdated returns which guests were made from an older golden image than new
+// ones are.
+func (d doctor) outdated(ctx context.Context) []checks.Finding {
+	if d.Rows == nil {
+		return nil
+	}
+	rows, _, err := d.Rows(ctx)
+	if err != nil {
+		return nil // the check of the guests says so
+	}
+	var older []string
+	for _, row := range rows {
+		if row.GoldenAge == goldenid.Older && !d.isElsewhere(row.Guest) {
+			older = append(older, strconv.Itoa(row.Guest))
+		}
+	}
+	if len(older) == 0 {
+		return nil
+	}
+	const shown = 20
+	text := strings.Join(older[:min(shown, len(older))], ", ")
+	if more := len(older) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return []checks.Finding{checks.Warn("docs/golden-change.md moves a guest to the new image with its data", "%d of %d guests were made from an older golden image: %s", len(older), len(rows), text)}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
@@ -70,6 +71,12 @@ func TestFaultsOfAHost(t *testing.T) {
 		{"golden image of today", "golden", func(o *Options) {
 			o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_03_01-00_00_00.tar.zst"
 		}, checks.OK, "0 days"},
+		{"guests of older golden images", "golden", func(o *Options) {
+			o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_03_01-00_00_00.tar.zst"
+			o.Rows = func(context.Context) ([]overview.Row, map[string]error, error) {
+				return []overview.Row{{Guest: 8200, GoldenAge: goldenid.Older}, {Guest: 8201, GoldenAge: goldenid.Same}, {Guest: 8202, GoldenAge: goldenid.Older}}, nil, nil
+			}
+		}, checks.Warning, "2 of 3 guests were made from an older golden image: 8200, 8202"},
 		{"volume that is not an archive", "golden", func(o *Options) { o.Config.Provision.Golden = "local:backup/x" }, checks.Failed, "archive name"},
 		{"guest that is silent", "guests", row(overview.Row{Guest: 8200, State: "running", Added: now.Add(-time.Hour)}), checks.Failed, "has not reported"},
 		{"guest that is new", "guests", row(overview.Row{Guest: 8200, State: "running", Added: now}), checks.OK, "1 are known"},

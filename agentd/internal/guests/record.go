@@ -3,6 +3,7 @@ package guests
 import (
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
@@ -51,6 +52,8 @@ type Provisioned struct {
 	ID     string    `json:"id"`     // also in the guest's description
 	Golden string    `json:"golden"` // archive or volume
 	At     time.Time `json:"at"`
+	// Image is what was known of the archive; nil in records of older versions.
+	Image *goldenid.ID `json:"image,omitempty"`
 }
 
 // Stored is one token as it is kept: never the token itself.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -26,8 +27,9 @@ const askLimit = 5 * time.Second
 
 // The words of [Row.State] beside those of the driver.
 const (
-	Partial = "partial" // its provisioning or removal was interrupted
-	Gone    = "gone"    // the hypervisor has no such guest
+	Partial   = "partial"   // its provisioning or removal was interrupted
+	Gone      = "gone"      // the hypervisor has no such guest
+	Elsewhere = "elsewhere" // another node of the cluster has it
 )
 
 // The words of [Row.Controller].
@@ -43,7 +45,7 @@ const (
 type Row struct {
 	Guest      int    `json:"guest"`
 	Name       string `json:"name,omitempty"`
-	State      string `json:"state,omitempty"` // running, stopped, partial, gone; "" if it is not known
+	State      string `json:"state,omitempty"` // running, stopped, partial, gone, elsewhere; "" if it is not known
 	Unfinished bool   `json:"unfinished,omitempty"`
 	Image      string `json:"image,omitempty"`      // the controller's
 	Controller string `json:"controller,omitempty"` // "" if the guest never reported
@@ -63,14 +65,23 @@ type Row struct {
 	Hint       string     `json:"hint,omitempty"`
 	Version    string     `json:"bootstrap_version,omitempty"`
 	Console    string     `json:"console_file,omitempty"`
+	Node       string     `json:"node,omitempty"` // of the cluster, if the guest is elsewhere
 	Added      time.Time  `json:"added,omitzero"`
 	TokenSeen  *time.Time `json:"token_first_used,omitempty"`
 	Revoked    bool       `json:"token_revoked,omitempty"` // the guest has no token
 	Golden     string     `json:"golden,omitempty"`
-	Rollout    *Rollout   `json:"rollout,omitempty"` // that has not ended, and has this guest
+	// GoldenMade is when the guest's golden image was made, GoldenAge how that
+	// relates to the image that new guests are made from.
+	GoldenMade time.Time    `json:"golden_made,omitzero"`
+	GoldenAge  goldenid.Age `json:"golden_age,omitempty"`
+	// Now is the last report, if the row shows an earlier failure.
+	Now     string   `json:"now,omitempty"`
+	Rollout *Rollout `json:"rollout,omitempty"` // that has not ended, and has this guest
 	// Unread is set if the guest has not used its token for an hour or more, and
 	// had another one before.
 	Unread *Unread `json:"token_unread,omitempty"`
+
+	image, host goldenid.ID // of the guest and of its host
 }
 
 // Unread is a token that is in the guest's mount, and that the guest has not used.
@@ -111,6 +122,10 @@ type Source struct {
 	Image      string            // of guests without another one
 	Profile    contract.Profile  // likewise
 	Hypervisor driver.Hypervisor // nil: it is not asked
+	Golden     *goldenid.Host    // that new guests are made from; nil: there is none
+	// Elsewhere returns the node of the cluster that has a guest which this node
+	// does not have, "" for none. It may be nil.
+	Elsewhere func(vmid int) string
 }
 
 // Rows returns all guests by VMID, and the files that cannot be read by name: a
@@ -175,8 +190,12 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 
 func (s Source) row(r guests.Record) (Row, error) {
 	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed, Revoked: r.IsRevoked(), Unread: unread(r, s.Profile, time.Now())}
-	if r.Provisioned != nil {
-		row.Golden = r.Provisioned.Golden
+	if made := r.Provisioned; made != nil {
+		row.Golden, row.image = made.Golden, goldenid.Named(made.Golden)
+		if made.Image != nil {
+			row.image = *made.Image
+		}
+		row.GoldenMade = row.image.Made
 	}
 	p, err := s.Store.Progress(r.VMID)
 	if errors.Is(err, guests.ErrNotFound) {
@@ -193,6 +212,9 @@ func (s Source) row(r guests.Record) (Row, error) {
 func (row *Row) report(p guests.Progress) {
 	last, ok := p.Last()
 	if p.Failure != nil {
+		if now := last.Report; ok && now.State == contract.StateStarted && now.Message != "" && (now.Run != p.Failure.Report.Run || now.Sequence > p.Failure.Report.Sequence) {
+			row.Now = string(now.Step) + ": " + now.Message
+		}
 		last, ok = *p.Failure, true
 	}
 	if !ok {
@@ -221,12 +243,16 @@ func (row *Row) report(p guests.Progress) {
 	}
 }
 
-// ask adds the state in the hypervisor. Rows are useful without it, so that
-// nothing here is an error.
+// ask adds the state in the hypervisor, and the age of golden images. Rows are
+// useful without them, so that nothing here is an error.
 func (s Source) ask(ctx context.Context, rows []Row) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	host := s.Golden.ID(ctx)
+	for i := range rows {
+		rows[i].GoldenAge, rows[i].host = rows[i].image.Compare(host), host
+	}
 	if s.Hypervisor != nil {
-		ctx, cancel := context.WithTimeout(ctx, askLimit)
-		defer cancel()
 		var all sync.WaitGroup
 		next := make(chan *Row)
 		for range min(len(rows), 4) {
@@ -252,6 +278,12 @@ func (s Source) askOne(ctx context.Context, row *Row) {
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		row.State = Gone
+		if s.Elsewhere != nil {
+			row.Node = s.Elsewhere(row.Guest)
+		}
+		if row.Node != "" {
+			row.State = Elsewhere
+		}
 		return
 	case err != nil:
 		return
@@ -275,6 +307,9 @@ func (s Source) askOne(ctx context.Context, row *Row) {
 func (row *Row) settle() {
 	if row.Unfinished {
 		row.State = Partial
+	}
+	if row.State == Elsewhere { // what this node knows is of the time before
+		row.URLs, row.Controller, row.Class, row.Now = nil, "", "", ""
 	}
 	if row.State == string(driver.Stopped) || row.State == Gone {
 		row.URLs = nil
@@ -312,6 +347,9 @@ func (row Row) Text() string {
 	if row.Running != "" && row.Step != string(contract.StepRun) {
 		text = contract.StillRuns(row.Running, text)
 	}
+	if row.Now != "" {
+		text += "; now " + row.Now
+	}
 	before := ""
 	switch {
 	case row.Unfinished:
@@ -325,6 +363,11 @@ func (row Row) Text() string {
 		}
 	case row.State == Gone:
 		before = "the hypervisor has no such guest"
+	case row.State == Elsewhere:
+		return "the guest is on node " + row.Node + " of the cluster, where it reports"
+	}
+	if row.GoldenAge == goldenid.Older {
+		before = strings.TrimPrefix(before+"; its golden image is of "+row.GoldenMade.Format(time.DateOnly)+", this host's of "+row.host.Made.Format(time.DateOnly), "; ")
 	}
 	if row.Unread != nil {
 		before = strings.TrimPrefix(before+"; "+row.Unread.text(time.Now()), "; ")

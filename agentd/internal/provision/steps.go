@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -239,8 +240,12 @@ func (r *run) attach(ctx context.Context) (StepResult, error) {
 		r.outcome = Updated
 		return StepResult{}, nil
 	}
+	image, _ := goldenid.Of(r.job.Spec.Archive) // it was just restored; without it the guest's age is not known
 	return StepResult{}, r.p.options.Store.Update(ctx, vmid, func(g *guests.Record) error {
 		g.Provisioned = &guests.Provisioned{ID: r.journal.ID, Golden: r.job.Spec.Archive, At: r.p.options.Now().UTC().Truncate(time.Second)}
+		if image != (goldenid.ID{}) {
+			g.Provisioned.Image = &image
+		}
 		return nil
 	})
 }

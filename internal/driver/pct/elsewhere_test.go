@@ -26,5 +26,8 @@ func TestIsElsewhere(t *testing.T) {
 		if got := pct.IsElsewhere(dir, vmid); got != want {
 			t.Errorf("guest %d is elsewhere: %v, want %v", vmid, got, want)
 		}
+		if got := pct.NodeOf(dir, vmid); got != map[bool]string{true: "b"}[want] {
+			t.Errorf("guest %d is on node %q", vmid, got)
+		}
 	}
 }

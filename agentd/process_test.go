@@ -120,10 +120,12 @@ func (c *crowd) ask(ctx context.Context, i int, method, path string, body []byte
 
 // askUntil asks until the answer has status want and returns its Retry-After.
 // It asks again after the statuses of retries, and without an answer: a busy
-// machine can take too long for a handshake.
+// machine can take too long for a handshake. The pauses grow: a crowd that asked
+// at one rate would keep such a machine busy with handshakes alone.
 func (c *crowd) askUntil(t testing.TB, i int, method, path string, body []byte, want int, retries ...int) (retryAfter string) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; <-time.After(300 * time.Millisecond) {
+	pause := 300 * time.Millisecond
+	for deadline := time.Now().Add(6 * time.Minute); ; pause = min(2*pause, 10*time.Second) {
 		status, after, err := c.ask(t.Context(), i, method, path, body)
 		if err == nil && status == want {
 			return after
@@ -132,5 +134,6 @@ func (c *crowd) askUntil(t testing.TB, i int, method, path string, body []byte, 
 			t.Errorf("guest %d, %s %s: %d, %v, want %d", 8200+i, method, path, status, err, want)
 			return after
 		}
+		time.Sleep(pause)
 	}
 }

@@ -4,6 +4,7 @@ package guest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,11 +16,18 @@ import (
 // ansible keeps the two guests as a playbook with the role of contrib says.
 func (o *own) ansible(t *testing.T) {
 	o.play(t, "as they are", nil, "ok=5 changed=0 failed=0", "--check")
+	foreseen := o.play(t, "a change that is foreseen", []string{"edge-0", "played"}, "ok=5 changed=1 failed=0", "--check")
+	for i, outcome := range []string{"unchanged", "updated"} {
+		if want := fmt.Sprintf("%d would be %s", o.vmid[i], outcome); !strings.Contains(foreseen, want) {
+			t.Errorf("the check does not say %q:\n%s", want, foreseen)
+		}
+	}
 	o.wantPage(t, 0, "edge-0", 2)
+	o.wantPage(t, 1, "edge-1", 2)
 
-	o.play(t, "one change", []string{"edge-0", "played"}, "ok=7 changed=1 failed=0")
+	o.play(t, "one change", []string{"edge-0", "played"}, "ok=6 changed=1 failed=0")
 	o.wantPage(t, 1, "played", 3)
-	o.play(t, "the same again", []string{"edge-0", "played"}, "ok=7 changed=0 failed=0")
+	o.play(t, "the same again", []string{"edge-0", "played"}, "ok=6 changed=0 failed=0")
 	o.wantPage(t, 0, "edge-0", 2)
 
 	out := o.play(t, "a mistake", []string{"edge-0", "again", "bogus"}, "changed=0 failed=1", "--check")

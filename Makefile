@@ -24,7 +24,7 @@ export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
 SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
 
-.PHONY: build release demo demo-local test test-packages test-engine-29 unit soak lint docs fmt bench bench-api bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-29 unit soak lint docs fmt bench bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -117,6 +117,10 @@ bench-golden: build
 bench-api: build
 	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only api -rounds 5
 	$(BED) -- go test -count=1 -tags integration -run '^$$' -bench BenchmarkCheck ./agentd/internal/origin
+
+# 100 daemons with 50 simulated guests each: reports, pulls through the hosts, new tokens. It needs ten minutes or so.
+bench-fleet: build
+	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only fleet
 
 # One large blob and whole pulls, from a registry, through the host's proxy, and from its cache. It needs five minutes or so.
 bench-registry:

@@ -36,6 +36,8 @@ type apiField struct {
 	binary string
 	own    string // "127.0.0.1:PORT" of the daemon
 	nginx  string // of nginx
+	image  string // the guests' image
+	more   string // lines for the daemon's configuration
 	guests []contract.Bootstrap
 	log    io.Writer
 	rounds int
@@ -51,12 +53,9 @@ func benchAPI(ctx context.Context, o options, stdout, stderr io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	f := &apiField{dir: dir, config: filepath.Join(dir, "agentd.yaml"), log: stderr}
-	if f.binary, err = filepath.Abs(filepath.Join(o.dist, "felhom-agentd")); err != nil {
+	f := &apiField{dir: dir, config: filepath.Join(dir, "agentd.yaml"), image: "registry.example/app:1", log: stderr}
+	if f.binary, err = agentdOf(o); err != nil {
 		return err
-	}
-	if _, err := os.Stat(f.binary); err != nil {
-		return fault.WrapHint(fault.NotReady, err, "make build")
 	}
 	if err := f.startDaemon(ctx); err != nil {
 		return err
@@ -66,6 +65,7 @@ func benchAPI(ctx context.Context, o options, stdout, stderr io.Writer) (err err
 	if err != nil {
 		return err
 	}
+	f.say("adding %d guests", o.guests)
 	if err := f.add(ctx, o.guests); err != nil {
 		return err
 	}
@@ -98,6 +98,16 @@ func benchAPI(ctx context.Context, o options, stdout, stderr io.Writer) (err err
 	return r.print(stdout, len(f.guests), o)
 }
 
+// agentdOf returns the path of the daemon that is measured.
+func agentdOf(o options) (string, error) {
+	binary, err := filepath.Abs(filepath.Join(o.dist, "felhom-agentd"))
+	if err != nil {
+		return "", err
+	}
+	_, err = os.Stat(binary)
+	return binary, fault.WrapHint(fault.NotReady, err, "make build")
+}
+
 func (f *apiField) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(f.log, format+"\n", args...) // nowhere else to report to
 }
@@ -114,7 +124,7 @@ func (f *apiField) startDaemon(ctx context.Context) (err error) {
 	if f.own, err = freePort(); err != nil {
 		return err
 	}
-	config := fmt.Sprintf("host_id: bench\ncontroller_image: registry.example/app:1\nlisten: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\n", f.own, f.dir)
+	config := fmt.Sprintf("host_id: bench\ncontroller_image: %[3]s\nlisten: [%[1]q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\n%[4]s", f.own, f.dir, f.image, f.more)
 	if err := os.WriteFile(f.config, []byte(config), 0o600); err != nil {
 		return err
 	}
@@ -142,7 +152,6 @@ func (f *apiField) idle(ctx context.Context) (int64, error) {
 
 // add makes guests known, a few at a time, as an operator would.
 func (f *apiField) add(ctx context.Context, count int) error {
-	f.say("adding %d guests", count)
 	f.guests = make([]contract.Bootstrap, count)
 	errs := make([]error, count)
 	slots := make(chan struct{}, runtime.NumCPU())
@@ -162,6 +171,11 @@ func (f *apiField) addOne(ctx context.Context, vmid int) (b contract.Bootstrap, 
 	if _, err := run.Run(ctx, run.Cmd{Path: f.binary, Args: []string{"--config", f.config, "guest", "add", strconv.Itoa(vmid)}, Env: os.Environ()}); err != nil {
 		return b, err
 	}
+	return f.mounted(vmid)
+}
+
+// mounted returns what a guest is told now.
+func (f *apiField) mounted(vmid int) (b contract.Bootstrap, err error) {
 	data, err := os.ReadFile(filepath.Join(f.dir, "mounts", strconv.Itoa(vmid), "bootstrap.json"))
 	if err != nil {
 		return b, err
@@ -222,21 +236,23 @@ func (f *apiField) ask(ctx context.Context, at string) (string, error) {
 
 // get asks for /guest and wants the guest's own answer.
 func get(ctx context.Context, c *http.Client, at, token string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+at+contract.PathGuest, nil)
+	status, body, err := ask(ctx, c, at, contract.PathGuest, token)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("GET %s: status %d", contract.PathGuest, status)
+	}
+	return body, err
+}
+
+func ask(ctx context.Context, c *http.Client, at, path, token string) (status int, answer string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+at+path, nil)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := c.Do(req)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxResponseBytes))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return "", err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("GET /guest: %s", resp.Status)
-	}
-	return string(body), nil
+	return resp.StatusCode, string(body), errors.Join(err, resp.Body.Close())
 }

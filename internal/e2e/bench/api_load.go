@@ -147,21 +147,22 @@ func (f *apiField) crowd(ctx context.Context) ([]time.Duration, error) {
 	begin := time.Now()
 	var booting sync.WaitGroup
 	for i := range f.guests {
-		booting.Go(func() { took[i], errs[i] = f.boot(ctx, i, begin) })
+		booting.Go(func() { took[i], errs[i] = f.boot(ctx, i, begin, bootWindow) })
 	}
 	booting.Wait()
 	return slices.Concat(took...), errors.Join(errs...)
 }
 
-func (f *apiField) boot(ctx context.Context, guest int, begin time.Time) (took []time.Duration, err error) {
+// boot is one guest that boots within the window.
+func (f *apiField) boot(ctx context.Context, guest int, begin time.Time, window time.Duration) (took []time.Duration, err error) {
 	b := f.guests[guest]
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(sourceOf(guest))}}
 	c := &localapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken, Timeout: time.Minute, Dial: dialer.DialContext}
 	defer c.Close()
 	at := make([]time.Duration, bootReports)
-	start := rand.N(bootWindow * 4 / 5)
+	start := rand.N(window * 4 / 5)
 	for n := range at {
-		at[n] = start + rand.N(bootWindow/5)
+		at[n] = start + rand.N(window/5)
 	}
 	slices.Sort(at)
 	for n := range at {

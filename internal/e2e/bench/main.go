@@ -2,7 +2,7 @@
 // spike and against the bare API calls, on the same engine, image and registry,
 // and the image maker against mmdebstrap, debootstrap, tar and zstd, on the same
 // packages and files, and provisioning against tar and lxc-start; each in one
-// run, interleaved; and the local API against nginx. It prints tables in Markdown: docs/benchmarks.md holds one
+// run, interleaved; and the local API against nginx; and, only if it is asked for, a fleet of many daemons. It prints tables in Markdown: docs/benchmarks.md holds one
 // such run. It judges nothing: times depend on the machine, so it exits 0
 // whatever they are.
 //
@@ -11,6 +11,7 @@
 //	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench
 //	go run ./internal/e2e/bench -only golden
 //	go run ./internal/e2e/bench -only api
+//	go run ./internal/e2e/bench -only fleet
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
@@ -45,6 +47,9 @@ type options struct {
 	only   string
 	builds int
 	guests int
+	nodes  int
+	each   int
+	window time.Duration
 }
 
 func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -54,9 +59,12 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
 	flags.StringVar(&o.dist, "dist", "dist", "`directory` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
-	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden, guest or api; golden and api need no test bed")
+	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden, guest, api or fleet; golden, api and fleet need no test bed")
 	flags.IntVar(&o.builds, "builds", 3, "how often golden images are built from nothing and packed as a release, which take minutes")
 	flags.IntVar(&o.guests, "guests", 1000, "how many simulated guests boot at once on the local API")
+	flags.IntVar(&o.nodes, "nodes", 100, "how many daemons the fleet has")
+	flags.IntVar(&o.each, "guests-of-node", 50, "how many simulated guests each daemon of the fleet has")
+	flags.DurationVar(&o.window, "window", time.Minute, "`time` in which all guests of the fleet boot")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return int(exit.OK)
@@ -68,14 +76,18 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = fault.Errorf(fault.Misuse, "unexpected argument %q", flags.Arg(0))
 	case o.rounds < 1 || o.builds < 1 || o.guests < 2:
 		err = fault.Errorf(fault.Misuse, "-rounds %d, -builds %d and -guests %d, want at least 1, 1 and 2", o.rounds, o.builds, o.guests)
-	case o.only != "" && !slices.Contains([]string{"bootstrapper", "golden", "guest", "api"}, o.only):
-		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden, guest or api", o.only)
+	case o.window < time.Second || o.window > 10*time.Minute:
+		err = fault.Errorf(fault.Misuse, "-window %v, want 1s to 10m", o.window)
+	case o.nodes < 1 || o.nodes > maxNodes || o.each < 1 || o.each > maxGuestsOfNode:
+		err = fault.Errorf(fault.Misuse, "-nodes %d and -guests-of-node %d, want 1 to %d and 1 to %d", o.nodes, o.each, maxNodes, maxGuestsOfNode)
+	case o.only != "" && !slices.Contains([]string{"bootstrapper", "golden", "guest", "api", "fleet"}, o.only):
+		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden, guest, api or fleet", o.only)
 	}
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, options, io.Writer, io.Writer) error
-	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}, {"api", benchAPI}} {
-		if err == nil && (o.only == "" || o.only == part.name) {
+	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}, {"api", benchAPI}, {"fleet", benchFleet}} {
+		if err == nil && (o.only == part.name || o.only == "" && part.name != "fleet") {
 			err = part.measure(ctx, o, stdout, stderr)
 		}
 	}

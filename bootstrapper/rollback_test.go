@@ -108,7 +108,7 @@ func TestRollbackAfterKills(t *testing.T) {
 				g.interrupt(e, ref, kill == "runs")
 			}
 			g.set("controller_image", testImage+"unhealthy")
-			g.want(3, []string{"the previous container runs again and is ready; down for "})
+			g.want(3, []string{"the previous container runs again and is ready; down for "}, "--ready-wait", "20s")
 			if id := wantRunning(t, e, "v1"); id != first {
 				t.Errorf("it is another container: %.12s, want %.12s", id, first)
 			}
@@ -122,7 +122,7 @@ func TestNoRollbackToOneThatWasNeverReady(t *testing.T) {
 	g.set("controller_image", testImage+"starting")
 	g.want(5, []string{"not ready after"}, "--ready-wait", "50ms")
 	g.set("controller_image", testImage+"unhealthy")
-	g.want(5, []string{"its health test says unhealthy"})
+	g.want(5, []string{"its health test says unhealthy"}, "--ready-wait", "20s")
 	wantRunning(t, e, "unhealthy")
 	g.set("controller_image", testImage+"v1")
 	g.want(0, nil)
@@ -245,6 +245,45 @@ func TestOldImagesAreRemoved(t *testing.T) {
 	step("unhealthy", 3, "v1", "v2") // a corrected image with the same tag is then pulled
 	step("v3", 0, "v2", "v3")
 	step("v2", 0, "v2", "v3")
+}
+
+// The host reverts a change that a killed run had started: the container before is
+// still there, and is not made again.
+func TestRevertAfterAKill(t *testing.T) {
+	for _, runs := range []bool{false, true} {
+		g, e := fakeGuest(t)
+		g.want(0, nil)
+		first := wantRunning(t, e, "v1")
+		g.interrupt(e, testImage+"starting", runs)
+		g.set("controller_image", testImage+"v1")
+		g.want(0, nil)
+		if id := wantRunning(t, e, "v1"); id != first {
+			t.Error("the container was made again")
+		}
+		g.want(0, nil)
+		for _, s := range g.outcomes() {
+			if !strings.HasSuffix(s, " unchanged") {
+				t.Errorf("the next run: %s", s)
+			}
+		}
+	}
+}
+
+// What prevents a rollback once does not leave the guest with a controller that failed.
+func TestRollbackIsRepeatedIfItFails(t *testing.T) {
+	for _, request := range []string{"DELETE /containers/", "POST /containers/0000000000000000000000000000000000000000000000000000000abc000001/rename"} {
+		g, e := fakeGuest(t)
+		g.want(0, nil)
+		first := wantRunning(t, e, "v1")
+		g.set("controller_image", testImage+"unhealthy")
+		e.Fail(request, 500, "the engine is out of sorts")
+		if code, said := g.apply(); code == 0 {
+			t.Errorf("the run succeeded:\n%s", said)
+		}
+		if id := wantRunning(t, e, "v1"); id != first {
+			t.Errorf("%s: it is another container", request)
+		}
+	}
 }
 
 // A damaged file makes no run fail, and touches no controller.

@@ -63,11 +63,11 @@ func (k keeper) settle(ctx context.Context, force bool) (*docker.Container, erro
 // fallBack is settle after a run that failed. It returns the image of the
 // controller that was ready last, if that one is ready now: then the failure
 // cost nothing.
-func (k keeper) fallBack(ctx context.Context) (ref string, err error) {
+func (k keeper) fallBack(ctx context.Context, force bool) (ref string, err error) {
 	if k.memory.Container == "" {
 		return "", nil
 	}
-	good, err := k.settle(ctx, false)
+	good, err := k.settle(ctx, force)
 	if err != nil || good == nil {
 		return "", err
 	}
@@ -122,10 +122,13 @@ func (r *runner) after(ctx context.Context, engine Engine, failure error) {
 	ctx, cancel := context.WithTimeout(ctx, afterLimit)
 	defer cancel()
 	if failure != nil {
-		if _, err := engine.Connect(ctx); err != nil {
+		reach, done := context.WithTimeout(ctx, engineLimit) // it may be what the run failed at
+		_, err := engine.Connect(reach)
+		done()
+		if err != nil {
 			return
 		}
-		kept, err := keeper{engine, &r.memory}.fallBack(ctx)
+		kept, err := keeper{engine, &r.memory}.fallBack(ctx, r.memory.refuses(r.input) != nil)
 		if err != nil {
 			r.obs.Note(contract.StepRun, r.scrub("warning: the controller before is not up: "+err.Error()))
 		}

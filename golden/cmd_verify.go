@@ -17,7 +17,7 @@ import (
 type verifyOptions struct {
 	archive string
 	format  string // text, json, junit
-	sidecar bool   // compare with ARCHIVE.sha256 where it is there
+	sidecar bool   // compare with ARCHIVE.sha256 if it exists
 	check   verify.Options
 }
 
@@ -37,7 +37,7 @@ Example:
 			&cli.BoolFlag{Name: "strict", Usage: "count warnings as errors"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 			&cli.BoolFlag{Name: "junit", Usage: "print the report as JUnit XML"},
-			&cli.StringFlag{Name: "sha256", Usage: "the archive's `HASH`; default: from ARCHIVE.sha256 where it is there"},
+			&cli.StringFlag{Name: "sha256", Usage: "the archive's `HASH`; default: from ARCHIVE.sha256 if it exists"},
 			&cli.StringSliceFlag{Name: "allow-set-id", Usage: "set-id `PATH` beyond Debian's own; may be repeated"},
 			&cli.StringSliceFlag{Name: "allow-world-writable", Usage: "world-writable `PATH`; may be repeated"},
 			&cli.StringSliceFlag{Name: "allow-capability", Usage: "`PATH` with file capabilities; may be repeated"},

@@ -149,7 +149,7 @@ complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l skip -x -d 'Do n
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l strict -d 'Count warnings as errors'
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l json -d 'Print the report as JSON'
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l junit -d 'Print the report as JUnit XML'
-complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l sha256 -x -d 'The archive\'s HASH; default: from ARCHIVE.sha256 where it is there'
+complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l sha256 -x -d 'The archive\'s HASH; default: from ARCHIVE.sha256 if it exists'
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l allow-set-id -r -F -d 'Set-id PATH beyond Debian\'s own; may be repeated'
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l allow-world-writable -r -F -d 'World-writable PATH; may be repeated'
 complete -c felhom-golden -n '__felhom_golden_is \'verify\'' -l allow-capability -r -F -d 'PATH with file capabilities; may be repeated'

@@ -199,7 +199,7 @@ func (s *scan) content(e *Entry, keep bool) error {
 	return nil
 }
 
-// readHead reads the whole of a file that is kept, or the begin of another one.
+// readHead reads the whole of a file that is kept, or the beginning of another one.
 func (s *scan) readHead(e *Entry, keep bool) ([]byte, error) {
 	var head []byte
 	if keep {

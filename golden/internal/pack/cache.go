@@ -125,8 +125,8 @@ func (j *job) keep(path string, res Result, b *base) error {
 	if err != nil {
 		return err
 	}
-	// Whoever reads an archive that is removed keeps reading it; whoever comes
-	// later makes it again.
+	// A build that reads an archive while it is removed reads it to its end; a later
+	// one makes it again.
 	return j.cache.Trim(framesKept, func(name string) error { return os.Remove(j.cache.Path(name)) })
 }
 

@@ -123,7 +123,7 @@ func (j *job) run(ctx context.Context, useCache bool) (_ Result, err error) {
 			return Result{}, explain(fmt.Errorf("pack %s: %w", j.out.Path, err), dir)
 		}
 	}
-	move := os.Link // fails on a file that came meanwhile
+	move := os.Link // fails if the file was made meanwhile
 	if j.out.Force {
 		move = os.Rename
 	}

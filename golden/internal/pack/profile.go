@@ -15,7 +15,7 @@ type Rule struct {
 	Pattern string // absolute glob; "*" also matches slashes
 }
 
-// Profile says what of a root stays out of the archive. The zero value keeps
+// Profile says what of a root is not put into the archive. The zero value keeps
 // everything.
 type Profile struct {
 	Name  string
@@ -81,8 +81,8 @@ func (p Profile) DpkgConfig() string {
 }
 
 // Excludes reports whether the member at path (without leading slash) stays out.
-// A directory that is excluded comes in all the same when something below it
-// does; the caller sees to that.
+// A directory that is excluded is kept if something below it is kept; the caller
+// does that.
 func (p Profile) Excludes(name string, t vzdump.Type) bool {
 	full := "/" + name
 	excluded := false

@@ -20,7 +20,7 @@ import (
 )
 
 // largeFile is the size, in bytes, from which files come before all others: programs
-// share code, and packing finds what is near.
+// share code, and the encoder finds only what is near.
 const largeFile = 4 << 20
 
 // maxFindings bounds the list in one error message.

@@ -4,7 +4,7 @@ func archiveRules() []Rule {
 	return []Rule{
 		{
 			ID: "archive-name", Group: Archive, Severity: Error,
-			Reason: "PVE reads the guest's number and the time from the file name; another name lists, but takes no part in pruning, notes and logs, and one that does not end in .tar or .tar.{zst,gz,...} cannot be restored at all",
+			Reason: "PVE reads the guest's number and the time from the file name; a file with another name is listed, but never pruned, and has no notes and no log; one that does not end in .tar or .tar.{zst,gz,...} cannot be restored at all",
 			Check:  "the name is vzdump-lxc-<100..999999999>-YYYY_MM_DD-HH_MM_SS.tar.zst",
 		},
 		{
@@ -19,7 +19,7 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "config-first", Group: Archive, Severity: Error, Restore: true,
-			Reason: "PVE reads the archive up to ./etc/vzdump/pct.conf before it does anything: without it restore fails, at the end it costs a whole pass, and of two the first wins silently",
+			Reason: "PVE reads the archive up to ./etc/vzdump/pct.conf before it does anything: without it restore fails, at the end PVE first decompresses all that comes before it, and of two PVE silently uses the first",
 			Seal:   "removes /etc/vzdump: pack writes the guest configuration",
 			Check:  "the first member is ./etc/vzdump/pct.conf, the only one of that name, a regular file; nothing else below ./etc/vzdump but pct.fw",
 		},
@@ -45,12 +45,12 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "size-budget", Group: Archive, Severity: Warning,
-			Reason: "images grow unseen: every 10 MB is 0.8 s at 100 Mbit/s for every node",
-			Check:  "archive size, unpacked size and entry count against the budget, where one is set",
+			Reason: "images grow unnoticed: every 10 MB takes 0.8 s at 100 Mbit/s for every node",
+			Check:  "archive size, unpacked size and entry count against the budget, if one is set",
 		},
 		{
 			ID: "member-names", Group: Archive, Severity: Error, Restore: true,
-			Reason: "PVE matches ./etc/vzdump/pct.conf and ./dev literally; of two equal names the first wins there and the last elsewhere; a member below a symbolic link does not unpack",
+			Reason: "PVE matches ./etc/vzdump/pct.conf and ./dev literally; of two equal names PVE keeps the first and other readers the last; a member below a symbolic link does not unpack",
 			Check:  "every name starts with ./, has no empty, . or .. element and no control character, comes once, and no parent of it is anything but a directory",
 		},
 		{
@@ -67,11 +67,11 @@ func archiveRules() []Rule {
 		{
 			ID: "member-types", Group: Archive, Severity: Error, Restore: true,
 			Reason: "sparse and multi-volume members, and global pax headers, depend on who reads them; PVE refuses some",
-			Check:  "only regular files, directories, links and the kinds that rules of their own judge; no sparse layout (which vzdump writes, and the profile restore accepts), no global pax header",
+			Check:  "only regular files, directories, links and the types that other rules judge; no sparse layout (which vzdump writes, and the profile restore accepts), no global pax header",
 		},
 		{
 			ID: "times", Group: Archive, Severity: Warning,
-			Reason: "times of the build make two equal builds differ; make and apt dislike times in the future",
+			Reason: "times of the build make two equal builds differ; make and apt do not handle times in the future well",
 			Check:  "whole seconds, none after the time in the archive's name plus a day, no access or change times",
 		},
 		{
@@ -86,12 +86,12 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "hard-links", Group: Archive, Severity: Error, Restore: true,
-			Reason: "a hard link to a member that is not there, or comes later, makes restore fail; one out of the tree escapes it",
+			Reason: "a hard link to a member that does not exist, or comes later, makes restore fail; one to a file outside the tree gives access to that file",
 			Check:  "the target is an earlier regular member",
 		},
 		{
 			ID: "device-nodes", Group: Archive, Severity: Error, Restore: true,
-			Reason: "mknod fails in a user namespace, and restore with it; PVE skips ./dev, so what is there is lost",
+			Reason: "mknod fails in a user namespace, and restore with it; PVE skips ./dev, so what is in it is lost",
 			Seal:   "removes device nodes everywhere and all below /dev",
 			Check:  "no device nodes (an overlay whiteout, 0:0, is fine), nothing below ./dev",
 		},
@@ -102,8 +102,8 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "root-layout", Group: Archive, Severity: Error, Restore: true,
-			Reason: "PVE takes an archive without ./sbin, or with hardly a member, for something that is not a system; a link to nowhere there leaves no shell and no loader",
-			Check:  "at least 10 members; bin, sbin, lib (and lib64 where it is there) are directories or lead to the usr directories",
+			Reason: "PVE does not accept an archive without ./sbin, or with very few members, as a system; if one of these links leads to nothing, there is no shell and no loader",
+			Check:  "at least 10 members; bin, sbin, lib (and lib64 if it exists) are directories or lead to the usr directories",
 		},
 	}
 }

@@ -20,12 +20,12 @@ func fileRules() []Rule {
 		},
 		{
 			ID: "capabilities", Group: Files, Severity: Error,
-			Reason: "a file capability is a part of root for whoever runs the file",
+			Reason: "a file capability gives whoever runs the file a part of root's rights",
 			Check:  "security.capability against what was allowed by path (Debian's ping is on the list)",
 		},
 		{
 			ID: "symlinks", Group: Files, Severity: Error,
-			Reason: "a relative link that climbs out of the root points into the host while it is handled there",
+			Reason: "a relative link that leads out of the root points to a file of the host while the host handles the image",
 			Check:  "no relative target climbs above the root; no loops",
 		},
 		{
@@ -47,7 +47,7 @@ func fileRules() []Rule {
 		},
 		{
 			ID: "binaries", Group: Files, Severity: Warning,
-			Reason: "a program of another architecture, or without its loader or libraries, is found out at the first call",
+			Reason: "a program of another architecture, or without its loader or libraries, fails only when it is first run",
 			Check:  "every ELF file: machine as in pct.conf, interpreter and needed libraries in the archive",
 		},
 		{
@@ -67,8 +67,8 @@ func bootRules() []Rule {
 		},
 		{
 			ID: "first-boot-unit", Group: Boot, Severity: Error,
-			Reason: "what a golden image is for: without the bootstrap a guest comes up and stays empty",
-			Check:  "felhom-controller-bootstrap.service is there and enabled; its program is an executable, static and for the architecture of pct.conf",
+			Reason: "without the bootstrap, which a golden image is made for, a guest starts and stays empty",
+			Check:  "felhom-controller-bootstrap.service exists and is enabled; its program is an executable, static and for the architecture of pct.conf",
 		},
 		{
 			ID: "first-boot-stamp", Group: Boot, Severity: Error,
@@ -88,18 +88,18 @@ func bootRules() []Rule {
 		},
 		{
 			ID: "unit-links", Group: Boot, Severity: Error,
-			Reason: "a link to a unit that is gone loses it without a word",
+			Reason: "systemd passes over a link to a unit that does not exist, without a message",
 			Check:  "every .wants, .requires and alias link leads to a member",
 		},
 		{
 			ID: "network-online", Group: Boot, Severity: Error,
-			Reason: "a waiter of a network tool that is not in use holds up the boot for 120 s; none at all starts Docker before the address is there",
+			Reason: "a unit that waits for a network tool that is not in use delays the boot by 120 s; without any, Docker starts before the guest has an address",
 			Check:  "exactly one waiter is in network-online.target.wants, that of the tool in use",
 		},
 		{
 			ID: "masked-units", Group: Boot, Severity: Warning,
 			Reason: "units that always fail in an unprivileged guest make \"degraded\" the normal state, which hides real failures",
-			Check:  "sys-kernel-config.mount, sys-kernel-debug.mount, systemd-journald-audit.socket and systemd-modules-load.service are masked where they are there",
+			Check:  "sys-kernel-config.mount, sys-kernel-debug.mount, systemd-journald-audit.socket and systemd-modules-load.service are masked if they exist",
 		},
 		{
 			ID: "guest-units", Group: Boot, Severity: Warning,
@@ -109,7 +109,7 @@ func bootRules() []Rule {
 		{
 			ID: "console", Group: Boot, Severity: Error,
 			Reason: "pct console talks to a getty on the container's terminal",
-			Check:  "container-getty@.service is there, getty.target is not masked, /usr/sbin/agetty and /bin/login are there",
+			Check:  "container-getty@.service exists, getty.target is not masked, /usr/sbin/agetty and /bin/login exist",
 		},
 		{
 			ID: "unit-order", Group: Boot, Severity: Warning,
@@ -119,7 +119,7 @@ func bootRules() []Rule {
 		{
 			ID: "docker", Group: Boot, Severity: Error,
 			Reason: "the workload is a container",
-			Check:  "dockerd, containerd, the v2 shim, runc, an init for containers and iptables are there, docker is enabled; daemon.json is JSON with a log limit",
+			Check:  "dockerd, containerd, the v2 shim, runc, an init for containers and iptables exist, docker is enabled; daemon.json is JSON with a log limit",
 		},
 		{
 			ID: "network-tools", Group: Boot, Severity: Error,

@@ -7,7 +7,7 @@ func identityRules() []Rule {
 		{
 			ID: "machine-id", Group: Identity, Severity: Error,
 			Reason: "restore does not reset it: guests that share a machine id share DHCP leases and journal identity",
-			Seal:   "writes /etc/machine-id: empty (systemd makes a new id and applies no presets), or \"uninitialized\" where the first boot should count as one",
+			Seal:   "writes /etc/machine-id: empty (systemd makes a new id and applies no presets), or \"uninitialized\" if the first boot should count as one",
 			Check:  "a regular file, empty or exactly \"uninitialized\"; 32 hex digits are an identity",
 		},
 		{
@@ -29,8 +29,8 @@ func identityRules() []Rule {
 		},
 		{
 			ID: "passwords", Group: Identity, Severity: Error,
-			Reason: "restore ignores --password: a password in the image is the password everywhere, an empty one is an open door",
-			Seal:   "locks every account and group that has a password or an empty one; brings the last change, where it is later than the build's epoch, back to it",
+			Reason: "restore ignores --password: a password in the image is that of every guest, and with an empty one anyone can log in",
+			Seal:   "locks every account and group that has a password or an empty one; sets dates of a last change after the build's epoch to the epoch",
 			Check:  "/etc/shadow and /etc/gshadow: * or !...; /etc/passwd: field 2 is x, one account with uid 0",
 		},
 		{
@@ -40,12 +40,12 @@ func identityRules() []Rule {
 		},
 		{
 			ID: "seeds", Group: Identity, Severity: Error,
-			Reason: "guests that share a seed share what they draw from it; a shared credential secret decrypts everywhere",
+			Reason: "guests with the same seed get the same random numbers; a shared credential secret decrypts the credentials of all guests",
 			Absent: []string{"var/lib/systemd/random-seed", "var/lib/urandom/random-seed", "var/lib/systemd/credential.secret"},
 		},
 		{
 			ID: "engine-state", Group: Identity, Severity: Error,
-			Reason: "a Docker that ran on the build machine leaves one engine id, networks and containers to all guests",
+			Reason: "an engine that ran in the image leaves its id, networks and containers to all guests",
 			Empty:  []string{"var/lib/docker", "var/lib/containerd"},
 			Absent: []string{"etc/docker/key.json"},
 		},
@@ -82,14 +82,14 @@ func identityRules() []Rule {
 		},
 		{
 			ID: "host-name", Group: Identity, Severity: Error,
-			Reason: "mmdebstrap and debootstrap copy the build machine's name into the image; guests answer to it, and two hosts build two images",
+			Reason: "mmdebstrap and debootstrap copy the build machine's name into the image; guests use it, and builds on two machines differ",
 			Seal:   "writes the neutral name to /etc/hostname, keeps only loopback and multicast names in /etc/hosts, removes /etc/mailname",
 			Check:  "/etc/hostname is localhost, the hostname of pct.conf or one that was allowed; /etc/hosts gives loopback addresses no other name and has no PVE block; no /etc/mailname",
 			Absent: []string{"etc/mailname"},
 		},
 		{
 			ID: "resolv-conf", Group: Identity, Severity: Error,
-			Reason: "the build machine's resolver travels along; PVE writes its own",
+			Reason: "guests would ask the build machine's resolver; PVE writes its own",
 			Seal:   "makes /etc/resolv.conf an empty regular file",
 			Check:  "absent, empty, comments only, or a link into /run",
 		},

@@ -46,13 +46,13 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "scratch-folders", Group: Residue, Severity: Error,
-			Reason: "what a build leaves in /tmp or /run is litter and may be secret",
+			Reason: "what a build leaves in /tmp or /run is not needed and may be secret",
 			Empty:  []string{"tmp", "var/tmp", "run"},
 			Spared: []string{"run/lock"},
 		},
 		{
 			ID: "home-residue", Group: Residue, Severity: Error,
-			Reason: "histories and caches show what was typed on the build machine, passwords among it",
+			Reason: "histories and caches show what was typed on the build machine, including passwords",
 			Seal:   "removes histories, caches and tool state of root and all homes",
 			Check:  "no such names",
 			Absent: inHomes(
@@ -75,11 +75,11 @@ func residueRules() []Rule {
 		{
 			ID: "apt-sources", Group: Residue, Severity: Warning,
 			Reason: "a guest whose sources point to a snapshot, a directory or the build machine gets no updates, silently",
-			Check:  "every source: http or https, Signed-By set, no snapshot or loopback address, not trusted=yes; at least one where apt is installed",
+			Check:  "every source: http or https, Signed-By set, no snapshot or loopback address, not trusted=yes; at least one if apt is installed",
 		},
 		{
 			ID: "editor-residue", Group: Residue, Severity: Warning,
-			Reason: "backups and dumps hold what was meant to be gone",
+			Reason: "backups and dumps contain what was meant to be deleted",
 			Seal:   "removes editor backups, core dumps, crash reports and .dpkg-/.ucf- leftovers outside /usr (but not /usr/local)",
 			Check:  "no such names there",
 			Empty:  []string{"var/crash", "var/lib/systemd/coredump"},
@@ -91,7 +91,7 @@ func residueRules() []Rule {
 		},
 		{
 			ID: "build-names", Group: Residue, Severity: Error,
-			Reason: "names and paths of the build machine describe the build machine and make two hosts build two images",
+			Reason: "names and paths of the build machine say where the image was made, and make builds on two machines differ",
 			Check:  "content of small files below /etc, /var, /root, /home, /opt, /srv and /usr/local against the names that were given",
 		},
 	}

@@ -79,7 +79,7 @@ test-engine-29: build
 
 # What needs neither root nor an engine.
 unit:
-	go test ./...
+	go test -p 3 ./golden ./bootstrapper ./internal/driver/pct ./golden/internal/stage ./...
 
 # The randomised tests, SOAK times as long as in "make test". Each prints its seed: SOAK_SEED=N repeats a run.
 soak: export SOAK ?= 50

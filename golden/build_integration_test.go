@@ -4,11 +4,13 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
@@ -21,23 +23,36 @@ output: {compression: fast}
 `
 
 // bakePrograms builds felhom-golden and two felhom-controller-bootstrap that
-// differ, and makes sure that what they call is installed.
+// differ, once for all tests, and makes sure that what they call is installed.
 func bakePrograms(t *testing.T) (golden, bootstrap, changed string) {
 	t.Helper()
 	if err := testbed.Require(t.Context(), os.Stderr, "mmdebstrap", "zstd", "unshare", "tar"); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	golden, bootstrap, changed = filepath.Join(dir, program), filepath.Join(dir, "felhom-controller-bootstrap"), filepath.Join(dir, "changed")
-	for _, p := range [][2]string{{golden, "."}, {bootstrap, "../bootstrapper"}, {changed, "../bootstrapper"}} {
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+filepath.Base(p[0]), "-o", p[0], p[1])
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, program), filepath.Join(dir, "felhom-controller-bootstrap"), filepath.Join(dir, "changed")
+}
+
+// programs is the directory of what [bakePrograms] has built.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "felhom-golden-programs-")
+	if err != nil {
+		return "", err
+	}
+	after = append(after, func() error { return os.RemoveAll(dir) })
+	for _, p := range [][2]string{{program, "."}, {"felhom-controller-bootstrap", "../bootstrapper"}, {"changed", "../bootstrapper"}} {
+		// As in the Makefile, apart from the version: its build has compiled the packages.
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs", "-ldflags", "-s -w -X main.version="+p[0], "-o", filepath.Join(dir, p[0]), p[1])
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", p[1], err, text)
+			return "", fmt.Errorf("build %s: %w\n%s", p[1], err, text)
 		}
 	}
-	return golden, bootstrap, changed
-}
+	return dir, nil
+})
 
 // bake runs felhom-golden build and returns the archive's path and what was
 // written to stderr.

@@ -26,9 +26,10 @@ const memoryEnv = "FELHOM_GOLDEN_TEST_PRINT_PEAK"
 func TestMain(m *testing.M) {
 	if os.Getenv(memoryEnv) == "" {
 		code := m.Run()
-		if built {
-			if binary, err := plain(); err == nil {
-				_ = os.RemoveAll(filepath.Dir(binary))
+		for _, undo := range after {
+			if err := undo(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = max(code, 1)
 			}
 		}
 		os.Exit(code)
@@ -43,20 +44,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built reports whether plain was called.
-var built bool
+// after is called when all tests are over.
+var after []func() error
 
 // plain is this test's binary without the race detector, which takes several
-// times the memory that is measured here.
+// times the memory that is measured here, and without the test bed.
 var plain = sync.OnceValues(func() (string, error) {
-	built = true
+	if isPlain {
+		return os.Executable()
+	}
 	dir, err := os.MkdirTemp("", "felhom-golden-memory-")
 	if err != nil {
 		return "", err
 	}
+	after = append(after, func() error { return os.RemoveAll(dir) })
 	binary := filepath.Join(dir, "golden.test")
 	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("go test -c: %w\n%s", err, out), os.RemoveAll(dir))
+		return "", fmt.Errorf("go test -c: %w\n%s", err, out)
 	}
 	return binary, nil
 })

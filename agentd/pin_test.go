@@ -62,7 +62,7 @@ func (b *bed) asking(t *testing.T, stop <-chan struct{}, ended *sync.WaitGroup, 
 			default:
 			}
 			boot := what()
-			c := &http.Client{Transport: &http.Transport{TLSClientConfig: pin.ClientTLS(boot.LocalAPIPins), DisableKeepAlives: true}, Timeout: 20 * time.Second}
+			c := &http.Client{Transport: &http.Transport{TLSClientConfig: pin.ClientTLS(boot.LocalAPIPins), DisableKeepAlives: true}, Timeout: time.Minute}
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+contract.PathStorage, nil)
 			if err == nil {
 				r.Header.Set("Authorization", "Bearer "+boot.LocalAPIToken.Reveal())

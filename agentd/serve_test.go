@@ -100,7 +100,7 @@ func (b *bed) serve(t *testing.T, flags ...string) {
 			if code != 0 {
 				t.Errorf("serve ended with %d after its signal:\n%s", code, b.logs)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("serve did not end")
 		}
 		if got := notify(); got != "STOPPING=1" {
@@ -126,7 +126,7 @@ func listenNotify(t testing.TB, name string) func() string {
 	t.Cleanup(func() { _ = conn.Close() })
 	return func() string {
 		buf := make([]byte, 4096)
-		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			return err.Error()
 		}
 		n, err := conn.Read(buf)
@@ -159,7 +159,7 @@ func client(t *testing.T, boot contract.Bootstrap) *http.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: pin.ClientTLS(boot.LocalAPIPins)}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 func (b *bed) do(t *testing.T, c *http.Client, method, path, bearer, body string) (int, string) {

@@ -60,7 +60,11 @@ func TestAnswering(t *testing.T) {
 		{"no health socket", health + ".none", listen, "health socket"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			limit := time.Minute
+			if test.listen == silent {
+				limit = 5 * time.Second // it is waited for until then
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			err := answering(ctx, test.health, []string{test.listen})
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {

@@ -99,7 +99,7 @@ func startServer(t testing.TB, config *tls.Config, handler http.HandlerFunc) *se
 // get makes one request over a connection of its own and returns its status.
 func get(t testing.TB, url string, config *tls.Config) (status int, err error) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Get(url)
 	if err != nil {
 		return 0, err

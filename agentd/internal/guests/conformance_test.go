@@ -319,7 +319,7 @@ func TestDeadNodeKeepsTheLock(t *testing.T) {
 	if err := os.Mkdir(lock, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if _, err := b.Mint(ctx, 8200, 100000, overlap); err == nil {
 		t.Error("a change without the lock")

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-var sequence uint64
+var sequence atomic.Uint64 // some tests report beside themselves
 
 func report(run string, step contract.Step, state contract.State) contract.Report {
-	sequence++
-	return contract.Report{Run: run, Sequence: sequence, Step: step, State: state}
+	return contract.Report{Run: run, Sequence: sequence.Add(1), Step: step, State: state}
 }
 
 func (r *rig) report(t *testing.T, reports ...contract.Report) {

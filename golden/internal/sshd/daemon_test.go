@@ -62,7 +62,7 @@ func TestDaemonEndsWithWatched(t *testing.T) {
 	if err := d.Wait(t.Context()); err != nil {
 		t.Errorf("daemon: %v", err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute { // the session would last for ten
 		t.Errorf("daemon took %v to end", took)
 	}
 	info, err := os.ReadFile("/proc/self/mountinfo")

@@ -54,7 +54,18 @@ type Options struct {
 	// so that several programs see the same files there. Otherwise each gets an
 	// empty /tmp in memory.
 	SharedTmp bool
+
+	// Hand is a directory of this machine that the program has at [HandDir],
+	// without what is mounted in it and read-only. "" hands in none.
+	Hand string
+
+	// NoSync makes fsync and its like do nothing, and succeed. It is for a root that is
+	// thrown away when its making fails: nothing in it has to be on the disk earlier.
+	NoSync bool
 }
+
+// HandDir is where a program has [Options.Hand].
+const HandDir = "/run/felhom-golden-hand"
 
 // killDelay is how long pid 1 has to clean up once its caller wants an end;
 // termDelay, shorter, is what it gives the program between SIGTERM and SIGKILL.
@@ -95,6 +106,8 @@ type order struct {
 	Dir       string
 	Resolver  []byte // content for /etc/resolv.conf; nil without network
 	SharedTmp bool
+	Hand      string
+	NoSync    bool
 	Script    bool // descriptor fdScript is Argv[0]'s content
 }
 
@@ -183,7 +196,12 @@ func newOrder(opts Options, script bool) (order, error) {
 	if len(opts.Argv) == 0 {
 		return order{}, fault.Wrap(fault.Misuse, errors.New("no program to run"))
 	}
-	ord := order{Root: root, Argv: opts.Argv, Env: opts.Env, Dir: opts.Dir, SharedTmp: opts.SharedTmp, Script: script}
+	ord := order{Root: root, Argv: opts.Argv, Env: opts.Env, Dir: opts.Dir, SharedTmp: opts.SharedTmp, NoSync: opts.NoSync, Script: script}
+	if opts.Hand != "" {
+		if ord.Hand, err = filepath.Abs(opts.Hand); err != nil {
+			return order{}, fmt.Errorf("enter %s: %w", opts.Root, err)
+		}
+	}
 	if ord.Env == nil {
 		ord.Env = BaseEnv()
 	}

@@ -34,6 +34,10 @@ func (m *machine) build(report *json.Encoder) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+	hand, err := m.pickHand()
+	if err != nil {
+		return err
+	}
 	if err := m.pivot(); err != nil {
 		return err
 	}
@@ -47,6 +51,9 @@ func (m *machine) build(report *json.Encoder) error {
 		}
 	}
 	if err := makeDev(); err != nil {
+		return err
+	}
+	if err := layHand(hand); err != nil {
 		return err
 	}
 	if err := os.Mkdir("/run/lock", os.ModeSticky|0o777); err != nil {
@@ -65,6 +72,11 @@ func (m *machine) build(report *json.Encoder) error {
 	}
 	if err := dropCapabilities(); err != nil {
 		return err
+	}
+	if m.ord.NoSync {
+		if err := ignoreSync(); err != nil {
+			return err
+		}
 	}
 	unix.Umask(0o022)
 	return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/build"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/systemd"
@@ -29,6 +30,7 @@ type bakeOptions struct {
 	bootstrap string
 	epoch     time.Time
 	verbose   bool
+	engine    stage.Engine
 }
 
 func bakeFlags() []cli.Flag {
@@ -36,12 +38,17 @@ func bakeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "recipe", Usage: "`FILE` to bake by; without it the built-in recipe"},
 		&cli.StringFlag{Name: "cache", Usage: "`DIRECTORY` of bases, images and frames (default: felhom-golden in the user's cache directory)"},
 		&cli.StringFlag{Name: "bootstrap", Usage: "felhom-controller-bootstrap `FILE` to bake in (default: the installed one for the architecture of the image)"},
+		&cli.StringFlag{Name: "engine", Usage: "`PROGRAM` that installs the packages: dpkg or mmdebstrap (default: " + string(stage.DefaultEngine) + ")"},
 		&cli.BoolFlag{Name: "verbose", Usage: "show what the programs of the build write"},
 	}
 }
 
 func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
 	o := bakeOptions{recipe: c.String("recipe"), cache: c.String("cache"), bootstrap: c.String("bootstrap"), verbose: c.Bool("verbose")}
+	var err error
+	if o.engine, err = stage.ParseEngine(c.String("engine")); err != nil {
+		return o, err
+	}
 	if v, ok := os.LookupEnv("SOURCE_DATE_EPOCH"); ok {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n <= 0 {
@@ -59,7 +66,6 @@ func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
 		}
 		o.cache = filepath.Join(dir, program)
 	}
-	var err error
 	if o.cache, err = filepath.Abs(o.cache); err != nil {
 		return o, err
 	}
@@ -119,7 +125,7 @@ func readRecipe(o *bakeOptions) (recipe.Recipe, error) {
 
 func buildSettings(o bakeOptions, std stdio) build.Settings {
 	s := build.Settings{
-		Cache: o.cache, Bootstrap: o.bootstrap, Units: systemd.Guest(), Epoch: o.epoch, Builder: version,
+		Cache: o.cache, Bootstrap: o.bootstrap, Units: systemd.Guest(), Epoch: o.epoch, Builder: version, Engine: o.engine,
 		Progress: progress.New(std.err, progress.Options{Terminal: isTerminal(std.err)}),
 	}
 	if o.verbose {

@@ -46,9 +46,9 @@ function __felhom_golden_line
             case ':version'
                 set -g __felhom_golden_at 'version'
                 set -g __felhom_golden_number 0
-            case 'build:--recipe' 'build:--cache' 'build:--bootstrap' 'build:--out' 'build:--compression'
+            case 'build:--recipe' 'build:--cache' 'build:--bootstrap' 'build:--engine' 'build:--out' 'build:--compression'
                 set flag $word
-            case 'stage:--recipe' 'stage:--cache' 'stage:--bootstrap'
+            case 'stage:--recipe' 'stage:--cache' 'stage:--bootstrap' 'stage:--engine'
                 set flag $word
             case 'run:--env' 'run:--dir'
                 set flag $word
@@ -102,6 +102,7 @@ complete -c felhom-golden -n '__felhom_golden_is \'\'' -l version -d 'Print the 
 complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l recipe -r -F -d 'FILE to bake by; without it the built-in recipe'
 complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l cache -x -a '(__fish_complete_directories)' -d 'DIRECTORY of bases, images and frames (default: felhom-golden in the user\'s cache directory)'
 complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l bootstrap -r -F -d 'Felhom-controller-bootstrap FILE to bake in (default: the installed one for the architecture of the image)'
+complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l engine -x -d 'PROGRAM that installs the packages: dpkg or mmdebstrap (default: mmdebstrap)'
 complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l verbose -d 'Show what the programs of the build write'
 complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l out -x -a '(__fish_complete_directories)' -d 'DIRECTORY for the archive and its records (default: .)'
 complete -c felhom-golden -n '__felhom_golden_is \'build\'' -l compression -x -d 'SETTING fast or release, in place of the recipe\'s'
@@ -116,6 +117,7 @@ complete -c felhom-golden -n '__felhom_golden_is \'build\' 1' -a '(__felhom_gold
 complete -c felhom-golden -n '__felhom_golden_is \'stage\'' -l recipe -r -F -d 'FILE to bake by; without it the built-in recipe'
 complete -c felhom-golden -n '__felhom_golden_is \'stage\'' -l cache -x -a '(__fish_complete_directories)' -d 'DIRECTORY of bases, images and frames (default: felhom-golden in the user\'s cache directory)'
 complete -c felhom-golden -n '__felhom_golden_is \'stage\'' -l bootstrap -r -F -d 'Felhom-controller-bootstrap FILE to bake in (default: the installed one for the architecture of the image)'
+complete -c felhom-golden -n '__felhom_golden_is \'stage\'' -l engine -x -d 'PROGRAM that installs the packages: dpkg or mmdebstrap (default: mmdebstrap)'
 complete -c felhom-golden -n '__felhom_golden_is \'stage\'' -l verbose -d 'Show what the programs of the build write'
 complete -c felhom-golden -n '__felhom_golden_is \'stage\'' -l help -d 'Print help'
 complete -c felhom-golden -n '__felhom_golden_is \'stage\' 0' -a '(__fish_complete_directories)'

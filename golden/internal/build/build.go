@@ -37,11 +37,12 @@ import (
 
 // Settings are what every command here needs beside the recipe.
 type Settings struct {
-	Cache     string    // directory of bases, images and frames
-	Bootstrap string    // felhom-controller-bootstrap on this machine
-	Units     fs.FS     // unit files for the guest
-	Epoch     time.Time // zero: the newest date of the sources
-	Builder   string    // version of this program
+	Cache     string       // directory of bases, images and frames
+	Bootstrap string       // felhom-controller-bootstrap on this machine
+	Units     fs.FS        // unit files for the guest
+	Epoch     time.Time    // zero: the newest date of the sources
+	Builder   string       // version of this program
+	Engine    stage.Engine // what installs the packages; "" is the default
 	Progress  *progress.Printer
 	Log       io.Writer // what the programs of the build write; nil drops it
 }
@@ -58,7 +59,7 @@ type baked struct {
 // closes the base.
 func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *baked, err error) {
 	st := s.Progress.Start("plan")
-	plan, err := stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
+	plan, err := stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, Engine: s.Engine, SealSpec: fmt.Sprint(r.Seal)})
 	if err := fault.All(err); err != nil {
 		return nil, err
 	}

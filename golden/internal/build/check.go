@@ -27,7 +27,7 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	var plan stage.Plan
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		plan, errs[1] = stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, SealSpec: fmt.Sprint(r.Seal)})
+		plan, errs[1] = stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, Engine: s.Engine, SealSpec: fmt.Sprint(r.Seal)})
 	})
 	for i, w := range images {
 		wg.Go(func() { found[i], errs[2+i] = preload.Check(ctx, w, r.Arch) })

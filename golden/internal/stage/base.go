@@ -53,7 +53,7 @@ func begin(h Hooks, name string) func() {
 func (p *Plan) Base(ctx context.Context, c Cache, h Hooks) (*Layer, error) {
 	waiting := func() { begin(h, "wait for another build of the same base")() }
 	packages, err := c.Layer(ctx, p.packagesKey, waiting, func(ctx context.Context, root string) error {
-		if err := p.bootstrap(ctx, root, h); err != nil {
+		if err := p.fill(ctx, root, c, h); err != nil {
 			return err
 		}
 		if err := p.finish(ctx, root, h); err != nil {
@@ -120,7 +120,10 @@ func (p *Plan) bootstrap(ctx context.Context, root string, h Hooks) (err error) 
 	}
 	log := &transcript{to: h.Log, counter: newPackageCounter(h.Packages)}
 	if _, err := run.Run(ctx, run.Cmd{Path: "unshare", Args: p.bootstrapArgs(root, sources), Env: environment(p.Epoch), Dir: "/", Stdout: log, Stderr: log}); err != nil {
-		return classify(err, log.String(), p)
+		if run.IsNotFound(err) {
+			return fault.WrapHint(fault.Failed, errors.New("unshare is not installed"), "apt-get install util-linux mmdebstrap")
+		}
+		return classify("mmdebstrap", err, log.String(), p)
 	}
 	if err := os.Remove(sources); err != nil {
 		return err
@@ -230,11 +233,8 @@ func emptyDev(r *os.Root) error {
 	return nil
 }
 
-// classify gives what mmdebstrap said its class and a way out.
-func classify(err error, log string, p *Plan) error {
-	if run.IsNotFound(err) {
-		return fault.WrapHint(fault.Failed, errors.New("unshare is not installed"), "apt-get install util-linux mmdebstrap")
-	}
+// classify gives what tool said its class and a way out.
+func classify(tool string, err error, log string, p *Plan) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -258,11 +258,11 @@ func classify(err error, log string, p *Plan) error {
 	} {
 		for _, text := range c.texts {
 			if strings.Contains(log, text) {
-				return fault.WrapHint(c.code, fmt.Errorf("install packages of %s: mmdebstrap: %s", p.Recipe.Suite, pick(log, text)), c.hint)
+				return fault.WrapHint(c.code, fmt.Errorf("install packages of %s: %s: %s", p.Recipe.Suite, tool, pick(log, text)), c.hint)
 			}
 		}
 	}
-	return fault.WrapHint(fault.Failed, fmt.Errorf("install packages of %s: mmdebstrap ended with status %d: %s", p.Recipe.Suite, code, lastLines(log, 5)), "--verbose shows everything that mmdebstrap wrote")
+	return fault.WrapHint(fault.Failed, fmt.Errorf("install packages of %s: %s ended with status %d: %s", p.Recipe.Suite, tool, code, lastLines(log, 5)), "--verbose shows everything that "+tool+" wrote")
 }
 
 // pick gives the lines of log that hold text, and apt's own errors.
@@ -303,6 +303,13 @@ func (t *transcript) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return t.to.Write(b)
+}
+
+// expect passes on that n more packages are going to be installed.
+func (t *transcript) expect(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counter.expect(n)
 }
 
 func (t *transcript) String() string {

@@ -32,9 +32,18 @@ func parse(t *testing.T, text string) recipe.Recipe {
 	return r
 }
 
+// engines are all of them: what holds for one must hold for the others.
+var engines = []Engine{Mmdebstrap, Dpkg}
+
 func TestBase(t *testing.T) {
+	for _, e := range engines {
+		t.Run(string(e), func(t *testing.T) { testBase(t, e) })
+	}
+}
+
+func testBase(t *testing.T, e Engine) {
 	cache := Cache{Dir: t.TempDir()}
-	p, err := Resolve(t.Context(), parse(t, small), Options{})
+	p, err := Resolve(t.Context(), parse(t, small), Options{Engine: e})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +83,12 @@ func TestBase(t *testing.T) {
 
 // TestBaseFaults provokes real faults of mmdebstrap and apt.
 func TestBaseFaults(t *testing.T) {
+	for _, e := range engines {
+		t.Run(string(e), func(t *testing.T) { testBaseFaults(t, e) })
+	}
+}
+
+func testBaseFaults(t *testing.T, e Engine) {
 	for _, tt := range []struct {
 		name, text string
 		change     func(t *testing.T, p *Plan)
@@ -92,7 +107,7 @@ func TestBaseFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := Cache{Dir: t.TempDir()}
-			p, err := Resolve(t.Context(), parse(t, tt.text), Options{})
+			p, err := Resolve(t.Context(), parse(t, tt.text), Options{Engine: e})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,14 +124,20 @@ func TestBaseFaults(t *testing.T) {
 }
 
 func TestBaseInterrupted(t *testing.T) {
+	for e, when := range map[Engine]string{Mmdebstrap: "installing", Dpkg: "Setting up"} {
+		t.Run(string(e), func(t *testing.T) { testBaseInterrupted(t, e, when) })
+	}
+}
+
+func testBaseInterrupted(t *testing.T, e Engine, when string) {
 	cache := Cache{Dir: t.TempDir()}
-	p, err := Resolve(t.Context(), parse(t, small), Options{})
+	p, err := Resolve(t.Context(), parse(t, small), Options{Engine: e})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err = p.Base(ctx, cache, Hooks{Log: writerFunc(func(b []byte) (int, error) {
-		if bytes.Contains(b, []byte("installing")) {
+		if bytes.Contains(b, []byte(when)) {
 			cancel()
 		}
 		return len(b), nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -118,9 +119,13 @@ func (c Cache) make(ctx context.Context, key string, build func(ctx context.Cont
 	})
 }
 
-// Trim removes the bases that were used longest ago and are not in use now, and
-// what killed builds left.
-func (c Cache) Trim() (err error) {
+// Trim removes the bases that were used longest ago and are not in use now, the
+// same of packages, and what killed builds left.
+func (c Cache) Trim() error {
+	return errors.Join(c.trimLayers(), debroot.Trim(c.Dir))
+}
+
+func (c Cache) trimLayers() (err error) {
 	layers, err := cachedir.Open(filepath.Join(c.Dir, "layers"))
 	if err != nil {
 		return err

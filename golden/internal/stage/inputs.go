@@ -82,7 +82,12 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 // resolveKeys hashes everything that the two layers depend on.
 func (p *Plan) resolveKeys(sealSpec string, in inputSums) (err error) {
 	r := p.Recipe
-	p.packagesKey, err = keyOf(in.self, sealSpec, r.Suite, r.Arch, r.Apt.Components, p.Sources, p.Releases, p.Packages, p.Tools, in.keys, r.Units.Disable, p.Epoch.Unix())
+	const form = 1 // of how apt is asked
+	p.choiceKey, err = keyOf(form, r.Suite, r.Arch, p.Sources, p.Releases, p.Packages, p.Tools, in.keys, r.Apt.Snapshot)
+	if err != nil {
+		return err
+	}
+	p.packagesKey, err = keyOf(in.self, sealSpec, p.Engine, r.Suite, r.Arch, r.Apt.Components, p.Sources, p.Releases, p.Packages, p.Tools, in.keys, r.Units.Disable, p.Epoch.Unix())
 	if err != nil || !in.scripts {
 		return err
 	}

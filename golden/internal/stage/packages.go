@@ -82,6 +82,16 @@ func (c *packageCounter) read(line string) {
 	}
 }
 
+// expect begins a part with n packages, which are here already.
+func (c *packageCounter) expect(n int) {
+	if c.report == nil {
+		return
+	}
+	c.parts, c.before, c.fetching = c.parts+1, c.total, false
+	c.total += n
+	c.show("unpacked", len(c.unpacked))
+}
+
 // show reports no more than what is known: a package that is set up twice, or was
 // not in a list, does not make it more than all.
 func (c *packageCounter) show(state string, done int) {

@@ -47,6 +47,7 @@ type Tool struct {
 // equal plans give the same base, byte for byte.
 type Plan struct {
 	Recipe   recipe.Recipe
+	Engine   Engine        // what installs the packages
 	Sources  []apt.Source  // of the build, Debian's first
 	Releases []apt.Release // one for every suite of Sources
 	Guest    []GuestSource // of the guest
@@ -56,6 +57,7 @@ type Plan struct {
 	Epoch    time.Time
 	Warnings []string
 
+	choiceKey   string // of what apt chooses
 	packagesKey string // of the layer that mmdebstrap makes
 	scriptsKey  string // of the layer with scripts and authorities; "" without both
 }
@@ -78,6 +80,7 @@ type Options struct {
 	Machine  fs.FS // root of this machine; nil is /
 	Apt      apt.Client
 	Epoch    time.Time // zero: the newest of snapshot and releases
+	Engine   Engine    // what installs the packages; "" is the default
 	SealSpec string    // what the sealing of the base depends on
 }
 
@@ -88,7 +91,7 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 	if opts.Machine == nil {
 		opts.Machine = os.DirFS("/")
 	}
-	p := Plan{Recipe: r, Packages: packageSet(r)}
+	p := Plan{Recipe: r, Engine: cmp.Or(opts.Engine, DefaultEngine), Packages: packageSet(r)}
 	if err := p.resolveSources(opts.Machine); err != nil {
 		return Plan{}, err
 	}
@@ -253,7 +256,7 @@ func (p *Plan) resolveReleases(ctx context.Context, client apt.Client) error {
 
 // resolveTools asks the programs that shape the base for their versions.
 func (p *Plan) resolveTools(ctx context.Context) error {
-	p.Tools = []Tool{{Name: "apt-get"}, {Name: "dpkg"}, {Name: "mmdebstrap"}}
+	p.Tools = p.Engine.tools()
 	return together(len(p.Tools), func(i int) error { return p.Tools[i].resolve(ctx) })
 }
 

@@ -1,0 +1,72 @@
+package debroot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// choicesKept is how many choices are remembered; maxChoice bounds one. A package takes 200 bytes or so.
+const (
+	choicesKept = 50
+	maxChoice   = 8 << 20
+)
+
+// choice is what apt has chosen for a root. It depends on nothing but what [Request.Key] names, so that it is asked for once:
+// apt takes as long for it as dpkg does for a small root.
+type choice struct {
+	Essential selection // installed at once, before anything else can be
+	Rest      selection
+}
+
+func (f *filler) choices() (*cachedir.Dir, error) {
+	return cachedir.Open(filepath.Join(f.req.Cache, "choices"))
+}
+
+// remembered returns what apt has chosen earlier for the same request. It is nil if apt has not, or if the store lacks a package of it.
+func (f *filler) remembered() (_ *choice, err error) {
+	dir, err := f.choices()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	name := f.req.Key + ".json"
+	data, err := regular.Read(dir.Path(name), maxChoice)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // none is the usual case of a first build
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what apt has chosen: %w", err)
+	}
+	var c choice
+	if json.Unmarshal(data, &c) != nil {
+		return nil, nil //nolint:nilnil // damaged: apt is asked again
+	}
+	for _, s := range []selection{c.Essential, c.Rest} {
+		if !s.plain() {
+			return nil, nil //nolint:nilnil // likewise
+		}
+		if missing, err := f.store.missing(s.Packages); err != nil || len(missing) > 0 {
+			return nil, err
+		}
+	}
+	dir.Used(name)
+	return &c, nil
+}
+
+func (f *filler) remember(c choice) (err error) {
+	dir, err := f.choices()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	err = dir.WriteFile(f.req.Key+".json", func(w io.Writer) error { return json.NewEncoder(w).Encode(c) })
+	return errors.Join(err, dir.Trim(choicesKept, func(name string) error { return os.Remove(dir.Path(name)) }))
+}

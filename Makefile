@@ -24,7 +24,7 @@ export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
 SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
 
-.PHONY: build release demo demo-local test test-packages test-engine-29 unit soak lint docs fmt bench bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak lint docs fmt bench bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -104,6 +104,10 @@ fmt:
 # Ratios against the alternatives a user has, in one run: docs/benchmarks.md.
 bench: build
 	$(BED) -- go run ./internal/e2e/bench
+
+# Bakes several recipes with each engine and compares every file of the results. It needs ten minutes or so.
+compare-engines:
+	FELHOM_COMPARE_ENGINES=all go test -count=1 -timeout 60m -tags integration -run TestEnginesBakeTheSame -v ./golden/internal/build
 
 # The part of guests alone: provision, boot, hotplug.
 bench-guest: build

@@ -177,12 +177,15 @@ func (f *goldenField) archive(setting string) string {
 }
 
 // build runs felhom-golden build, with one of the two programs.
-func (f *goldenField) build(ctx context.Context, setting string, program int) (sample, []byte, error) {
+func (f *goldenField) build(ctx context.Context, setting string, program int, more ...string) (sample, []byte, error) {
 	if err := os.MkdirAll(f.path(setting), 0o755); err != nil {
 		return sample{}, nil, err
 	}
-	return f.take(ctx, f.golden, "build", "--force", "--compression", setting, "--recipe", f.path("golden.yaml"), "--cache", f.path("cache"),
-		"--out", f.path(setting), "--bootstrap", f.path(fmt.Sprint("bootstrap-", program%2)))
+	args := []string{
+		"build", "--force", "--compression", setting, "--recipe", f.path("golden.yaml"), "--cache", f.path("cache"),
+		"--out", f.path(setting), "--bootstrap", f.path(fmt.Sprint("bootstrap-", program%2)),
+	}
+	return f.take(ctx, f.golden, append(args, more...)...)
 }
 
 // builds bakes from nothing with each builder.
@@ -201,8 +204,34 @@ func (f *goldenField) builds(ctx context.Context, round int) error {
 			if err := os.RemoveAll(f.path("cache")); err != nil {
 				return err
 			}
-			return f.count(caseBuild, felhomBuild)(f.build(ctx, "fast", 0))
-		})
+			return f.count(caseBuild, felhomReferee)(f.build(ctx, "fast", 0, "--engine", "mmdebstrap"))
+		},
+		func() error { return f.withDpkg(ctx) })
+}
+
+// withDpkg bakes from nothing, and again with packages in the cache and no base.
+func (f *goldenField) withDpkg(ctx context.Context) error {
+	if err := os.RemoveAll(f.path("cache")); err != nil {
+		return err
+	}
+	if err := f.count(caseBuild, felhomCold)(f.build(ctx, "fast", 0, "--engine", "dpkg")); err != nil {
+		return err
+	}
+	for _, dir := range []string{"cache/layers", "cache/frames"} {
+		if err := os.RemoveAll(f.path(dir)); err != nil {
+			return err
+		}
+	}
+	s, said, err := f.build(ctx, "fast", 0, "--engine", "dpkg")
+	if err != nil {
+		return err
+	}
+	f.samples.add(caseBuild, felhomWarm, s)
+	if s.Started, err = stepOf(said, "base", "made"); err != nil {
+		return err
+	}
+	f.samples.add(caseBuild, felhomWarmBase, s)
+	return nil
 }
 
 // packs packs the same files with both, with the same setting.

@@ -20,6 +20,10 @@ const (
 	bareMmdebstrap = "mmdebstrap to a tar, nothing else"
 	debootstrapTar = "debootstrap, then tar and zstd -3 -T0"
 	felhomBuild    = "felhom-golden build"
+	felhomReferee  = "felhom-golden build --engine mmdebstrap"
+	felhomCold     = "felhom-golden build --engine dpkg"
+	felhomWarm     = "the same, with its packages in the cache"
+	felhomWarmBase = "of that, the step base"
 	zstdFast       = "tar and zstd -3 -T0"
 	zstdRelease    = "tar and zstd -9 --long=27 -T0"
 	felhomPack     = "felhom-golden, step pack"
@@ -40,7 +44,7 @@ func (f *goldenField) print(w io.Writer, o options) error {
 		title string
 		names []string
 	}{
-		{caseBuild, []string{bareMmdebstrap, debootstrapTar, felhomBuild}},
+		{caseBuild, []string{bareMmdebstrap, debootstrapTar, felhomReferee, felhomCold, felhomWarm, felhomWarmBase}},
 		{caseFast, []string{zstdFast, felhomPack}},
 		{caseRelease, []string{zstdRelease, felhomPack}},
 		{caseVerify + " fast", []string{zstdTar, felhomVerify, felhomInspect, felhomConfig}},
@@ -78,8 +82,9 @@ func (f *goldenField) figures() []target {
 	size := func(of string) float64 { return float64(f.sizes[of]) / 1e6 }
 	rebuilt := f.samples[caseRebuild][felhomBuild]
 	return []target{
-		times("build from nothing, to bare mmdebstrap", 1.2, caseBuild, felhomBuild, bareMmdebstrap),
-		times("build from nothing, to debootstrap, tar and zstd", 1, caseBuild, felhomBuild, debootstrapTar),
+		times("build with mmdebstrap, to bare mmdebstrap", 1.2, caseBuild, felhomReferee, bareMmdebstrap),
+		times("build with dpkg from nothing, to debootstrap, tar and zstd", 1, caseBuild, felhomCold, debootstrapTar),
+		times("the base with dpkg and packages in the cache, to bare mmdebstrap", 0.6, caseBuild, felhomWarmBase, bareMmdebstrap),
 		times("pack fast, to tar and zstd -3 -T0", 1.2, caseFast, felhomPack, zstdFast),
 		still("its size, to that", 1, "x", size(felhomPack+" fast")/size(zstdFast)),
 		times("pack release, to tar and zstd -9 --long=27 -T0", 2.5, caseRelease, felhomPack, zstdRelease),

@@ -38,7 +38,7 @@ func TestExamplesOfPackageAndQuickStart(t *testing.T) {
 	if written == nil {
 		t.Fatal("docs/quickstart.md writes no agentd.yaml")
 	}
-	text := strings.ReplaceAll(string(written[1]), "$archive", "/srv/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst")
+	text := strings.NewReplacer("$archive", "/srv/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst", "$hypervisor", "pct", "$bridge", "vmbr0").Replace(string(written[1]))
 	for name, data := range map[string]string{
 		"agentd.yaml.example": string(example), "docs/quickstart.md": text,
 		// What is commented out, too.

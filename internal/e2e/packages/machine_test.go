@@ -9,35 +9,48 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/internal/driver"
-	"github.com/felhom/felhom-golden/internal/driver/directory"
-	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
-// included is what a machine has beside Debian's essential packages: systemd, apt, and what the packages depend on.
-const included = "apt,systemd,systemd-sysv,dbus,iproute2,ca-certificates,mmdebstrap,debian-archive-keyring,lxc,uidmap"
+// What a machine has beside Debian's essential packages. A bare one is a Debian with systemd, as an installer leaves it. One that
+// reaches nothing outside needs what the packages depend on, too.
+const (
+	bare       = "apt,systemd,systemd-sysv,dbus,iproute2"
+	standalone = bare + ",ca-certificates,mmdebstrap,debian-archive-keyring,lxc,uidmap"
+)
 
-// idBase is the user of the host that is root in a machine.
-const idBase = 100000
+// A machine's ids are as many as it needs for guests of its own, whose root is its user 100000.
+const (
+	idBase  = 100000
+	idCount = 200000
+)
+
+// TestMain runs the tests where root may map the ids of machines.
+func TestMain(m *testing.M) { os.Exit(testbed.RunWithSubIDs(m.Run)) }
 
 // machine is a Debian with systemd, in an unprivileged guest.
 type machine struct {
 	guest.Guest
+	suite   string
 	address netip.Addr
+	env     []string // of commands in it
 }
 
 // newMachine boots a Debian of the suite. It has the packages of both versions in /debs/old and /debs/new.
-func newMachine(t *testing.T, suite string, last byte) machine {
+func newMachine(t *testing.T, suite, include string, last byte) machine {
 	t.Helper()
 	bed := testbed.FromEnv(t)
-	m := machine{Guest: guest.Guest{VMID: testbed.VMIDs(t, 1)[0], Path: bed.LXCPath()}, address: withLast(t, bed.Address, last)}
+	m := machine{
+		Guest: guest.Guest{VMID: testbed.VMIDs(t, 1)[0], Path: bed.LXCPath()}, suite: suite, address: withLast(t, bed.Address, last),
+		env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"},
+	}
 	if err := os.MkdirAll(m.Rootfs(), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -50,33 +63,47 @@ func newMachine(t *testing.T, suite string, last byte) machine {
 			t.Error(err)
 		}
 	})
-	m.unpack(t, suite)
+	m.unpack(t, include)
 	m.write(t, "etc/systemd/network/eth0.network", fmt.Sprintf("[Match]\nName=eth0\n[Network]\nAddress=%s/24\nLinkLocalAddressing=no\n", m.address))
 	m.write(t, "etc/resolv.conf", "")
 	m.copyPackages(t)
-	conf := fmt.Sprintf(`arch: amd64
-features: keyctl=1,nesting=1
-hostname: %s
-net0: name=eth0,bridge=%s,type=veth
-ostype: debian
-rootfs: local-lvm:vm-%d-disk-0,size=1G
-unprivileged: 1
-`, suite, bed.Bridge, m.VMID)
-	if err := os.WriteFile(filepath.Join(m.Dir(), "pct.conf"), []byte(conf), 0o644); err != nil {
+	m.boot(t, bed.Bridge)
+	return m
+}
+
+// boot starts the machine with liblxc's own program: the product gives no guest more than 65536 ids.
+func (m machine) boot(t *testing.T, bridge string) {
+	t.Helper()
+	config := fmt.Sprintf(`lxc.include = /usr/share/lxc/config/common.conf
+lxc.include = /usr/share/lxc/config/userns.conf
+lxc.include = /usr/share/lxc/config/nesting.conf
+lxc.apparmor.profile = unconfined
+lxc.mount.auto =
+lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
+lxc.idmap = u 0 %[1]d %[2]d
+lxc.idmap = g 0 %[1]d %[2]d
+lxc.rootfs.path = dir:%[3]s
+lxc.uts.name = %[4]s
+lxc.tty.max = 2
+lxc.pty.max = 1024
+lxc.console.logfile = %[5]s/console.log
+lxc.net.0.type = veth
+lxc.net.0.link = %[6]s
+lxc.net.0.name = eth0
+lxc.net.0.flags = up
+`, idBase, idCount, m.Rootfs(), m.suite, m.Dir(), bridge)
+	if err := os.WriteFile(filepath.Join(m.Dir(), "config"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// The driver writes it again at the start; liblxc knows no container without one.
-	if err := os.WriteFile(filepath.Join(m.Dir(), "config"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	d := lxc.New(lxc.Options{Path: m.Path, Storage: directory.New(m.Path)})
-	if err := d.Start(t.Context(), m.VMID); err != nil {
-		t.Fatal(err)
-	}
+	// As on a host with the unified hierarchy alone: systemd 256 and later starts in no other guest.
+	const script = `mountpoint -q /sys/fs/cgroup && [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+exec lxc-start "$@"`
+	name := []string{"--lxcpath", m.Path, "--name", strconv.Itoa(m.VMID)}
+	command(t, append([]string{"unshare", "--mount", "--propagation", "slave", "sh", "-ec", script, "sh", "--daemon", "--logfile", filepath.Join(m.Dir(), "lxc.log")}, name...)...)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := d.Shutdown(ctx, m.VMID, 0); err != nil && !errors.Is(err, driver.ErrNotRunning) {
+		if _, err := run.Run(ctx, run.Cmd{Path: "lxc-stop", Args: append(name, "--kill")}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -85,27 +112,28 @@ unprivileged: 1
 	if _, err := m.Booted(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return m
 }
 
-// unpack makes the root file system. The mirror is the one of this machine's own apt.
-func (m machine) unpack(t *testing.T, suite string) {
+// mirror returns the archive of this machine's own apt.
+func mirror(t *testing.T) string {
 	t.Helper()
 	uris := command(t, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")
-	mirror := ""
 	for uri := range strings.FieldsSeq(uris) {
-		if !strings.Contains(uri, "security") {
-			mirror = uri
-			break
+		if strings.HasSuffix(strings.TrimRight(uri, "/"), "/debian") {
+			return uri
 		}
 	}
-	if mirror == "" {
-		t.Fatal("this machine's apt has no archive of Debian")
-	}
+	t.Fatalf("this machine's apt has no archive of Debian:\n%s", uris)
+	return ""
+}
+
+// unpack makes the root file system.
+func (m machine) unpack(t *testing.T, include string) {
+	t.Helper()
 	tar := filepath.Join(m.Dir(), "root.tar")
 	command(t, "unshare", "--mount", "mmdebstrap", "--mode=root", "--variant=minbase", "--quiet", "--skip=cleanup/apt",
-		"--include="+included, "--customize-hook=systemctl --root=\"$1\" enable systemd-networkd",
-		"--dpkgopt=path-exclude=/usr/share/doc/lxc*", suite, tar, mirror)
+		"--include="+include, "--customize-hook=systemctl --root=\"$1\" enable systemd-networkd",
+		"--dpkgopt=path-exclude=/usr/share/doc/lxc*", m.suite, tar, mirror(t))
 	command(t, "lxc-usernsexec", "-m", fmt.Sprintf("u:0:%d:65536", idBase), "-m", fmt.Sprintf("g:0:%d:65536", idBase), "--",
 		"tar", "-C", m.Rootfs(), "--exclude=./dev/*", "-xpf", "-", "<"+tar)
 	if err := os.Remove(tar); err != nil {
@@ -144,7 +172,7 @@ func (m machine) write(t *testing.T, name, text string) {
 // do runs a command in the machine, which must succeed, and returns its stdout.
 func (m machine) do(t *testing.T, argv ...string) string {
 	t.Helper()
-	out, err := m.Ask(t.Context(), append([]string{"env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"}, argv...)...)
+	out, err := m.Ask(t.Context(), append(append([]string{"env"}, m.env...), argv...)...)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}

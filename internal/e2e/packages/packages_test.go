@@ -24,8 +24,9 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
 )
 
-// versions are those of the directories; "make test-packages" makes both from the same sources.
-var versions = map[string]string{"old": "0.0.1", "new": "0.0.2"}
+// versions are those of the directories; "make test-packages" makes both from the same sources. The new one is that of
+// docs/quickstart.md.
+var versions = map[string]string{"old": "0.1.0", "new": "0.2.0"}
 
 const vmid = "8200"
 
@@ -48,7 +49,7 @@ func TestPackages(t *testing.T) {
 	for i, suite := range []string{"bookworm", "trixie"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(t, suite, byte(230+i))
+			m := newMachine(t, suite, standalone, byte(230+i))
 			g := &caller{url: "https://" + net.JoinHostPort(m.address.String(), "8443")}
 			m.firstInstallation(t)
 			m.configure(t, g)
@@ -85,8 +86,6 @@ func (m machine) firstInstallation(t *testing.T) {
 func (m machine) configure(t *testing.T, g *caller) {
 	m.do(t, "sh", "-c", "umask 077; echo secret >/etc/felhom/registry-token; cp /etc/felhom/agentd.yaml.example /etc/felhom/agentd.yaml")
 	m.do(t, "sed", "-i", "s/^bridge:.*/listen: [\""+m.address.String()+":8443\"]/; s/^hypervisor:.*/hypervisor: lxc/", "/etc/felhom/agentd.yaml")
-	// A machine has 65536 ids, so its guests' root cannot be 100000.
-	m.do(t, "sh", "-c", "echo 'id_map_base: 10000' >>/etc/felhom/agentd.yaml")
 	m.do(t, "systemctl", "enable", "--now", "felhom-agentd")
 	m.do(t, "felhom-agentd", "guest", "add", vmid)
 	g.read(t, m)

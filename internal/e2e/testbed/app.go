@@ -54,7 +54,29 @@ func (b Bed) PushApp(ctx context.Context) (tested, untested string, err error) {
 }
 
 func appImage(program []byte, health *v1.HealthConfig) (v1.Image, error) {
-	layer, err := layerOf("app", 0o755, program)
+	return programImage("app", program, v1.Config{
+		Env:          []string{"PATH=/", "MODE=unset"},
+		ExposedPorts: map[string]struct{}{"9001/tcp": {}},
+		Healthcheck:  health,
+	})
+}
+
+// ProgramImage builds the Go program of a package, or of the directory source, in
+// dir and returns an image that has and runs nothing else.
+func ProgramImage(ctx context.Context, dir, source string, config v1.Config) (v1.Image, error) {
+	binary := filepath.Join(dir, "program")
+	if err := buildProgram(ctx, binary, source); err != nil {
+		return nil, err
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	return programImage("program", program, config)
+}
+
+func programImage(name string, program []byte, config v1.Config) (v1.Image, error) {
+	layer, err := layerOf(name, 0o755, program)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +91,7 @@ func appImage(program []byte, health *v1.HealthConfig) (v1.Image, error) {
 	file = file.DeepCopy()
 	file.OS, file.Architecture = "linux", runtime.GOARCH
 	file.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
-	file.Config = v1.Config{
-		Entrypoint:   []string{"/app"},
-		Env:          []string{"PATH=/", "MODE=unset"},
-		ExposedPorts: map[string]struct{}{"9001/tcp": {}},
-		Healthcheck:  health,
-	}
+	config.Entrypoint = []string{"/" + name}
+	file.Config = config
 	return mutate.ConfigFile(image, file)
 }

@@ -24,7 +24,7 @@ export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
 SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
 
-.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak lint docs fmt bench bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak lint docs recording pictures fmt bench bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -59,13 +59,14 @@ test: build
 	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh nft=nftables
 	$(BED) -- go test $(RACE) -p 3 -tags integration -timeout 60m $(SLOW) ./...
 
-# The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge.
+# The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge; and docs/quickstart.md as
+# printed, with guests within a bare Debian 13, where the daemon is upgraded while they report.
 test-packages:
 	tools/need lintian=lintian mmdebstrap=mmdebstrap lxc-start=lxc,uidmap
 	rm -rf .cache/packages && mkdir -p .cache/packages
-	for v in 0.0.1 0.0.2; do $(MAKE) -s release VERSION=v$$v RELEASE_ARCHES=amd64 && mv dist/release .cache/packages/$$v; done
-	lintian --allow-root --fail-on error,warning,info --tag-display-limit 0 .cache/packages/0.0.2/*.deb
-	export FELHOM_OLD_PACKAGES="$$PWD/.cache/packages/0.0.1" FELHOM_NEW_PACKAGES="$$PWD/.cache/packages/0.0.2"; \
+	for v in 0.1.0 0.2.0; do $(MAKE) -s release VERSION=v$$v RELEASE_ARCHES=amd64 && mv dist/release .cache/packages/$$v; done
+	lintian --allow-root --fail-on error,warning,info --tag-display-limit 0 .cache/packages/0.2.0/*.deb
+	export FELHOM_OLD_PACKAGES="$$PWD/.cache/packages/0.1.0" FELHOM_NEW_PACKAGES="$$PWD/.cache/packages/0.2.0"; \
 	$(BED) -images v1 -- go test -count=1 -tags packages -timeout 30m ./internal/e2e/packages
 
 # The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept
@@ -89,7 +90,7 @@ soak:
 lint:
 	tools/need shellcheck=shellcheck
 	$(TOOL) golangci-lint run ./...
-	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words && go test ./words && go run ./words
+	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words ./recording && go test -count=1 ./words ./recording && go run ./words
 	cd tools/release && go tool -modfile=../go.mod golangci-lint run -c ../../.golangci.yml ./... && go test ./... && go mod tidy -diff
 	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
 	go mod tidy -diff
@@ -97,6 +98,14 @@ lint:
 # The manual pages and the completions, from the programs' command lines.
 docs:
 	go test ./agentd ./bootstrapper ./golden -run TestDocuments -update
+
+# docs/quickstart.cast is a real run of the quick start (see FELHOM_RECORD in internal/e2e/packages), the picture is drawn from it.
+recording: export FELHOM_RECORD := $(CURDIR)/docs/quickstart.cast
+recording: test-packages pictures
+
+# The pictures of terminals, from their recordings.
+pictures:
+	for cast in docs/*.cast; do go -C tools run ./recording <"$$cast" >"$${cast%.cast}.svg"; done
 
 fmt:
 	$(TOOL) golangci-lint fmt ./...

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,15 @@ func TestFiguresOfARealGuest(t *testing.T) {
 	if want := int64(st.Blocks) * st.Frsize; usage[0].Size != want { //nolint:gosec // blocks of a disk
 		t.Errorf("the root file system has %d bytes, want %d", usage[0].Size, want)
 	}
+
+	// The same guest is detached for a snapshot, and attached again.
+	h.run(t, "guest", "detach", id, "--for", "holiday").fails(t, 2, "want one of snapshot")
+	h.run(t, "guest", "detach", id, "--for", "snapshot").works(t, "guest "+id+" is stopped and has no config mount")
+	if res := h.run(t, "guest", "list"); !strings.Contains(res.stdout, "detached for a snapshot") {
+		t.Errorf("guest list:\n%s", res.stdout)
+	}
+	h.run(t, "guest", "attach", id).works(t, "with a new token; all others have ended; it was started")
+	h.isWhole(t, id)
 }
 
 // TestMeasureWithFewCapabilities is the process of TestFiguresOfARealGuest.

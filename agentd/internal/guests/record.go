@@ -26,6 +26,14 @@ type Record struct {
 	ControllerImage string       `json:"controller_image,omitempty"` // if it is not the configuration's
 	Asked           *Asked       `json:"asked,omitempty"`            // nil: nothing but the image
 	Provisioned     *Provisioned `json:"provisioned,omitempty"`      // nil: felhom-agentd did not create the guest
+	Detached        *Detached    `json:"detached,omitempty"`         // nil: the guest keeps its config mount
+}
+
+// Detached is why a guest has no config mount for some time.
+type Detached struct {
+	For        string    `json:"for"` // snapshot, clone, …
+	At         time.Time `json:"at"`
+	WasRunning bool      `json:"was_running,omitempty"`
 }
 
 // identity distinguishes the records that a VMID has one after the other. Of no

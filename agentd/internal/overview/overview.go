@@ -80,6 +80,8 @@ type Row struct {
 	// Unread is set if the guest has not used its token for an hour or more, and
 	// had another one before.
 	Unread *Unread `json:"token_unread,omitempty"`
+	// Detached is what the guest was detached for; guest attach ends it.
+	Detached string `json:"detached_for,omitempty"`
 
 	image, host goldenid.ID // of the guest and of its host
 }
@@ -190,6 +192,9 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 
 func (s Source) row(r guests.Record) (Row, error) {
 	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed, Revoked: r.IsRevoked(), Unread: unread(r, s.Profile, time.Now())}
+	if r.Detached != nil {
+		row.Detached = r.Detached.For
+	}
 	if made := r.Provisioned; made != nil {
 		row.Golden, row.image = made.Golden, goldenid.Named(made.Golden)
 		if made.Image != nil {
@@ -356,6 +361,8 @@ func (row Row) Text() string {
 		before = "its provisioning or removal was interrupted"
 	case row.Revoked:
 		before = "its tokens were revoked"
+	case row.Detached != "":
+		before = "it was detached for a " + row.Detached + " (felhom-agentd guest attach " + strconv.Itoa(row.Guest) + ")"
 	case row.State == string(driver.Stopped):
 		before = "the guest is stopped"
 		if row.Console != "" {

@@ -45,12 +45,8 @@ func (p *Provisioner) Detach(ctx context.Context, vmid int) (err error) {
 	if err != nil {
 		return err
 	}
-	source := p.options.Mounts.Path(vmid)
-	for _, m := range g.Mounts {
-		if m.Target == configmount.Target && m.Source != source {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d has %s mounted at %s, want %s", vmid, m.Source, m.Target, source),
-				"felhom-agentd did not make that mount; remove it with the hypervisor's own tools")
-		}
+	if err := p.checkMount(g); err != nil {
+		return err
 	}
 	return p.options.Hypervisor.Detach(ctx, vmid, configmount.Target)
 }

@@ -132,7 +132,7 @@ function __felhom_agentd_line
                 set flag $word
             case 'guest attach:--config'
                 set flag $word
-            case 'guest detach:--config'
+            case 'guest detach:--for' 'guest detach:--config'
                 set flag $word
             case 'guest remove:--config'
                 set flag $word
@@ -289,6 +289,7 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\'' -l json -d 'P
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest attach\' 0' -a '(__felhom_agentd_guests)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'guest detach\'' -l for -x -d 'Shut the guest down first, for a PURPOSE that PVE refuses with the mount: snapshot, rollback, clone, template, migration'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest detach\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest detach\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'guest detach\'' -l help -d 'Print help'

@@ -11,6 +11,7 @@ import (
 
 	"github.com/distribution/reference"
 
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
 
@@ -210,6 +211,8 @@ func guestPath(doc *strictyaml.Document, at, p string) {
 		doc.Add(at, "want a clean path below /, got %q", p)
 	case strings.ContainsFunc(p, func(c rune) bool { return c < 0x20 || c == 0x7f }):
 		doc.Add(at, "%q has a control character", p)
+	case p == "/"+contents.Path || strings.HasPrefix(p, "/"+contents.Path+"/"):
+		doc.Add(at, "%q is the archive's table of contents, which pack writes itself", p)
 	default:
 		for _, dir := range reserved {
 			if p == dir || strings.HasPrefix(p, dir+"/") {

@@ -108,6 +108,8 @@ func TestParseRefuses(t *testing.T) {
 		{"path up", "files: [{path: /etc/../a, content: b}]\n", "files[0].path: want a clean path"},
 		{"path with control", "files: [{path: \"/etc/\\u0001\", content: b}]\n", "files[0].path: \"/etc/\\x01\" has a control character"},
 		{"reserved path", "files: [{path: /run/a, content: b}]\n", "files[0].path: /run is empty in every image"},
+		{"table of contents", "files: [{path: /etc/felhom/contents.json, content: b}]\n", `files[0].path: "/etc/felhom/contents.json" is the archive's table of contents, which pack writes itself`},
+		{"below the table of contents", "files: [{path: /etc/felhom/contents.json/a, content: b}]\n", `files[0].path: "/etc/felhom/contents.json/a" is the archive's table`},
 		{"path twice", "files: [{path: /a, content: b}, {path: /a, content: b}]\n", `files[1].path: "/a" is the path of files[0] too`},
 		{"two kinds", "files: [{path: /a, content: b, link: c}]\n", "files[0]: want one of source, content, link and directory, got content and link"},
 		{"no kind", "files: [{path: /a}]\n", "files[0]: want one of source, content, link and directory, got none"},

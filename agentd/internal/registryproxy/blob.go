@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"regexp"
 	"strconv"
@@ -232,6 +233,8 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, part string) erro
 	if part != "" {
 		header = http.Header{"Range": {part}}
 	}
+	var records *recordConn // of the last request, which has the blob
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { records = recordsOf(i.Conn) }})
 	resp, err := u.get(ctx, r.method, r.repository, "/blobs/"+r.digest.String(), header)
 	if err != nil {
 		return s.explain(err)
@@ -257,7 +260,7 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, part string) erro
 			to = &tee{s, copied}
 		}
 	}
-	err = copyExactly(to, &arrivals{resp.Body, s}, length)
+	err = copyExactly(to, &arrivals{resp.Body, s, records}, length)
 	if t, ok := to.(*tee); ok && err == nil {
 		t.cache.Commit()
 	}
@@ -319,13 +322,18 @@ func (s *stream) lengthOf(resp *http.Response, size int64, part string) (int64, 
 // arrivals notes when bytes of the registry arrive.
 type arrivals struct {
 	io.Reader
-	stream *stream
+	stream  *stream
+	records *recordConn // nil: it is not known what has arrived
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. It waits for the first bytes alone, and returns
+// what else has arrived with them.
 func (a *arrivals) Read(p []byte) (int, error) {
 	a.stream.registry.begin()
 	n, err := a.Reader.Read(p)
+	for more := 0; err == nil && n < len(p) && a.records.hasMore(); n += more {
+		more, err = a.Reader.Read(p[n:])
+	}
 	a.stream.registry.end()
 	if n > 0 {
 		a.stream.touch()

@@ -73,8 +73,14 @@ func newTransport(roots *x509.CertPool, check control) *http.Transport {
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, ControlContext: check}
 	return &http.Transport{
-		Protocols:              &protocols,
-		DialContext:            dialer.DialContext,
+		Protocols: &protocols,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &recordConn{Conn: c}, nil
+		},
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    dialTimeout,
 		ResponseHeaderTimeout:  headerTimeout,
@@ -83,7 +89,6 @@ func newTransport(roots *x509.CertPool, check control) *http.Transport {
 		IdleConnTimeout:        time.Minute,
 		MaxIdleConnsPerHost:    8,
 		DisableCompression:     true,
-		ReadBufferSize:         32 << 10,
 	}
 }
 

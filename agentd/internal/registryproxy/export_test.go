@@ -1,6 +1,9 @@
 package registryproxy
 
-import "net/netip"
+import (
+	"net"
+	"net/netip"
+)
 
 // AllowAnyAddress lets p connect to where a registry redirects it, whatever the
 // address: a test's servers are at loopback. Call it before the first request.
@@ -24,3 +27,9 @@ func ParsesAs(path string) (kindOf int, repository, reference string, ok bool) {
 	}
 	return int(t.kind), t.repository, reference, ok
 }
+
+// NewRecords returns c with the reads of a registry's connection.
+func NewRecords(c net.Conn) net.Conn { return &recordConn{Conn: c} }
+
+// HasMore reports whether a read of a connection of NewRecords does not wait.
+func HasMore(c net.Conn) bool { return recordsOf(c).hasMore() }

@@ -23,6 +23,7 @@ import (
 func TLS(l net.Listener, conf *tls.Config, complaints *log.Logger) net.Listener {
 	conf = conf.Clone()
 	conf.NextProtos = []string{"http/1.1"}
+	conf.DynamicRecordSizingDisabled = true // small records are for browsers, which show a page in parts
 	return &tlsListener{Listener: l, conf: conf, complaints: complaints}
 }
 
@@ -39,13 +40,15 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlsConn{Conn: tls.Server(c, l.conf), complaints: l.complaints}, nil
+	records := &batch{Conn: c}
+	return &tlsConn{Conn: tls.Server(records, l.conf), records: records, complaints: l.complaints}, nil
 }
 
 // tlsConn is not a *tls.Conn to net/http, which therefore treats it as a plain
 // connection and leaves handshake and answers to it.
 type tlsConn struct {
 	*tls.Conn
+	records    *batch // below Conn
 	complaints *log.Logger
 	handshake  sync.Once
 	failed     error
@@ -66,9 +69,8 @@ func (c *tlsConn) shake() {
 		c.failed = err
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readHeaderTimeout)
-	defer cancel()
-	err := c.HandshakeContext(ctx)
+	// A context that can end would cost a goroutine, and the deadlines end it too.
+	err := c.HandshakeContext(context.Background())
 	if err == nil {
 		c.failed = c.NetConn().SetWriteDeadline(time.Time{})
 		return
@@ -101,6 +103,9 @@ var refusedByHTTP = []refusal{refusedExpectation, refusedHeader, refusedEncoding
 // Write implements [net.Conn]. An answer that net/http gives by itself is one
 // Write, which is replaced.
 func (c *tlsConn) Write(p []byte) (int, error) {
+	if len(p) > oneRecord { // not one of net/http's own
+		return c.records.collect(func() (int, error) { return c.Conn.Write(p) })
+	}
 	status, ok := ownAnswer(p)
 	if !ok {
 		return c.Conn.Write(p)

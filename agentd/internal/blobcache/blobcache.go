@@ -17,7 +17,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -62,6 +61,12 @@ type Cache struct {
 	bytes   int64                    // bytes of entries and of blobs that are being written
 	pending int64                    // bytes of blobs that are being written
 	writing map[string]bool          // names that are being written
+
+	patience time.Duration  // for a check
+	slots    chan struct{}  // of checks
+	checking sync.WaitGroup // guarded by ending, which mu guards
+	ending   chan struct{}  // closed by Close
+	end      sync.Once
 }
 
 // entry is a blob that is on disk.
@@ -70,7 +75,7 @@ type entry struct {
 	size    int64
 	checked stamp // of the file whose content was checked; zero: not yet
 	touched time.Time
-	check   sync.Mutex // held while the content is checked, without Cache.mu
+	checks  chan struct{} // closed when the check under way has ended; nil: none is
 }
 
 // stamp identifies the file that was checked.
@@ -98,7 +103,10 @@ func Open(dir string, limit int64, failed func(error)) (*Cache, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open blob cache %s: %w", dir, err), root.Close())
 	}
-	c := &Cache{root: root, limit: limit, unlock: unlock, failed: failed, entries: map[string]*list.Element{}, writing: map[string]bool{}}
+	c := &Cache{
+		root: root, limit: limit, unlock: unlock, failed: failed, entries: map[string]*list.Element{}, writing: map[string]bool{},
+		patience: checkPatience, slots: make(chan struct{}, checkSlots), ending: make(chan struct{}),
+	}
 	if err := c.scan(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open blob cache %s: %w", dir, err), c.Close())
 	}
@@ -119,11 +127,15 @@ func checkOwn(root *os.Root) error {
 }
 
 // Close releases the cache to other processes. Blobs that are being read or
-// written must be closed before.
+// written must be closed before. Checks end early.
 func (c *Cache) Close() error {
 	if c == nil {
 		return nil
 	}
+	c.mu.Lock()
+	c.end.Do(func() { close(c.ending) })
+	c.mu.Unlock()
+	c.checking.Wait()
 	return errors.Join(c.unlock(), c.root.Close())
 }
 
@@ -203,8 +215,9 @@ func (c *Cache) drop(e *entry) {
 	c.bytes -= e.size
 }
 
-// Open returns the blob of a repository, or nil if it is not kept. size is what
-// its manifest says, or negative. The caller closes the file.
+// Open returns the blob of a repository, or nil if it is not kept or its first
+// check takes long, which continues then. size is what its manifest says, or
+// negative. The caller closes the file.
 func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.File {
 	if c == nil {
 		return nil
@@ -226,63 +239,70 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	if isOld {
 		_ = c.root.Chtimes(name, time.Now(), time.Now()) // a hint for the order after a start
 	}
-	e.check.Lock() // others wait for its result in place of reading it too
-	defer e.check.Unlock()
+	for range 2 {
+		file, err := c.open(e, size)
+		switch {
+		case err == nil:
+			return file
+		case errors.Is(err, errOtherSize):
+			return nil
+		case !errors.Is(err, errUnchecked):
+			c.dropFaulty(e, err)
+			return nil
+		case !c.check(e, digest):
+			return nil
+		}
+	}
+	return nil // its file has changed again
+}
+
+func (c *Cache) dropFaulty(e *entry, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !errors.Is(err, fs.ErrNotExist) { // else Prune was faster
+		c.failed(fmt.Errorf("blob cache: %s is dropped: %w", e.name, err))
+	}
+	c.drop(e)
+}
+
+var (
+	// errOtherSize is the error if a manifest has another size than the blob, whose
+	// content was checked.
+	errOtherSize = errors.New("the size that was asked for is not the blob's")
+	// errUnchecked is the error if the content has to be checked first.
+	errUnchecked = errors.New("not checked yet")
+)
+
+// open opens the file of a blob whose content was checked.
+func (c *Cache) open(e *entry, size int64) (*os.File, error) {
+	file, at, err := c.openFile(e.name)
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	checked := e.checked
 	c.mu.Unlock()
-	file, at, err := c.open(name, digest, size, checked)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if errors.Is(err, errOtherSize) {
-		return nil
+	switch {
+	case at != checked:
+		err = errUnchecked
+	case size >= 0 && at.size != size:
+		err = errOtherSize
+	default:
+		return file, nil
 	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) { // else Prune was faster
-			c.failed(fmt.Errorf("blob cache: %s is dropped: %w", name, err))
-		}
-		c.drop(e)
-		return nil
-	}
-	e.checked = at
-	return file
+	return nil, errors.Join(err, file.Close())
 }
 
-// errOtherSize is the error if a manifest has another size than the blob, whose
-// content was checked.
-var errOtherSize = errors.New("the size that was asked for is not the blob's")
-
-func (c *Cache) open(name string, digest contract.Digest, size int64, checked stamp) (_ *os.File, at stamp, err error) {
+func (c *Cache) openFile(name string) (*os.File, stamp, error) {
 	file, err := regular.OpenIn(c.root, name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, stamp{}, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, file.Close())
-		}
-	}()
-	if at, err = stampOf(file); err != nil {
-		return nil, stamp{}, err
+	at, err := stampOf(file)
+	if err != nil {
+		return nil, stamp{}, errors.Join(err, file.Close())
 	}
-	if size >= 0 && at.size != size && at == checked {
-		return nil, stamp{}, errOtherSize
-	}
-	if size >= 0 && at.size != size {
-		return nil, stamp{}, fmt.Errorf("it has %d bytes, want %d", at.size, size)
-	}
-	if at == checked {
-		return file, at, nil
-	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return nil, stamp{}, err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != digest.Hex() {
-		return nil, stamp{}, fmt.Errorf("its SHA-256 is %s", got)
-	}
-	_, err = file.Seek(0, io.SeekStart)
-	return file, at, err
+	return file, at, nil
 }
 
 // hasRoom reports whether the file system keeps enough free for others if

@@ -311,31 +311,6 @@ func TestTwoNodes(t *testing.T) {
 	assertToken(t, one.Store, tok, "revoked at the other node", false)
 }
 
-// The lock of a node that died is waited for, in bounded time, and pmxcfs ends it.
-func TestDeadNodeKeepsTheLock(t *testing.T) {
-	c := newCluster(t)
-	b := openOn(t, c.mount(t))
-	lock := filepath.Join(c.dir, "priv/lock/felhom-guests")
-	if err := os.Mkdir(lock, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	if _, err := b.Mint(ctx, 8200, 100000, overlap); err == nil {
-		t.Error("a change without the lock")
-	}
-	if info, err := os.Stat(lock); err != nil || info.ModTime().Unix() != 0 {
-		t.Errorf("pmxcfs was not asked to end the lock: %v", err)
-	}
-	if err := os.Remove(lock); err != nil {
-		t.Fatal(err)
-	}
-	mint(t, b.Store, 8200)
-	if _, err := os.Stat(lock); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the lock stays: %v", err)
-	}
-}
-
 // pmxcfs is started again, as an update of PVE does: the store is not of use
 // meanwhile, refuses no token for good, and works afterwards.
 func TestFileSystemIsMountedAgain(t *testing.T) {

@@ -144,7 +144,9 @@ func (s *Store) lockBoth(ctx context.Context) (unlock func() error, err error) {
 		return unlockNode, err
 	}
 	name := s.records.cluster
+	var began time.Time
 	for {
+		began = s.now()
 		if err = os.Mkdir(name, 0o700); err == nil {
 			break
 		}
@@ -162,9 +164,26 @@ func (s *Store) lockBoth(ctx context.Context) (unlock func() error, err error) {
 		case <-time.After(lockPause):
 		}
 	}
+	made, err := os.Lstat(name)
+	if err != nil {
+		made = nil
+	}
 	return func() error {
-		// What was done under the lock is done: pmxcfs ends the lock by itself.
-		_ = os.Remove(name)
+		if s.now().Sub(began) < lockLife || isSame(made, name) {
+			// What was done under the lock is done: pmxcfs ends the lock by itself.
+			_ = os.Remove(name)
+		}
 		return unlockNode()
 	}, nil
+}
+
+// lockLife is below the two minutes after which pmxcfs gives a lock to another
+// node that asks for it: the directory may be that node's then.
+const lockLife = 100 * time.Second
+
+// isSame reports whether the directory is the one that was made. pmxcfs sets its
+// time when it is made.
+func isSame(made fs.FileInfo, name string) bool {
+	now, err := os.Lstat(name)
+	return made != nil && err == nil && os.SameFile(made, now) && made.ModTime().Equal(now.ModTime())
 }

@@ -29,8 +29,9 @@ type index struct {
 	seen   map[string]stamp // by file name; the zero stamp of one that could not be read
 	taken  time.Time        // when all files were looked at last
 
-	notices  int  // inotify descriptor; -1: none, each look is at all files
-	isClosed bool // no look sets notices any more
+	notices  int           // inotify descriptor; -1: none, each look is at all files
+	buffer   [4 << 10]byte // of notices: on the stack of each request it would be copied as that grows
+	isClosed bool          // no look sets notices any more
 
 	changes map[string]bool // names with notices that were not looked at yet
 	lost    bool            // notices were lost, or there are none: look at all files
@@ -102,9 +103,8 @@ func (x *index) collect() {
 		x.lost = true
 		return
 	}
-	var buf [16 << 10]byte
 	for {
-		n, err := unix.Read(x.notices, buf[:])
+		n, err := unix.Read(x.notices, x.buffer[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -114,7 +114,7 @@ func (x *index) collect() {
 			x.lost = true
 			return
 		}
-		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+		for b := x.buffer[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			event := (*unix.InotifyEvent)(unsafe.Pointer(&b[0])) // the kernel's own layout
 			end := unix.SizeofInotifyEvent + int(event.Len)
 			x.lost = x.lost || event.Mask&(unix.IN_Q_OVERFLOW|unix.IN_IGNORED) != 0

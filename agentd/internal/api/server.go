@@ -77,8 +77,9 @@ type Server struct {
 	reports  *buckets[int]
 	origins  *buckets[int] // bounds log lines, refuses nothing
 
-	mu      sync.Mutex
-	retryAt map[int]time.Time // guests whose first use could not be noted
+	mu        sync.Mutex
+	retryAt   map[int]time.Time // guests whose first use could not be noted
+	busySince map[int]time.Time // guests whose first use the store was too busy for
 }
 
 // The limits on wrong tokens of one source: ten, then one in a second.
@@ -94,10 +95,6 @@ const (
 	originPerSecond = 1.0 / 60
 )
 
-// markRetry is the wait after the store could not be written. On pmxcfs without
-// quorum each try would fail, and tokens work without it.
-const markRetry = 30 * time.Second
-
 // retryAfter is in seconds, with each 503.
 const retryAfter = "2"
 
@@ -110,7 +107,7 @@ func New(o Options) *Server {
 		denials:  newBuckets[int](failurePerSecond, failureBurst),
 		reports:  newBuckets[int](float64(o.ReportsPerMinute)/60, o.ReportsPerMinute),
 		origins:  newBuckets[int](originPerSecond, originBurst),
-		retryAt:  map[int]time.Time{},
+		retryAt:  map[int]time.Time{}, busySince: map[int]time.Time{},
 	}
 	s.SetHosts(o.Hosts)
 	if o.Storage != nil {
@@ -296,30 +293,6 @@ func (s *Server) elsewhere(r *http.Request, m guests.Match, tok token.Token) *re
 		return &refusedOrigin
 	}
 	return &refusedUnavailable
-}
-
-// markUsed records the first use of tok, and returns false if the store is too
-// busy for it. If the store cannot be written, guests are served all the same.
-func (s *Server) markUsed(ctx context.Context, tok token.Token) bool {
-	s.mu.Lock()
-	wait := s.now().Before(s.retryAt[tok.VMID()])
-	s.mu.Unlock()
-	if wait {
-		return true
-	}
-	e := Event{Kind: TokenFirstUsed, VMID: tok.VMID(), Digest: tok.Digest().Short()}
-	err := s.guests.MarkUsed(ctx, tok)
-	if errors.Is(err, guests.ErrBusy) {
-		return false
-	}
-	if err != nil {
-		s.mu.Lock()
-		s.retryAt[tok.VMID()] = s.now().Add(markRetry)
-		s.mu.Unlock()
-		e.Kind, e.Err = StoreFailed, err
-	}
-	s.event(e)
-	return true
 }
 
 // route finds the row. Only guests get to know what is wrong with a path or

@@ -98,18 +98,17 @@ func pinRotate(ctx context.Context, cfg config.Config, asJSON bool, stdout, stde
 	if err := command.RequireRoot("pin rotate"); err != nil {
 		return err
 	}
-	h, err := openHost(ctx, cfg, time.Now)
-	if err != nil {
-		return err
-	}
-	unlock, err := filelock.Claim(filepath.Join(cfg.StateDir, "pin-rotate.lock"))
-	if errors.Is(err, filelock.ErrHeld) {
-		return fault.WrapHint(fault.Busy, fmt.Errorf("pin rotate: %w", err), "that process rotates the keys now; wait for it")
-	}
+	unlock, err := claimRotation(cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	// Under the lock: the keys of before another rotation's end would be rotated
+	// once more.
+	h, err := openHost(ctx, cfg, time.Now)
+	if err != nil {
+		return err
+	}
 	o, done, err := provisionOptions(cfg, newTeller(stderr))
 	if err != nil {
 		return err
@@ -133,6 +132,18 @@ func pinRotate(ctx context.Context, cfg config.Config, asJSON bool, stdout, stde
 	}
 	_, err = fmt.Fprintf(stdout, "current spki  %s\nnext    spki  %s\n%d guests have both pins\n", out.Current, out.Next, len(out.Guests))
 	return err
+}
+
+// claimRotation keeps other processes from rotating the keys.
+func claimRotation(cfg config.Config) (unlock func() error, err error) {
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil { // openHost makes it, and has not run yet
+		return nil, err
+	}
+	unlock, err = filelock.Claim(filepath.Join(cfg.StateDir, "pin-rotate.lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fault.WrapHint(fault.Busy, fmt.Errorf("pin rotate: %w", err), "that process rotates the keys now; wait for it")
+	}
+	return unlock, err
 }
 
 // run does what is left of the rotation. Each step is safe to repeat:

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -199,5 +200,28 @@ func TestPinRotateKilled(t *testing.T) {
 				t.Errorf("the mount of %s has the pins %v, want %s %s", vmid, got, c, n)
 			}
 		}
+	}
+}
+
+// What a rotation starts from is read under its lock: the keys of before another
+// one's end would be rotated once more.
+func TestPinRotateReadsNothingBeforeItsLock(t *testing.T) {
+	b := newBed(t)
+	state := filepath.Join(b.dir, "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := filelock.Claim(filepath.Join(state, "pin-rotate.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := b.fails(t, 5, "pin", "rotate"); !strings.Contains(text, "pin rotate: locked by pid") {
+		t.Error(text)
+	}
+	if _, err := os.Lstat(filepath.Join(state, "tls")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the keys were read, and made: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
 	}
 }

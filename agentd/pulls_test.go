@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 	"github.com/felhom/felhom-golden/agentd/internal/audit"
 	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
@@ -200,5 +202,23 @@ func TestPullsLeaveRoomForOtherEvents(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(dir, "audit.log"))
 	if err != nil || !bytes.Contains(data, []byte(audit.OtherGuestDenied)) || bytes.Contains(data, []byte("events-lost")) {
 		t.Errorf("%v; %d lines, the last ones:\n%s", err, bytes.Count(data, []byte("\n")), data[max(0, len(data)-1000):])
+	}
+}
+
+// A guest that pulls, or hangs up, many times a second must not fill the log.
+func TestPullsDoNotFillTheLog(t *testing.T) {
+	var out bytes.Buffer
+	logger := newLogger(&out, logOptions{format: logJSON, level: logrus.InfoLevel})
+	pulls := newPullLog(logger)
+	for range 1000 {
+		pulls.add(registryproxy.Pull{VMID: 8200, Status: 200})
+		pulls.add(registryproxy.Pull{VMID: 8200, Status: 200, Err: errors.New("cut")})
+	}
+	pulls.add(registryproxy.Pull{VMID: 8201, Status: 200, Err: errors.New("cut")})
+	if n := strings.Count(out.String(), "\n"); n != trailBurst+1 {
+		t.Errorf("%d lines, want %d of one guest and one of the other:\n%.2000s", n, trailBurst, out.String())
+	}
+	if n := strings.Count(out.String(), `"guest":8201`); n != 1 {
+		t.Errorf("%d lines of the other guest", n)
 	}
 }

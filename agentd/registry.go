@@ -9,11 +9,13 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/time/rate"
 
 	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
@@ -52,10 +54,11 @@ func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger,
 			return registry{}, fault.WrapHint(fault.NotReady, err, "set cache.dir to a directory of its own that belongs to root, mode 0700")
 		}
 	}
+	pulls := newPullLog(logger)
 	out.proxy = registryproxy.New(registryproxy.Options{
 		Registries: registries, Cache: out.cache, Now: time.Now,
 		Images: func(_ context.Context, vmid int) ([]registryproxy.Image, error) { return imagesOf(cfg, store, vmid) },
-		Pulled: func(p registryproxy.Pull) { logPull(logger, p); trail.pulled(p); counts.Pulled(p) },
+		Pulled: func(p registryproxy.Pull) { pulls.add(p); trail.pulled(p); counts.Pulled(p) },
 		Failed: func(vmid int, err error) { logRegistryFault(logger, vmid, err); counts.RegistryFailed() },
 	})
 	return out, nil
@@ -150,16 +153,48 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func logPull(logger *logrus.Logger, p registryproxy.Pull) {
-	entry := logger.WithFields(logrus.Fields{
+// pullLog logs the answers of the registry proxy. A guest can have many a second,
+// and each is in the audit log: those that ended well are for debugging, and of
+// the others a guest has a few lines of warning.
+type pullLog struct {
+	logger *logrus.Logger
+
+	mu     sync.Mutex
+	limits map[int]*rate.Limiter // by guest
+}
+
+func newPullLog(logger *logrus.Logger) *pullLog {
+	return &pullLog{logger: logger, limits: map[int]*rate.Limiter{}}
+}
+
+func (l *pullLog) isAllowed(vmid int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.limits[vmid] == nil {
+		l.limits[vmid] = rate.NewLimiter(rate.Every(time.Minute), trailBurst)
+	}
+	return l.limits[vmid].Allow()
+}
+
+func (l *pullLog) add(p registryproxy.Pull) {
+	level, message := logrus.DebugLevel, "pull"
+	if p.Err != nil {
+		message = "pull ended early"
+		if l.isAllowed(p.VMID) {
+			level = logrus.WarnLevel
+		}
+	}
+	if !l.logger.IsLevelEnabled(level) {
+		return
+	}
+	entry := l.logger.WithFields(logrus.Fields{
 		"guest": p.VMID, "repository": p.Repository, "reference": p.Reference, "digest": p.Digest,
 		"bytes": p.Bytes, "status": p.Status, "seconds": p.Duration.Seconds(), "cached": p.IsCached,
 	})
 	if p.Err != nil {
-		entry.WithError(p.Err).Warn("pull ended early")
-		return
+		entry = entry.WithError(p.Err)
 	}
-	entry.Info("pull")
+	entry.Log(level, message)
 }
 
 func logRegistryFault(logger *logrus.Logger, vmid int, err error) {

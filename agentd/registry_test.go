@@ -122,7 +122,7 @@ func pull(t *testing.T, b *bed, boot contract.Bootstrap, repository, secret stri
 
 func TestGuestsPullThroughTheHost(t *testing.T) {
 	u := startUpstream(t)
-	b := startDaemon(t, u.proxyConfig(t, registrySecret))
+	b := startDaemonWith(t, []string{"--log-level", "debug"}, u.proxyConfig(t, registrySecret))
 	first, second := b.add(t, "8200"), b.add(t, "8201")
 	if !first.RegistryProxy || first.Registry != nil {
 		t.Errorf("bootstrap.json: proxy %v, registry %+v, want the proxy alone", first.RegistryProxy, first.Registry)

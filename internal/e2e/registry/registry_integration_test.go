@@ -120,7 +120,7 @@ health_socket: %[7]s/h.sock
 func (s *scene) startDaemon(t testing.TB) {
 	t.Helper()
 	var err error
-	s.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(filepath.Join(s.programs, "felhom-agentd"), "--config", filepath.Join(s.dir, "agentd.yaml"), "serve"), filepath.Join(s.dir, "agentd.log"))
+	s.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(filepath.Join(s.programs, "felhom-agentd"), "--config", filepath.Join(s.dir, "agentd.yaml"), "serve", "--log-level", "debug"), filepath.Join(s.dir, "agentd.log"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func (s *scene) restartWhileSending(ctx context.Context, signal unix.Signal) err
 	if isWhole := regexp.MustCompile(fmt.Sprintf(`"bytes":%d\d*,.*"msg":"pull"`, largeBytes/10_000_000)).Match(log[len(logged):]); isWhole {
 		return errors.New("the large layer was sent before the daemon ended")
 	}
-	if s.daemon, err = testbed.StartDaemon("felhom-agentd", exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.programs, "felhom-agentd"), "--config", filepath.Join(s.dir, "agentd.yaml"), "serve"), filepath.Join(s.dir, "agentd.log")); err != nil {
+	if s.daemon, err = testbed.StartDaemon("felhom-agentd", exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.programs, "felhom-agentd"), "--config", filepath.Join(s.dir, "agentd.yaml"), "serve", "--log-level", "debug"), filepath.Join(s.dir, "agentd.log")); err != nil {
 		return err
 	}
 	ready, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)

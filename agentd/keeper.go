@@ -49,6 +49,7 @@ type keeper struct {
 	isElsewhere func(vmid int) bool
 	said        map[int]string
 	failed      map[int]time.Time // when a new token could not be given last
+	ancestry    *ancestry         // nil: clones and rollbacks are not looked for
 }
 
 // theHost stands for the host itself in keeper.said.
@@ -73,14 +74,18 @@ func newKeeper(cfg config.Config, h host, store *guests.Store, logger *logrus.Lo
 func (k *keeper) run(ctx context.Context, set *listener.Set) {
 	ticks := time.NewTicker(keepEvery)
 	defer ticks.Stop()
-	for {
+	for isNoticed := false; ; {
+		hasNew := k.ancestry.look(ctx, isNoticed)
+		isNoticed = false
 		k.follow(ctx, set)
-		if since := time.Since(k.looked); since >= mountsEvery || since < 0 {
+		if since := time.Since(k.looked); since >= mountsEvery || since < 0 || hasNew {
 			k.renewMounts(ctx)
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-k.ancestry.changes():
+			isNoticed = true
 		case <-ticks.C:
 		}
 	}
@@ -142,10 +147,14 @@ func (k *keeper) renewMounts(ctx context.Context) {
 			continue
 		}
 		now := what
-		if since := time.Since(k.failed[r.VMID]); since >= 0 && since < tokenRetry {
+		_, mustEnd := k.ancestry.ends(r.VMID)
+		if since := time.Since(k.failed[r.VMID]); since >= 0 && since < tokenRetry && !mustEnd {
 			now.Token = nil
 		}
 		done, err := k.mounts.Renew(ctx, r.VMID, now)
+		if mustEnd {
+			err = k.ended(ctx, r, done, err)
+		}
 		switch {
 		case errors.Is(err, guests.ErrNotFound):
 			err = nil // it was removed meanwhile
@@ -167,15 +176,34 @@ func (k *keeper) renewMounts(ctx context.Context) {
 	}
 }
 
+// ended notes that the tokens of a guest have ended because of what happened to
+// its disk. Without a mount for a new one they are revoked.
+func (k *keeper) ended(ctx context.Context, r guests.Record, done provision.Renewed, err error) error {
+	switch {
+	case err == nil && (done.HasToken || r.IsRevoked()):
+		return k.ancestry.ended(r.VMID)
+	case errors.Is(err, provision.ErrNoMount):
+		if _, err := k.store.Revoke(ctx, r.VMID); err != nil && !errors.Is(err, guests.ErrNotFound) {
+			return err
+		}
+		return errors.Join(err, k.ancestry.ended(r.VMID))
+	}
+	return err
+}
+
 // untilUsed is how long a token stays valid that only the use of the next one
 // ends.
 const untilUsed = 100 * 365 * 24 * time.Hour
 
-// due is [provision.Renewal.Token] for tokens.rotate_every. The current token of
+// due is [provision.Renewal.Token] for what happened to the guest's disk, and for
+// tokens.rotate_every. The current token of
 // a guest never ends by its age: a guest that was off, or a host that was, finds
 // a valid one in the mount. Only the one before it does, and not before the
 // guest had the time that a rotation by hand gives it.
 func (k *keeper) due(r guests.Record, profile contract.Profile) (isDue bool, overlap time.Duration) {
+	if overlap, mustEnd := k.ancestry.ends(r.VMID); mustEnd {
+		return true, overlap
+	}
 	every, expiry := k.cfg.Tokens.RotateEvery, k.cfg.Tokens.ExpireAfter
 	age := time.Since(r.Current.Minted)
 	// A token from the future is one of a clock that was wrong.

@@ -44,6 +44,9 @@ const (
 	OtherGuestDenied Kind = "other-guest-denied"
 	ElsewhereDenied  Kind = "elsewhere-denied" // a valid token that did not come from its guest
 	GuestRemoved     Kind = "guest-removed"
+	GuestRolledBack  Kind = "guest-rolled-back" // these three end the guest's tokens
+	GuestReplaced    Kind = "guest-replaced"
+	GuestCopied      Kind = "guest-copied"
 	Pulled           Kind = "image-pulled" // an answer of the registry proxy with content
 	Started          Kind = "started"
 	Stopped          Kind = "stopped"

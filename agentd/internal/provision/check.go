@@ -18,7 +18,7 @@ func (p *Provisioner) Check(ctx context.Context, job Job) (Outcome, error) {
 	}
 	j, g := r.journal, r.guest
 	if !r.exists || j != nil {
-		if r.exists = r.exists && !g.Partial; r.exists && idOf(g.Description) != j.ID {
+		if r.exists = r.exists && !g.Partial; r.exists && IDOf(g.Description) != j.ID {
 			return "", taken(g)
 		}
 		_, err := r.check(ctx)
@@ -69,7 +69,7 @@ func (r *run) isOwn() error {
 	if r.isOther = r.job.IsChange && err == nil && record.Provisioned == nil && !g.Partial; r.isOther {
 		return nil
 	}
-	if err != nil || record.Provisioned == nil || record.Provisioned.ID != idOf(g.Description) || g.Partial {
+	if err != nil || record.Provisioned == nil || record.Provisioned.ID != IDOf(g.Description) || g.Partial {
 		return taken(g)
 	}
 	return nil

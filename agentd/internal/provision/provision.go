@@ -199,8 +199,8 @@ func describe(description, id string) string {
 	return text + marker + id
 }
 
-// idOf returns the ID in a guest's description, "" if it has none.
-func idOf(description string) string {
+// IDOf returns the ID that provision wrote into a guest's description, "" if it has none.
+func IDOf(description string) string {
 	for line := range strings.SplitSeq(description, "\n") {
 		if id, ok := strings.CutPrefix(strings.TrimSpace(line), marker); ok {
 			return id

@@ -84,7 +84,7 @@ func (p *Provisioner) release(ctx context.Context, vmid int, id string, wasMade 
 		return nil // a host that only serves guests may have no hypervisor to ask
 	case err != nil:
 		return err
-	case g.Partial, id != "" && idOf(g.Description) == id:
+	case g.Partial, id != "" && IDOf(g.Description) == id:
 		return nil
 	case wasMade && p.isAttached(g):
 		return fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s) was made by felhom-agentd, and its description no longer says so", vmid, g.Hostname),
@@ -107,7 +107,7 @@ func (p *Provisioner) removeGuest(ctx context.Context, vmid int, id string, j *j
 		return false, err
 	case j != nil && j.Restoring && isBeingMade(g, id):
 		return false, busy(g)
-	case g.Partial && idOf(g.Description) != id && (j == nil || !j.Restoring), !g.Partial && idOf(g.Description) != id:
+	case g.Partial && IDOf(g.Description) != id && (j == nil || !j.Restoring), !g.Partial && IDOf(g.Description) != id:
 		return false, nil // provision did not make it
 	case g.State == driver.Running && !force:
 		return false, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d (%s): %w", vmid, g.Hostname, driver.ErrRunning),
@@ -137,7 +137,7 @@ const lockDestroyed = "destroyed"
 // refused: as long as the guest is complete, there is nothing to finish.
 func (p *Provisioner) notRemoved(ctx context.Context, vmid int, id string, before *journal) error {
 	g, err := p.options.Hypervisor.Guest(context.WithoutCancel(ctx), vmid)
-	if isWhole := err == nil && !g.Partial && g.Lock != lockDestroyed && idOf(g.Description) == id; !isWhole {
+	if isWhole := err == nil && !g.Partial && g.Lock != lockDestroyed && IDOf(g.Description) == id; !isWhole {
 		return nil // the next removal continues from what is left
 	}
 	if before == nil || before.Golden == "" { // it was only a removal's

@@ -243,7 +243,7 @@ func (r *run) repair(ctx context.Context) error {
 		return err
 	case j.Restoring && isBeingMade(r.guest, j.ID):
 		return busy(r.guest)
-	case idOf(r.guest.Description) == j.ID:
+	case IDOf(r.guest.Description) == j.ID:
 		r.stays = true
 		if r.job.Spec.Archive == "" {
 			r.job.Spec.Archive = j.Golden
@@ -265,7 +265,7 @@ const lockCreate = "create"
 // with that ID: the ID is written last, and the hypervisor's task outlives the
 // process that started it.
 func isBeingMade(g driver.Guest, id string) bool {
-	return !g.Partial && g.Lock == lockCreate && idOf(g.Description) != id
+	return !g.Partial && g.Lock == lockCreate && IDOf(g.Description) != id
 }
 
 func busy(g driver.Guest) error {

@@ -89,7 +89,7 @@ func (p *Provisioner) destroy(ctx context.Context, j *journal, grace time.Durati
 		return p.options.Hypervisor.Discard(ctx, vmid, j.Storage)
 	case isBeingMade(g, id):
 		return busy(g)
-	case idOf(g.Description) != id:
+	case IDOf(g.Description) != id:
 		return nil
 	}
 	if g.State == driver.Running {

@@ -1,0 +1,146 @@
+package lineage
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// maxConfig is the limit of a guest's configuration, which is that of pmxcfs.
+const maxConfig = 1 << 20
+
+// Looker reads configurations, and those that did not change not again. It is
+// not safe for concurrent use.
+type Looker struct {
+	// Files returns the files of the configurations of all guests of this host.
+	Files func() (map[int]string, error)
+	// ID returns the ID in a description.
+	ID func(description string) string
+	// Disk returns what identifies the root file system of a guest; nil: nothing does.
+	Disk func(vmid int) string
+
+	seen map[int]seen
+}
+
+type seen struct {
+	stamp stamp
+	guest Guest
+}
+
+type stamp struct {
+	file              string
+	inode             uint64
+	size              int64
+	modified, changed syscall.Timespec
+}
+
+// Look returns all guests. One whose configuration cannot be read is as it was,
+// or missing if it was not read before.
+func (l *Looker) Look() (map[int]Guest, error) {
+	files, err := l.Files()
+	if err != nil {
+		return nil, err
+	}
+	now, guests := map[int]seen{}, map[int]Guest{}
+	for _, vmid := range slices.Sorted(maps.Keys(files)) {
+		one, known := l.seen[vmid]
+		at, ok := stampOf(files[vmid])
+		if ok && (!known || one.stamp != at) {
+			data, err := regular.Read(files[vmid], maxConfig)
+			if err == nil {
+				config, _ := pctconf.Parse(data) // lines that PVE does not take have no effect
+				one, known = seen{at, Of(config, l.ID)}, true
+			}
+		}
+		if !known {
+			continue
+		}
+		now[vmid] = one
+		guest := one.guest
+		if l.Disk != nil {
+			guest.Disk = l.Disk(vmid)
+		}
+		guests[vmid] = guest
+	}
+	l.seen = now
+	return guests, nil
+}
+
+func stampOf(file string) (stamp, bool) {
+	info, err := os.Lstat(file)
+	if err != nil {
+		return stamp{}, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}, false
+	}
+	return stamp{file: file, inode: st.Ino, size: st.Size, modified: st.Mtim, changed: st.Ctim}, true
+}
+
+// Notices has the kernel's notices of changes in a directory: a lock that is in a
+// configuration for a moment would else be missed. The kernel has none of changes
+// by other nodes of a cluster.
+type Notices struct {
+	C    <-chan struct{} // holds one value after any number of changes
+	file *os.File
+}
+
+// Watch returns the notices of dir, or nil if the kernel gives none.
+func Watch(dir string) *Notices {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil // fs.inotify.max_user_instances
+	}
+	file := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO|unix.IN_MOVED_FROM|unix.IN_CREATE|unix.IN_DELETE); err != nil {
+		_ = file.Close() // the watch is what failed
+		return nil
+	}
+	changes := make(chan struct{}, 1)
+	go func() {
+		buffer := make([]byte, 4<<10)
+		for {
+			if _, err := file.Read(buffer); err != nil {
+				return // it was closed
+			}
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return &Notices{C: changes, file: file}
+}
+
+// Changes returns C; of nil a channel that never holds a value.
+func (n *Notices) Changes() <-chan struct{} {
+	if n == nil {
+		return nil
+	}
+	return n.C
+}
+
+// Close ends the notices. It may be called on nil.
+func (n *Notices) Close() error {
+	if n == nil {
+		return nil
+	}
+	return n.file.Close()
+}
+
+// FileID identifies a file for as long as it exists.
+func FileID(info os.FileInfo) string {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	return strconv.FormatUint(st.Dev, 16) + ":" + strconv.FormatUint(st.Ino, 10)
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/felhom/felhom-golden/agentd/internal/audit"
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/lineage"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+const (
+	// lineageEvery is how often the configurations of guests are looked at, beside
+	// the kernel's notices.
+	lineageEvery = 5 * time.Second
+
+	lineageFile     = "lineage.json"
+	maxLineageBytes = 16 << 20
+)
+
+var lineageKinds = map[lineage.Kind]audit.Kind{
+	lineage.RolledBack: audit.GuestRolledBack, lineage.Replaced: audit.GuestReplaced, lineage.Copied: audit.GuestCopied,
+}
+
+// ancestry follows where the disks of the guests come from, and says which
+// tokens have to end because of that.
+type ancestry struct {
+	cfg         config.Config
+	store       *guests.Store
+	logger      *logrus.Logger
+	note        func(audit.Event)
+	looker      lineage.Looker
+	notices     *lineage.Notices
+	isElsewhere func(vmid int) bool
+
+	looked time.Time
+	failed string // the last error: the same one is not logged at each look
+	now    followed
+	onDisk string // of now
+}
+
+// followed is what is kept over a restart of the daemon.
+type followed struct {
+	lineage.State
+	// Ends are the guests whose tokens have to be replaced: for how long the one in
+	// use stays valid, in nanoseconds.
+	Ends map[int]time.Duration `json:"ends,omitempty"`
+}
+
+func newAncestry(cfg config.Config, store *guests.Store, logger *logrus.Logger, note func(audit.Event), isElsewhere func(int) bool) *ancestry {
+	a := &ancestry{cfg: cfg, store: store, logger: logger, note: note, isElsewhere: isElsewhere}
+	dir := filepath.Join(pct.DefaultDir, "lxc")
+	a.looker = lineage.Looker{ID: provision.IDOf, Files: func() (map[int]string, error) { return configurations(dir, ".conf", "") }}
+	if cfg.Hypervisor == config.HypervisorLXC {
+		dir = cfg.LXCPath
+		a.looker.Files = func() (map[int]string, error) { return configurations(dir, "", "pct.conf") }
+		a.looker.Disk = func(vmid int) string { return directoryID(filepath.Join(dir, strconv.Itoa(vmid), "rootfs")) }
+	}
+	// Without a hypervisor there is no such directory, and nothing is followed.
+	a.notices = lineage.Watch(dir)
+	if err := a.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		logger.WithError(err).Warn("what was known of the guests' disks cannot be read; it is made again")
+	}
+	return a
+}
+
+// configurations returns the files of guests: <dir>/<vmid><suffix>, or the file
+// inner below that.
+func configurations(dir, suffix, inner string) (map[int]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoHypervisor
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := map[int]string{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		vmid, err := strconv.Atoi(name)
+		if !ok || err != nil {
+			continue
+		}
+		file := filepath.Join(dir, e.Name(), inner)
+		if _, err := os.Lstat(file); err == nil {
+			files[vmid] = file
+		}
+	}
+	return files, nil
+}
+
+// errNoHypervisor means that there are no configurations to look at now.
+var errNoHypervisor = errors.New("no directory of configurations")
+
+// directoryID identifies a directory, "" if there is none.
+func directoryID(dir string) string {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() {
+		return ""
+	}
+	return lineage.FileID(info)
+}
+
+func (a *ancestry) file() string { return filepath.Join(a.cfg.StateDir, lineageFile) }
+
+func (a *ancestry) read() error {
+	data, err := regular.Read(a.file(), maxLineageBytes)
+	if err != nil {
+		return err
+	}
+	a.onDisk = string(data)
+	return json.Unmarshal(data, &a.now)
+}
+
+// keep writes what is followed, if it has changed.
+func (a *ancestry) keep() error {
+	data, err := json.Marshal(a.now)
+	if err != nil || string(data) == a.onDisk {
+		return err
+	}
+	root, err := os.OpenRoot(a.cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(atomicfile.Write(root, lineageFile, data, atomicfile.Attr{Mode: 0o600}), root.Close())
+	if err == nil {
+		a.onDisk = string(data)
+	}
+	return err
+}
+
+// look compares the guests with those of the last look, and reports whether
+// there are tokens that have to end now. isDue also looks if the last one was a
+// moment ago.
+func (a *ancestry) look(ctx context.Context, isDue bool) (hasNew bool) {
+	if a == nil {
+		return false
+	}
+	if since := time.Since(a.looked); !isDue && since >= 0 && since < lineageEvery {
+		return false
+	}
+	a.looked = time.Now()
+	hasNew, err := a.compare(ctx)
+	text := ""
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errNoHypervisor) {
+		text = err.Error()
+		if text != a.failed {
+			a.logger.WithError(err).Warn("clones and rollbacks of guests are not noticed now")
+		}
+	}
+	a.failed = text
+	return hasNew
+}
+
+func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
+	now, err := a.looker.Look()
+	if err != nil {
+		return false, err
+	}
+	records, _, err := a.store.List()
+	if err != nil {
+		return false, err
+	}
+	known := map[int]lineage.Known{}
+	for _, r := range records {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		one := lineage.Known{Mount: filepath.Join(a.cfg.MountsDir, strconv.Itoa(r.VMID))}
+		if r.Provisioned != nil {
+			one.ID = r.Provisioned.ID
+		}
+		known[r.VMID] = one
+	}
+	for _, e := range a.now.Compare(now, known, a.isElsewhere) {
+		hasNew = a.happened(e) || hasNew
+	}
+	for vmid := range a.now.Ends {
+		if _, isKnown := known[vmid]; !isKnown {
+			delete(a.now.Ends, vmid)
+		}
+	}
+	return hasNew, a.keep()
+}
+
+// happened has the tokens of a guest end, if that is not what a command does.
+func (a *ancestry) happened(e lineage.Event) bool {
+	overlap := time.Duration(0) // the guest starts again, and reads its mount
+	if e.Kind == lineage.Copied {
+		overlap = a.cfg.Limits.TokenOverlap // the guest itself runs, and has done nothing
+	} else if unlock, err := provision.Claim(a.cfg.StateDir, e.VMID); err != nil {
+		return false // a command of felhom-agentd makes the guest, and ends its tokens
+	} else if err := unlock(); err != nil {
+		a.logger.WithError(err).Warn("lock of a guest")
+	}
+	if a.now.Ends == nil {
+		a.now.Ends = map[int]time.Duration{}
+	}
+	if has, ok := a.now.Ends[e.VMID]; !ok || overlap < has {
+		a.now.Ends[e.VMID] = overlap
+	}
+	kind := lineageKinds[e.Kind]
+	a.note(audit.Event{Kind: kind, Guest: e.VMID, Detail: logged(e.Detail)})
+	a.logger.WithFields(logrus.Fields{"guest": e.VMID, "detail": logged(e.Detail)}).Warn(fmt.Sprintf("%s: its tokens are replaced", strings.ReplaceAll(string(kind), "-", " ")))
+	return true
+}
+
+// ends reports whether the tokens of a guest have to be replaced, and for how
+// long the one in use stays valid.
+func (a *ancestry) ends(vmid int) (overlap time.Duration, ok bool) {
+	if a == nil {
+		return 0, false
+	}
+	overlap, ok = a.now.Ends[vmid]
+	return overlap, ok
+}
+
+// ended notes that the tokens of a guest were replaced.
+func (a *ancestry) ended(vmid int) error {
+	if a == nil {
+		return nil
+	}
+	delete(a.now.Ends, vmid)
+	return a.keep()
+}
+
+// changes holds a value when a configuration may have changed.
+func (a *ancestry) changes() <-chan struct{} {
+	if a == nil {
+		return nil
+	}
+	return a.notices.Changes()
+}
+
+func (a *ancestry) close() error { return a.notices.Close() }

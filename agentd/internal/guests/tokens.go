@@ -253,7 +253,9 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 // Authenticate finds the guest of tok. Any error but ErrUnknownToken means that
 // the store could not be read; the token may be valid.
 //
-// It makes the same comparisons for a guest that does not exist.
+// A token that is not valid takes the same number of comparisons, whether the
+// guest exists or not, and however many tokens it has had: the time of a refusal
+// tells nothing of that.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
 	if err := s.refresh(false, readPatience); err != nil {
@@ -270,9 +272,10 @@ func (s *Store) Authenticate(tok token.Token) (Match, error) {
 
 	current, previous := r.Current.SHA256, token.Digest{}
 	valid := false
+	now := s.now()
 	if r.Previous != nil {
 		previous = r.Previous.SHA256
-		valid = r.Previous.validAt(s.now())
+		valid = r.Previous.validAt(now)
 	}
 	isCurrent, isPrevious := digest.Equal(current), digest.Equal(previous)
 	switch {
@@ -280,14 +283,22 @@ func (s *Store) Authenticate(tok token.Token) (Match, error) {
 		return Match{VMID: r.VMID, FirstUse: r.Current.FirstUsed == nil}, nil
 	case known && isPrevious && valid:
 		return Match{VMID: r.VMID, Previous: true}, nil
-	case known && r.pending(digest) >= 0:
-		return Match{VMID: r.VMID, FirstUse: true}, nil
 	}
-	if why := r.endOf(digest); known && why != "" {
+	isPending, why := r.pending(digest) >= 0, r.endOf(digest)
+	for range maxPending + maxEnded - min(len(r.Pending)+len(r.Ended), maxPending+maxEnded) {
+		isPending = digest.Equal(unknownDigest) || isPending
+	}
+	switch {
+	case known && isPending:
+		return Match{VMID: r.VMID, FirstUse: true}, nil
+	case known && why != "":
 		return Match{}, &EndedError{r.VMID, why}
 	}
 	return Match{}, ErrUnknownToken
 }
+
+// unknownDigest is of no token: not the digest of any text that has the form of one.
+var unknownDigest = token.Sum("")
 
 // endOf returns why the token is not accepted any more, "" if it never was or
 // that is not known.
@@ -297,7 +308,11 @@ func (r Record) endOf(digest token.Digest) (why EndReason) {
 			why = e.Why
 		}
 	}
-	if r.Previous != nil && r.Previous.SHA256.Equal(digest) {
+	previous := token.Digest{}
+	if r.Previous != nil {
+		previous = r.Previous.SHA256
+	}
+	if previous.Equal(digest) && r.Previous != nil {
 		why = EndReplaced
 	}
 	return why

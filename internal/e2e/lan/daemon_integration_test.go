@@ -146,19 +146,25 @@ func newNetwork(t *testing.T, isFixed bool, more string) *network {
 		"state_dir: %[3]s/state\nmounts_dir: %[3]s/mounts\nhealth_socket: %[3]s/health.sock\n%[4]s", hostAddress+":"+port, "["+hostAddr6+"]:"+port, dir, more))
 	for _, vmid := range []string{"8200", "8201", "8202"} {
 		n.command(t, "guest", "add", vmid)
-		data, err := os.ReadFile(filepath.Join(dir, "mounts", vmid, "bootstrap.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		boot, findings := contract.Parse(data)
-		if err := findings.Err(); err != nil {
-			t.Fatal(err)
-		}
-		n.boots[vmid] = boot
+		n.reload(t, vmid)
 	}
 	n.start(t)
 	n.listen(t)
 	return n
+}
+
+// reload reads what the mount of a guest says now.
+func (n *network) reload(t *testing.T, vmid string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(n.dir, "mounts", vmid, "bootstrap.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, findings := contract.Parse(data)
+	if err := findings.Err(); err != nil {
+		t.Fatal(err)
+	}
+	n.boots[vmid] = boot
 }
 
 func write(t *testing.T, file, text string) {

@@ -50,6 +50,7 @@ func TestThreats(t *testing.T) {
 		n.stolen(t, n.c, asC)
 		n.own(t)
 	})
+	t.Run("bootstrap token read by an earlier party", n.earlierParty)
 	t.Run("guest asks for another guest's data", func(t *testing.T) {
 		if status, body := n.ask(t, n.a, asA.ip, hostAddress, n.token("8200"), "/guests/8201/storage", patience); status != http.StatusForbidden || strings.Contains(body, "8201") {
 			t.Errorf("%d %s, want 403", status, body)
@@ -96,6 +97,33 @@ func (n *network) own(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// earlierParty: who read a mount before, as from a backup, has a token that ends
+// when the guest uses the next one. Its use is an alarm, and others are served.
+func (n *network) earlierParty(t *testing.T) {
+	read := n.token("8200")
+	n.command(t, "guest", "rotate", "8200")
+	n.reload(t, "8200")
+	n.until(t, "the guest uses its new token", func() error {
+		if status, body := n.ask(t, n.a, asA.ip, hostAddress, n.token("8200"), "/storage", 2*time.Second); status != http.StatusOK {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
+	for _, path := range []string{"/guest", "/storage", "/v2/"} {
+		if status, body := n.ask(t, n.a, asA.ip, hostAddress, read, path, patience); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s, want 401", path, status, body)
+		}
+	}
+	n.own(t)
+	n.until(t, "the audit log has the alarm", func() error {
+		data, err := os.ReadFile(filepath.Join(n.dir, "state/audit/audit.log"))
+		if err == nil && !strings.Contains(string(data), `"event":"ended-token-used"`) {
+			err = errors.New("no line")
+		}
+		return err
+	})
 }
 
 // rogueHost: a machine that answers in the host's place gets no request, not

@@ -40,13 +40,20 @@ func (d *demo) guest(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, host.Stop()) }()
 
 	d.head("From the golden image to a guest whose controller is up")
-	number, err := strconv.Atoi(vmid)
+	g, err := d.guestOf(vmid)
 	if err != nil {
 		return err
 	}
-	g := guest.Guest{VMID: number, Path: d.bed.LXCPath()}
-	address := guestAddress(d.bed.Address)
+	second, err := d.guestOf(other)
+	if err != nil {
+		return err
+	}
+	address := guestAddress(d.bed.Address, 200)
 	if err := d.provision(ctx, host, archive, address); err != nil {
+		return err
+	}
+	d.head("A second guest")
+	if err := d.provisionOther(ctx, host, archive, guestAddress(d.bed.Address, 201)); err != nil {
 		return err
 	}
 	d.head("The channel's acceptance table, by curl, from inside the guest's network")
@@ -55,7 +62,7 @@ func (d *demo) guest(ctx context.Context) (err error) {
 		return err
 	}
 	d.head("A stolen token")
-	if err := d.stolen(ctx, host, within); err != nil {
+	if err := d.stolen(ctx, host, within, func(argv ...string) ([]string, error) { return second.InNetwork(ctx, argv...) }); err != nil {
 		return err
 	}
 	d.head("The controller, as the guest's neighbours see it")
@@ -81,13 +88,18 @@ func (d *demo) guest(ctx context.Context) (err error) {
 	if err := d.wait(ctx, "curl http://"+address+":8080/"); err != nil {
 		return err
 	}
-	d.head("Taking the guest back")
-	return d.undo(ctx, host, g)
+	d.head("Removing the guests")
+	return errors.Join(d.undo(ctx, host, g), d.undo(ctx, host, second))
 }
 
-func guestAddress(bridge string) string {
+func (d *demo) guestOf(id string) (guest.Guest, error) {
+	number, err := strconv.Atoi(id)
+	return guest.Guest{VMID: number, Path: d.bed.LXCPath()}, err
+}
+
+func guestAddress(bridge string, last byte) string {
 	a := netip.MustParseAddr(bridge).As4()
-	a[3] = 200
+	a[3] = last
 	return netip.AddrFrom4(a).String()
 }
 
@@ -112,28 +124,35 @@ func (d *demo) provision(ctx context.Context, h *hostSide, archive, address stri
 		return err
 	}
 	d.say("What the guest found in its mount:\n\n%s\n", indent(redact(text)))
-	code, err = d.agentd(ctx, h, "guest", "add", other) // its token must be refused
-	if err != nil {
-		return err
-	}
-	d.check(code == 0, "guest %s, a second one, is known: exit %d, want 0", other, code)
-	if _, err := h.readMount(other); err != nil {
-		return err
-	}
 	if err := d.readRegistryToken(h); err != nil {
 		return err
 	}
 	return d.credentialFree(h)
 }
 
-// credentialFree looks for the registry's credential in the guest's mount and in
-// what its disk keeps of settings and logins.
-func (d *demo) credentialFree(h *hostSide) error {
-	id, err := strconv.Atoi(vmid)
+// provisionOther makes the guest whose token is stolen, and which steals one.
+func (d *demo) provisionOther(ctx context.Context, h *hostSide, archive, address string) error {
+	start := time.Now()
+	code, err := d.agentd(ctx, h, "provision", "--vmid", other, "--hostname", "demo-second", "--golden", archive, "--ip", address+"/24")
 	if err != nil {
 		return err
 	}
-	root := guest.Guest{VMID: id, Path: d.bed.LXCPath()}.Rootfs()
+	d.check(code == 0, "guest %s is there and its controller is healthy: exit %d, want 0, in %v", other, code, time.Since(start).Round(100*time.Millisecond))
+	if code != 0 {
+		return errors.New("without a second guest nothing can be stolen")
+	}
+	_, err = h.readMount(other)
+	return err
+}
+
+// credentialFree looks for the registry's credential in the guest's mount and in
+// what its disk keeps of settings and logins.
+func (d *demo) credentialFree(h *hostSide) error {
+	g, err := d.guestOf(vmid)
+	if err != nil {
+		return err
+	}
+	root := g.Rootfs()
 	files, held := 0, []string{}
 	for _, dir := range []string{h.Mount(vmid), filepath.Join(root, "etc"), filepath.Join(root, "root"), filepath.Join(root, "opt"), filepath.Join(root, "var/lib/felhom")} {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -237,13 +256,14 @@ func (d *demo) record(ctx context.Context, g guest.Guest) error {
 }
 
 func (d *demo) undo(ctx context.Context, h *hostSide, g guest.Guest) error {
-	code, err := d.agentd(ctx, h, "guest", "remove", "--force", vmid)
+	id := strconv.Itoa(g.VMID)
+	code, err := d.agentd(ctx, h, "guest", "remove", "--force", id)
 	if err != nil {
 		return err
 	}
 	_, guestErr := os.Lstat(g.Dir())
-	_, mountErr := os.Lstat(h.Mount(vmid))
+	_, mountErr := os.Lstat(h.Mount(id))
 	d.check(code == 0 && errors.Is(guestErr, os.ErrNotExist) && errors.Is(mountErr, os.ErrNotExist),
-		"guest %s is gone, with its disk, its mount and its token: exit %d, want 0", vmid, code)
+		"guest %s is gone, with its disk, its mount and its token: exit %d, want 0", id, code)
 	return nil
 }

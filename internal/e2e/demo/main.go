@@ -81,7 +81,7 @@ type demo struct {
 
 const (
 	vmid  = "8200"
-	other = "8201" // a second guest, whose token must be refused
+	other = "8201" // a second guest, with a token that is not the first one's
 )
 
 // onBed runs the parts of a demo on a test bed and takes everything down,

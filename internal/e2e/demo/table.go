@@ -34,14 +34,16 @@ func (d *demo) table(ctx context.Context, h *hostSide, within func(argv ...strin
 
 // stolen uses valid tokens from where their guests are not. The host proves the
 // origin of each request by its own tables: address, MAC, port of the bridge, guest.
-func (d *demo) stolen(ctx context.Context, h *hostSide, within func(argv ...string) ([]string, error)) error {
+// Each runs curl in the network of one of the guests.
+func (d *demo) stolen(ctx context.Context, h *hostSide, inFirst, inOther func(argv ...string) ([]string, error)) error {
 	d.say("The daemon has origin: enforce. The same requests as before, with the right pin and a valid token:\n")
 	for _, c := range []struct {
 		acceptance.Case
 		within func(argv ...string) ([]string, error)
 	}{
-		{acceptance.Stolen("S1", "guest "+other+"'s token in guest "+vmid, h.pin, h.secrets[other]), within},
-		{acceptance.Stolen("S2", "guest "+vmid+"'s token on the host", h.pin, h.secrets[vmid]), nil},
+		{acceptance.Stolen("S1", "guest "+vmid+"'s token in guest "+other, h.pin, h.secrets[vmid]), inOther},
+		{acceptance.Stolen("S2", "guest "+other+"'s token in guest "+vmid, h.pin, h.secrets[other]), inFirst},
+		{acceptance.Stolen("S3", "guest "+vmid+"'s token on the host", h.pin, h.secrets[vmid]), nil},
 	} {
 		got, _, err := c.Ask(ctx, h.Endpoint, c.within)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
-// TestTimingOracle: how long a refusal takes tells neither whether a guest exists
+// TestTimingOracle: how long a refusal takes shows neither whether a guest exists
 // nor how many tokens it has had. The medians of many short series, taken in turn,
 // are compared, in processor time of this thread: a busy machine does not count.
 func TestTimingOracle(t *testing.T) {
@@ -47,7 +47,7 @@ func TestTimingOracle(t *testing.T) {
 	least, most := slices.Min(medians), slices.Max(medians)
 	t.Logf("medians of %d calls: %v", calls, medians)
 	if most > least+least/2 {
-		t.Errorf("the medians of refusals are %v: one of them is more than half above another", medians)
+		t.Errorf("the medians of refusals are %v: want none 1.5 times another", medians)
 	}
 }
 

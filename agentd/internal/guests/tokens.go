@@ -255,7 +255,7 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 //
 // A token that is not valid takes the same number of comparisons, whether the
 // guest exists or not, and however many tokens it has had: the time of a refusal
-// tells nothing of that.
+// shows nothing of that.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
 	if err := s.refresh(false, readPatience); err != nil {

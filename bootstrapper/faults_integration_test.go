@@ -149,8 +149,8 @@ func pullFaults(t *testing.T) []pullFault {
 		// It ends by the engine's limit of 15 s for each of several requests.
 		{name: "silent registry", isLong: true, where: silent, want: imageFault(5, 0, hintUnreachable, "timeout|Timeout|deadline exceeded")},
 		// Engines up to 28 try these again for a minute before they fail.
-		{name: "truncated layer", isLong: true, registry: layerSent(faultregistry.Truncated), want: imageFault(5, 0, hintUnreachable, "EOF")},
-		{name: "reset in a layer", isLong: true, registry: layerSent(faultregistry.Reset), want: imageFault(5, 0, hintUnreachable, "reset|EOF")},
+		{name: "truncated layer", isLong: true, registry: layerSent(faultregistry.Truncated), want: imageFault(5, 0, hintUnreachable, "EOF|HTTP 206")},
+		{name: "reset in a layer", isLong: true, registry: layerSent(faultregistry.Reset), want: imageFault(5, 0, hintUnreachable, "reset|EOF|HTTP 206")},
 		{name: "stalled layer", isLong: true, registry: layerSent(faultregistry.Stalled), want: imageFault(5, 0, hintUnreachable, "no byte arrived")},
 	}
 }

@@ -93,7 +93,7 @@ func TestCatalogue(t *testing.T) {
 			"filesystem layer verification failed for digest sha256:0",
 			`failed commit on ref "layer-sha256:0": unexpected commit digest sha256:1, expected sha256:0: failed precondition`,
 		}, Corrupt, RetryFew},
-		{"cut short", []string{"unexpected EOF", "read tcp 192.0.2.2:5->192.0.2.1:443: read: connection reset by peer"}, CutShort, Retry},
+		{"cut short", []string{"unexpected EOF", "expected HTTP 206 from byte range request", "read tcp 192.0.2.2:5->192.0.2.1:443: read: connection reset by peer"}, CutShort, Retry},
 		{"never answers", []string{
 			`Get "https://H/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)`,
 			`Get "https://H/v2/": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`,

@@ -3,8 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,41 +15,49 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
-	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/soak"
 )
 
-// Wherever "guest add" is killed, the token in the mount is a valid one.
-func TestKilledGuestAddLeavesNoDeadToken(t *testing.T) {
-	b := startDaemon(t)
-	started := time.Now()
-	b.add(t, "8200")
-	full := 2 * time.Since(started) // the program has to start as well
-	mount := filepath.Join(b.dir, "mounts/8200")
-	for i := range 25 {
-		cmd := exec.CommandContext(t.Context(), program, "--config", b.config, "guest", "add", "8200")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		<-time.After(rand.N(full)) // a random place is what is tried
-		_ = cmd.Process.Kill()     // it may have ended
-		_ = cmd.Wait()             // likewise
-		data, err := os.ReadFile(filepath.Join(mount, "bootstrap.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		boot, findings := contract.Parse(data)
-		if err := findings.Err(); err != nil {
-			t.Fatal(err)
-		}
-		c := client(t, boot)
-		if status, body := b.do(t, c, "GET", "/guest", boot.LocalAPIToken.Reveal(), ""); status != 200 {
-			t.Fatalf("after kill %d: %d %s", i, status, body)
-		}
-		c.CloseIdleConnections()
+// Wherever a command that gives a guest a token is killed, the token in the mount
+// is a valid one, and the same command converges and leaves nothing over.
+func TestKilledTokenCommandsAtRandom(t *testing.T) {
+	for _, command := range []string{"add", "rotate"} {
+		t.Run(command, func(t *testing.T) {
+			random, rounds := soak.Start(t, 12)
+			b := startDaemon(t)
+			b.add(t, "8200")
+			started := time.Now()
+			b.command(t, "guest", command, "8200")
+			full := 2 * time.Since(started) // the program has to start as well
+			for i := range rounds {
+				cmd := exec.CommandContext(t.Context(), program, "--config", b.config, "guest", command, "8200")
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				<-time.After(time.Duration(random.Int64N(int64(full)))) // a random place is what is tried
+				_ = cmd.Process.Kill()                                  // it may have ended
+				_ = cmd.Wait()                                          // likewise
+				b.assertTokenWorks(t, fmt.Sprintf("after kill %d", i))
+			}
+			b.command(t, "guest", command, "8200")
+			b.assertTokenWorks(t, "after the last command")
+			for _, pattern := range []string{"mounts/8200/.*.tmp", "state/guests/.*.tmp", "state/provision/*.json"} {
+				if left, err := filepath.Glob(filepath.Join(b.dir, pattern)); err != nil || len(left) > 0 {
+					t.Errorf("killed writes left %v, %v", left, err)
+				}
+			}
+		})
 	}
-	b.add(t, "8200")
-	if left, err := filepath.Glob(filepath.Join(mount, ".*.tmp")); err != nil || len(left) > 0 {
-		t.Errorf("killed writes left %v, %v", left, err)
+}
+
+// assertTokenWorks asks the daemon with the token in the mount of guest 8200.
+func (b *bed) assertTokenWorks(t *testing.T, when string) {
+	t.Helper()
+	boot := b.mounted(t, "8200")
+	c := client(t, boot)
+	defer c.CloseIdleConnections()
+	if status, body := b.do(t, c, "GET", "/guest", boot.LocalAPIToken.Reveal(), ""); status != 200 {
+		t.Fatalf("%s: %d %s", when, status, body)
 	}
 }
 

@@ -24,7 +24,7 @@ export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
 SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
 
-.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak lint docs recording pictures fmt bench bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak lint docs recording pictures fmt bench bench-faults bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -85,7 +85,7 @@ unit:
 # The randomised tests, SOAK times as long as in "make test". Each prints its seed: SOAK_SEED=N repeats a run.
 soak: export SOAK ?= 50
 soak:
-	go test -count=1 -timeout 6h -run AtRandom -v ./internal/unpack ./golden/internal/verify
+	go test -count=1 -timeout 6h -run AtRandom -v ./internal/unpack ./golden/internal/verify ./bootstrapper ./agentd
 
 lint:
 	tools/need shellcheck=shellcheck
@@ -138,6 +138,10 @@ bench-fleet: build
 # One large blob and whole pulls, from a registry, through the host's proxy, and from its cache. It needs five minutes or so.
 bench-registry:
 	$(BED) -own-engine -- go test -count=1 -timeout 30m -tags integration -run '^$$' -bench 'BenchmarkBlob|BenchmarkPull' -benchtime 1x ./internal/e2e/registry
+
+# What becomes of a guest's controller after faults, beside the shell script of the proof of concept: docs/reliability.md.
+bench-faults: build
+	$(BED) -- go run ./internal/e2e/bench -only faults
 
 # Two releases made in two directories must have the same bytes.
 repro:

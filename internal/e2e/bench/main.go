@@ -12,6 +12,7 @@
 //	go run ./internal/e2e/bench -only golden
 //	go run ./internal/e2e/bench -only api
 //	go run ./internal/e2e/bench -only fleet
+//	go run ./internal/e2e/withbed -- go run ./internal/e2e/bench -only faults
 package main
 
 import (
@@ -59,7 +60,7 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
 	flags.StringVar(&o.dist, "dist", "dist", "`directory` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
-	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden, guest, api or fleet; golden, api and fleet need no test bed")
+	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden, guest, api or fleet; golden, api and fleet need no test bed; faults runs by its name alone")
 	flags.IntVar(&o.builds, "builds", 3, "how often golden images are built from nothing and packed as a release, which take minutes")
 	flags.IntVar(&o.guests, "guests", 1000, "how many simulated guests boot at once on the local API")
 	flags.IntVar(&o.nodes, "nodes", 100, "how many daemons the fleet has")
@@ -80,14 +81,14 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = fault.Errorf(fault.Misuse, "-window %v, want 1s to 10m", o.window)
 	case o.nodes < 1 || o.nodes > maxNodes || o.each < 1 || o.each > maxGuestsOfNode:
 		err = fault.Errorf(fault.Misuse, "-nodes %d and -guests-of-node %d, want 1 to %d and 1 to %d", o.nodes, o.each, maxNodes, maxGuestsOfNode)
-	case o.only != "" && !slices.Contains([]string{"bootstrapper", "golden", "guest", "api", "fleet"}, o.only):
-		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden, guest, api or fleet", o.only)
+	case o.only != "" && !slices.Contains([]string{"bootstrapper", "golden", "guest", "api", "fleet", "faults"}, o.only):
+		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden, guest, api, fleet or faults", o.only)
 	}
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, options, io.Writer, io.Writer) error
-	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}, {"api", benchAPI}, {"fleet", benchFleet}} {
-		if err == nil && (o.only == part.name || o.only == "" && part.name != "fleet") {
+	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}, {"api", benchAPI}, {"fleet", benchFleet}, {"faults", benchFaults}} {
+		if err == nil && (o.only == part.name || o.only == "" && part.name != "fleet" && part.name != "faults") {
 			err = part.measure(ctx, o, stdout, stderr)
 		}
 	}

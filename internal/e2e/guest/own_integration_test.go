@@ -45,6 +45,7 @@ func TestOwnImage(t *testing.T) {
 	t.Run("a new token", o.newToken)
 	t.Run("list and show", o.listAndShow)
 	t.Run("ansible", o.ansible)
+	t.Run("day two", o.dayTwo)
 }
 
 func newOwn(t *testing.T) *own {

@@ -112,16 +112,33 @@ func Start(ctx context.Context, bed testbed.Bed, s Settings) (*Host, error) {
 	if err := os.WriteFile(h.Config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	h.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(s.Binary, "--config", h.Config, "serve"), h.LogFile)
-	if err != nil {
+	if err := h.serve(ctx); err != nil {
 		return nil, err
+	}
+	return h, nil
+}
+
+// serve starts the daemon and waits until it is healthy. On an error nothing runs.
+func (h *Host) serve(ctx context.Context) (err error) {
+	h.daemon, err = testbed.StartDaemon("felhom-agentd", exec.Command(h.binary, "--config", h.Config, "serve"), h.LogFile)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := h.daemon.Wait(ctx, Healthy(filepath.Join(h.dir, "health.sock"))); err != nil {
-		return nil, errors.Join(err, h.daemon.StopAnyway())
+		return errors.Join(err, h.daemon.StopAnyway())
 	}
-	return h, nil
+	return nil
+}
+
+// KillAndRestart ends the daemon by SIGKILL and starts it again. If it does not
+// become healthy, nothing runs.
+func (h *Host) KillAndRestart(ctx context.Context) error {
+	if err := h.daemon.Kill(); err != nil {
+		return err
+	}
+	return h.serve(ctx)
 }
 
 // Command returns the command line of felhom-agentd with the daemon's

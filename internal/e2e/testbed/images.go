@@ -125,6 +125,29 @@ func (b Bed) SaveImage(ctx context.Context, tag, file string) error {
 	return tarball.WriteToFile(file, reference, image)
 }
 
+// TagImage gives the sample image of one tag another tag in the same repository, also if
+// that tag was another image's.
+func (b Bed) TagImage(ctx context.Context, tag, as string) error {
+	known, err := b.Image(tag)
+	if err != nil {
+		return err
+	}
+	source, err := name.NewTag(known.Reference)
+	if err != nil {
+		return err
+	}
+	options, done, err := b.registryOptions(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	image, err := remote.Get(source, options...)
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", tag, err)
+	}
+	return remote.Tag(source.Tag(as), image, options...)
+}
+
 // registryOptions returns the options for requests to the registry; done closes the
 // connections.
 func (b Bed) registryOptions(ctx context.Context) (options []remote.Option, done func(), err error) {

@@ -103,6 +103,20 @@ func (d *Daemon) Stop(grace time.Duration) error {
 	return errors.Join(fmt.Errorf("%s did not stop within %v and was killed\n%s", d.name, grace, d.Tail()), err)
 }
 
+// Kill ends the daemon by SIGKILL. It returns an error if the daemon had ended already.
+func (d *Daemon) Kill() error {
+	select {
+	case <-d.done:
+		return fmt.Errorf("%s had ended before it was killed: %w\n%s", d.name, errOr(d.err, "status 0"), d.Tail())
+	default:
+	}
+	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill %s: %w", d.name, err)
+	}
+	<-d.done
+	return nil
+}
+
 // Ended waits for a daemon that was asked to end by other means than a signal.
 func (d *Daemon) Ended(ctx context.Context) error {
 	select {

@@ -125,7 +125,7 @@ func (c *crowd) ask(ctx context.Context, i int, method, path string, body []byte
 func (c *crowd) askUntil(t testing.TB, i int, method, path string, body []byte, want int, retries ...int) (retryAfter string) {
 	t.Helper()
 	pause := 300 * time.Millisecond
-	for deadline := time.Now().Add(6 * time.Minute); ; pause = min(2*pause, 10*time.Second) {
+	for deadline := time.Now().Add(6 * time.Minute); ; <-time.After(pause) {
 		status, after, err := c.ask(t.Context(), i, method, path, body)
 		if err == nil && status == want {
 			return after
@@ -134,6 +134,6 @@ func (c *crowd) askUntil(t testing.TB, i int, method, path string, body []byte, 
 			t.Errorf("guest %d, %s %s: %d, %v, want %d", 8200+i, method, path, status, err, want)
 			return after
 		}
-		time.Sleep(pause)
+		pause = min(2*pause, 10*time.Second)
 	}
 }

@@ -235,6 +235,14 @@ func (w *troubled) start(c contestant) (*exec.Cmd, chan error, error) {
 
 func kill(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // it may have ended
 
+// await waits for a run that was killed, whose error says nothing else.
+func await(ended <-chan error) {
+	var exit *exec.ExitError
+	if err := <-ended; err != nil && !errors.As(err, &exit) {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+	}
+}
+
 // try makes one fault for one contestant.
 func (w *troubled) try(ctx context.Context, one trouble, c contestant) (end ending, err error) {
 	if err := w.clearAll(ctx); err != nil {
@@ -256,7 +264,7 @@ func (w *troubled) try(ctx context.Context, one trouble, c contestant) (end endi
 	if err != nil {
 		return end, err
 	}
-	defer func() { kill(cmd); _ = <-ended }() // it was killed
+	defer func() { kill(cmd); await(ended) }()
 	select {
 	case <-ctx.Done():
 		return end, ctx.Err()
@@ -269,7 +277,7 @@ func (w *troubled) try(ctx context.Context, one trouble, c contestant) (end endi
 	}
 	if one.killed {
 		kill(cmd)
-		_ = <-ended // it was killed
+		await(ended)
 		cmd, ended, err = w.start(c)
 	}
 	if err != nil {
@@ -308,7 +316,7 @@ func (w *troubled) tryAgain(ctx context.Context, one trouble, c contestant) (end
 		case <-time.After(30 * time.Second): // it tries again
 			status = "it tries again"
 			kill(cmd)
-			_ = <-ended // it was killed
+			await(ended)
 		}
 		if tag == "v1" {
 			if err := w.healthy(ctx, "v1", recoveryLimit); err != nil {

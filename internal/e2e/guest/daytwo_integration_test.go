@@ -55,8 +55,8 @@ func (r rolled) states() string {
 func (o *own) dayTwo(t *testing.T) {
 	first := strconv.Itoa(o.vmid[0])
 	repository := o.bed.Registry + "/felhom/controller"
-	for _, vmid := range o.vmid { // and the limit for what follows
-		out := o.agentd(t, "guest", "set", strconv.Itoa(vmid), "--image", repository+":v1", "--ready-wait", "8s")
+	for _, vmid := range o.vmid { // the limit is for what follows: the health test and the engine end what fails before
+		out := o.agentd(t, "guest", "set", strconv.Itoa(vmid), "--image", repository+":v1", "--ready-wait", "3m")
 		if !strings.Contains(out, ": up in ") {
 			t.Fatalf("want the guest to be up, got %q", out)
 		}

@@ -116,6 +116,13 @@ func (s shown) text(now time.Time) string {
 	line("step", strings.TrimSpace(s.Step+" "+s.StepState+" "+s.Result))
 	line("message", s.Message)
 	line("hint", s.Hint)
+	line("still runs", s.Running)
+	line("now", s.Now)
+	line("detached", s.Detached)
+	line("node", s.Node)
+	if s.Rollout != nil {
+		line("rollout", string(s.Rollout.State)+": "+s.Rollout.Image)
+	}
 	line("golden", s.Golden)
 	if !s.Added.IsZero() {
 		line("added", s.Added.Format(time.RFC3339))

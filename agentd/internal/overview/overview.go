@@ -158,10 +158,7 @@ func (s Source) Rows(ctx context.Context) ([]Row, map[string]error, error) {
 		rows = append(rows, Row{Guest: vmid, Unfinished: true})
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Guest, b.Guest) })
-	// The journal of a rollout is named by who shows the rollout itself.
-	if r, err := s.Rollout(); err == nil {
-		r.join(rows)
-	}
+	s.join(rows)
 	s.ask(ctx, rows)
 	return rows, broken, nil
 }
@@ -186,6 +183,7 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 	}
 	row.Unfinished = unfinished[vmid]
 	rows := []Row{row}
+	s.join(rows)
 	s.ask(ctx, rows)
 	return rows[0], nil
 }

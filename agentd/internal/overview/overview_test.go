@@ -223,6 +223,9 @@ func TestUnfinishedRollout(t *testing.T) {
 	if want := "healthy 2/3 1 1 3, failed 2/3 1 1 3, started 2/3 1 1 3, none"; strings.Join(got, ", ") != want {
 		t.Errorf("rows %q, want %q", got, want)
 	}
+	if one, err := s.Row(t.Context(), 8201); err != nil || one.Rollout == nil || one.Rollout.State != "failed" || one.Rollout.Left != 3 {
+		t.Errorf("the row of one guest: %+v, %v", one.Rollout, err)
+	}
 	r, err := s.Rollout()
 	if err != nil || r == nil {
 		t.Fatal(r, err)

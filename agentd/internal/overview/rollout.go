@@ -33,9 +33,11 @@ func (s Source) Rollout() (*Rollout, error) {
 	}, nil
 }
 
-// join gives each row of a guest of the rollout its part.
-func (r *Rollout) join(rows []Row) {
-	if r == nil {
+// join gives each row of a guest of the rollout its part. A journal that cannot be
+// read is named by who shows the rollout itself.
+func (s Source) join(rows []Row) {
+	r, err := s.Rollout()
+	if err != nil || r == nil {
 		return
 	}
 	states := map[int]rollout.State{}

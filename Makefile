@@ -139,7 +139,7 @@ bench-fleet: build
 bench-registry:
 	$(BED) -own-engine -- go test -count=1 -timeout 30m -tags integration -run '^$$' -bench 'BenchmarkBlob|BenchmarkPull' -benchtime 1x ./internal/e2e/registry
 
-# What becomes of a guest's controller after faults, beside the shell script of the proof of concept: docs/reliability.md.
+# What becomes of a guest's controller after faults, beside the shell script of the proof of concept, as a table.
 bench-faults: build
 	$(BED) -- go run ./internal/e2e/bench -only faults
 

@@ -176,7 +176,11 @@ func (p *Plan) resolveSources(machine fs.FS) error {
 			security.Suites = []string{r.Suite + "-security"}
 			list = append(list, security)
 		} else {
-			p.Warnings = append(p.Warnings, "no security archive: apt.mirror is given and apt.security_mirror is not")
+			why := "apt.mirror is given and apt.security_mirror is not"
+			if r.Apt.Mirror == "" {
+				why = "this machine's apt sources have none; name one with apt.security_mirror in the recipe"
+			}
+			p.Warnings = append(p.Warnings, "no security archive: "+why)
 		}
 	}
 	p.Sources = list

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,5 +68,31 @@ func TestSnapshot(t *testing.T) {
 	p.Recipe.Apt.Snapshot = ""
 	if args := p.bootstrapArgs("ROOT", "SOURCES"); slices.Contains(args, expired) {
 		t.Errorf("without a snapshot an expired Release file is taken: %q", args)
+	}
+}
+
+// The warning says where a security archive was looked for.
+func TestNoSecurityArchive(t *testing.T) {
+	var state atomic.Value
+	state.Store("")
+	url := mirror(t, &state)
+	here := fstest.MapFS{
+		"etc/os-release":       {Data: []byte("ID=debian\nVERSION_CODENAME=trixie\n")},
+		"etc/apt/sources.list": {Data: []byte("deb " + url + "/debian trixie main\n")},
+	}
+	for text, want := range map[string]string{
+		"": "this machine's apt sources have none", "apt: {mirror: '" + url + "/debian'}\n": "apt.mirror is given and apt.security_mirror is not",
+	} {
+		r, err := recipe.Parse("test", []byte("version: 1\n"+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Resolve(t.Context(), r, Options{Machine: here, Apt: apt.Client{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Join(p.Warnings, "\n"); !strings.Contains(all, "no security archive: "+want) {
+			t.Errorf("recipe %q: want %q, got\n%s", text, want, all)
+		}
 	}
 }

@@ -206,9 +206,17 @@ func (c *Client) RemoveImage(ctx context.Context, id, ref string) error {
 	return nil
 }
 
-// withoutHost returns a reference without registry and digest.
+// withoutHost returns a reference without registry and digest. Engines shorten the
+// names of docker.io: "docker.io/library/app:1" is "app:1" to them, and
+// "docker.io/team/app:1" is "team/app:1".
 func withoutHost(ref string) string {
 	ref, _, _ = strings.Cut(ref, "@")
-	_, path, _ := strings.Cut(ref, "/")
-	return path
+	host, path, hasSlash := strings.Cut(ref, "/")
+	switch {
+	case !hasSlash:
+		return "library/" + ref
+	case strings.ContainsAny(host, ".:") || host == "localhost":
+		return path
+	}
+	return ref
 }

@@ -27,7 +27,7 @@ type pullFault struct {
 	registry func(a faultregistry.Artifact) faultregistry.Registry
 	where    func(t *testing.T, bed testbed.Bed, served http.Handler) (image string)
 	login    bool // the guest has a credential, which is wrong
-	isLong   bool // takes minutes: in "make soak" alone
+	isLong   bool // takes minutes: only with SOAK, as in "SOAK=1 make test"
 	want     wantFault
 }
 

@@ -63,6 +63,24 @@ func (g *guest) interrupt(e *dockertest.Engine, ref string, runs bool) {
 	<-done
 }
 
+// interruptWait ends a run while it waits for a new controller of that image. Before
+// that, an interrupt undoes the change.
+func (g *guest) interruptWait(ref string) {
+	g.t.Helper()
+	g.set("controller_image", ref)
+	g.host.mu.Lock()
+	g.host.reports = nil // of the run before
+	g.host.mu.Unlock()
+	ctx, cancel := context.WithTimeout(g.t.Context(), 2*time.Minute)
+	defer cancel()
+	ended := g.start(ctx, "--ready-wait", "1h")
+	for !g.hasReport(func(r contract.Report) bool { return r.Step == contract.StepReady }) && ctx.Err() == nil {
+		<-time.After(time.Millisecond)
+	}
+	cancel()
+	<-ended
+}
+
 // await waits until the controller is of that image, and runs. The program must not
 // end before.
 func (g *guest) await(e *dockertest.Engine, ref string, runs bool, ended <-chan int) {
@@ -207,6 +225,47 @@ func TestGoodControllerIsStartedThoughTheRunFails(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A run was ended while it waited for a new controller, and the next one fails before it could judge
+// that one: the good controller is put aside, and no other run will return to it.
+func TestGoodControllerRunsThoughNoRunJudgesTheNewOne(t *testing.T) {
+	for name, spoil := range map[string]func(g *guest){
+		"no such image":    func(g *guest) { g.set("controller_image", testImage+"missing") },
+		"invalid contract": func(g *guest) { g.write("etc/felhom-bootstrap/bootstrap.json", `{"hub_url": 1}`) },
+		"wrong container":  func(g *guest) { g.write("etc/felhom/controller-container.yaml", "memory: 1m\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, e := fakeGuest(t)
+			g.want(0, nil)
+			first := wantRunning(t, e, "v1")
+			g.interruptWait(testImage + "starting")
+			spoil(g)
+			if code, said := g.apply("--pull-patience", "1ms"); code == 0 {
+				t.Fatalf("the run succeeded:\n%s", said)
+			}
+			if id := wantRunning(t, e, "v1"); id != first {
+				t.Errorf("it is another container: %.12s, want %.12s", id, first)
+			}
+		})
+	}
+}
+
+// The same with a new controller that has become ready meanwhile: it stays.
+func TestNewControllerThatBecameReadyStays(t *testing.T) {
+	t.Parallel()
+	g, e := fakeGuest(t)
+	g.want(0, nil)
+	e.Push(testImage + "nohealth")
+	g.interruptWait(testImage + "nohealth")
+	<-time.After(5 * time.Second) // without a health test it is ready after 4 s
+	g.set("controller_image", testImage+"missing")
+	if code, said := g.apply("--pull-patience", "1ms"); code == 0 {
+		t.Fatalf("the run succeeded:\n%s", said)
+	}
+	if _, image, status := e.Container(bootstrap.ContainerName); image != testImage+"nohealth" || status != "running" {
+		t.Errorf("the controller is of %q and %q, want the new one, running", image, status)
 	}
 }
 

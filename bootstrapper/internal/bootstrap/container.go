@@ -161,7 +161,7 @@ func (s containerStep) present(ctx context.Context, name string) (current, previ
 // isGood reports whether a container is one to return to: it was ready, or is
 // ready now.
 func (s containerStep) isGood(c docker.Container) bool {
-	return c.ID == s.good || readyStep{stable: stableFor}.judge(c, deaths{}).ready
+	return c.ID == s.good || isReady(c)
 }
 
 // start has a container that is as it must be run with the newest settings.

@@ -60,12 +60,22 @@ func (k keeper) settle(ctx context.Context, force bool) (*docker.Container, erro
 	return f.good, classed(err)
 }
 
-// fallBack is settle after a run that failed. It returns the image of the
-// controller that was ready last, if that one is ready now: then the failure
-// cost nothing.
-func (k keeper) fallBack(ctx context.Context, force bool) (ref string, err error) {
+// fallBack is settle after a run that failed, with isRefused if its change was
+// rolled back, and isJudging if it waited for the controller as it is now. Without
+// either, no run judges that one: it stays if it is ready now. fallBack returns
+// the image of the controller that was ready last, if that one is ready now: then
+// the failure cost nothing.
+func (k keeper) fallBack(ctx context.Context, isRefused, isJudging bool) (ref string, err error) {
 	if k.memory.Container == "" {
 		return "", nil
+	}
+	force := isRefused
+	if !isRefused && !isJudging {
+		f, err := k.look(ctx)
+		if err != nil {
+			return "", err
+		}
+		force = f.current != nil && !isReady(*f.current)
 	}
 	good, err := k.settle(ctx, force)
 	if err != nil || good == nil {
@@ -75,11 +85,14 @@ func (k keeper) fallBack(ctx context.Context, force bool) (ref string, err error
 	if err != nil {
 		return "", classed(err)
 	}
-	if !(readyStep{stable: stableFor}).judge(now, deaths{}).ready {
+	if !isReady(now) {
 		return "", nil
 	}
 	return k.memory.Image.Ref, nil
 }
+
+// isReady reports whether one look shows that the container is ready.
+func isReady(c docker.Container) bool { return readyStep{stable: stableFor}.judge(c, deaths{}).ready }
 
 // stay leaves a change alone that was rolled back before: each try would stop the
 // good controller again, at each boot. It reports whether the controller that was
@@ -128,7 +141,7 @@ func (r *runner) after(ctx context.Context, engine Engine, failure error) {
 		if err != nil {
 			return
 		}
-		kept, err := keeper{engine, &r.memory}.fallBack(ctx, r.memory.refuses(r.input) != nil)
+		kept, err := keeper{engine, &r.memory}.fallBack(ctx, r.memory.refuses(r.input) != nil, r.out.Container != "")
 		if err != nil {
 			r.obs.Note(contract.StepRun, r.scrub("warning: the controller before is not up: "+err.Error()))
 		}

@@ -65,6 +65,8 @@ func parsePorts(ports []string) (nat.PortSet, nat.PortMap, error) {
 
 // Container returns the container of that name or ID; ErrNotFound if none exists.
 func (c *Client) Container(ctx context.Context, name string) (Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	got, err := c.api().ContainerInspect(ctx, name)
 	if err != nil {
 		if isNotFound(err) {
@@ -129,6 +131,8 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
 		Resources:     container.Resources{Memory: spec.Memory},
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	made, err := c.api().ContainerCreate(ctx, config, host, nil, nil, spec.Name)
 	if err != nil {
 		return "", c.fault("create container "+spec.Name, err)
@@ -144,22 +148,30 @@ func (c *Client) KnowsStartInterval() bool {
 
 // Start starts a container that is not running; a running one stays as it is.
 func (c *Client) Start(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	return c.fault("start container "+short(id), c.api().ContainerStart(ctx, id, container.StartOptions{}))
 }
 
 // Stop asks the container to end and kills it after grace.
 func (c *Client) Stop(ctx context.Context, id string, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	return c.fault("stop container "+short(id), c.api().ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Restart is Stop and Start in one request.
 func (c *Client) Restart(ctx context.Context, id string, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	return c.fault("restart container "+short(id), c.api().ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Remove removes the container, running or not, with its anonymous volumes. It
 // returns nil if there is none.
 func (c *Client) Remove(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	err := c.api().ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if isNotFound(err) {
 		return nil
@@ -169,6 +181,8 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 
 // Rename gives the container another name.
 func (c *Client) Rename(ctx context.Context, id, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	return c.fault("rename container "+short(id)+" to "+name, c.api().ContainerRename(ctx, id, name))
 }
 
@@ -177,6 +191,8 @@ const maxLogBytes = 256 << 10
 
 // Logs returns the last lines that the container wrote to either stream.
 func (c *Client) Logs(ctx context.Context, id string, lines int) (_ string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	body, err := c.api().ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
 	if err != nil {
 		return "", c.fault("read the log of "+short(id), err)

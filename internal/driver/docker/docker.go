@@ -42,7 +42,12 @@ type Client struct {
 	current  atomic.Pointer[client.Client]
 	stall    time.Duration         // how long a pull may move nothing
 	received func() (int64, error) // the bytes that the engine's network received
+	limit    time.Duration         // of a request about one container or image
 }
+
+// requestLimit bounds a request about one container or image: an engine that hangs
+// answers none. It is longer than what any of them takes on a slow disk.
+const requestLimit = 10 * time.Minute
 
 // Engine is what Connect found out about the engine.
 type Engine struct {
@@ -54,7 +59,7 @@ type Engine struct {
 // and the other DOCKER_* variables: a pinned version would disable the
 // negotiation.
 func New(host string) (*Client, error) {
-	c := &Client{host: host, stall: StallLimit, received: received}
+	c := &Client{host: host, stall: StallLimit, received: received, limit: requestLimit}
 	api, err := c.open()
 	if err != nil {
 		return nil, err

@@ -38,6 +38,8 @@ type Health struct {
 
 // Image returns the image of that reference or ID; ErrNotFound if none exists.
 func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	got, err := c.api().ImageInspect(ctx, ref)
 	if err != nil {
 		if isNotFound(err) {
@@ -175,6 +177,8 @@ func (c *Client) Load(ctx context.Context, path string) (names []string, err err
 
 // Tag gives the image source, a reference or ID, the name target as well.
 func (c *Client) Tag(ctx context.Context, source, target string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	return c.fault("tag "+target, c.api().ImageTag(ctx, source, target))
 }
 
@@ -183,6 +187,8 @@ func (c *Client) Tag(ctx context.Context, source, target string) error {
 // and one that a container uses stays, which is an error. Nothing is forced.
 // ErrNotFound if there is no such image.
 func (c *Client) RemoveImage(ctx context.Context, id, ref string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	got, err := c.api().ImageInspect(ctx, id)
 	if isNotFound(err) {
 		return fmt.Errorf("image %s: %w", short(id), ErrNotFound)
@@ -206,9 +212,17 @@ func (c *Client) RemoveImage(ctx context.Context, id, ref string) error {
 	return nil
 }
 
-// withoutHost returns a reference without registry and digest.
+// withoutHost returns a reference without registry and digest. Engines shorten the
+// names of docker.io: "docker.io/library/app:1" is "app:1" to them, and
+// "docker.io/team/app:1" is "team/app:1".
 func withoutHost(ref string) string {
 	ref, _, _ = strings.Cut(ref, "@")
-	_, path, _ := strings.Cut(ref, "/")
-	return path
+	host, path, hasSlash := strings.Cut(ref, "/")
+	switch {
+	case !hasSlash:
+		return "library/" + ref
+	case strings.ContainsAny(host, ".:") || host == "localhost":
+		return path
+	}
+	return ref
 }

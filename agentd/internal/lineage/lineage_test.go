@@ -20,6 +20,8 @@ const (
 	plain    = "#" + idPrefix + "one\n" + net + rootfs + mp0
 	first    = "\n[first]\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000000\n"
 	second   = "\n[second]\nparent: first\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000100\n"
+	vzdump   = "\n[vzdump]\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000300\n"
+	prepare  = "snapstate: prepare\n" // of the section before it, while PVE makes the snapshot
 	third    = "\n[third]\nparent: second\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000200\n"
 )
 
@@ -47,6 +49,11 @@ func TestWhatHappensToAGuest(t *testing.T) {
 		"nothing":                       {[]string{plain, plain}, 0},
 		"memory is changed":             {[]string{plain, plain + "memory: 512\n"}, 0},
 		"a snapshot":                    {[]string{plain, "lock: snapshot\n" + plain, with("parent: first\n", first)}, 0},
+		"the same, as PVE writes it":    {[]string{plain, "lock: snapshot\n" + plain + first + prepare, with("parent: first\n", first)}, 0},
+		"a second one, likewise":        {[]string{with("parent: first\n", first), with("parent: first\nlock: snapshot\n", first, second, prepare), with("parent: second\n", first, second)}, 0},
+		"a backup in snapshot mode":     {[]string{plain, "lock: snapshot\n" + plain + vzdump + prepare, with("parent: vzdump\nlock: backup\n", vzdump), with("lock: snapshot-delete\n", vzdump, "snapstate: delete\n"), plain}, 0},
+		"a removal fails, and unlock":   {[]string{with("parent: second\n", first, second), with("parent: first\n", first, second, "snapstate: delete\n")}, 0},
+		"a snapshot fails":              {[]string{with("parent: first\n", first), with("parent: first\nlock: snapshot\n", first, second, prepare), with("parent: first\n", first)}, 0},
 		"a second snapshot":             {[]string{with("parent: first\n", first), with("parent: second\n", first, second)}, 0},
 		"a snapshot is removed":         {[]string{with("parent: second\n", first, second), with("parent: first\n", first)}, 0},
 		"the same, seen in the middle":  {[]string{with("parent: second\n", first, second), with("parent: first\nlock: snapshot-delete\n", first, second), with("parent: first\n", first)}, 0},

@@ -215,3 +215,53 @@ func TestNotices(t *testing.T) {
 		t.Error("notices of a directory that does not exist")
 	}
 }
+
+// An editor that renames the file before it writes a new one does not remove the guest.
+func TestLookerWaitsForAnEditor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "8200.conf")
+	if err := os.WriteFile(file, []byte(plain), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var looks int
+	l := lineage.Looker{ID: idOf, Files: func() (map[int]string, error) {
+		if looks++; looks == 2 {
+			return map[int]string{}, nil
+		}
+		return map[int]string{8200: file}, nil
+	}}
+	for range 2 {
+		if got, err := l.Look(); err != nil || got[8200].ID != "one" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	if looks != 3 {
+		t.Errorf("%d looks for the files, want 3", looks)
+	}
+}
+
+func TestDirectoryID(t *testing.T) {
+	dir := t.TempDir()
+	rootfs := filepath.Join(dir, "rootfs")
+	if err := os.Mkdir(rootfs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := lineage.DirectoryID(rootfs)
+	if err := os.WriteFile(filepath.Join(rootfs, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again := lineage.DirectoryID(rootfs); before == "" || again != before {
+		t.Errorf("%q before, %q now", before, again)
+	}
+	other := filepath.Join(dir, "other")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if id := lineage.DirectoryID(other); id == before {
+		t.Errorf("two directories have %q", id)
+	}
+	for _, name := range []string{filepath.Join(dir, "none"), filepath.Join(rootfs, "file")} {
+		if id := lineage.DirectoryID(name); id != "" {
+			t.Errorf("%s has %q", name, id)
+		}
+	}
+}

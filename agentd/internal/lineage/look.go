@@ -1,11 +1,13 @@
 package lineage
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,10 +43,19 @@ type stamp struct {
 	modified, changed syscall.Timespec
 }
 
+// editTime is for how long a configuration may be missing while an editor writes
+// it again: some rename the file first. A guest that is removed and made again is
+// missing for longer.
+const editTime = 300 * time.Millisecond
+
 // Look returns all guests. One whose configuration cannot be read is as it was,
 // or missing if it was not read before.
 func (l *Looker) Look() (map[int]Guest, error) {
 	files, err := l.Files()
+	if err == nil && l.misses(files) {
+		<-time.After(editTime)
+		files, err = l.Files()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +82,16 @@ func (l *Looker) Look() (map[int]Guest, error) {
 	}
 	l.seen = now
 	return guests, nil
+}
+
+// misses reports whether a guest that was seen has no configuration now.
+func (l *Looker) misses(files map[int]string) bool {
+	for vmid := range l.seen {
+		if _, ok := files[vmid]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 func stampOf(file string) (stamp, bool) {
@@ -136,11 +157,18 @@ func (n *Notices) Close() error {
 	return n.file.Close()
 }
 
-// FileID identifies a file for as long as it exists.
-func FileID(info os.FileInfo) string {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
+// DirectoryID identifies a directory for as long as it exists, "" if there is none.
+// The number of the device is not a part of it: many file systems get another one
+// when the host starts again.
+func DirectoryID(dir string) string {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return ""
 	}
-	return strconv.FormatUint(st.Dev, 16) + ":" + strconv.FormatUint(st.Ino, 10)
+	id := strconv.FormatUint(st.Ino, 10)
+	if st.Mask&unix.STATX_BTIME != 0 { // inode numbers are used again
+		id += fmt.Sprintf(":%d.%09d", st.Btime.Sec, st.Btime.Nsec)
+	}
+	return id
 }

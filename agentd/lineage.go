@@ -189,7 +189,8 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 		}
 		known[r.VMID] = one
 	}
-	for _, e := range a.now.Compare(now, known, a.isElsewhere) {
+	isElsewhere := func(vmid int) bool { return a.looker.IsUnread(vmid) || a.isElsewhere(vmid) }
+	for _, e := range a.now.Compare(now, known, isElsewhere) {
 		hasNew = a.happened(e) || hasNew
 	}
 	for vmid := range a.now.Ends {

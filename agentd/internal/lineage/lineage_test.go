@@ -239,6 +239,15 @@ func TestLookerWaitsForAnEditor(t *testing.T) {
 	}
 }
 
+// A guest whose configuration could not be read yet is missing, and is not gone.
+func TestLookerNamesWhatItCouldNotRead(t *testing.T) {
+	dir := t.TempDir()
+	l := lineage.Looker{ID: idOf, Files: func() (map[int]string, error) { return map[int]string{8200: dir}, nil }}
+	if got, err := l.Look(); err != nil || len(got) != 0 || !l.IsUnread(8200) || l.IsUnread(8201) {
+		t.Errorf("got %+v, %v; unread: %t, %t", got, err, l.IsUnread(8200), l.IsUnread(8201))
+	}
+}
+
 func TestDirectoryID(t *testing.T) {
 	dir := t.TempDir()
 	rootfs := filepath.Join(dir, "rootfs")

@@ -28,7 +28,8 @@ type Looker struct {
 	// Disk returns what identifies the root file system of a guest; nil: nothing does.
 	Disk func(vmid int) string
 
-	seen map[int]seen
+	seen   map[int]seen
+	unread map[int]bool // that are missing from the last look
 }
 
 type seen struct {
@@ -49,7 +50,7 @@ type stamp struct {
 const editTime = 300 * time.Millisecond
 
 // Look returns all guests. One whose configuration cannot be read is as it was,
-// or missing if it was not read before.
+// or missing if it was not read before: see IsUnread.
 func (l *Looker) Look() (map[int]Guest, error) {
 	files, err := l.Files()
 	if err == nil && l.misses(files) {
@@ -59,6 +60,7 @@ func (l *Looker) Look() (map[int]Guest, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.unread = map[int]bool{}
 	now, guests := map[int]seen{}, map[int]Guest{}
 	for _, vmid := range slices.Sorted(maps.Keys(files)) {
 		one, known := l.seen[vmid]
@@ -71,6 +73,7 @@ func (l *Looker) Look() (map[int]Guest, error) {
 			}
 		}
 		if !known {
+			l.unread[vmid] = true
 			continue
 		}
 		now[vmid] = one
@@ -83,6 +86,10 @@ func (l *Looker) Look() (map[int]Guest, error) {
 	l.seen = now
 	return guests, nil
 }
+
+// IsUnread reports whether a guest is missing from the last look although it has a
+// configuration: it is not gone.
+func (l *Looker) IsUnread(vmid int) bool { return l.unread[vmid] }
 
 // misses reports whether a guest that was seen has no configuration now.
 func (l *Looker) misses(files map[int]string) bool {

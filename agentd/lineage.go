@@ -46,6 +46,7 @@ type ancestry struct {
 	logger      *logrus.Logger
 	note        func(audit.Event)
 	looker      lineage.Looker
+	dir         string // of the configurations
 	notices     *lineage.Notices
 	isElsewhere func(vmid int) bool
 
@@ -73,7 +74,7 @@ func newAncestry(cfg config.Config, store *guests.Store, logger *logrus.Logger, 
 		a.looker.Disk = func(vmid int) string { return lineage.DirectoryID(filepath.Join(dir, strconv.Itoa(vmid), "rootfs")) }
 	}
 	// Without a hypervisor there is no such directory, and nothing is followed.
-	a.notices = lineage.Watch(dir)
+	a.dir, a.notices = dir, lineage.Watch(dir)
 	if err := a.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		logger.WithError(err).Warn("what was known of the guests' disks cannot be read; it is made again")
 	}
@@ -157,6 +158,12 @@ func (a *ancestry) look(ctx context.Context, isDue bool) (hasNew bool) {
 		return false
 	}
 	a.looked = time.Now()
+	if a.notices.HasEnded() {
+		if err := a.notices.Close(); err != nil {
+			a.logger.WithError(err).Warn("notices of changes of guests")
+		}
+		a.notices = lineage.Watch(a.dir)
+	}
 	hasNew, err := a.compare(ctx)
 	text := ""
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errNoHypervisor) {

@@ -208,10 +208,21 @@ func TestNotices(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("no notice")
 	}
+	if n.HasEnded() {
+		t.Error("no notice comes any more")
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !n.HasEnded(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the directory is gone, and its notices have not ended")
+		}
+	}
 	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := lineage.Watch(filepath.Join(dir, "none")); n != nil || n.Changes() != nil || n.Close() != nil {
+	if n := lineage.Watch(filepath.Join(dir, "none")); n != nil || n.Changes() != nil || n.Close() != nil || !n.HasEnded() {
 		t.Error("notices of a directory that does not exist")
 	}
 }

@@ -1,11 +1,13 @@
 package lineage
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -117,8 +119,9 @@ func stampOf(file string) (stamp, bool) {
 // configuration for a moment would else be missed. The kernel has none of changes
 // by other nodes of a cluster.
 type Notices struct {
-	C    <-chan struct{} // holds one value after any number of changes
-	file *os.File
+	C     <-chan struct{} // holds one value after any number of changes
+	file  *os.File
+	ended atomic.Bool
 }
 
 // Watch returns the notices of dir, or nil if the kernel gives none.
@@ -133,11 +136,16 @@ func Watch(dir string) *Notices {
 		return nil
 	}
 	changes := make(chan struct{}, 1)
+	notices := &Notices{C: changes, file: file}
 	go func() {
 		buffer := make([]byte, 4<<10)
 		for {
-			if _, err := file.Read(buffer); err != nil {
+			n, err := file.Read(buffer)
+			if err != nil {
 				return // it was closed
+			}
+			if isLast(buffer[:n]) {
+				notices.ended.Store(true)
 			}
 			select {
 			case changes <- struct{}{}:
@@ -145,8 +153,26 @@ func Watch(dir string) *Notices {
 			}
 		}
 	}()
-	return &Notices{C: changes, file: file}
+	return notices
 }
+
+// isLast reports whether one of the events says that no more will come.
+func isLast(events []byte) bool {
+	const mask, length = 4, 12 // places in the kernel's struct inotify_event
+	for len(events) >= unix.SizeofInotifyEvent {
+		if binary.NativeEndian.Uint32(events[mask:])&unix.IN_IGNORED != 0 {
+			return true
+		}
+		next := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[length:]))
+		events = events[min(next, len(events)):]
+	}
+	return false
+}
+
+// HasEnded reports whether no notice comes any more: the directory was removed, or
+// its file system has ended, as pmxcfs does when it is started again. It may be
+// called on nil.
+func (n *Notices) HasEnded() bool { return n == nil || n.ended.Load() }
 
 // Changes returns C; of nil a channel that never holds a value.
 func (n *Notices) Changes() <-chan struct{} {

@@ -22,6 +22,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // hostFault is a fault of a host whose guests run. make and repair act on the host
@@ -48,6 +49,8 @@ type faultyHost struct {
 	mount  []byte // bootstrap.json of the guest, before the fault
 	sent   int    // reports that were acknowledged
 	tmpfs  string // the directory that has the state
+
+	release func() error // of holdKeys
 }
 
 // startFaultyHost starts a host whose state is on a file system of its own.
@@ -166,6 +169,20 @@ func (h *faultyHost) certifyTomorrow(t *testing.T) {
 	must(t, err, os.WriteFile(filepath.Join(dir, "current.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644))
 }
 
+// holdKeys keeps the daemon, which would soon make another certificate, from looking
+// at its keys and certificates, until releaseKeys.
+func (h *faultyHost) holdKeys(t *testing.T) {
+	t.Helper()
+	release, err := filelock.Wait(t.Context(), filepath.Join(h.dir, "state/tls.lock"))
+	must(t, err)
+	h.release = release
+}
+
+func (h *faultyHost) releaseKeys(t *testing.T) {
+	t.Helper()
+	must(t, h.release())
+}
+
 func (h *faultyHost) restart(t *testing.T) {
 	t.Helper()
 	h.daemon.end(t, os.Interrupt)
@@ -208,17 +225,18 @@ func hostFaults(key *[]byte) []hostFault {
 			guest: 200, report: 204,
 		},
 		{
-			name: "certificate of tomorrow", make: func(t *testing.T, h *faultyHost) { h.certifyTomorrow(t) },
-			repair: func(t *testing.T, h *faultyHost) { h.restart(t) },
+			name: "certificate of tomorrow", make: func(t *testing.T, h *faultyHost) { h.holdKeys(t); h.certifyTomorrow(t) },
+			repair: func(t *testing.T, h *faultyHost) { h.releaseKeys(t); h.restart(t) },
 			check:  "clock", result: checks.Failed, reason: "before its own certificate was made", remedy: "set the clock",
 			guest: 200, report: 204,
 		},
 		{
 			name: "certificate damaged",
 			make: func(t *testing.T, h *faultyHost) {
+				h.holdKeys(t)
 				must(t, os.WriteFile(filepath.Join(h.dir, "state/tls/current.crt"), []byte("-----BEGIN CERTIFICATE-----\nAAAA\n"), 0o644))
 			},
-			repair: func(t *testing.T, h *faultyHost) { h.restart(t) },
+			repair: func(t *testing.T, h *faultyHost) { h.releaseKeys(t); h.restart(t) },
 			check:  "pins", result: checks.Failed, reason: "current.crt", remedy: "restart felhom-agentd",
 			guest: 200, report: 204,
 		},

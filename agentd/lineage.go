@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -45,6 +46,7 @@ type ancestry struct {
 	logger      *logrus.Logger
 	note        func(audit.Event)
 	looker      lineage.Looker
+	dir         string // of the configurations
 	notices     *lineage.Notices
 	isElsewhere func(vmid int) bool
 
@@ -69,10 +71,10 @@ func newAncestry(cfg config.Config, store *guests.Store, logger *logrus.Logger, 
 	if cfg.Hypervisor == config.HypervisorLXC {
 		dir = cfg.LXCPath
 		a.looker.Files = func() (map[int]string, error) { return configurations(dir, "", "pct.conf") }
-		a.looker.Disk = func(vmid int) string { return directoryID(filepath.Join(dir, strconv.Itoa(vmid), "rootfs")) }
+		a.looker.Disk = func(vmid int) string { return lineage.DirectoryID(filepath.Join(dir, strconv.Itoa(vmid), "rootfs")) }
 	}
 	// Without a hypervisor there is no such directory, and nothing is followed.
-	a.notices = lineage.Watch(dir)
+	a.dir, a.notices = dir, lineage.Watch(dir)
 	if err := a.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		logger.WithError(err).Warn("what was known of the guests' disks cannot be read; it is made again")
 	}
@@ -80,7 +82,8 @@ func newAncestry(cfg config.Config, store *guests.Store, logger *logrus.Logger, 
 }
 
 // configurations returns the files of guests: <dir>/<vmid><suffix>, or the file
-// inner below that.
+// inner below that. A file system that ends or starts meanwhile is an error, not a
+// host without guests: they would be taken for new ones when it is back.
 func configurations(dir, suffix, inner string) (map[int]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,24 +100,24 @@ func configurations(dir, suffix, inner string) (map[int]string, error) {
 			continue
 		}
 		file := filepath.Join(dir, e.Name(), inner)
-		if _, err := os.Lstat(file); err == nil {
-			files[vmid] = file
+		if inner != "" {
+			_, err = os.Lstat(file)
 		}
+		switch {
+		case err == nil:
+			files[vmid] = file
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
+			return nil, err
+		}
+	}
+	if inner != "" && len(files) == 0 {
+		return nil, errNoHypervisor // it may be a mount point whose file system is not mounted yet
 	}
 	return files, nil
 }
 
 // errNoHypervisor means that there are no configurations to look at now.
 var errNoHypervisor = errors.New("no directory of configurations")
-
-// directoryID identifies a directory, "" if there is none.
-func directoryID(dir string) string {
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() {
-		return ""
-	}
-	return lineage.FileID(info)
-}
 
 func (a *ancestry) file() string { return filepath.Join(a.cfg.StateDir, lineageFile) }
 
@@ -155,6 +158,12 @@ func (a *ancestry) look(ctx context.Context, isDue bool) (hasNew bool) {
 		return false
 	}
 	a.looked = time.Now()
+	if a.notices.HasEnded() {
+		if err := a.notices.Close(); err != nil {
+			a.logger.WithError(err).Warn("notices of changes of guests")
+		}
+		a.notices = lineage.Watch(a.dir)
+	}
 	hasNew, err := a.compare(ctx)
 	text := ""
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errNoHypervisor) {
@@ -187,7 +196,8 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 		}
 		known[r.VMID] = one
 	}
-	for _, e := range a.now.Compare(now, known, a.isElsewhere) {
+	isElsewhere := func(vmid int) bool { return a.looker.IsUnread(vmid) || a.isElsewhere(vmid) }
+	for _, e := range a.now.Compare(now, known, isElsewhere) {
 		hasNew = a.happened(e) || hasNew
 	}
 	for vmid := range a.now.Ends {

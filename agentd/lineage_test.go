@@ -146,3 +146,29 @@ func TestACopyEndsTokens(t *testing.T) {
 	a.untilAudited(t, "guest-copied")
 	a.ask(t, fresh, http.StatusOK)
 }
+
+// A file system that is not there at the moment is not a host without guests: when
+// it is back, all of them would be taken for new ones.
+func TestGuestsThatCannotBeSeenAreNotGone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "8200.conf"), filepath.Join(dir, "8200.conf")); err != nil {
+		t.Fatal(err) // every look at it fails
+	}
+	if got, err := configurations(dir, ".conf", ""); err != nil || len(got) != 1 {
+		t.Errorf("listed, and not to be looked at: %v, %v", got, err)
+	}
+	for name, prepare := range map[string]func(dir string) error{
+		"mount point without its file system": func(string) error { return nil },
+		"cannot be looked at": func(dir string) error {
+			return os.Symlink(filepath.Join(dir, "8200"), filepath.Join(dir, "8200"))
+		},
+	} {
+		dir := t.TempDir()
+		if err := prepare(dir); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := configurations(dir, "", "pct.conf"); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -23,7 +23,9 @@ func Parse(text string) ([]Mount, error) {
 	const id, device, root, point, options = 0, 2, 3, 4, 6 // any number of options, then "-", then the type
 	var all []Mount
 	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
+		// The kernel escapes this separator alone: what else is white space may be in a
+		// name, and would let who mounts choose the fields behind it.
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 		if len(fields) <= point {
 			return nil, fmt.Errorf("list of mounts: cannot read the line %q", line)
 		}

@@ -29,6 +29,11 @@ func TestParse(t *testing.T) {
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("error %v, mounts (-want +got):\n%s", err, d)
 	}
+	// The kernel escapes no white space but that between the fields.
+	got, err = mountinfo.Parse("38 35 0:9 / /a\fb\v-\fext4\u00a0x rw - fuse sshfs rw\n")
+	if want := "/a\fb\v-\fext4\u00a0x"; err != nil || got[0].Type != "fuse" || got[0].Point != want {
+		t.Errorf("got %+v, %v, want type fuse at %q", got, err, want)
+	}
 	for _, bad := range []string{"\n", "1 2 3:4 /\n", "x 1 8:1 / / rw\n", "-1 1 8:1 / / rw\n"} {
 		if _, err := mountinfo.Parse(bad); err == nil {
 			t.Errorf("%q was accepted", bad)

@@ -43,9 +43,9 @@ type Event struct {
 type Guest struct {
 	ID        string            `json:"id,omitempty"` // that its maker wrote into the description
 	MACs      []string          `json:"macs,omitempty"`
-	Mounts    []string          `json:"mounts,omitempty"` // directories of the host
-	Parent    string            `json:"parent,omitempty"` // the snapshot that it is based on
-	Snapshots map[string]string `json:"snapshots,omitempty"`
+	Mounts    []string          `json:"mounts,omitempty"`    // directories of the host
+	Parent    string            `json:"parent,omitempty"`    // the snapshot that it is based on
+	Snapshots map[string]string `json:"snapshots,omitempty"` // times of those that are complete
 	Lock      string            `json:"lock,omitempty"`
 	Disk      string            `json:"disk,omitempty"` // identifies its root file system; "": not known
 	IsGone    bool              `json:"gone,omitempty"`
@@ -70,10 +70,19 @@ func Of(c *pctconf.Config, id func(description string) string) Guest {
 		}
 	}
 	for _, s := range c.Snapshots[:min(len(c.Snapshots), maxSnapshots)] {
+		time, isComplete := "", true
 		for _, setting := range s.Settings {
-			if setting.Key == "snaptime" {
-				g.Snapshots[s.Name] = setting.Value
+			switch setting.Key {
+			case "snaptime":
+				time = setting.Value
+			case "snapstate":
+				// PVE writes a snapshot before it makes it, and makes it the parent later;
+				// that is not a rollback. It refuses to roll back to one that has a state.
+				isComplete = false
 			}
+		}
+		if time != "" && isComplete {
+			g.Snapshots[s.Name] = time
 		}
 	}
 	return g

@@ -20,6 +20,8 @@ const (
 	plain    = "#" + idPrefix + "one\n" + net + rootfs + mp0
 	first    = "\n[first]\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000000\n"
 	second   = "\n[second]\nparent: first\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000100\n"
+	vzdump   = "\n[vzdump]\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000300\n"
+	prepare  = "snapstate: prepare\n" // of the section before it, while PVE makes the snapshot
 	third    = "\n[third]\nparent: second\nrootfs: local:8200/vm-8200-disk-0.raw,size=8G\nsnaptime: 1700000200\n"
 )
 
@@ -47,6 +49,11 @@ func TestWhatHappensToAGuest(t *testing.T) {
 		"nothing":                       {[]string{plain, plain}, 0},
 		"memory is changed":             {[]string{plain, plain + "memory: 512\n"}, 0},
 		"a snapshot":                    {[]string{plain, "lock: snapshot\n" + plain, with("parent: first\n", first)}, 0},
+		"the same, as PVE writes it":    {[]string{plain, "lock: snapshot\n" + plain + first + prepare, with("parent: first\n", first)}, 0},
+		"a second one, likewise":        {[]string{with("parent: first\n", first), with("parent: first\nlock: snapshot\n", first, second, prepare), with("parent: second\n", first, second)}, 0},
+		"a backup in snapshot mode":     {[]string{plain, "lock: snapshot\n" + plain + vzdump + prepare, with("parent: vzdump\nlock: backup\n", vzdump), with("lock: snapshot-delete\n", vzdump, "snapstate: delete\n"), plain}, 0},
+		"a removal fails, and unlock":   {[]string{with("parent: second\n", first, second), with("parent: first\n", first, second, "snapstate: delete\n")}, 0},
+		"a snapshot fails":              {[]string{with("parent: first\n", first), with("parent: first\nlock: snapshot\n", first, second, prepare), with("parent: first\n", first)}, 0},
 		"a second snapshot":             {[]string{with("parent: first\n", first), with("parent: second\n", first, second)}, 0},
 		"a snapshot is removed":         {[]string{with("parent: second\n", first, second), with("parent: first\n", first)}, 0},
 		"the same, seen in the middle":  {[]string{with("parent: second\n", first, second), with("parent: first\nlock: snapshot-delete\n", first, second), with("parent: first\n", first)}, 0},
@@ -201,10 +208,80 @@ func TestNotices(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("no notice")
 	}
+	if n.HasEnded() {
+		t.Error("no notice comes any more")
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !n.HasEnded(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the directory is gone, and its notices have not ended")
+		}
+	}
 	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := lineage.Watch(filepath.Join(dir, "none")); n != nil || n.Changes() != nil || n.Close() != nil {
+	if n := lineage.Watch(filepath.Join(dir, "none")); n != nil || n.Changes() != nil || n.Close() != nil || !n.HasEnded() {
 		t.Error("notices of a directory that does not exist")
+	}
+}
+
+// An editor that renames the file before it writes a new one does not remove the guest.
+func TestLookerWaitsForAnEditor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "8200.conf")
+	if err := os.WriteFile(file, []byte(plain), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var looks int
+	l := lineage.Looker{ID: idOf, Files: func() (map[int]string, error) {
+		if looks++; looks == 2 {
+			return map[int]string{}, nil
+		}
+		return map[int]string{8200: file}, nil
+	}}
+	for range 2 {
+		if got, err := l.Look(); err != nil || got[8200].ID != "one" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	if looks != 3 {
+		t.Errorf("%d looks for the files, want 3", looks)
+	}
+}
+
+// A guest whose configuration could not be read yet is missing, and is not gone.
+func TestLookerNamesWhatItCouldNotRead(t *testing.T) {
+	dir := t.TempDir()
+	l := lineage.Looker{ID: idOf, Files: func() (map[int]string, error) { return map[int]string{8200: dir}, nil }}
+	if got, err := l.Look(); err != nil || len(got) != 0 || !l.IsUnread(8200) || l.IsUnread(8201) {
+		t.Errorf("got %+v, %v; unread: %t, %t", got, err, l.IsUnread(8200), l.IsUnread(8201))
+	}
+}
+
+func TestDirectoryID(t *testing.T) {
+	dir := t.TempDir()
+	rootfs := filepath.Join(dir, "rootfs")
+	if err := os.Mkdir(rootfs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := lineage.DirectoryID(rootfs)
+	if err := os.WriteFile(filepath.Join(rootfs, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again := lineage.DirectoryID(rootfs); before == "" || again != before {
+		t.Errorf("%q before, %q now", before, again)
+	}
+	other := filepath.Join(dir, "other")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if id := lineage.DirectoryID(other); id == before {
+		t.Errorf("two directories have %q", id)
+	}
+	for _, name := range []string{filepath.Join(dir, "none"), filepath.Join(rootfs, "file")} {
+		if id := lineage.DirectoryID(name); id != "" {
+			t.Errorf("%s has %q", name, id)
+		}
 	}
 }

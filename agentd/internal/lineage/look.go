@@ -1,11 +1,15 @@
 package lineage
 
 import (
+	"encoding/binary"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +30,8 @@ type Looker struct {
 	// Disk returns what identifies the root file system of a guest; nil: nothing does.
 	Disk func(vmid int) string
 
-	seen map[int]seen
+	seen   map[int]seen
+	unread map[int]bool // that are missing from the last look
 }
 
 type seen struct {
@@ -41,13 +46,23 @@ type stamp struct {
 	modified, changed syscall.Timespec
 }
 
+// editTime is for how long a configuration may be missing while an editor writes
+// it again: some rename the file first. A guest that is removed and made again is
+// missing for longer.
+const editTime = 300 * time.Millisecond
+
 // Look returns all guests. One whose configuration cannot be read is as it was,
-// or missing if it was not read before.
+// or missing if it was not read before: see IsUnread.
 func (l *Looker) Look() (map[int]Guest, error) {
 	files, err := l.Files()
+	if err == nil && l.misses(files) {
+		<-time.After(editTime)
+		files, err = l.Files()
+	}
 	if err != nil {
 		return nil, err
 	}
+	l.unread = map[int]bool{}
 	now, guests := map[int]seen{}, map[int]Guest{}
 	for _, vmid := range slices.Sorted(maps.Keys(files)) {
 		one, known := l.seen[vmid]
@@ -60,6 +75,7 @@ func (l *Looker) Look() (map[int]Guest, error) {
 			}
 		}
 		if !known {
+			l.unread[vmid] = true
 			continue
 		}
 		now[vmid] = one
@@ -71,6 +87,20 @@ func (l *Looker) Look() (map[int]Guest, error) {
 	}
 	l.seen = now
 	return guests, nil
+}
+
+// IsUnread reports whether a guest is missing from the last look although it has a
+// configuration: it is not gone.
+func (l *Looker) IsUnread(vmid int) bool { return l.unread[vmid] }
+
+// misses reports whether a guest that was seen has no configuration now.
+func (l *Looker) misses(files map[int]string) bool {
+	for vmid := range l.seen {
+		if _, ok := files[vmid]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 func stampOf(file string) (stamp, bool) {
@@ -89,8 +119,9 @@ func stampOf(file string) (stamp, bool) {
 // configuration for a moment would else be missed. The kernel has none of changes
 // by other nodes of a cluster.
 type Notices struct {
-	C    <-chan struct{} // holds one value after any number of changes
-	file *os.File
+	C     <-chan struct{} // holds one value after any number of changes
+	file  *os.File
+	ended atomic.Bool
 }
 
 // Watch returns the notices of dir, or nil if the kernel gives none.
@@ -105,11 +136,16 @@ func Watch(dir string) *Notices {
 		return nil
 	}
 	changes := make(chan struct{}, 1)
+	notices := &Notices{C: changes, file: file}
 	go func() {
 		buffer := make([]byte, 4<<10)
 		for {
-			if _, err := file.Read(buffer); err != nil {
+			n, err := file.Read(buffer)
+			if err != nil {
 				return // it was closed
+			}
+			if isLast(buffer[:n]) {
+				notices.ended.Store(true)
 			}
 			select {
 			case changes <- struct{}{}:
@@ -117,8 +153,26 @@ func Watch(dir string) *Notices {
 			}
 		}
 	}()
-	return &Notices{C: changes, file: file}
+	return notices
 }
+
+// isLast reports whether one of the events says that no more will come.
+func isLast(events []byte) bool {
+	const mask, length = 4, 12 // places in the kernel's struct inotify_event
+	for len(events) >= unix.SizeofInotifyEvent {
+		if binary.NativeEndian.Uint32(events[mask:])&unix.IN_IGNORED != 0 {
+			return true
+		}
+		next := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[length:]))
+		events = events[min(next, len(events)):]
+	}
+	return false
+}
+
+// HasEnded reports whether no notice comes any more: the directory was removed, or
+// its file system has ended, as pmxcfs does when it is started again. It may be
+// called on nil.
+func (n *Notices) HasEnded() bool { return n == nil || n.ended.Load() }
 
 // Changes returns C; of nil a channel that never holds a value.
 func (n *Notices) Changes() <-chan struct{} {
@@ -136,11 +190,18 @@ func (n *Notices) Close() error {
 	return n.file.Close()
 }
 
-// FileID identifies a file for as long as it exists.
-func FileID(info os.FileInfo) string {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
+// DirectoryID identifies a directory for as long as it exists, "" if there is none.
+// The number of the device is not a part of it: many file systems get another one
+// when the host starts again.
+func DirectoryID(dir string) string {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return ""
 	}
-	return strconv.FormatUint(st.Dev, 16) + ":" + strconv.FormatUint(st.Ino, 10)
+	id := strconv.FormatUint(st.Ino, 10)
+	if st.Mask&unix.STATX_BTIME != 0 { // inode numbers are used again
+		id += fmt.Sprintf(":%d.%09d", st.Btime.Sec, st.Btime.Nsec)
+	}
+	return id
 }

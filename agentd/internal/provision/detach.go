@@ -39,13 +39,13 @@ func (p *Provisioner) DetachFor(ctx context.Context, vmid int, purpose string) (
 	}
 	// It is noted first: who is killed after the shutdown must not leave a guest
 	// that no command starts again.
-	err = p.options.Store.Update(ctx, vmid, func(r *guests.Record) error {
+	err = p.updateKnown(ctx, vmid, func(r *guests.Record) error {
 		was := r.Detached != nil && r.Detached.WasRunning
 		r.Detached = &guests.Detached{For: purpose, At: p.options.Now().UTC().Truncate(time.Second), WasRunning: was || g.State == driver.Running}
 		return nil
 	})
 	if err != nil {
-		return unknownGuest(vmid, err)
+		return err
 	}
 	if g.State == driver.Running {
 		if err := p.options.Hypervisor.Shutdown(ctx, vmid, shutdownGrace); err != nil && !errors.Is(err, driver.ErrNotRunning) {
@@ -53,6 +53,16 @@ func (p *Provisioner) DetachFor(ctx context.Context, vmid int, purpose string) (
 		}
 	}
 	return p.options.Hypervisor.Detach(ctx, vmid, configmount.Target)
+}
+
+// updateKnown changes the record of a guest, which must have one.
+func (p *Provisioner) updateKnown(ctx context.Context, vmid int, change func(*guests.Record) error) error {
+	return unknownGuest(vmid, p.options.Store.Update(ctx, vmid, func(r *guests.Record) error {
+		if r.Version == 0 {
+			return guests.ErrNotFound
+		}
+		return change(r)
+	}))
 }
 
 // checkMount returns an error if something else than the guest's own directory is
@@ -102,7 +112,7 @@ func (p *Provisioner) Resume(ctx context.Context, vmid int) (done Resumed, err e
 			return done, err
 		}
 		done.Renewed = true
-		if err := p.options.Store.Update(ctx, vmid, func(r *guests.Record) error { r.EndOthers(p.options.Now()); return nil }); err != nil {
+		if err := p.updateKnown(ctx, vmid, func(r *guests.Record) error { r.EndOthers(p.options.Now()); return nil }); err != nil {
 			return done, err
 		}
 	}
@@ -118,5 +128,5 @@ func (p *Provisioner) Resume(ctx context.Context, vmid int) (done Resumed, err e
 			done.Started = true
 		}
 	}
-	return done, p.options.Store.Update(ctx, vmid, func(r *guests.Record) error { r.Detached = nil; return nil })
+	return done, p.updateKnown(ctx, vmid, func(r *guests.Record) error { r.Detached = nil; return nil })
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -43,6 +44,22 @@ func TestDetachForASnapshot(t *testing.T) {
 	done, err = p.Resume(t.Context(), vmid)
 	if again, _ := r.inMount(t); err != nil || done.Renewed || done.Started || again != renewed {
 		t.Errorf("again: %+v, %v; another token: %t", done, err, again != renewed)
+	}
+}
+
+// TestDetachForOfAGuestThatIsNotKnown: a guest that is not felhom-agentd's is not
+// shut down, and no record of it is made.
+func TestDetachForOfAGuestThatIsNotKnown(t *testing.T) {
+	r := newRig(t)
+	r.running()
+	if err := provision.New(r.Options).DetachFor(t.Context(), vmid, "snapshot"); fault.Of(err) != fault.NotFound {
+		t.Errorf("got %v", err)
+	}
+	if g := r.guest(t); g.State != driver.Running {
+		t.Errorf("the guest is %s", g.State)
+	}
+	if _, err := r.Store.Get(vmid); !errors.Is(err, guests.ErrNotFound) {
+		t.Errorf("its record: %v", err)
 	}
 }
 

@@ -60,8 +60,9 @@ func TestAGuestMovesToANewGoldenImage(t *testing.T) {
 	vmid, err := strconv.Atoi(older)
 	no(t, err)
 	no(t, lxc.New(lxc.Options{Path: h.path("guests")}).Shutdown(t.Context(), vmid, time.Minute))
-	no(t, os.MkdirAll(filepath.Join(rootfs(newer), filepath.Dir(data)), 0o755))
-	if out, err := exec.CommandContext(t.Context(), "cp", "-a", filepath.Join(rootfs(older), data), filepath.Join(rootfs(newer), filepath.Dir(data))).CombinedOutput(); err != nil {
+	cp := exec.CommandContext(t.Context(), "cp", "-a", "--parents", data, rootfs(newer)+"/")
+	cp.Dir = rootfs(older)
+	if out, err := cp.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	h.run(t, "provision", "--vmid", newer, "--wait", "0s").works(t, newer)

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -27,6 +29,10 @@ const (
 
 	// version is raised when readers of older tables would misunderstand newer ones.
 	version = 1
+
+	// maxValues bounds the values in the lists of a table: those of an image are longer
+	// than 32 bytes each, and one of two bytes would take a hundred in memory.
+	maxValues = MaxBytes / 32
 )
 
 // Contents is what an archive holds, without the table itself. What an archive does
@@ -94,7 +100,10 @@ func Parse(data []byte) (Contents, error) {
 	t := table{Contents: none()}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(&t)
+	err := checkValues(data)
+	if err == nil {
+		err = dec.Decode(&t)
+	}
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
 			err = errors.New("bytes after the end")
@@ -105,18 +114,61 @@ func Parse(data []byte) (Contents, error) {
 		err = fmt.Errorf("it exceeds the limit of %d bytes", MaxBytes)
 	case err == nil && t.Version != version:
 		err = fmt.Errorf("want version %d, got %d", version, t.Version)
-	case err == nil && (t.Content < 0 || t.Content > maxContent):
-		err = fmt.Errorf("%d bytes of content", t.Content)
-	}
-	for kind, n := range t.Entries {
-		if err == nil && (n < 0 || n > maxEntries || !isKind(kind)) {
-			err = fmt.Errorf("%d members of kind %.40q", n, kind)
-		}
+	case err == nil:
+		err = t.checkSums()
 	}
 	if err != nil {
 		return Contents{}, fmt.Errorf("read table of contents /%s: %w", Path, err)
 	}
 	return t.Contents, nil
+}
+
+// checkSums returns an error if no archive can have these sums.
+func (c Contents) checkSums() error {
+	if c.Content < 0 || c.Content > maxContent {
+		return fmt.Errorf("%d bytes of content", c.Content)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.Entries)) {
+		if n := c.Entries[kind]; n < 0 || n > maxEntries || !isKind(kind) {
+			return fmt.Errorf("%d members of kind %.40q", n, kind)
+		}
+	}
+	for _, d := range c.Directories {
+		if d.Bytes < 0 || d.Bytes > c.Content || d.Entries < 0 || d.Entries > maxEntries {
+			return fmt.Errorf("%d bytes and %d members in the directory %.100q", d.Bytes, d.Entries, d.Path)
+		}
+	}
+	return nil
+}
+
+// checkValues returns an error if the lists of a table have too many values to be
+// decoded in little memory. What is wrong with the JSON is left to the decoder.
+func checkValues(data []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // a number that is too large ends neither this nor the decoder
+	inList := false // the value at depth 1, which is the table's, is a list
+	for depth, values := 0, 0; ; {
+		token, err := dec.Token()
+		if err != nil {
+			return nil //nolint:nilerr // the end, or the decoder's to report
+		}
+		if token == json.Delim(']') || token == json.Delim('}') {
+			depth--
+			continue
+		}
+		if inList && depth == 2 {
+			values++
+		}
+		if values > maxValues {
+			return fmt.Errorf("its lists exceed the limit of %d values", maxValues)
+		}
+		if token == json.Delim('[') || token == json.Delim('{') {
+			if depth == 1 {
+				inList = token == json.Delim('[')
+			}
+			depth++
+		}
+	}
 }
 
 // What [vzdump.Reader] takes of an archive.

@@ -70,6 +70,30 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// A value of two bytes takes a hundred in memory: a table that no image
+// has is refused before it is decoded.
+func TestParseRefusesManyValues(t *testing.T) {
+	for _, list := range []string{"packages", "units", "images", "directories", "problems"} {
+		for _, value := range []string{"{}", "null", `""`, "[]"} {
+			text := `{"version":1,"content_bytes":1e999,"` + list + `":[` + strings.Repeat(value+",", contents.MaxBytes/32) + value + `]}`
+			if _, err := contents.Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "exceed the limit of 32768 values") {
+				t.Errorf("%s of %s: want too many values, got %v", list, value, err)
+			}
+		}
+	}
+	var short contents.Contents // of the shortest values
+	for i := range 25_000 {
+		short.Units = append(short.Units, image.State{Name: fmt.Sprint(i), State: "alias"})
+	}
+	data, err := short.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := contents.Parse(data); err != nil || len(got.Units) != len(short.Units) {
+		t.Errorf("want %d units, got %d, %v", len(short.Units), len(got.Units), err)
+	}
+}
+
 // FuzzParse holds a parsed table to what its reader relies on: it can be written and
 // read again, and its sums cannot overflow.
 func FuzzParse(f *testing.F) {

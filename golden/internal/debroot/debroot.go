@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -71,14 +72,24 @@ func Fill(ctx context.Context, path string, req Request, w Watch) (err error) {
 	return packages.Scratch(func(dir string) error { return f.fill(ctx, dir) })
 }
 
-// Trim removes the packages of the store that were used longest ago.
+// inUse is longer than an installation takes: packages that were used since then may be
+// those of a build that is under way.
+const inUse = time.Hour
+
+// Trim removes the packages of the store that were used longest ago, and none of the last hour's.
 func Trim(cache string) (err error) {
 	packages, err := cachedir.Open(filepath.Join(cache, "packages"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, packages.Close()) }()
-	return packages.Trim(packagesKept, func(name string) error { return os.RemoveAll(packages.Path(name)) })
+	return packages.Trim(packagesKept, func(name string) error {
+		info, err := os.Lstat(packages.Path(name))
+		if err != nil || time.Since(info.ModTime()) < inUse {
+			return err
+		}
+		return os.RemoveAll(packages.Path(name))
+	})
 }
 
 type filler struct {

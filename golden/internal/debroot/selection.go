@@ -76,19 +76,24 @@ func parseSelection(plan, uris string) (selection, error) {
 	return s, nil
 }
 
-// plain reports whether all names can be words of a script and parts of a path.
+// plain reports whether there are packages, each one that is unpacked has a file, and all
+// names can be words of a script and parts of a path.
 func (s *selection) plain() bool {
-	names := slices.Clone(s.Auto)
-	for _, w := range s.Waves {
-		names = slices.Concat(names, w.Unpack, w.Configure)
-	}
+	names, files := slices.Clone(s.Auto), map[string]bool{}
 	for _, p := range s.Packages {
 		names = append(names, p.Name)
-		if !plainSum.MatchString(p.Sum) {
+		files[p.Name] = plainSum.MatchString(p.Sum)
+		if !files[p.Name] {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(names, func(name string) bool { return !plainName.MatchString(name) })
+	for _, w := range s.Waves {
+		names = slices.Concat(names, w.Unpack, w.Configure)
+		if slices.ContainsFunc(w.Unpack, func(name string) bool { return !files[name] }) {
+			return false
+		}
+	}
+	return len(files) > 0 && len(s.Waves) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !plainName.MatchString(name) })
 }
 
 // addFiles fills in where the files of the packages are and what their digests are.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/driver/run"
@@ -239,9 +240,13 @@ func classify(tool string, err error, log string, p *Plan) error {
 		return err
 	}
 	code := -1
-	var re *run.Error
-	if errors.As(err, &re) {
-		code = re.ExitCode
+	var program *run.Error
+	var dpkg *debroot.DpkgError
+	switch {
+	case errors.As(err, &program):
+		code = program.ExitCode
+	case errors.As(err, &dpkg):
+		code = dpkg.Code
 	}
 	for _, c := range []struct {
 		texts []string

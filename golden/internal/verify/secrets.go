@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"regexp"
 	"strings"
+
+	"github.com/felhom/felhom-golden/golden/internal/contents"
 )
 
 // secret is a place where something was found that must not be there. It never
@@ -55,6 +57,9 @@ var (
 // settingsPlace reports whether a file is where people put settings, not where
 // packages put code and examples.
 func settingsPlace(name string) bool {
+	if name == contents.Path {
+		return false // it repeats the names of packages and images, which are nowhere else searched
+	}
 	for _, dir := range []string{"etc/", "root/", "home/", "var/", "opt/", "srv/", "usr/local/"} {
 		if strings.HasPrefix(name, dir) {
 			return !strings.HasPrefix(name, "var/lib/dpkg/") && !strings.HasPrefix(name, "var/cache/debconf/")

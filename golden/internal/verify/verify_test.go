@@ -256,6 +256,25 @@ func TestGoodTablePasses(t *testing.T) {
 	}
 }
 
+// An image from the build machine's own registry, or with a package of its name, has this
+// name in its table too.
+func TestBuildNamesAreNotThoseOfTheTable(t *testing.T) {
+	s := good()
+	s.dir("usr/lib/felhom", 0o755)
+	s.dir("usr/lib/felhom/images", 0o755)
+	s.put("usr/lib/felhom/images/app.tar", 0o644, "image")
+	s.put("usr/lib/felhom/images/index.json", 0o644, `{"images":[{"reference":"buildhost1:5000/app:1","config_digest":"sha256:`+strings.Repeat("0", 64)+`","file":"app.tar"}]}`)
+	s.putTable(func(text string) string {
+		if !strings.Contains(text, "buildhost1") {
+			t.Errorf("the table does not name the image: %s", text)
+		}
+		return text
+	})
+	for _, f := range s.verify(t, verify.Options{BuildNames: []string{"buildhost1"}}).Findings {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestGoodArchivePasses(t *testing.T) {
 	for _, profile := range []verify.Profile{verify.Golden, verify.Restore} {
 		report := good().verify(t, verify.Options{Profile: profile, Strict: true})

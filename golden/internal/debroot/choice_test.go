@@ -1,0 +1,57 @@
+package debroot
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+)
+
+// A choice in the cache that is damaged, or names what is not in the store, is asked for again.
+func TestRemembered(t *testing.T) {
+	cache := t.TempDir()
+	packages, err := cachedir.Open(filepath.Join(cache, "packages"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = packages.Close() })
+	f := filler{req: &Request{Key: "k", Cache: cache}, store: store{packages, nil}}
+	sum := strings.Repeat("0", 64)
+	one := selection{Packages: []pkg{{Name: "a", Version: "1", Sum: sum}}, Waves: []wave{{Unpack: []string{"a"}}}}
+	if err := f.remember(choice{Essential: one, Rest: one}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := f.remembered(); err != nil || c != nil {
+		t.Errorf("without its package in the store: got %v, %v", c, err)
+	}
+	if err := os.WriteFile(packages.Path(sum+".deb"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := f.remembered(); err != nil || c == nil || len(c.Rest.Packages) != 1 {
+		t.Errorf("whole: got %v, %v", c, err)
+	}
+	file := filepath.Join(cache, "choices", "k.json")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		"", "{", "{}", string(good[:len(good)/2]),
+		strings.ReplaceAll(string(good), `"Unpack":["a"]`, `"Unpack":["b"]`),
+		strings.ReplaceAll(string(good), `"Unpack":["a"]`, `"Unpack":["a","$(id)"]`),
+		strings.ReplaceAll(string(good), `"Configure":null`, `"Configure":["a;id"]`),
+		strings.ReplaceAll(string(good), sum, "../"+sum),
+	} {
+		if text == string(good) {
+			t.Fatal("a case changes nothing")
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := f.remembered(); err != nil || c != nil {
+			t.Errorf("%q: want none, got %v, %v", text, c, err)
+		}
+	}
+}

@@ -28,6 +28,17 @@ func (b *bed) doctor(t *testing.T, args ...string) (code int, report checks.Repo
 	return code, report, stdout.String() + stderr.String()
 }
 
+// rowSaying returns the first row of the check with that reason, or else its first.
+func rowSaying(t *testing.T, report checks.Report, check, reason string) checks.Row {
+	t.Helper()
+	for _, row := range report.Rows {
+		if row.Check == check && strings.Contains(row.Reason, reason) {
+			return row
+		}
+	}
+	return rowOf(t, report, check)
+}
+
 // rowOf returns what a check found first, which is its worst.
 func rowOf(t *testing.T, r checks.Report, name string) checks.Row {
 	t.Helper()
@@ -212,13 +223,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			boot := b.add(t, "8200")
 			c.fault(t, b)
 			code, report, text := b.doctor(t, "--timeout", "60s")
-			row := rowOf(t, report, c.check)
-			for _, other := range report.Rows {
-				if other.Check == c.check && strings.Contains(other.Reason, c.reason) {
-					row = other
-					break
-				}
-			}
+			row := rowSaying(t, report, c.check, c.reason)
 			if row.Result != c.result || !strings.Contains(row.Reason, c.reason) || row.Remedy == "" && c.name != "guest that reports a failure" {
 				t.Errorf("row %+v, want %s and %q", row, c.result, c.reason)
 			}

@@ -273,13 +273,7 @@ func TestHostFaults(t *testing.T) {
 			h := startFaultyHost(t)
 			f.make(t, h)
 			_, report, text := h.doctor(t, "--timeout", "60s")
-			row := rowOf(t, report, f.check)
-			for _, other := range report.Rows {
-				if other.Check == f.check && strings.Contains(other.Reason, f.reason) {
-					row = other
-					break
-				}
-			}
+			row := rowSaying(t, report, f.check, f.reason)
 			if row.Result != f.result || !strings.Contains(row.Reason, f.reason) || !strings.Contains(row.Remedy, f.remedy) {
 				t.Errorf("doctor says %+v, want %s with %q and %q", row, f.result, f.reason, f.remedy)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,17 +31,13 @@ func (f *guestField) dhcp(ctx context.Context, vmid int, counted samples) (err e
 	return f.docker(ctx, guest.Guest{VMID: vmid, Path: f.bed.LXCPath()}, dockerDHCP, counted)
 }
 
-// serveDHCP serves one address on the bed's bridge, and nowhere else, until stop.
-// The server does not test whether the address is taken, for which it waits 3 s.
+// serveDHCP serves the guest's address on the bed's bridge until stop.
 func (f *guestField) serveDHCP(ctx context.Context, vmid int) (stop func() error, err error) {
 	dir, err := os.MkdirTemp("", "felhom-dhcp-")
 	if err != nil {
 		return nil, err
 	}
-	address := f.address(vmid).Addr().String()
-	cmd := exec.CommandContext(ctx, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=",
-		"--interface="+f.bed.Bridge, "--except-interface=lo", "--bind-interfaces", "--dhcp-authoritative", "--no-ping",
-		"--dhcp-leasefile="+filepath.Join(dir, "leases"), "--dhcp-range="+address+","+address+",10m")
+	cmd := f.bed.DHCP(ctx, f.address(vmid).Addr().String(), filepath.Join(dir, "leases"))
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

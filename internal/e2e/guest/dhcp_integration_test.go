@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -107,8 +106,8 @@ func (s *stack) boot(t *testing.T, vmid int) {
 	}
 }
 
-// startDHCP serves one address on the bed's bridge, and nowhere else, until the
-// test ends. Without dns its leases name no server.
+// startDHCP serves one address on the bed's bridge until the test ends. Without
+// dns its leases name no server.
 func (s *stack) startDHCP(t *testing.T, address, dns string) {
 	t.Helper()
 	option := "--dhcp-option=6"
@@ -116,9 +115,7 @@ func (s *stack) startDHCP(t *testing.T, address, dns string) {
 		option += "," + dns
 	}
 	var log bytes.Buffer
-	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=", "--log-facility=-",
-		"--interface="+s.bed.Bridge, "--except-interface=lo", "--bind-interfaces", "--dhcp-authoritative", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"),
-		"--dhcp-range="+address+","+address+",10m", option)
+	cmd := s.bed.DHCP(context.WithoutCancel(t.Context()), address, filepath.Join(t.TempDir(), "leases"), option)
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

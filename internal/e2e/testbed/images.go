@@ -105,15 +105,7 @@ func pushImages(ctx context.Context, b Bed, tags []string) (map[string]Image, er
 
 // SaveImage writes the image with the tag to file, in the form of docker save.
 func (b Bed) SaveImage(ctx context.Context, tag, file string) error {
-	known, err := b.Image(tag)
-	if err != nil {
-		return err
-	}
-	reference, err := name.NewTag(known.Reference)
-	if err != nil {
-		return err
-	}
-	options, done, err := b.registryOptions(ctx)
+	reference, options, done, err := b.find(ctx, tag)
 	if err != nil {
 		return err
 	}
@@ -125,18 +117,24 @@ func (b Bed) SaveImage(ctx context.Context, tag, file string) error {
 	return tarball.WriteToFile(file, reference, image)
 }
 
+// find returns the reference of the sample image with the tag, and how to reach
+// the registry until done.
+func (b Bed) find(ctx context.Context, tag string) (reference name.Tag, options []remote.Option, done func(), err error) {
+	known, err := b.Image(tag)
+	if err != nil {
+		return name.Tag{}, nil, nil, err
+	}
+	if reference, err = name.NewTag(known.Reference); err != nil {
+		return name.Tag{}, nil, nil, err
+	}
+	options, done, err = b.registryOptions(ctx)
+	return reference, options, done, err
+}
+
 // TagImage gives the sample image of one tag another tag in the same repository, also if
 // that tag was another image's.
 func (b Bed) TagImage(ctx context.Context, tag, as string) error {
-	known, err := b.Image(tag)
-	if err != nil {
-		return err
-	}
-	source, err := name.NewTag(known.Reference)
-	if err != nil {
-		return err
-	}
-	options, done, err := b.registryOptions(ctx)
+	source, options, done, err := b.find(ctx, tag)
 	if err != nil {
 		return err
 	}

@@ -273,15 +273,21 @@ func (w *troubled) try(ctx context.Context, one trouble, c contestant) (end endi
 	w.now.Store(nil)
 	over := time.Now()
 	if one.wrong {
-		err = w.give("v1", w.token)
+		if err := w.give("v1", w.token); err != nil {
+			return end, err
+		}
 	}
 	if one.killed {
 		kill(cmd)
-		await(ended)
-		cmd, ended, err = w.start(c)
 	}
-	if err != nil {
-		return end, err
+	if one.killed || one.wrong && len(ended) > 0 { // by the boot, or by the path unit
+		await(ended)
+		next, nextEnded, err := w.start(c)
+		if err != nil {
+			ended <- nil // for the wait above
+			return end, err
+		}
+		cmd, ended = next, nextEnded
 	}
 	limit := recoveryLimit
 	if c.name == spike {

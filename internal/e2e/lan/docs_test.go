@@ -10,17 +10,9 @@ import (
 )
 
 // A promise whose test was renamed or removed is no longer proved.
-func TestTestsOfTheSecurityPageExist(t *testing.T) {
-	page, err := os.ReadFile("../../../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	named := regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(page), -1)
-	if len(named) < 30 {
-		t.Fatalf("%d tests are named, want 30 or more", len(named))
-	}
+func TestTestsThatPagesNameExist(t *testing.T) {
 	var source strings.Builder
-	err = filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -37,9 +29,19 @@ func TestTestsOfTheSecurityPageExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range named {
-		if !strings.Contains(source.String(), "\nfunc "+name+"(") {
-			t.Errorf("docs/security.md names %s, and there is no such test", name)
+	for page, least := range map[string]int{"security.md": 30, "reliability.md": 8} {
+		text, err := os.ReadFile("../../../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(text), -1)
+		if len(named) < least {
+			t.Errorf("docs/%s names %d tests, want %d or more", page, len(named), least)
+		}
+		for _, name := range named {
+			if !strings.Contains(source.String(), "\nfunc "+name+"(") {
+				t.Errorf("docs/%s names %s, and there is no such test", page, name)
+			}
 		}
 	}
 }

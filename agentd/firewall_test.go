@@ -10,18 +10,13 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/firewall"
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/guests/gueststest"
 )
 
 // A guest whose configuration cannot be read now keeps its entries; one that is
 // gone does not.
 func TestFirewallKeepsWhatItCannotLookUp(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }() // nothing is written after the token
+	store, dir := gueststest.Open(t)
 	if _, err := store.Mint(t.Context(), 8200, 100000, time.Hour); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/guests/gueststest"
 	"github.com/felhom/felhom-golden/agentd/internal/origin"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/checks"
@@ -115,16 +116,7 @@ func TestFaultsOfAHost(t *testing.T) {
 // In a store that nodes share, guests of other nodes have no mount here, and this
 // node's hypervisor does not know them.
 func TestDoctorSkipsGuestsOfOtherNodes(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	store, dir := gueststest.Open(t)
 	if _, err := store.Mint(t.Context(), 8200, 100000, time.Hour); err != nil {
 		t.Fatal(err)
 	}

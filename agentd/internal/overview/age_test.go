@@ -10,6 +10,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/guests/gueststest"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -20,12 +21,7 @@ import (
 // is named with.
 func openStore(t *testing.T, made map[int]guests.Provisioned) (store *guests.Store, dir string) {
 	t.Helper()
-	dir = t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() }) // only read from now on
+	store, dir = gueststest.Open(t)
 	for vmid, p := range made {
 		if _, err := store.Mint(t.Context(), vmid, 100000, time.Hour); err != nil {
 			t.Fatal(err)

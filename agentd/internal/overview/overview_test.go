@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/guests/gueststest"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
@@ -28,12 +28,7 @@ func report(sequence uint64, step contract.Step, state contract.State, message s
 
 // Each guest is one row: what the hypervisor says of it and what it reported.
 func TestRows(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }() // nothing is written after the reports
+	store, dir := gueststest.Open(t)
 	hv := drivertest.NewFakeHypervisor("vmbr0")
 	fixed := driver.Net{Bridge: "vmbr0", IP: pctconf.Fixed(netip.MustParsePrefix("192.0.2.7/24"))}
 	hv.Put(driver.Guest{VMID: 8200, State: driver.Running, Hostname: "web", Net: fixed})
@@ -122,12 +117,7 @@ func Example() {
 
 // A damaged file of reports does not hide what else is known of the guest.
 func TestRowWithDamagedReports(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }() // nothing is written after the record
+	store, dir := gueststest.Open(t)
 	if _, err := store.Mint(t.Context(), 8200, 100000, time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -143,12 +133,7 @@ func TestRowWithDamagedReports(t *testing.T) {
 // A guest whose change was rolled back says what it runs, whichever of its reports
 // arrived last.
 func TestGuestThatKeptTheControllerBefore(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }() // nothing is written after the reports
+	store, dir := gueststest.Open(t)
 	const before = "registry.example/team/app:1"
 	for vmid, reports := range map[int][]contract.Report{
 		8200: {report(1, contract.StepReady, contract.StateFailed, "not ready after 2m0s"), report(2, contract.StepRun, contract.StateFailed, contract.StillRuns(before, "not ready after 2m0s"))},
@@ -185,12 +170,7 @@ func TestGuestThatKeptTheControllerBefore(t *testing.T) {
 
 // An unfinished rollout is in the rows of its guests, and in a line of its own.
 func TestUnfinishedRollout(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }() // nothing is written after the record
+	store, dir := gueststest.Open(t)
 	for _, vmid := range []int{8200, 8201, 8202, 8299} {
 		if _, err := store.Mint(t.Context(), vmid, 100000, time.Hour); err != nil {
 			t.Fatal(err)

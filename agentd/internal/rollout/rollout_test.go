@@ -16,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/guests/gueststest"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/agentd/internal/rollout"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -50,10 +51,7 @@ type host struct {
 
 func newHost(t *testing.T, vmids ...int) *host {
 	t.Helper()
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	no(t, err)
-	t.Cleanup(func() { no(t, store.Close()) })
+	store, dir := gueststest.Open(t)
 	h := &host{t: t, dir: dir, hv: drivertest.NewFakeHypervisor("vmbr0"), store: store, runs: map[int][]string{}, unfit: map[int]bool{}, silent: map[int]bool{}}
 	h.hv.AddArchive(archive, drivertest.FakeArchive{Config: []byte("arch: amd64\nhostname: golden\nunprivileged: 1\nnet0: name=eth0,bridge=vmbr0,ip=dhcp,type=veth\nrootfs: local:vm-1-disk-0,size=8G\n")})
 	spki, err := pin.ParseSPKI("uSSmg6cuEJj9CF7hiBdQ5OEJKOs0NszXJXjRNBwq8DM=")

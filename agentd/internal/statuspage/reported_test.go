@@ -1,12 +1,11 @@
 package statuspage_test
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/agentd/internal/guests/gueststest"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/agentd/internal/statuspage"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -15,12 +14,7 @@ import (
 // Where only the guest says what its address is (DHCP, or a host without a
 // configured hypervisor), the page shows that as text: it may name any machine.
 func TestReportedAddressIsText(t *testing.T) {
-	dir := t.TempDir()
-	store, err := guests.Open(filepath.Join(dir, "guests"), dir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }() // nothing is written after the report
+	store, dir := gueststest.Open(t)
 	if _, err := store.Mint(t.Context(), 8200, 100000, time.Hour); err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,10 @@
 package regular
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -35,6 +37,19 @@ func Open(name string) (*os.File, error) {
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	return opened(name, f, err)
+}
+
+// Sum returns the digest of the regular file name by h, in hexadecimal.
+func Sum(name string, h hash.Hash) (_ string, err error) {
+	f, err := Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // OpenIn opens the regular file name below root, with the flags and the mode of

@@ -5,10 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -112,18 +110,9 @@ func (s store) take(ctx context.Context, file string, p pkg) error {
 }
 
 // fileSum returns the digest of a file.
-func fileSum(name, sumType string) (_ string, err error) {
-	f, err := regular.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
+func fileSum(name, sumType string) (string, error) {
 	if sumType == "SHA512" {
-		h = sha512.New()
+		return regular.Sum(name, sha512.New())
 	}
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return regular.Sum(name, sha256.New())
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -36,13 +35,13 @@ func (p *Plan) keyHint(file string) string {
 // resolveInputs hashes the files that the base depends on. Its error names
 // every one that cannot be read.
 func (p *Plan) resolveInputs() (in inputSums, err error) {
-	in.self, err = hashFile("/proc/self/exe")
+	in.self, err = regular.Sum("/proc/self/exe", sha256.New())
 	if err != nil {
 		return in, fmt.Errorf("hash this program: %w", err)
 	}
 	var errs error
 	for _, s := range p.Sources {
-		sum, err := hashFile(s.SignedBy)
+		sum, err := regular.Sum(s.SignedBy, sha256.New())
 		if err != nil {
 			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read keyring of %s: %w", s.URI, err), p.keyHint(s.SignedBy)))
 		}
@@ -52,7 +51,7 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 		if s.Key == "" {
 			continue
 		}
-		if _, err := hashFile(p.Recipe.Local(s.Key)); err != nil {
+		if _, err := regular.Sum(p.Recipe.Local(s.Key), sha256.New()); err != nil {
 			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read key of %s: %w", s.URI, err), "look at apt.guest[].key in the recipe: relative paths start at the recipe's directory"))
 		}
 	}
@@ -62,7 +61,7 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 	errs = errors.Join(errs, err)
 	in.scripts = len(p.Recipe.Scripts) > 0 || authorities
 	for _, s := range p.Recipe.Scripts {
-		sum, err := hashFile(p.Recipe.Local(s.Path))
+		sum, err := regular.Sum(p.Recipe.Local(s.Path), sha256.New())
 		if err != nil {
 			errs = errors.Join(errs, fault.WrapHint(fault.Invalid, fmt.Errorf("read script: %w", err), "look at scripts[].path in the recipe: relative paths start at the recipe's directory"))
 		}
@@ -106,17 +105,4 @@ func keyOf(parts ...any) (string, error) {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:]), nil
-}
-
-func hashFile(path string) (_ string, err error) {
-	f, err := regular.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -233,7 +233,7 @@ func (d *doctor) proxyFiles() (found []checks.Finding) {
 func (d *doctor) disk(context.Context) []checks.Finding {
 	var found []checks.Finding
 	var seen []syscall.Fsid
-	for _, path := range []string{"/", "/var/lib/docker"} {
+	for _, path := range []string{"/", EngineData} {
 		dir := at(d.o.Root, path)
 		var st syscall.Statfs_t
 		err := syscall.Statfs(dir, &st)

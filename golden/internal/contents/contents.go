@@ -97,6 +97,9 @@ func (c Contents) Encode() ([]byte, error) {
 // Parse reads a table. It accepts the fields of this version only, and no sums
 // that no archive can have.
 func Parse(data []byte) (Contents, error) {
+	if len(data) > MaxBytes {
+		return Contents{}, fmt.Errorf("read table of contents /%s: it exceeds the limit of %d bytes", Path, MaxBytes)
+	}
 	t := table{Contents: none()}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -110,8 +113,6 @@ func Parse(data []byte) (Contents, error) {
 		}
 	}
 	switch {
-	case len(data) > MaxBytes:
-		err = fmt.Errorf("it exceeds the limit of %d bytes", MaxBytes)
 	case err == nil && t.Version != version:
 		err = fmt.Errorf("want version %d, got %d", version, t.Version)
 	case err == nil:

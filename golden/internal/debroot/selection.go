@@ -28,7 +28,6 @@ var (
 func parseSelection(plan, uris string) (selection, error) {
 	s := selection{}
 	listed, inList := map[string]bool{}, false
-	version := map[string]string{}
 	var w wave
 	for line := range strings.Lines(plan) {
 		line = strings.TrimRight(line, "\n")
@@ -60,16 +59,15 @@ func parseSelection(plan, uris string) (selection, error) {
 			s.Waves, w = append(s.Waves, w), wave{}
 		}
 		w.Unpack = append(w.Unpack, name)
-		version[name] = m[4]
 		s.Packages = append(s.Packages, pkg{Name: name, Version: m[4]})
 	}
 	s.Waves = append(s.Waves, w)
 	if err := s.addFiles(uris); err != nil {
 		return s, err
 	}
-	for name := range version {
-		if listed[name] {
-			s.Auto = append(s.Auto, name)
+	for _, p := range s.Packages {
+		if listed[p.Name] {
+			s.Auto = append(s.Auto, p.Name)
 		}
 	}
 	slices.Sort(s.Auto)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/golden/internal/enter"
@@ -57,7 +55,7 @@ func (p *Plan) fill(ctx context.Context, root string, c Cache, h Hooks) error {
 	err := debroot.Fill(ctx, root, debroot.Request{
 		Suite: p.Recipe.Suite, Arch: p.Recipe.Arch, Sources: p.Sources, Releases: p.Releases, Packages: p.Packages,
 		Snapshot: p.Recipe.Apt.Snapshot != "", Key: p.choiceKey, Cache: c.Dir, Env: environment(p.Epoch),
-		ScriptEnv: enter.MergeEnv(enter.BaseEnv(), append(own(environment(p.Epoch)), "LANGUAGE=C.UTF-8", "DEBCONF_NONINTERACTIVE_SEEN=true")...),
+		ScriptEnv: enter.MergeEnv(enter.BaseEnv(), append(scriptEnvironment(p.Epoch), "LANGUAGE=C.UTF-8", "DEBCONF_NONINTERACTIVE_SEEN=true")...),
 	}, debroot.Watch{Log: log, Dpkg: counted, Expect: counted.expect})
 	if err != nil {
 		var program *run.Error
@@ -69,12 +67,4 @@ func (p *Plan) fill(ctx context.Context, root string, c Cache, h Hooks) error {
 	}
 	done()
 	return nil
-}
-
-// own drops the variables that the machine's owner has set for its network.
-func own(env []string) []string {
-	return slices.DeleteFunc(env, func(kv string) bool {
-		name, _, _ := strings.Cut(strings.ToLower(kv), "=")
-		return strings.HasSuffix(name, "_proxy")
-	})
 }

@@ -305,9 +305,9 @@ func releaseField(machine fs.FS, key string) (string, error) {
 	return "", nil
 }
 
-// environment is what programs of the build see: nothing of this machine's
-// locale, zone or user, and the proxies that its owner has set.
-func environment(epoch time.Time) []string {
+// scriptEnvironment is what scripts of packages see: nothing of this machine's
+// locale, zone, user or network.
+func scriptEnvironment(epoch time.Time) []string {
 	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "LC_ALL=C.UTF-8", "LANG=C.UTF-8", "TZ=UTC", "TERM=dumb",
@@ -316,6 +316,13 @@ func environment(epoch time.Time) []string {
 	if !epoch.IsZero() {
 		env = append(env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()))
 	}
+	return env
+}
+
+// environment is what programs of the build see: the same, and the proxies that
+// this machine's owner has set.
+func environment(epoch time.Time) []string {
+	env := scriptEnvironment(epoch)
 	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)

@@ -185,12 +185,12 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	known := map[int]lineage.Known{}
+	known, mounts := map[int]lineage.Known{}, mountsOf(a.cfg)
 	for _, r := range records {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
-		one := lineage.Known{Mount: filepath.Join(a.cfg.MountsDir, strconv.Itoa(r.VMID))}
+		one := lineage.Known{Mount: mounts.Path(r.VMID)}
 		if r.Provisioned != nil {
 			one.ID = r.Provisioned.ID
 		}

@@ -132,9 +132,6 @@ type stamp struct {
 // NewHost returns the image in archive, a path or a volume of PVE. With "" there is no image.
 func NewHost(archive string) *Host { return &Host{archive: archive} }
 
-// Archive returns where the image is.
-func (h *Host) Archive() string { return h.archive }
-
 // ID returns what is known of the image, until ctx is done: an archive on a share
 // without its server must not hold up a list. An unreadable archive is unknown.
 func (h *Host) ID(ctx context.Context) ID {

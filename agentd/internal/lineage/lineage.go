@@ -106,7 +106,8 @@ type State struct {
 func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func(vmid int) bool) []Event {
 	var events []Event
 	guests := map[int]Guest{}
-	for _, vmid := range slices.Sorted(maps.Keys(known)) {
+	ours, all := slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(now))
+	for _, vmid := range ours {
 		before, isSeen := s.Guests[vmid]
 		is, exists := now[vmid]
 		switch {
@@ -124,8 +125,8 @@ func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func
 		}
 	}
 	copies := map[string]string{}
-	for _, of := range slices.Sorted(maps.Keys(known)) {
-		for _, vmid := range slices.Sorted(maps.Keys(now)) {
+	for _, of := range ours {
+		for _, vmid := range all {
 			what := ""
 			if vmid != of {
 				what = isCopy(now[vmid], now[of], known[of])

@@ -122,7 +122,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 	if h := spec.Health; h != nil {
 		// An empty Test makes the engine take the image's.
 		config.Healthcheck = &container.HealthConfig{Interval: h.Interval, StartPeriod: h.StartPeriod, Retries: h.Retries}
-		if versions.GreaterThanOrEqualTo(c.api().ClientVersion(), startIntervalAPI) {
+		if c.KnowsStartInterval() {
 			config.Healthcheck.StartInterval = h.StartInterval
 		}
 	}

@@ -106,8 +106,8 @@ type State struct {
 func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func(vmid int) bool) []Event {
 	var events []Event
 	guests := map[int]Guest{}
-	ours, all := slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(now))
-	for _, vmid := range ours {
+	knownVMIDs, all := slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(now))
+	for _, vmid := range knownVMIDs {
 		before, isSeen := s.Guests[vmid]
 		is, exists := now[vmid]
 		switch {
@@ -125,7 +125,7 @@ func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func
 		}
 	}
 	copies := map[string]string{}
-	for _, of := range ours {
+	for _, of := range knownVMIDs {
 		for _, vmid := range all {
 			what := ""
 			if vmid != of {

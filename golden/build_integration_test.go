@@ -184,6 +184,13 @@ func TestBuildTwice(t *testing.T) {
 		if err == nil || strings.Count(string(out), " -> ") != 1 || !strings.Contains(string(out), "felhom-controller-bootstrap: ") {
 			t.Errorf("want the program as the one input that differs, got %v\n%s", err, out)
 		}
+		// The build has read the base's frames for their digest only.
+		if !exists(filepath.Join(b.cache, "frames/*.verified")) {
+			t.Error("nothing is kept of what verify found in the base")
+		}
+		if out, err := exec.Command(golden, "verify", archive).CombinedOutput(); err != nil {
+			t.Errorf("verify: %v\n%s", err, out)
+		}
 	})
 	t.Run("authorities", func(t *testing.T) { testTrust(t, b) })
 	t.Run("release", func(t *testing.T) { testRelease(t, b) })

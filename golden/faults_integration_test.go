@@ -33,6 +33,21 @@ func (b bakery) forgetFrames(t *testing.T) {
 	}
 }
 
+// forgetVerified has the next build read all of its archive, so that it does not end
+// before it is killed.
+func (b bakery) forgetVerified(t *testing.T) {
+	t.Helper()
+	kept, err := filepath.Glob(filepath.Join(b.cache, "frames/*.verified"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range kept {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // fails runs a build that must end with this status, and gives what it said.
 func (b bakery) fails(t *testing.T, cmd *exec.Cmd, code int) string {
 	t.Helper()
@@ -131,6 +146,7 @@ func testKilled(t *testing.T, b bakery, archive string) {
 			if !tt.frames {
 				b.forgetFrames(t)
 			}
+			b.forgetVerified(t)
 			out := t.TempDir()
 			b.kill(t, out, tt.at(out))
 			b.recovers(t, out, archive)

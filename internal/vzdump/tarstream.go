@@ -1,6 +1,7 @@
 package vzdump
 
 import (
+	"bufio"
 	"errors"
 	"io"
 )
@@ -20,6 +21,14 @@ type tarStream struct {
 	data []extent
 	size int64
 	at   int64 // position in the content
+
+	record *recorder // nil without one
+
+	// Of a reader that continues with a [Tail]; nil and false for others.
+	front  *bufio.Reader // until its end
+	behind func()        // called once, between front and Tail
+	elided func(n int64) // called with the bytes of content that are left out
+	elide  bool          // the members come from the Tail
 }
 
 // errEnd is the end marker: two blocks of zeros.
@@ -28,19 +37,41 @@ var errEnd = errors.New("end of the tar stream")
 func (s *tarStream) readBlock(b *[block]byte) error {
 	n, err := io.ReadFull(s.r, b[:])
 	s.offset += int64(n)
+	s.keep(b[:n])
+	return err
+}
+
+// keep records a part of the headers.
+func (s *tarStream) keep(b []byte) {
+	if s.record != nil {
+		s.record.headers = append(s.record.headers, b...)
+	}
+}
+
+// leave goes behind the content of the member.
+func (s *tarStream) leave() error {
+	skip := s.left + s.padding
+	s.left, s.padding, s.data = 0, 0, nil
+	if s.elide {
+		s.offset += skip
+		s.elided(skip)
+		return nil
+	}
+	n, err := io.CopyN(io.Discard, s.r, skip)
+	s.offset += n
 	return err
 }
 
 // next goes to the next member.
 func (s *tarStream) next() (*tarHeader, error) {
-	skip := s.left + s.padding
-	n, err := io.CopyN(io.Discard, s.r, skip)
-	s.offset += n
-	if err != nil {
+	if err := s.leave(); err != nil {
 		return nil, err
 	}
-	s.left, s.padding, s.data = 0, 0, nil
 	s.started = s.offset
+	if s.record != nil {
+		s.record.marks = append(s.record.marks, headerMark{s.offset, len(s.record.headers)})
+	}
+	s.cross()
 	h, err := s.header()
 	if err != nil {
 		return nil, err
@@ -105,6 +136,7 @@ func (s *tarStream) extended(h *tarHeader) (map[string]string, error) {
 	data := make([]byte, h.Size+(-h.Size&(block-1)))
 	n, err := io.ReadFull(s.r, data)
 	s.offset += int64(n)
+	s.keep(data[:n])
 	if err != nil {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -165,6 +197,9 @@ func (s *tarStream) Read(p []byte) (int, error) {
 func (s *tarStream) stored(p []byte) (int, error) {
 	if s.left == 0 {
 		return 0, io.EOF
+	}
+	if s.elide {
+		return 0, errElided
 	}
 	n, err := s.r.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)

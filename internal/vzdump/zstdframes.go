@@ -137,8 +137,7 @@ func (w *frameWalker) magic(m uint32) error {
 	case m == magicFrame:
 		w.expect(atDescriptor, 1)
 	case m&magicSkippableMask == magicSkippable:
-		w.facts.Skippable++
-		w.add(FrameFacts{Offset: w.offset - 4, ContentSize: -1, Skippable: true})
+		w.facts.append(FrameFacts{Offset: w.offset - 4, ContentSize: -1, Skippable: true})
 		w.expect(atSkippableSize, 4)
 	default:
 		return refuse(ErrCorrupt, "", "no zstd frame at offset %d: want magic %08x, got %08x", w.offset-4, uint32(magicFrame), m)
@@ -181,21 +180,10 @@ func (w *frameWalker) header() error {
 	if f.Window > w.limits.Window {
 		return refuse(ErrLimit, "", "the zstd frame at offset %d needs a window of %d bytes, which exceeds the limit of %d", f.Offset, f.Window, w.limits.Window)
 	}
-	w.facts.Window = max(w.facts.Window, f.Window)
-	if !f.Checksum {
-		w.facts.NoChecksum++
-	}
 	w.checksum = f.Checksum
-	w.add(f)
+	w.facts.append(f)
 	w.expect(atBlock, 3)
 	return nil
-}
-
-func (w *frameWalker) add(f FrameFacts) {
-	w.facts.FrameCount++
-	if len(w.facts.Frames) < maxFrameFacts {
-		w.facts.Frames = append(w.facts.Frames, f)
-	}
 }
 
 // descriptor is the first byte of a frame header.

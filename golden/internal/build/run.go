@@ -18,7 +18,6 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -174,7 +173,7 @@ func publish(ctx context.Context, path string, force bool, job packJob, m proven
 	}
 	st.Done(result, fmt.Sprintf("%s, %d members", progress.Bytes(packed.Size), packed.Entries))
 	st = p.Start("verify")
-	report, err := verifyFile(ctx, job, m)
+	report, err := verifyFile(ctx, job, packed, m)
 	if err != nil {
 		return Result{}, err
 	}
@@ -259,35 +258,6 @@ func distinctive(name string) []string {
 		}
 	}
 	return list
-}
-
-func verifyFile(ctx context.Context, job packJob, m provenance.Manifest) (_ verify.Report, err error) {
-	f, err := regular.Open(job.path)
-	if err != nil {
-		return verify.Report{}, fmt.Errorf("verify: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	allow := job.recipe.Allow
-	report, err := verify.Archive(ctx, f, filepath.Base(job.path), verify.Options{
-		SHA256: m.Archive.SHA256, Epoch: job.epoch, BuildNames: builderNames(),
-		Allow: verify.Allow{
-			SetID: trim(allow.SetID), WorldWritable: trim(allow.WorldWritable), Capabilities: trim(allow.Capabilities),
-			Secrets: trim(allow.Secrets), Dangling: trim(allow.Dangling), Programs: trim(allow.Programs),
-		},
-	})
-	if err != nil {
-		return report, err
-	}
-	if err := report.Err(); err != nil {
-		lines := []string{err.Error()}
-		for _, f := range report.Findings {
-			if f.Severity == rules.Error {
-				lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Rule, f.Path, f.Message))
-			}
-		}
-		return report, fault.WrapHint(fault.Of(err), errors.New(strings.Join(lines, "\n")), fault.HintOf(err))
-	}
-	return report, nil
 }
 
 func trim(paths []string) []string {

@@ -40,6 +40,11 @@ type Options struct {
 	Hash hash.Hash
 	// Attributes keeps [Extra.Xattrs].
 	Attributes bool
+	// Record keeps what [Image.Tail] needs. It takes the memory of all headers.
+	Record bool
+	// Tail, if not nil, is what an earlier pass found in the frames after those that
+	// are read: Read gets the archive without them.
+	Tail *Tail
 
 	// Index, if not nil, selects the members that are kept without content.
 	Index func(*vzdump.Entry) bool
@@ -67,6 +72,7 @@ type Image struct {
 	config   *pctconf.Config
 	findings []pctconf.Finding
 	units    *Units
+	recorded *recorded // or nil
 }
 
 // Read reads the archive r to its end. An archive that is hostile, truncated
@@ -76,18 +82,22 @@ func Read(ctx context.Context, r io.Reader, opts Options) (_ *Image, err error) 
 	if opts.Index == nil {
 		limits.Entries = int(opts.MaxBytes / entryBytes)
 	}
-	in, err := vzdump.NewAheadReader(vzdump.WithContext(ctx, r), limits)
+	in, err := open(vzdump.WithContext(ctx, r), limits, opts)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
 	s := &scan{opts: opts, in: in, image: &Image{ByPath: map[string]*Entry{}, Content: map[string][]byte{}}}
+	if opts.Record {
+		in.Record()
+		s.image.recorded = &recorded{in: in}
+	}
 	if opts.Hash != nil {
 		s.sums = sums.New(opts.Hash)
 		defer s.sums.Close() // the digests are read after this function alone
 	}
 	for {
-		e, err := in.Next()
+		e, err := s.next()
 		if errors.Is(err, io.EOF) {
 			s.image.Facts = in.Facts()
 			s.image.complete()
@@ -100,6 +110,13 @@ func Read(ctx context.Context, r io.Reader, opts Options) (_ *Image, err error) 
 			return nil, err
 		}
 	}
+}
+
+func open(r io.Reader, limits vzdump.Limits, opts Options) (*vzdump.Reader, error) {
+	if opts.Tail != nil {
+		return vzdump.NewTailReader(r, limits, opts.Tail.Archive)
+	}
+	return vzdump.NewAheadReader(r, limits)
 }
 
 // New returns the image of members that do not come from an archive: entries in
@@ -130,6 +147,8 @@ type scan struct {
 	kept  int64        // bytes
 	holes int64        // bytes of sparse files so far
 	head  []byte       // for all files: a buffer each would be most of the memory
+
+	replayed int // members of Options.Tail so far
 }
 
 func (s *scan) member(m *vzdump.Entry) error {
@@ -150,6 +169,9 @@ func (s *scan) member(m *vzdump.Entry) error {
 	s.image.Entries = append(s.image.Entries, e)
 	if s.image.ByPath[e.Path] == nil {
 		s.image.ByPath[e.Path] = e
+	}
+	if s.image.recorded != nil {
+		s.image.recorded.costs = append(s.image.recorded.costs, 0)
 	}
 	if e.Type != vzdump.File {
 		return nil
@@ -172,6 +194,9 @@ func (s *scan) content(e *Entry, keep bool) error {
 			return nil
 		}
 	}
+	if s.in.Elided() {
+		return s.elided(e, keep)
+	}
 	head, err := s.readHead(e, keep)
 	if err != nil {
 		return err
@@ -185,6 +210,9 @@ func (s *scan) content(e *Entry, keep bool) error {
 		cost, err := s.opts.Visit(e, head, rest)
 		if err == nil {
 			err = s.charge(cost)
+		}
+		if s.image.recorded != nil {
+			s.image.recorded.costs[len(s.image.recorded.costs)-1] = cost
 		}
 		if err != nil {
 			return err

@@ -63,6 +63,8 @@ type Result struct {
 	Entries    int      // members, the two config members included
 	Unpacked   int64    // bytes of file content
 	BaseReused bool     // the frames of Root came from the cache
+	BaseAt     int64    // where these frames begin in the archive
+	BaseKey    string   // names them in the cache; "" without one
 	Dropped    []string // "path: attribute" that restore would drop and so is not stored
 }
 
@@ -117,6 +119,7 @@ func (j *job) run(ctx context.Context, useCache bool) (_ Result, err error) {
 	res := Result{
 		Path: j.out.Path, SHA256: hex.EncodeToString(sum), Size: w.size, Entries: j.entries,
 		Unpacked: j.done, BaseReused: base.cached != nil, Dropped: j.dropped,
+		BaseAt: j.baseAt, BaseKey: j.key,
 	}
 	if j.cache != nil && base.cached == nil {
 		if err := j.keep(tmp.Name(), res, base); err != nil {

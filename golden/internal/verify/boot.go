@@ -51,14 +51,14 @@ func checkFirstBootUnit(c *check) {
 		c.fail(at, "mode %04o, want it executable", bin.Mode)
 	}
 	want, known := machine(c.setting("arch"))
-	i := slices.IndexFunc(c.binaries, func(b binary) bool { return b.path == at })
+	i := slices.IndexFunc(c.binaries, func(b binary) bool { return b.Path == at })
 	switch {
 	case i < 0:
 		c.fail(at, "is not an ELF program, want a static one: a script depends on what the image has")
-	case known && c.binaries[i].machine != want:
-		c.fail(at, "is for %s, want %s", c.binaries[i].machine, want)
-	case c.binaries[i].interp != "" || len(c.binaries[i].needed) > 0:
-		c.fail(at, "is linked to %s, want it static", strings.Join(append(c.binaries[i].needed, c.binaries[i].interp), " "))
+	case known && c.binaries[i].Machine != want:
+		c.fail(at, "is for %s, want %s", c.binaries[i].Machine, want)
+	case c.binaries[i].Interp != "" || len(c.binaries[i].Needed) > 0:
+		c.fail(at, "is linked to %s, want it static", strings.Join(append(c.binaries[i].Needed, c.binaries[i].Interp), " "))
 	}
 }
 

@@ -95,15 +95,15 @@ func (c *check) eachLine(name string, visit func(n int, fields []string)) {
 
 func checkSecrets(c *check) {
 	for _, s := range c.secrets {
-		if !allowed(c.opts.Allow.Secrets, s.path) {
-			c.fail(s.path, "line %d: %s", s.line, s.what)
+		if !allowed(c.opts.Allow.Secrets, s.Path) {
+			c.fail(s.Path, "line %d: %s", s.Line, s.What)
 		}
 	}
 }
 
 func checkBuildNames(c *check) {
 	for _, s := range c.names {
-		c.fail(s.path, "line %d: the build machine's %q", s.line, s.what)
+		c.fail(s.Path, "line %d: the build machine's %q", s.Line, s.What)
 	}
 }
 

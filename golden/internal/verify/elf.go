@@ -4,17 +4,21 @@ import (
 	"bytes"
 	"debug/elf"
 	"strings"
+
+	"github.com/felhom/felhom-golden/golden/internal/image"
 )
 
 // binary is what is known of one ELF file.
 type binary struct {
-	path    string
-	bad     string // why it could not be read, or ""
-	machine elf.Machine
-	interp  string   // the loader; "" when it is static or a library
-	needed  []string // libraries by name
-	dynamic bool     // has a dynamic section
-	partial bool     // the needed libraries are out of reach of one pass
+	Path    string
+	Bad     string // why it could not be read, or ""
+	Machine elf.Machine
+	Interp  string   // the loader; "" when it is static or a library
+	Needed  []string // libraries by name
+	Dynamic bool     // has a dynamic section
+	Partial bool     // the needed libraries are out of reach of one pass
+
+	of *image.Entry // nil if it comes from an earlier pass
 }
 
 // dynamicTap catches the bytes of the dynamic section as they pass.
@@ -67,23 +71,23 @@ func openELF(head []byte) (*elf.File, error) {
 }
 
 func readELF(path string, head []byte, tap *dynamicTap) binary {
-	b := binary{path: path}
+	b := binary{Path: path}
 	f, err := openELF(head)
 	if err != nil {
-		b.bad = err.Error()
+		b.Bad = err.Error()
 		return b
 	}
-	b.machine = f.Machine
+	b.Machine = f.Machine
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP && p.Off+p.Filesz <= uint64(len(head)) && p.Filesz < 4096 && p.Off < uint64(len(head)) {
-			b.interp = strings.TrimRight(string(head[p.Off:p.Off+p.Filesz]), "\x00")
+			b.Interp = strings.TrimRight(string(head[p.Off:p.Off+p.Filesz]), "\x00")
 		}
 	}
 	if len(tap.buf) == 0 {
 		return b
 	}
-	b.dynamic = true
-	b.needed, b.partial = needed(f, head, tap.buf)
+	b.Dynamic = true
+	b.Needed, b.Partial = needed(f, head, tap.buf)
 	return b
 }
 

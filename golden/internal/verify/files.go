@@ -164,21 +164,21 @@ func checkBinaries(c *check) {
 	}
 	for _, b := range c.binaries {
 		switch {
-		case b.bad != "":
-			c.fail(b.path, "starts like an ELF file and is not one: %s", b.bad)
+		case b.Bad != "":
+			c.fail(b.Path, "starts like an ELF file and is not one: %s", b.Bad)
 			continue
-		case known && b.machine != want:
-			c.fail(b.path, "is for %s, want %s", b.machine, want)
+		case known && b.Machine != want:
+			c.fail(b.Path, "is for %s, want %s", b.Machine, want)
 			continue
 		}
-		if b.interp != "" {
-			if to, _ := c.Lookup(b.interp); to == nil {
-				c.fail(b.path, "its loader %s is not in the archive", b.interp)
+		if b.Interp != "" {
+			if to, _ := c.Lookup(b.Interp); to == nil {
+				c.fail(b.Path, "its loader %s is not in the archive", b.Interp)
 			}
 		}
-		for _, lib := range b.needed {
+		for _, lib := range b.Needed {
 			if !libraries[path.Base(lib)] {
-				c.fail(b.path, "needs %s, which is not in the archive", lib)
+				c.fail(b.Path, "needs %s, which is not in the archive", lib)
 			}
 		}
 	}

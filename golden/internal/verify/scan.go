@@ -42,16 +42,15 @@ type subject struct {
 	copying  [32 << 10]byte // one for all members: a buffer each was most of the memory
 }
 
-// scan reads the archive to its end.
-func scan(ctx context.Context, r io.Reader, name string, opts Options) (*subject, error) {
+// scan reads the archive to its end. with has what is to be recorded or is known.
+func scan(ctx context.Context, r io.Reader, name string, opts Options, with image.Options) (*subject, error) {
 	s := &subject{name: name, packages: map[string]bool{}}
 	sum := sha256.New()
-	img, err := image.Read(ctx, io.TeeReader(r, sum), image.Options{
-		MaxBytes: maxBytes, MaxHoles: maxHoles, Hash: md5.New(), Keep: isKept, //nolint:gosec // see the import
-		Visit: func(e *image.Entry, head []byte, rest io.Reader) (int64, error) {
-			return s.visit(e, head, rest, opts.BuildNames)
-		},
-	})
+	with.MaxBytes, with.MaxHoles, with.Hash, with.Keep = maxBytes, maxHoles, md5.New(), isKept //nolint:gosec // see the import
+	with.Visit = func(e *image.Entry, head []byte, rest io.Reader) (int64, error) {
+		return s.visit(e, head, rest, opts.BuildNames)
+	}
+	img, err := image.Read(ctx, io.TeeReader(r, sum), with)
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +74,20 @@ func (s *subject) visit(e *image.Entry, head []byte, rest io.Reader, names []str
 			return 0, err
 		}
 		b := readELF(e.Path, head, tail)
+		b.of = e
 		s.binaries = append(s.binaries, b)
-		cost = binaryBytes + len(b.interp) + len(b.bad)
-		for _, name := range b.needed {
+		cost = binaryBytes + len(b.Interp) + len(b.Bad)
+		for _, name := range b.Needed {
 			cost += libraryBytes + len(name)
 		}
 	case e.Size <= maxScanned:
 		secrets, named := scanSecrets(e.Path, head), scanNames(e.Path, head, names)
+		for i := range secrets {
+			secrets[i].of = e
+		}
+		for i := range named {
+			named[i].of = e
+		}
 		s.secrets, s.names = append(s.secrets, secrets...), append(s.names, named...)
 		cost = (len(secrets) + len(named)) * hitBytes
 	}

@@ -6,14 +6,17 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/contents"
+	"github.com/felhom/felhom-golden/golden/internal/image"
 )
 
 // secret is a place where something was found that must not be there. It never
 // holds the thing itself.
 type secret struct {
-	path string
-	line int
-	what string
+	Path string
+	Line int
+	What string
+
+	of *image.Entry // nil if it comes from an earlier pass
 }
 
 // secretKind is one sort of secret. mark is a text that all of them have; it is
@@ -75,7 +78,7 @@ func scanSecrets(name string, data []byte) []secret {
 			continue
 		}
 		if at := kind.form.FindIndex(data); at != nil {
-			found = append(found, secret{name, 1 + bytes.Count(data[:at[0]], []byte{'\n'}), kind.what})
+			found = append(found, secret{Path: name, Line: 1 + bytes.Count(data[:at[0]], []byte{'\n'}), What: kind.what})
 		}
 	}
 	return found
@@ -90,7 +93,7 @@ func scanNames(name string, data []byte, names []string) []secret {
 	var found []secret
 	for _, text := range names {
 		if at := wholeWord(data, text); at >= 0 {
-			found = append(found, secret{name, 1 + bytes.Count(data[:at], []byte{'\n'}), text})
+			found = append(found, secret{Path: name, Line: 1 + bytes.Count(data[:at], []byte{'\n'}), What: text})
 		}
 	}
 	return found

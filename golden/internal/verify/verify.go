@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -111,18 +112,25 @@ func (r Report) Err() error {
 // [fault.Invalid] and no report, wrong options have [fault.Misuse]. What an
 // archive did wrong is in the report, and in its Err.
 func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Report, error) {
-	opts.Profile = cmp.Or(opts.Profile, Golden)
-	chosen, err := choose(opts)
+	chosen, err := choose(&opts)
 	if err != nil {
 		return Report{}, err
 	}
-	name = name[strings.LastIndexByte(name, '/')+1:]
-	archive, err := scan(ctx, r, name, opts)
+	name = baseName(name)
+	archive, err := scan(ctx, r, name, opts, image.Options{})
 	if err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", name, err)
 	}
+	return judge(archive, opts, chosen), nil
+}
+
+// baseName returns what is after the last slash.
+func baseName(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// judge applies the rules to an archive that was read.
+func judge(archive *subject, opts Options, chosen []rules.Rule) Report {
 	report := Report{
-		Archive: name, Profile: opts.Profile, SHA256: archive.sha256,
+		Archive: archive.name, Profile: opts.Profile, SHA256: archive.sha256,
 		Packed: archive.Facts.Packed, Unpacked: archive.Facts.Content, Entries: archive.Facts.Entries,
 		Findings: []Finding{}, More: map[string]int{},
 	}
@@ -135,7 +143,7 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 		}
 		report.add(rule, c, opts.Strict)
 	}
-	return report, nil
+	return report
 }
 
 func (r *Report) add(rule rules.Rule, c *check, strict bool) {
@@ -152,8 +160,9 @@ func (r *Report) add(rule rules.Rule, c *check, strict bool) {
 	r.Findings = append(r.Findings, c.findings...)
 }
 
-// choose gives the rules to check, in the order of the table.
-func choose(opts Options) ([]rules.Rule, error) {
+// choose gives the rules to check, in the order of the table, and fills in the profile.
+func choose(opts *Options) ([]rules.Rule, error) {
+	opts.Profile = cmp.Or(opts.Profile, Golden)
 	if p := opts.Profile; p != Golden && p != Restore {
 		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("verify: profile %q", p), "want \"golden\" or \"restore\"")
 	}

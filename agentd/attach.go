@@ -26,7 +26,8 @@ type attachedGuest struct {
 }
 
 func guestAttachCommand(stdout, stderr io.Writer) *cli.Command {
-	return guestCommand("attach", "mount a known guest's config directory, at once if the guest runs", stderr, nil,
+	const about = "A guest that was detached with --for gets a new token, which ends all others, and is started if it ran before.\n\nExample:\n   felhom-agentd guest attach 8200"
+	return guestCommand("attach", "mount a known guest's config directory, at once if the guest runs", about, stderr, nil,
 		func(c *cli.Context, cfg config.Config, p *provision.Provisioner, vmid int) error {
 			isDetached, err := p.IsDetached(vmid)
 			if err != nil {
@@ -77,7 +78,8 @@ type detachedGuest struct {
 func guestDetachCommand(stdout, stderr io.Writer) *cli.Command {
 	purposes := strings.Join(provision.Purposes(), ", ")
 	flags := []cli.Flag{&cli.StringFlag{Name: "for", Usage: "shut the guest down first, for a `PURPOSE` that PVE refuses with the mount: " + purposes}}
-	return guestCommand("detach", "end the config mount in a guest; its directory stays", stderr, flags,
+	const about = "With --for the guest is shut down first; guest attach starts it again, with a new token.\n\nExample:\n   felhom-agentd guest detach --for snapshot 8200"
+	return guestCommand("detach", "end the config mount in a guest; its directory stays", about, stderr, flags,
 		func(c *cli.Context, _ config.Config, p *provision.Provisioner, vmid int) (err error) {
 			purpose, isFor := c.String("for"), c.IsSet("for")
 			switch {
@@ -103,10 +105,10 @@ func guestDetachCommand(stdout, stderr io.Writer) *cli.Command {
 		})
 }
 
-func guestCommand(name, usage string, stderr io.Writer, flags []cli.Flag, work func(c *cli.Context, cfg config.Config, p *provision.Provisioner, vmid int) error) *cli.Command {
+func guestCommand(name, usage, about string, stderr io.Writer, flags []cli.Flag, work func(c *cli.Context, cfg config.Config, p *provision.Provisioner, vmid int) error) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "VMID",
-		Description: "Example:\n   felhom-agentd guest " + name + " 8200",
+		Description: about,
 		Flags:       append(flags, jsonFlag()),
 		Action: func(c *cli.Context) (err error) {
 			vmid, cfg, err := guestArgs(c)

@@ -17,6 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/containerspec"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/termtext"
 )
@@ -127,19 +128,26 @@ func (s shown) text(now time.Time) string {
 	if !s.Added.IsZero() {
 		line("added", s.Added.Format(time.RFC3339))
 	}
-	token := "not used yet"
-	switch {
-	case s.Revoked:
-		token = "revoked"
-	case s.TokenSeen != nil:
-		token = "first used " + s.TokenSeen.Format(time.RFC3339)
-	}
-	line("token", token)
+	line("token", s.token())
 	line("mount", s.Mount)
 	line("console", s.Console)
 	line("record", s.Status)
 	s.settings(line)
 	return b.String()
+}
+
+// token says what is known of the guest's token. A report is not a use: the
+// bootstrapper sends them with the token of the mount, whatever the controller has.
+func (s shown) token() string {
+	switch {
+	case s.Revoked:
+		return "revoked"
+	case s.TokenSeen != nil:
+		return "first used by the controller " + s.TokenSeen.Format(time.RFC3339)
+	case s.Settings != nil && s.Settings.Profile == contract.ProfilePlain:
+		return "valid; with the profile plain only the bootstrapper and the engine use it"
+	}
+	return "valid; the controller has not asked for /storage with it yet"
 }
 
 func (s shown) settings(line func(name, value string)) {

@@ -6,12 +6,26 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
 )
 
-func TestShowNamesARevocation(t *testing.T) {
-	text := shown{Row: overview.Row{Guest: 8200, Revoked: true}}.text(time.Now())
-	if !strings.Contains(text, "revoked") || strings.Contains(text, "not used yet") {
-		t.Errorf("%s", text)
+// A guest that reports uses its token, so that the line must not call it unused:
+// what is not known is whether the controller has it.
+func TestShowSaysWhoUsedTheToken(t *testing.T) {
+	used := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	reports := overview.Row{Guest: 8200, Controller: overview.Healthy, Step: "run", Since: used}
+	seen, revoked := reports, reports
+	seen.TokenSeen, revoked.TokenSeen, revoked.Revoked = &used, &used, true
+	for want, s := range map[string]shown{
+		"valid; the controller has not asked for /storage with it yet":              {Row: reports, Settings: &provision.Settings{Profile: contract.ProfileFelhom}},
+		"valid; with the profile plain only the bootstrapper and the engine use it": {Row: reports, Settings: &provision.Settings{Profile: contract.ProfilePlain}},
+		"first used by the controller 2026-03-04T05:06:07Z":                         {Row: seen},
+		"revoked": {Row: revoked},
+	} {
+		if text := s.text(time.Now()); !strings.Contains(text, "\ntoken        "+want+"\n") {
+			t.Errorf("want token %q in\n%s", want, text)
+		}
 	}
 }
 

@@ -103,12 +103,13 @@ func printRows(ctx context.Context, s overview.Source, asJSON bool, stdout io.Wr
 	if err != nil {
 		return err
 	}
+	rollout, rolloutErr := s.Rollout()
+	rollout.Join(rows)
 	if asJSON {
 		err = printJSON(stdout, rows)
 	} else {
 		err = overview.Table(stdout, rows, time.Now(), width)
 	}
-	rollout, rolloutErr := s.Rollout()
 	if rollout != nil && !asJSON { // the rows have it in JSON
 		_, writeErr := fmt.Fprintln(stdout, rollout.Text())
 		err = errors.Join(err, writeErr)

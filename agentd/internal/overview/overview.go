@@ -131,7 +131,8 @@ type Source struct {
 }
 
 // Rows returns all guests by VMID, and the files that cannot be read by name: a
-// damaged record does not hide the other guests.
+// damaged record does not hide the other guests. The rollout is not in the rows:
+// [Rollout.Join] adds it.
 func (s Source) Rows(ctx context.Context) ([]Row, map[string]error, error) {
 	records, broken, err := s.Store.List()
 	if err != nil {
@@ -158,7 +159,6 @@ func (s Source) Rows(ctx context.Context) ([]Row, map[string]error, error) {
 		rows = append(rows, Row{Guest: vmid, Unfinished: true})
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Guest, b.Guest) })
-	s.join(rows)
 	s.ask(ctx, rows)
 	return rows, broken, nil
 }
@@ -183,7 +183,9 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 	}
 	row.Unfinished = unfinished[vmid]
 	rows := []Row{row}
-	s.join(rows)
+	if r, err := s.Rollout(); err == nil { // a journal that cannot be read is named by the list
+		r.Join(rows)
+	}
 	s.ask(ctx, rows)
 	return rows[0], nil
 }

@@ -192,6 +192,11 @@ func TestUnfinishedRollout(t *testing.T) {
 	if err != nil || len(rows) != 4 {
 		t.Fatal(rows, err)
 	}
+	r, err := s.Rollout()
+	if err != nil || r == nil {
+		t.Fatal(r, err)
+	}
+	r.Join(rows)
 	var got []string
 	for _, r := range rows {
 		if r.Rollout == nil {
@@ -206,10 +211,6 @@ func TestUnfinishedRollout(t *testing.T) {
 	if one, err := s.Row(t.Context(), 8201); err != nil || one.Rollout == nil || one.Rollout.State != "failed" || one.Rollout.Left != 3 {
 		t.Errorf("the row of one guest: %+v, %v", one.Rollout, err)
 	}
-	r, err := s.Rollout()
-	if err != nil || r == nil {
-		t.Fatal(r, err)
-	}
 	if want := `rollout of registry.example/team/app:2\x1b[2J: wave 2 of 3, 1 done, 1 failed, 3 left; it has stopped: felhom-agentd guest rollout --resume`; !strings.HasPrefix(r.Text(), want) {
 		t.Errorf("text %q, want %q", r.Text(), want)
 	}
@@ -217,7 +218,7 @@ func TestUnfinishedRollout(t *testing.T) {
 	if r, err := s.Rollout(); err == nil {
 		t.Errorf("a damaged journal: %+v", r)
 	}
-	if _, _, err := s.Rows(t.Context()); err != nil {
-		t.Errorf("it hides the guests: %v", err)
+	if one, err := s.Row(t.Context(), 8201); err != nil || one.Guest != 8201 {
+		t.Errorf("it hides a guest: %+v, %v", one, err)
 	}
 }

@@ -33,11 +33,9 @@ func (s Source) Rollout() (*Rollout, error) {
 	}, nil
 }
 
-// join gives each row of a guest of the rollout its part. A journal that cannot be
-// read is named by who shows the rollout itself.
-func (s Source) join(rows []Row) {
-	r, err := s.Rollout()
-	if err != nil || r == nil {
+// Join gives each row of a guest of the rollout its part; a nil Rollout has none.
+func (r *Rollout) Join(rows []Row) {
+	if r == nil {
 		return
 	}
 	states := map[int]rollout.State{}

@@ -157,6 +157,7 @@ func (p *page) current(ctx context.Context) (list, error) {
 			if p.list.Rollout, err = p.Rollout(); err != nil {
 				p.list.Broken = append(p.list.Broken, "rollout: "+err.Error())
 			}
+			p.list.Rollout.Join(rows)
 		}
 	}
 	return p.list, nil

@@ -76,8 +76,10 @@ func (k *keeper) run(ctx context.Context, set *listener.Set) {
 	defer ticks.Stop()
 	for isNoticed := false; ; {
 		hasNew := k.ancestry.look(ctx, isNoticed)
+		if !isNoticed || hasNew { // a notice is of a guest's configuration, and says nothing of keys and addresses
+			k.follow(ctx, set)
+		}
 		isNoticed = false
-		k.follow(ctx, set)
 		if since := time.Since(k.looked); since >= mountsEvery || since < 0 || hasNew {
 			k.renewMounts(ctx)
 		}

@@ -58,7 +58,7 @@ type trail struct {
 
 	now     func() time.Time
 	mu      sync.Mutex
-	limits  map[trailKey]*rate.Limiter
+	limits  lineLimits[trailKey]
 	skipped map[trailKey]skipped
 }
 
@@ -71,6 +71,17 @@ type skipped struct {
 type trailKey struct {
 	kind  audit.Kind
 	guest int
+}
+
+// lineLimits has the limiter of each key: some lines at once, and then one a
+// minute. It is guarded by its owner's lock.
+type lineLimits[K comparable] map[K]*rate.Limiter
+
+func (l lineLimits[K]) allow(key K, burst int, now time.Time) bool {
+	if l[key] == nil {
+		l[key] = rate.NewLimiter(rate.Every(time.Minute), burst)
+	}
+	return l[key].AllowN(now, 1)
 }
 
 // A guest gets trailBurst lines of one kind and then one a minute, and so do all
@@ -90,7 +101,7 @@ func openTrail(cfg config.Config, logger *logrus.Logger, counts *counts) (*trail
 }
 
 func newTrail(log *audit.Log, queue *audit.Queue) *trail {
-	return &trail{log: log, queue: queue, now: time.Now, limits: map[trailKey]*rate.Limiter{}, skipped: map[trailKey]skipped{}}
+	return &trail{log: log, queue: queue, now: time.Now, limits: lineLimits[trailKey]{}, skipped: map[trailKey]skipped{}}
 }
 
 // started notes that the daemon serves. One that could not is not noted: a unit
@@ -147,9 +158,6 @@ func (t *trail) put(out audit.Event, burst int) {
 	key := trailKey{out.Kind, out.Guest}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.limits[key] == nil {
-		t.limits[key] = rate.NewLimiter(rate.Every(time.Minute), burst)
-	}
 	more := t.skipped[key]
 	skip := func() {
 		more.lines++
@@ -158,7 +166,7 @@ func (t *trail) put(out audit.Event, burst int) {
 		}
 		t.skipped[key] = more
 	}
-	if !t.limits[key].AllowN(t.now(), 1) {
+	if !t.limits.allow(key, burst, t.now()) {
 		skip()
 		return
 	}

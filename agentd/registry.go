@@ -15,7 +15,6 @@ import (
 	"github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/time/rate"
 
 	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
 	"github.com/felhom/felhom-golden/agentd/internal/config"
@@ -160,20 +159,17 @@ type pullLog struct {
 	logger *logrus.Logger
 
 	mu     sync.Mutex
-	limits map[int]*rate.Limiter // by guest
+	limits lineLimits[int] // by guest
 }
 
 func newPullLog(logger *logrus.Logger) *pullLog {
-	return &pullLog{logger: logger, limits: map[int]*rate.Limiter{}}
+	return &pullLog{logger: logger, limits: lineLimits[int]{}}
 }
 
 func (l *pullLog) isAllowed(vmid int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.limits[vmid] == nil {
-		l.limits[vmid] = rate.NewLimiter(rate.Every(time.Minute), trailBurst)
-	}
-	return l.limits[vmid].Allow()
+	return l.limits.allow(vmid, trailBurst, time.Now())
 }
 
 func (l *pullLog) add(p registryproxy.Pull) {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/e2e/faultregistry"
+	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -45,9 +46,8 @@ type trouble struct {
 	cuts   bool // the registry ends connections in the middle of a layer
 	wrong  bool // the guest's password is wrong, until the host corrects it
 	killed bool // the program is killed, and started again as after a boot
+	// update is the image of a second run, while the controller of the first one runs.
 	update string
-	// again has the program run a second time with nothing to do.
-	again bool
 }
 
 func troubles() []trouble {
@@ -62,7 +62,7 @@ func troubles() []trouble {
 		{name: "registry ends connections in a layer for 5 s", cuts: true},
 		{name: "wrong password, corrected on the host after 5 s", wrong: true},
 		{name: "program killed in the pull, started again after 5 s", killed: true, answer: refusal(503, "UNAVAILABLE", "not now")},
-		{name: "program started again, nothing to do", again: true},
+		{name: "program started again, nothing to do", update: "v1"},
 		{name: "update to an image that stays unhealthy", update: "unhealthy"},
 		{name: "update to an image that does not exist", update: "nope"},
 	}
@@ -255,7 +255,7 @@ func (w *troubled) try(ctx context.Context, one trouble, c contestant) (end endi
 	if err := w.give("v1", password); err != nil {
 		return end, err
 	}
-	if one.update != "" || one.again {
+	if one.update != "" {
 		return w.tryAgain(ctx, one, c)
 	}
 	w.now.Store(&one)
@@ -303,9 +303,6 @@ func (w *troubled) try(ctx context.Context, one trouble, c contestant) (end endi
 func (w *troubled) tryAgain(ctx context.Context, one trouble, c contestant) (end ending, err error) {
 	status := ""
 	for _, tag := range []string{"v1", one.update} {
-		if tag == "" {
-			tag = "v1"
-		}
 		if err := w.give(tag, w.token); err != nil {
 			return end, err
 		}
@@ -340,22 +337,23 @@ func (w *troubled) tryAgain(ctx context.Context, one trouble, c contestant) (end
 func (w *troubled) healthy(ctx context.Context, tag string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	state := "no controller"
-	for {
-		c, err := w.engine.ContainerInspect(ctx, containerName)
-		if err == nil && c.State != nil {
-			state = "the controller is " + c.State.Status
-			if c.State.Health != nil {
-				state += ", " + c.State.Health.Status
-			}
-			if c.State.Health != nil && c.State.Health.Status == "healthy" && c.Config.Image == w.reference(tag) {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New(state)
-		case <-time.After(50 * time.Millisecond):
-		}
+	var state error
+	if guest.Poll(ctx, func() error { state = w.look(ctx, tag); return state }) != nil {
+		return state
 	}
+	return nil
+}
+
+// look returns an error that says how the controller is, unless it runs and its health test passes.
+func (w *troubled) look(ctx context.Context, tag string) error {
+	c, err := w.engine.ContainerInspect(ctx, containerName)
+	switch {
+	case err != nil || c.State == nil:
+		return errors.New("no controller")
+	case c.State.Health == nil:
+		return errors.New("the controller is " + c.State.Status)
+	case c.State.Health.Status != "healthy" || c.Config.Image != w.reference(tag):
+		return errors.New("the controller is " + c.State.Status + ", " + c.State.Health.Status)
+	}
+	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -53,14 +54,37 @@ type options struct {
 	window time.Duration
 }
 
+// part is a part of the benchmark that can run alone.
+type part struct {
+	name    string
+	measure func(ctx context.Context, o options, stdout, stderr io.Writer) error
+	isExtra bool // it runs only if it is asked for
+}
+
+func parts() []part {
+	return []part{
+		{name: "bootstrapper", measure: bench},
+		{name: "guest", measure: benchGuest},
+		{name: "golden", measure: benchGolden},
+		{name: "api", measure: benchAPI},
+		{name: "fleet", measure: benchFleet, isExtra: true},
+		{name: "faults", measure: benchFaults, isExtra: true},
+	}
+}
+
 func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
+	var names []string
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	known := strings.Join(names, ", ")
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.rounds, "rounds", 11, "how often each case is run; the table has medians")
 	flags.StringVar(&o.dist, "dist", "dist", "`directory` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
-	flags.StringVar(&o.only, "only", "", "`part` to measure alone: bootstrapper, golden, guest, api or fleet; golden, api and fleet need no test bed; faults runs by its name alone")
+	flags.StringVar(&o.only, "only", "", "`part` to measure alone: "+known+"; golden, api and fleet need no test bed, fleet and faults run by their names alone")
 	flags.IntVar(&o.builds, "builds", 3, "how often golden images are built from nothing and packed as a release, which take minutes")
 	flags.IntVar(&o.guests, "guests", 1000, "how many simulated guests boot at once on the local API")
 	flags.IntVar(&o.nodes, "nodes", 100, "how many daemons the fleet has")
@@ -81,15 +105,12 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = fault.Errorf(fault.Misuse, "-window %v, want 1s to 10m", o.window)
 	case o.nodes < 1 || o.nodes > maxNodes || o.each < 1 || o.each > maxGuestsOfNode:
 		err = fault.Errorf(fault.Misuse, "-nodes %d and -guests-of-node %d, want 1 to %d and 1 to %d", o.nodes, o.each, maxNodes, maxGuestsOfNode)
-	case o.only != "" && !slices.Contains([]string{"bootstrapper", "golden", "guest", "api", "fleet", "faults"}, o.only):
-		err = fault.Errorf(fault.Misuse, "-only %q, want bootstrapper, golden, guest, api, fleet or faults", o.only)
+	case o.only != "" && !slices.Contains(names, o.only):
+		err = fault.Errorf(fault.Misuse, "-only %q, want one of %s", o.only, known)
 	}
-	for _, part := range []struct {
-		name    string
-		measure func(context.Context, options, io.Writer, io.Writer) error
-	}{{"bootstrapper", bench}, {"guest", benchGuest}, {"golden", benchGolden}, {"api", benchAPI}, {"fleet", benchFleet}, {"faults", benchFaults}} {
-		if err == nil && (o.only == part.name || o.only == "" && part.name != "fleet" && part.name != "faults") {
-			err = part.measure(ctx, o, stdout, stderr)
+	for _, p := range parts() {
+		if err == nil && (o.only == p.name || o.only == "" && !p.isExtra) {
+			err = p.measure(ctx, o, stdout, stderr)
 		}
 	}
 	return int(exit.Print(stderr, "bench", err))

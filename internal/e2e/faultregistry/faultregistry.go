@@ -165,22 +165,25 @@ func Corrupt(w http.ResponseWriter, _ *http.Request, data []byte) {
 	_, _ = w.Write(data) // the engine might not read all of it
 }
 
+// sendPart announces the data and sends the first part of it.
+func sendPart(w http.ResponseWriter, data []byte) *http.ResponseController {
+	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+	_, _ = w.Write(data[:len(data)/2]) // the engine might not read all of it
+	control := http.NewResponseController(w)
+	_ = control.Flush()
+	return control
+}
+
 // Truncated sends the first half of what it announces and closes the connection.
 // It panics, as net/http wants it.
 func Truncated(w http.ResponseWriter, _ *http.Request, data []byte) {
-	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-	_, _ = w.Write(data[:len(data)/2])
-	_ = http.NewResponseController(w).Flush()
+	sendPart(w, data)
 	panic(http.ErrAbortHandler)
 }
 
 // Reset sends the first half of what it announces and resets the connection.
-func Reset(w http.ResponseWriter, r *http.Request, data []byte) {
-	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-	_, _ = w.Write(data[:len(data)/2])
-	control := http.NewResponseController(w)
-	_ = control.Flush()
-	conn, _, err := control.Hijack()
+func Reset(w http.ResponseWriter, _ *http.Request, data []byte) {
+	conn, _, err := sendPart(w, data).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -193,9 +196,7 @@ func Reset(w http.ResponseWriter, r *http.Request, data []byte) {
 // Stalled sends the first half of what it announces and then nothing, until the
 // engine gives up.
 func Stalled(w http.ResponseWriter, r *http.Request, data []byte) {
-	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-	_, _ = w.Write(data[:len(data)/2])
-	_ = http.NewResponseController(w).Flush()
+	sendPart(w, data)
 	<-r.Context().Done()
 }
 

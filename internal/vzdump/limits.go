@@ -1,13 +1,19 @@
 package vzdump
 
+// What a [Reader] takes of an archive unless its Limits say otherwise.
+const (
+	MaxEntries  = 500_000
+	MaxUnpacked = 1 << 40
+)
+
 // Limits bound what a [Reader] accepts from an untrusted archive. A field that
 // is 0 means its default.
 type Limits struct {
 	Window   int64 // bytes of zstd window; default and most: MaxWindow
-	Entries  int   // members, and directories that they imply; default 500,000
+	Entries  int   // members, and directories that they imply; default MaxEntries
 	Name     int   // bytes of a name or link text; default 4096 (PATH_MAX)
 	PAX      int   // bytes of pax records of one member; default 256 KiB
-	Unpacked int64 // bytes of content, holes included; default 1 TiB
+	Unpacked int64 // bytes of content, holes included; default MaxUnpacked, 1 TiB
 	Implied  int   // directories without their own member; default 4096
 	Texts    int64 // bytes of names, links and attributes of all members; default 256 MiB
 	Ratio    int64 // unpacked bytes for each packed one; default 500, not applied to the first 64 MiB
@@ -19,10 +25,10 @@ const ratioGrace = 64 << 20
 
 func (l Limits) withDefaults() Limits {
 	l.Window = orDefault(min(l.Window, MaxWindow), MaxWindow)
-	l.Entries = orDefault(l.Entries, 500_000)
+	l.Entries = orDefault(l.Entries, MaxEntries)
 	l.Name = orDefault(l.Name, 4096)
 	l.PAX = orDefault(l.PAX, 256<<10)
-	l.Unpacked = orDefault(l.Unpacked, 1<<40)
+	l.Unpacked = orDefault(l.Unpacked, MaxUnpacked)
 	l.Implied = orDefault(l.Implied, 4096)
 	l.Texts = orDefault(l.Texts, 256<<20)
 	l.Ratio = orDefault(l.Ratio, 500)

@@ -212,7 +212,11 @@ func TestGuestBAsGuestA(t *testing.T) {
 			}
 			n.steal(t, n.b, source)
 			n.want(t, source, guestA, c.wantReason)
-			n.want(t, source, guestB, map[bool]origin.Reason{true: origin.Moved}[c.ip || c.mac])
+			wantOfB := origin.Reason("")
+			if c.ip || c.mac {
+				wantOfB = origin.Moved
+			}
+			n.want(t, source, guestB, wantOfB)
 		})
 	}
 }

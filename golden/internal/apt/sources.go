@@ -173,8 +173,12 @@ func cutWord(s, stop string) (word, rest string, ok bool) {
 	s = strings.TrimLeft(s, blanks)
 	end := 0
 	for end < len(s) && strings.IndexByte(blanks+stop, s[end]) < 0 {
-		if closing := map[byte]string{'"': `"`, '[': "]"}[s[end]]; closing != "" {
-			n := strings.Index(s[end+1:], closing)
+		if c := s[end]; c == '"' || c == '[' {
+			closing := c
+			if c == '[' {
+				closing = ']'
+			}
+			n := strings.IndexByte(s[end+1:], closing)
 			if n < 0 {
 				return "", "", false
 			}

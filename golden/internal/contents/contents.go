@@ -126,16 +126,16 @@ func Parse(data []byte) (Contents, error) {
 
 // checkSums returns an error if no archive can have these sums.
 func (c Contents) checkSums() error {
-	if c.Content < 0 || c.Content > maxContent {
+	if c.Content < 0 || c.Content > vzdump.MaxUnpacked {
 		return fmt.Errorf("%d bytes of content", c.Content)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Entries)) {
-		if n := c.Entries[kind]; n < 0 || n > maxEntries || !isKind(kind) {
+		if n := c.Entries[kind]; n < 0 || n > vzdump.MaxEntries || !isKind(kind) {
 			return fmt.Errorf("%d members of kind %.40q", n, kind)
 		}
 	}
 	for _, d := range c.Directories {
-		if d.Bytes < 0 || d.Bytes > c.Content || d.Entries < 0 || d.Entries > maxEntries {
+		if d.Bytes < 0 || d.Bytes > c.Content || d.Entries < 0 || d.Entries > vzdump.MaxEntries {
 			return fmt.Errorf("%d bytes and %d members in the directory %.100q", d.Bytes, d.Entries, d.Path)
 		}
 	}
@@ -171,12 +171,6 @@ func checkValues(data []byte) error {
 		}
 	}
 }
-
-// What [vzdump.Reader] takes of an archive.
-const (
-	maxContent = 1 << 40
-	maxEntries = 500_000
-)
 
 func isKind(name string) bool {
 	for t := vzdump.File; t <= vzdump.Other; t++ {

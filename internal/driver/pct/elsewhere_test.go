@@ -22,12 +22,12 @@ func TestIsElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for vmid, want := range map[int]bool{8200: false, 8201: true, 8202: false, 8203: false} {
-		if got := pct.IsElsewhere(dir, vmid); got != want {
+	for vmid, node := range map[int]string{8200: "", 8201: "b", 8202: "", 8203: ""} {
+		if got, want := pct.IsElsewhere(dir, vmid), node != ""; got != want {
 			t.Errorf("guest %d is elsewhere: %v, want %v", vmid, got, want)
 		}
-		if got := pct.NodeOf(dir, vmid); got != map[bool]string{true: "b"}[want] {
-			t.Errorf("guest %d is on node %q", vmid, got)
+		if got := pct.NodeOf(dir, vmid); got != node {
+			t.Errorf("guest %d is on node %q, want %q", vmid, got, node)
 		}
 	}
 }

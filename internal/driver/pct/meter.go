@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/mountinfo"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // Meter measures the file systems of running guests as PVE does, by the root
@@ -155,16 +155,9 @@ func (m *Meter) enter(pid int) (_ *inside, err error) {
 }
 
 func readMounts(name string) ([]mountinfo.Mount, error) {
-	f, err := os.Open(name)
+	text, err := regular.Read(name, maxMounts)
 	if err != nil {
 		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxMounts+1))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	if len(text) > maxMounts {
-		return nil, fmt.Errorf("its list of mounts exceeds the limit of %d bytes", maxMounts)
 	}
 	return mountinfo.Parse(string(text))
 }

@@ -92,7 +92,8 @@ lint:
 	$(TOOL) golangci-lint run ./...
 	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words ./recording && go test -count=1 ./words ./recording && go run ./words
 	cd tools/release && go tool -modfile=../go.mod golangci-lint run -c ../../.golangci.yml ./... && go test ./... && go mod tidy -diff
-	shellcheck .ci/run tools/need tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
+	tools/unreachable
+	shellcheck .ci/run tools/need tools/unreachable tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
 	go mod tidy -diff
 
 # The manual pages and the completions, from the programs' command lines.

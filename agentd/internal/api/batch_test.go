@@ -51,7 +51,7 @@ func pair(t *testing.T) (server net.Conn, client *tls.Conn, writes *atomic.Int64
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	id, err := identity.Load(root, nil, time.Now())
+	id, err := identity.Files{Keys: root, Certificates: root}.Load(nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

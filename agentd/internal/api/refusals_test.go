@@ -116,7 +116,7 @@ func secured(t *testing.T, handler func(hostPort string) http.Handler) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	id, err := identity.Load(root, nil, time.Now())
+	id, err := identity.Files{Keys: root, Certificates: root}.Load(nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

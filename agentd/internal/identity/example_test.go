@@ -9,7 +9,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
 )
 
-func ExampleLoad() {
+func ExampleFiles_Load() {
 	dir, err := os.MkdirTemp("", "identity")
 	if err != nil {
 		fmt.Println(err)
@@ -23,9 +23,9 @@ func ExampleLoad() {
 	}
 	defer func() { _ = root.Close() }()
 	addrs := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
-	first, err := identity.Load(root, addrs, time.Now())
+	first, err := identity.Files{Keys: root, Certificates: root}.Load(addrs, time.Now())
 	fmt.Println(len(first.Made) > 0, err)
-	again, err := identity.Load(root, addrs, time.Now()) // the same keys, so guests' pins hold
+	again, err := identity.Files{Keys: root, Certificates: root}.Load(addrs, time.Now()) // the same keys, so guests' pins hold
 	fmt.Println(len(again.Made), again.Current.Leaf.Equal(first.Current.Leaf), err)
 	// Output:
 	// true <nil>

@@ -1,5 +1,5 @@
 // Package identity keeps the host's two TLS keys, current and next, and their
-// self-signed certificates. Call [Load]; [Files.Switch] makes the next key the
+// self-signed certificates. Call [Files.Load]; [Files.Switch] makes the next key the
 // current one. A key is made once: guests pin it, so a damaged key file is an
 // error and never replaced. A certificate is made again, from the same key, when
 // the addresses that it must name change or its end is near.
@@ -69,11 +69,6 @@ type Identity struct {
 type Files struct {
 	Keys         *os.Root
 	Certificates *os.Root
-}
-
-// Load is [Files.Load] with keys and certificates in one directory.
-func Load(root *os.Root, addrs []netip.Addr, now time.Time) (Identity, error) {
-	return Files{root, root}.Load(addrs, now)
 }
 
 // Load reads both identities, making what is not there, and makes sure that each

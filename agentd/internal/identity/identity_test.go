@@ -34,7 +34,7 @@ func openRoot(t *testing.T) (*os.Root, string) {
 
 func load(t *testing.T, root *os.Root, now time.Time, addrs ...netip.Addr) identity.Identity {
 	t.Helper()
-	id, err := identity.Load(root, addrs, now)
+	id, err := identity.Files{Keys: root, Certificates: root}.Load(addrs, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestDamagedKeyIsNeverReplaced(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := identity.Load(root, []netip.Addr{first}, day0); err == nil {
+		if _, err := (identity.Files{Keys: root, Certificates: root}).Load([]netip.Addr{first}, day0); err == nil {
 			t.Errorf("a key file of %q was accepted", content)
 		}
 		if got, err := os.ReadFile(file); err != nil || string(got) != content {

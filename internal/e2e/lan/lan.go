@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -133,14 +132,6 @@ func (n *Namespace) SetMAC(t testing.TB, name, mac string) {
 	hardware, err := net.ParseMAC(mac)
 	must(t, err)
 	must(t, n.Links.LinkSetHardwareAddr(n.Link(t, name), hardware))
-}
-
-// Sysctl sets one below net, "ipv4/ip_forward".
-func (n *Namespace) Sysctl(t testing.TB, key, value string) {
-	t.Helper()
-	must(t, n.Do(func() error {
-		return os.WriteFile("/proc/sys/net/"+key, []byte(value), 0)
-	}))
 }
 
 // Bridge makes a bridge and sets it up.

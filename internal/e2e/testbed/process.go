@@ -117,16 +117,6 @@ func (d *Daemon) Kill() error {
 	return nil
 }
 
-// Ended waits for a daemon that was asked to end by other means than a signal.
-func (d *Daemon) Ended(ctx context.Context) error {
-	select {
-	case <-d.done:
-		return d.err
-	case <-ctx.Done():
-		return fmt.Errorf("%s did not end: %w\n%s", d.name, context.Cause(ctx), d.Tail())
-	}
-}
-
 // StopAnyway stops a daemon whose failure is being reported already.
 func (d *Daemon) StopAnyway() error {
 	select {

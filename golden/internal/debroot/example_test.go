@@ -1,0 +1,22 @@
+package debroot_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/debroot"
+)
+
+// It needs root and Debian's archive, and is compiled only.
+func ExampleFill() {
+	source := apt.Source{
+		URI: "http://deb.debian.org/debian", Suites: []string{"trixie"}, Components: []string{"main"},
+		SignedBy: "/usr/share/keyrings/debian-archive-keyring.gpg",
+	}
+	err := debroot.Fill(context.Background(), "/var/tmp/root", debroot.Request{
+		Suite: "trixie", Arch: "amd64", Sources: []apt.Source{source}, Packages: []string{"docker.io"}, Key: "trixie docker.io", Cache: "/var/tmp/store",
+	}, debroot.Watch{Log: os.Stderr})
+	fmt.Println(err)
+}

@@ -137,7 +137,7 @@ func (s shown) text(now time.Time) string {
 }
 
 // token says what is known of the guest's token. A report is not a use: the
-// bootstrapper sends them with the token of the mount, whatever the controller has.
+// bootstrapper sends it with the token of the mount, whatever the controller has.
 func (s shown) token() string {
 	switch {
 	case s.Revoked:

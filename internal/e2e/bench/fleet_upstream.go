@@ -114,8 +114,10 @@ type counted struct {
 	sent *atomic.Int64
 }
 
+// Write counts before it sends: who has read the answer finds all of it counted.
 func (c *counted) Write(b []byte) (int, error) {
+	c.sent.Add(int64(len(b)))
 	n, err := c.ResponseWriter.Write(b)
-	c.sent.Add(int64(n))
+	c.sent.Add(int64(n - len(b)))
 	return n, err
 }

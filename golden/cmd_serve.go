@@ -41,7 +41,7 @@ With COMMAND, which makes ROOT, the port is opened first and the server goes to 
 ended. When it fails, they are refused, and its status is passed on. The server ends with the process --watch-pid. Without
 COMMAND it serves in the foreground until interrupted.
 
-    FELHOM_GOLDEN_PASSWORD=... felhom-golden serve /var/tmp/root \\
+    FELHOM_GOLDEN_PASSWORD=... felhom-golden serve /var/tmp/root \
         --watch-pid 4711 -- felhom-golden stage /var/tmp/root
 
 Exit code: COMMAND's own; 2 misuse, 5 the port is taken, 1 could not start, 130 interrupted.`,

@@ -52,7 +52,7 @@ func (a App) run(ctx context.Context, args []string) error {
 	root := &cli.Command{Name: a.Name, Usage: a.Usage, Description: a.Description, Subcommands: a.commands()}
 	line, err := parse(a.Flags, root, args[min(1, len(args)):])
 	switch {
-	case line.help:
+	case line.help && !line.isUnknown:
 		return a.printHelp(line.path)
 	case err != nil:
 		return err

@@ -19,6 +19,7 @@ type line struct {
 	global, flags []string       // flags with their values, in the order given
 	args          []string       // the arguments, without the "--" that ended the flags
 	help, version bool
+	isUnknown     bool // a word of the path names no command
 }
 
 // words returns the line in the one order that the library reads: global
@@ -87,6 +88,7 @@ func (p *parser) subcommand(group *cli.Command, name string) {
 		p.line.path = append(p.line.path, group.Subcommands[at])
 		return
 	}
+	p.line.isUnknown = true
 	if p.err != nil {
 		return
 	}

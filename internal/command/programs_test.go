@@ -73,6 +73,8 @@ func TestMistakesAreRefusedAlike(t *testing.T) {
 			}{
 				{"no command", nil, "no command given", p.name + " --help lists the commands"},
 				{"unknown command", []string{"zzzzzzz"}, `unknown command "zzzzzzz"`, p.name + " --help lists the commands"},
+				{"help of an unknown command", []string{"zzzzzzz", "--help"}, `unknown command "zzzzzzz"`, p.name + " --help lists the commands"},
+				{"help before an unknown command", []string{"help", "zzzzzzz"}, `unknown command "zzzzzzz"`, p.name + " --help lists the commands"},
 				{"mistyped command", []string{p.near}, `unknown command "` + p.near + `"`, `did you mean "` + p.name + " " + p.nearest + `"?`},
 				{"unknown option", with("--zzzzzzz"), "unknown option --zzzzzzz", "see " + full + " --help"},
 				{"mistyped global option", []string{"--versio"}, "unknown option --versio", "did you mean --version?"},

@@ -118,7 +118,7 @@ func retry(ctx context.Context, times int, f func() error) error {
 	return err
 }
 
-func TestGuestsAreServedBesideAttackers(t *testing.T) {
+func guestsBesideAttackers(t *testing.T) {
 	for name, c := range map[string]struct{ isSilent, hasToken bool }{
 		"refused once a minute":       {},
 		"silent":                      {isSilent: true},

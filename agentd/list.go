@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/overview"
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/termtext"
@@ -58,6 +59,7 @@ func sourceFrom(cfg config.Config, store *guests.Store) overview.Source {
 	if elsewhereOf(cfg) != nil {
 		s.Elsewhere = func(vmid int) string { return pct.NodeOf(pct.DefaultDir, vmid) }
 	}
+	s.MountFault = func(vmid int) error { return provision.MountFault(mountsOf(cfg), vmid) }
 	if cfg.Hypervisor != "" {
 		// A list of reports is useful without a hypervisor.
 		if h, err := hypervisorOf(cfg); err == nil {

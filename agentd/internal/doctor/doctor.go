@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/api"
@@ -58,6 +59,9 @@ type Options struct {
 
 // Checks returns the checks of a host in the order in which they are shown.
 func Checks(o Options) []checks.Check {
+	if o.Rows != nil {
+		o.Rows = once(o.Rows)
+	}
 	d := doctor{o}
 	list := []checks.Check{
 		{Name: "configuration", Look: d.configuration},
@@ -79,6 +83,21 @@ func Checks(o Options) []checks.Check {
 		{Name: "audit", Look: d.audit},
 	}
 	return list
+}
+
+// once returns a function that calls rows at its first call alone: rows asks the
+// hypervisor for each guest, and two checks need the answer.
+func once(rows func(context.Context) ([]overview.Row, map[string]error, error)) func(context.Context) ([]overview.Row, map[string]error, error) {
+	var (
+		first  sync.Once
+		all    []overview.Row
+		broken map[string]error
+		err    error
+	)
+	return func(ctx context.Context) ([]overview.Row, map[string]error, error) {
+		first.Do(func() { all, broken, err = rows(ctx) })
+		return all, broken, err
+	}
 }
 
 // Broken returns the only row of a host whose configuration cannot be used,
@@ -209,12 +228,20 @@ func (d doctor) golden(ctx context.Context) []checks.Finding {
 		return []checks.Finding{checks.Warn("compare the clocks of the build machine and of this host", "%s is of %s, in the future", archive, made.Format(time.DateOnly))}
 	case age > goldenAge:
 		return append([]checks.Finding{checks.Warn("felhom-golden build, and set golden to the new archive: guests made from this one miss the security updates since",
-			"%s is %d days old", archive, int(age.Hours()/24))}, d.outdated(ctx)...)
+			"%s is %s old", archive, days(age))}, d.outdated(ctx)...)
 	}
 	if found := d.outdated(ctx); len(found) > 0 {
 		return found
 	}
-	return []checks.Finding{checks.Fine("%s is %d days old", archive, max(0, int(age.Hours()/24)))}
+	return []checks.Finding{checks.Fine("%s is %s old", archive, days(age))}
+}
+
+// days returns an age in words, "0 days" for one in the future.
+func days(age time.Duration) string {
+	if n := max(0, int(age.Hours()/24)); n != 1 {
+		return strconv.Itoa(n) + " days"
+	}
+	return "1 day"
 }
 
 // outdated returns which guests were made from an older golden image than new

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +55,12 @@ func TestFaultsOfAHost(t *testing.T) {
 		{"no tables", "origin", withOrigin(config.OriginObserve, nil), checks.Warning, "nothing is looked at"},
 		{"tokens are enforced", "origin", withOrigin(config.OriginEnforce, &api.HealthOrigin{Checked: 3}), checks.OK, "3 requests"},
 		{"public address", "exposure", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("8.8.8.8:8443")} }, checks.Warning, "public"},
+		{"public address of IPv6", "exposure", withListen("[2606:4700::1]:8443"), checks.Warning, "public"},
+		{"address of documentation", "exposure", withListen("192.0.2.1:8443"), checks.OK, "guests and hosts"},
+		{"address of documentation, mapped", "exposure", withListen("[::ffff:203.0.113.7]:8443"), checks.OK, "guests and hosts"},
+		{"address of documentation of IPv6", "exposure", withListen("[2001:db8::1]:8443"), checks.OK, "guests and hosts"},
+		{"address of a test network", "exposure", withListen("198.19.0.1:8443"), checks.OK, "guests and hosts"},
+		{"shared address", "exposure", withListen("100.100.1.2:8443"), checks.OK, "guests and hosts"},
 		{"every address", "exposure", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:8443")} }, checks.Failed, "every network"},
 		{"no address of all", "address", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("[::]:8443")} }, checks.Failed, "every interface"},
 		{"private address", "exposure", func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort("10.1.2.3:8443")} }, checks.OK, "guests and hosts"},
@@ -71,7 +79,13 @@ func TestFaultsOfAHost(t *testing.T) {
 		}, checks.Warning, "future"},
 		{"golden image of today", "golden", func(o *Options) {
 			o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_03_01-00_00_00.tar.zst"
-		}, checks.OK, "0 days"},
+		}, checks.OK, "0 days old"},
+		{"golden image of yesterday", "golden", func(o *Options) {
+			o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_02_28-00_00_00.tar.zst"
+		}, checks.OK, "1 day old"},
+		{"golden image of the day before", "golden", func(o *Options) {
+			o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_02_27-00_00_00.tar.zst"
+		}, checks.OK, "2 days old"},
 		{"guests of older golden images", "golden", func(o *Options) {
 			o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_03_01-00_00_00.tar.zst"
 			o.Rows = func(context.Context) ([]overview.Row, map[string]error, error) {
@@ -83,6 +97,7 @@ func TestFaultsOfAHost(t *testing.T) {
 		{"guest that is new", "guests", row(overview.Row{Guest: 8200, State: "running", Added: now}), checks.OK, "1 are known"},
 		{"guest that is stopped", "guests", row(overview.Row{Guest: 8200, State: "stopped", Added: now.Add(-time.Hour)}), checks.OK, "1 are known"},
 		{"guest that is gone", "guests", row(overview.Row{Guest: 8200, State: overview.Gone, Added: now.Add(-time.Hour)}), checks.Warning, "no such guest"},
+		{"guest without a token", "guests", row(overview.Row{Guest: 8200, State: "running", Ended: "its config mount is damaged", Added: now.Add(-time.Hour)}), checks.Failed, "mount is damaged"},
 		{"guest that was revoked", "guests", row(overview.Row{Guest: 8200, Revoked: true, Added: now.Add(-time.Hour)}), checks.OK, "1 are known"},
 		{"guest that is partial", "guests", row(overview.Row{Guest: 8200, Unfinished: true}), checks.Warning, "interrupted"},
 		{"no store", "mounts", func(o *Options) { o.StoreErr = errors.New("input/output error") }, checks.Unknown, "cannot be read"},
@@ -139,6 +154,37 @@ func TestDoctorSkipsGuestsOfOtherNodes(t *testing.T) {
 				t.Errorf("on another node: %t: %s reports %+v", isElsewhere, check.Name, got)
 			}
 		}
+	}
+}
+
+func withListen(address string) func(*Options) {
+	return func(o *Options) { o.Config.Listen = []netip.AddrPort{netip.MustParseAddrPort(address)} }
+}
+
+// Two checks need the rows, which ask the hypervisor for each guest: it is asked once.
+func TestRowsAreReadOnce(t *testing.T) {
+	var reads atomic.Int32
+	o := Options{
+		Now: time.Now, Store: &guests.Store{},
+		Rows: func(context.Context) ([]overview.Row, map[string]error, error) {
+			reads.Add(1)
+			return []overview.Row{{Guest: 8200, GoldenAge: goldenid.Older}}, nil, nil
+		},
+	}
+	o.Config.Provision.Golden = "local:backup/vzdump-lxc-9100-2026_03_01-00_00_00.tar.zst"
+	var all sync.WaitGroup
+	for _, check := range Checks(o) {
+		if check.Name == "guests" || check.Name == "golden" {
+			all.Go(func() {
+				if got := check.Look(t.Context()); len(got) == 0 {
+					t.Errorf("%s finds nothing", check.Name)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if n := reads.Load(); n != 1 {
+		t.Errorf("the rows were read %d times, want once", n)
 	}
 }
 

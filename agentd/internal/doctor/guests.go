@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,8 @@ func (d doctor) guest(r overview.Row) (checks.Finding, bool) {
 		return checks.Warn(fmt.Sprintf("run the same felhom-agentd provision --vmid %d again, or %s", r.Guest, remove), "guest %d: its provisioning or removal was interrupted", r.Guest), true
 	case r.Revoked:
 		return checks.Finding{}, false
+	case r.Ended != "":
+		return checks.Fail(fault.NotReady, fmt.Sprintf("felhom-agentd guest rotate %d writes its mount again, with a new token", r.Guest), "guest %d: %s", r.Guest, r.Ended), true
 	case r.State == overview.Gone:
 		return checks.Warn(remove, "guest %d: the hypervisor has no such guest, and its token is valid", r.Guest), true
 	case r.State == string(driver.Stopped):
@@ -118,13 +122,31 @@ func (d doctor) exposure(context.Context) []checks.Finding {
 			found = append(found, checks.Fine("%s: this host alone", a))
 		case ip.IsUnspecified():
 			found = append(found, checks.Fail(fault.Invalid, "name the addresses of the bridge in listen", "%s: every network of this host", a))
-		case ip.IsPrivate() || ip.IsLinkLocalUnicast():
+		case ip.IsPrivate() || ip.IsLinkLocalUnicast() || isReserved(ip):
 			found = append(found, checks.Fine("%s: guests and hosts of %s, and networks that are routed to it", a, networkOf(ip.String())))
 		default:
 			found = append(found, checks.Warn("listen on a private address, or let only the guests reach the port by a firewall", "%s is a public address: without a firewall the Internet reaches it", a))
 		}
 	}
 	return found
+}
+
+// reserved are networks that no router of the Internet knows, beside those that
+// [netip.Addr] has a method for: shared ones, and those of tests and documentation.
+// The registry proxy's list has more: it is of what a registry must not lead to.
+var reserved = []netip.Prefix{
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("2001:db8::/32"),
+	netip.MustParsePrefix("3fff::/20"),
+}
+
+func isReserved(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	return slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // networkOf returns the network of one of this host's addresses.

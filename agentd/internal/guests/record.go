@@ -22,6 +22,9 @@ type Record struct {
 	Pending []Stored `json:"pending,omitempty"`
 	// Ended are the last tokens that are not accepted any more, the latest last.
 	Ended []Ended `json:"ended,omitempty"`
+	// IsOwed means that all tokens were ended by [Store.End], and that the guest gets
+	// a new one as soon as one can be written into its mount.
+	IsOwed bool `json:"owed,omitempty"`
 
 	ControllerImage string       `json:"controller_image,omitempty"` // if it is not the configuration's
 	Asked           *Asked       `json:"asked,omitempty"`            // nil: nothing but the image
@@ -89,4 +92,5 @@ type EndReason string
 const (
 	EndReplaced EndReason = "replaced" // by one that was minted later
 	EndRevoked  EndReason = "revoked"  // by [Store.Revoke]
+	EndDisk     EndReason = "ended with the disk that it was given to"
 )

@@ -71,7 +71,7 @@ func (s *Store) Mint(ctx context.Context, vmid, idMapBase int, overlap time.Dura
 		before := *r
 		before.Pending = slices.Clone(r.Pending)
 		minted.Before = &before
-		if !r.IsRevoked() {
+		if r.hasToken() {
 			until := now.Add(overlap)
 			minted.Overlap = &until
 		}
@@ -147,7 +147,7 @@ func (r *Record) Confirm(minted Minted, now time.Time) {
 		others = append(others, *unused)
 	}
 	r.end(EndReplaced, now, others...)
-	r.Current, r.Previous, r.Pending = fresh, nil, nil
+	r.Current, r.Previous, r.Pending, r.IsOwed = fresh, nil, nil, false
 	if inUse.SHA256 == (token.Digest{}) {
 		return
 	}
@@ -184,9 +184,9 @@ func (r *Record) end(why EndReason, now time.Time, tokens ...Stored) {
 }
 
 // withoutRevoked returns r without the tokens that current, a later state of
-// the record, has as revoked.
+// the record, has as revoked, or as ended with the guest's disk.
 func (r Record) withoutRevoked(current Record) Record {
-	revoked := slices.DeleteFunc(slices.Clone(current.Ended), func(e Ended) bool { return e.Why != EndRevoked || r.endOf(e.SHA256) == EndRevoked })
+	revoked := slices.DeleteFunc(slices.Clone(current.Ended), func(e Ended) bool { return e.Why == EndReplaced || r.endOf(e.SHA256) == e.Why })
 	if len(revoked) == 0 {
 		return r
 	}
@@ -204,18 +204,35 @@ func (r Record) withoutRevoked(current Record) Record {
 	if over := len(r.Ended) - maxEnded; over > 0 {
 		r.Ended = slices.Delete(r.Ended, 0, over)
 	}
+	if !r.hasToken() {
+		r.IsOwed = current.IsOwed || revoked[len(revoked)-1].Why == EndDisk
+	}
 	return r
 }
 
-// IsRevoked reports whether the guest has no token: all of them were revoked.
-func (r Record) IsRevoked() bool {
-	return r.Version != 0 && r.Current.SHA256 == (token.Digest{}) && r.Previous == nil && len(r.Pending) == 0
+// hasToken reports whether the guest has a token that may be accepted.
+func (r Record) hasToken() bool {
+	return r.Current.SHA256 != (token.Digest{}) || r.Previous != nil || len(r.Pending) > 0
 }
+
+// IsRevoked reports whether the guest has no token, and gets none but by a command:
+// all of them were revoked.
+func (r Record) IsRevoked() bool { return r.Version != 0 && !r.hasToken() && !r.IsOwed }
 
 // Revoke ends all tokens of guest vmid at once, also those of running commands,
 // and returns how many they were. The guest stays known. Mint gives it a new
 // token. It is safe to repeat.
 func (s *Store) Revoke(ctx context.Context, vmid int) (ended int, err error) {
+	return s.endAll(ctx, vmid, EndRevoked)
+}
+
+// End is Revoke because of what happened to the guest's disk. The guest is trusted
+// as before: it is owed a new token. End does nothing to a guest without a token.
+func (s *Store) End(ctx context.Context, vmid int) (ended int, err error) {
+	return s.endAll(ctx, vmid, EndDisk)
+}
+
+func (s *Store) endAll(ctx context.Context, vmid int, why EndReason) (ended int, err error) {
 	err = s.Update(ctx, vmid, func(r *Record) error {
 		if r.Version == 0 {
 			return ErrNotFound
@@ -226,18 +243,19 @@ func (s *Store) Revoke(ctx context.Context, vmid int) (ended int, err error) {
 		}
 		all = slices.DeleteFunc(all, func(t Stored) bool { return t.SHA256 == (token.Digest{}) })
 		ended = len(all)
-		if ended == 0 {
+		isOwed := why == EndDisk
+		if ended == 0 && (isOwed || !r.IsOwed) {
 			return errUnchanged
 		}
-		r.end(EndRevoked, s.now(), all...)
-		r.Current, r.Previous, r.Pending = Stored{}, nil, nil
+		r.end(why, s.now(), all...)
+		r.Current, r.Previous, r.Pending, r.IsOwed = Stored{}, nil, nil, isOwed
 		return nil
 	})
 	if errors.Is(err, errUnchanged) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("revoke tokens of guest %d: %w", vmid, err)
+		return 0, fmt.Errorf("end the tokens of guest %d: %w", vmid, err)
 	}
 	return ended, s.observed(Change{Kind: TokensRevoked, VMID: vmid})
 }

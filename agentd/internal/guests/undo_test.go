@@ -1,6 +1,7 @@
 package guests_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
@@ -40,4 +41,52 @@ func TestAnUndoneMintDoesNotUndoARevocation(t *testing.T) {
 	}
 	assertToken(t, b.Store, third, "third", true)
 	assertToken(t, b.Store, again.Token, "dropped", false)
+}
+
+// What happens to a guest's disk while a command gives it a token ends that token too,
+// and its undo brings none back; the guest stays trusted until it is revoked.
+func TestTokensEndWithTheDisk(t *testing.T) {
+	b := open(t)
+	isOwed := func(what string, want, isRevoked bool) {
+		t.Helper()
+		if r, err := b.another(t).Get(8200); err != nil || r.IsOwed != want || r.IsRevoked() != isRevoked {
+			t.Errorf("%s: owed %v, revoked %v, %v, want %v and %v", what, r.IsOwed, r.IsRevoked(), err, want, isRevoked)
+		}
+	}
+	first := mint(t, b.Store, 8200)
+	use(t, b.Store, first)
+	minted, err := b.Mint(t.Context(), 8200, 100000, overlap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{2, 0} {
+		if n, err := b.End(t.Context(), 8200); err != nil || n != want {
+			t.Errorf("end %d: %d, %v, want %d", i, n, err, want)
+		}
+		isOwed("ended", true, false)
+	}
+	if err := b.Replace(t.Context(), 8200, minted.Before); err != nil {
+		t.Fatal(err)
+	}
+	assertEnded(t, b.Store, first, "first", guests.EndDisk)
+	assertEnded(t, b.Store, minted.Token, "undone", guests.EndDisk)
+	isOwed("after the undo", true, false)
+	fresh := mint(t, b.Store, 8200)
+	isOwed("with a new token", false, false)
+	assertToken(t, b.Store, fresh, "new", true)
+	assertEnded(t, b.Store, first, "first", guests.EndDisk)
+	if _, err := b.End(t.Context(), 8200); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Revoke(t.Context(), 8200); err != nil || n != 0 {
+		t.Errorf("revoke: %d, %v", n, err)
+	}
+	isOwed("revoked", false, true)
+	if _, err := b.End(t.Context(), 8200); err != nil {
+		t.Fatal(err)
+	}
+	isOwed("ended after it was revoked", false, true)
+	if _, err := b.End(t.Context(), 8299); !errors.Is(err, guests.ErrNotFound) {
+		t.Errorf("an unknown guest: %v", err)
+	}
 }

@@ -37,6 +37,7 @@ type Event struct {
 	VMID   int
 	Kind   Kind
 	Detail string // one line, without secrets
+	Before string // ID that the guest had in its description before
 }
 
 // Guest is what a configuration says about where a guest comes from.
@@ -117,7 +118,7 @@ func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func
 				break
 			}
 			if kind, detail := compare(before, is, known[vmid]); kind != 0 {
-				events = append(events, Event{vmid, kind, detail})
+				events = append(events, Event{VMID: vmid, Kind: kind, Detail: detail, Before: before.ID})
 			}
 		case isSeen && !isElsewhere(vmid):
 			before.IsGone = true
@@ -136,7 +137,7 @@ func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func
 			}
 			pair := fmt.Sprintf("%d %d", of, vmid)
 			if copies[pair] = what; s.Copies[pair] == "" {
-				events = append(events, Event{of, Copied, fmt.Sprintf("guest %d %s", vmid, what)})
+				events = append(events, Event{VMID: of, Kind: Copied, Detail: fmt.Sprintf("guest %d %s", vmid, what)})
 			}
 		}
 	}
@@ -147,10 +148,8 @@ func (s *State) Compare(now map[int]Guest, known map[int]Known, isElsewhere func
 
 // compare returns what happened between two looks at a guest; 0: nothing.
 func compare(before, now Guest, known Known) (Kind, string) {
-	// The host's own provisioning has written its ID both here and there.
-	isOwn := now.ID != "" && now.ID == known.ID && now.ID != before.ID
 	switch {
-	case isOwn:
+	case IsOwn(now, known, before.ID):
 		return 0, ""
 	case now.Lock == "rollback" && before.Lock != "rollback":
 		return RolledBack, "the hypervisor rolls it back"
@@ -166,6 +165,12 @@ func compare(before, now Guest, known Known) (Kind, string) {
 		return Replaced, "it has another root file system"
 	}
 	return 0, ""
+}
+
+// IsOwn reports whether the host itself has made the guest since its description had
+// the ID before: the host's provisioning has written its own both here and there.
+func IsOwn(now Guest, known Known, before string) bool {
+	return now.ID != "" && now.ID == known.ID && now.ID != before
 }
 
 // isRolledBack reports whether the guest is based on a snapshot that existed

@@ -69,6 +69,7 @@ type Row struct {
 	Added      time.Time  `json:"added,omitzero"`
 	TokenSeen  *time.Time `json:"token_first_used,omitempty"`
 	Revoked    bool       `json:"token_revoked,omitempty"` // the guest has no token
+	Ended      string     `json:"token_ended,omitempty"`   // the guest has none and is to get one: why it has not
 	Golden     string     `json:"golden,omitempty"`
 	// GoldenMade is when the guest's golden image was made, GoldenAge how that
 	// relates to the image that new guests are made from.
@@ -128,6 +129,8 @@ type Source struct {
 	// Elsewhere returns the node of the cluster that has a guest which this node
 	// does not have, "" for none. It may be nil.
 	Elsewhere func(vmid int) string
+	// MountFault returns what is wrong with the mount of a guest. It may be nil.
+	MountFault func(vmid int) error
 }
 
 // Rows returns all guests by VMID, and the files that cannot be read by name: a
@@ -191,7 +194,10 @@ func (s Source) Row(ctx context.Context, vmid int) (Row, error) {
 }
 
 func (s Source) row(r guests.Record) (Row, error) {
-	row := Row{Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed, Revoked: r.IsRevoked(), Unread: unread(r, s.Profile, time.Now())}
+	row := Row{
+		Guest: r.VMID, Image: cmp.Or(r.ControllerImage, s.Image), Added: r.Added, TokenSeen: r.Current.FirstUsed,
+		Revoked: r.IsRevoked(), Ended: s.ended(r), Unread: unread(r, s.Profile, time.Now()),
+	}
 	if r.Detached != nil {
 		row.Detached = r.Detached.For
 	}
@@ -361,6 +367,8 @@ func (row Row) Text() string {
 		before = "its provisioning or removal was interrupted"
 	case row.Revoked:
 		before = "its tokens were revoked"
+	case row.Ended != "":
+		before = row.Ended
 	case row.Detached != "":
 		before = "it was detached for a " + row.Detached + " (felhom-agentd guest attach " + strconv.Itoa(row.Guest) + ")"
 	case row.State == string(driver.Stopped):

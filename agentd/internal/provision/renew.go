@@ -147,6 +147,16 @@ func (p *Provisioner) Pins(vmid int, hosts Host) (bool, error) {
 	return true, nil
 }
 
+// MountFault returns why the mount of guest vmid cannot get a new token, nil if it can.
+func MountFault(mounts Mounts, vmid int) error {
+	p := &Provisioner{options: Options{Mounts: mounts}}
+	if _, err := p.rootOfMount(vmid); err != nil {
+		return err
+	}
+	_, _, err := p.inMount(vmid)
+	return err
+}
+
 // registering keeps other processes from minting tokens and writing mounts.
 func (p *Provisioner) registering(ctx context.Context) (unlock func() error, err error) {
 	unlock, err = filelock.WaitAtMost(ctx, filepath.Join(p.options.StateDir, "guest-add.lock"), registerPatience)

@@ -230,11 +230,10 @@ func (d *doctor) proxyFiles() (found []checks.Finding) {
 	return found
 }
 
-func (d *doctor) disk(context.Context) []checks.Finding {
+func (d *doctor) disk(ctx context.Context) []checks.Finding {
 	var found []checks.Finding
 	var seen []syscall.Fsid
-	for _, path := range []string{"/", EngineData} {
-		dir := at(d.o.Root, path)
+	for _, dir := range []string{at(d.o.Root, "/"), imageRoot(ctx, d.engine, d.o.Root)} {
 		var st syscall.Statfs_t
 		err := syscall.Statfs(dir, &st)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-golden/bootstrapper/internal/engineunit"
@@ -41,6 +42,7 @@ type Engine interface {
 	imageStore
 	inspector
 	imageRemover
+	imageRooter
 	// ReachesDirectly reports whether the engine reaches a registry as a probe does.
 	ReachesDirectly(ctx context.Context, host string) bool
 }
@@ -288,7 +290,7 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	var img image
 	if err := r.step(contract.StepImage, func(note func(string)) (outcome, error) {
 		s := imageStep{
-			store: spaced{engine, freeBelow(at(o.Root, EngineData)), func(ctx context.Context) error { return r.memory.makeRoom(ctx, engine) }},
+			store: spaced{engine, freeBelow(sync.OnceValue(func() string { return imageRoot(ctx, engine, o.Root) })), func(ctx context.Context) error { return r.memory.makeRoom(ctx, engine) }},
 			ref:   b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
 			credential: credentialFor(b), proxy: proxiedFrom(b, o), preload: at(o.Root, contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {

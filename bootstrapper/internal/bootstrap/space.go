@@ -3,13 +3,15 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"os"
 	"syscall"
 
 	"github.com/felhom/felhom-golden/internal/driver/docker"
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
-// EngineData is where the engine keeps images, below the root directory.
+// EngineData is where the engine keeps images if it does not say, below the root
+// directory.
 const EngineData = "/var/lib/docker"
 
 // pullNeeds is the free space that a pull needs to be worth its start: an engine
@@ -25,12 +27,34 @@ type spaced struct {
 	makeRoom func(ctx context.Context) error // removes what is not needed; its error is the pull's
 }
 
-// freeBelow returns a function that reports the free space of a directory.
-func freeBelow(dir string) func() (int64, bool) {
+// imageRooter is the part of the engine that knows where its images are.
+type imageRooter interface {
+	ImageRoots(ctx context.Context) ([]string, error)
+}
+
+// imageRoot returns the directory in which the engine keeps its images, below root:
+// the first that exists of those that it may keep them in.
+func imageRoot(ctx context.Context, engine imageRooter, root string) string {
+	ctx, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	dirs, err := engine.ImageRoots(ctx)
+	if err != nil || len(dirs) == 0 {
+		dirs = []string{EngineData}
+	}
+	for _, dir := range dirs {
+		if info, err := os.Stat(at(root, dir)); err == nil && info.IsDir() {
+			return at(root, dir)
+		}
+	}
+	return at(root, dirs[0])
+}
+
+// freeBelow returns a function that reports the free space of the directory dir.
+func freeBelow(dir func() string) func() (int64, bool) {
 	return func() (int64, bool) {
 		var st syscall.Statfs_t
-		if err := syscall.Statfs(dir, &st); err != nil || st.Bsize <= 0 {
-			return 0, false // the engine keeps its data elsewhere
+		if err := syscall.Statfs(dir(), &st); err != nil || st.Bsize <= 0 {
+			return 0, false // the engine keeps its data where this guest has no such directory
 		}
 		return int64(min(st.Bavail, 1<<40)) * st.Bsize, true
 	}

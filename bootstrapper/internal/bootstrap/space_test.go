@@ -78,10 +78,10 @@ func TestSpaceBeforeAPull(t *testing.T) {
 	if err := s.Pull(t.Context(), "x", docker.Credential{}, nil); !errors.Is(err, broken) {
 		t.Errorf("error %v, want that of making room", err)
 	}
-	if _, isKnown := freeBelow(t.TempDir() + "/missing")(); isKnown {
+	if _, isKnown := freeBelow(func() string { return t.TempDir() + "/missing" })(); isKnown {
 		t.Error("a directory that does not exist has free space")
 	}
-	if free, isKnown := freeBelow(t.TempDir())(); !isKnown || free <= 0 {
+	if free, isKnown := freeBelow(t.TempDir)(); !isKnown || free <= 0 {
 		t.Errorf("free %d, %v", free, isKnown)
 	}
 }

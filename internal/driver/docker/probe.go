@@ -200,10 +200,5 @@ func (c *Client) ReadsHostsFile(ctx context.Context) (bool, error) {
 	if major, err := strconv.Atoi(text); err == nil && major < hostsFileVersion {
 		return false, nil // a build without a number is new
 	}
-	for _, line := range info.DriverStatus {
-		if line[0] == "driver-type" && line[1] == "io.containerd.snapshotter.v1" {
-			return true, nil
-		}
-	}
-	return false, nil
+	return usesContainerd(info), nil
 }

@@ -32,6 +32,7 @@ type Engine struct {
 	Username, Password string        // of every registry; both empty: none is asked for
 	Version            string        // "26.1.5"; "": it does not say
 	Containerd         bool          // image store of containerd: IDs are manifest digests
+	DataRoot           string        // its directory; "": it does not say
 	late               time.Duration // after which a container of a tag "late" is healthy
 
 	mu         sync.Mutex
@@ -183,7 +184,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if e.Containerd {
 			status = [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status, "ServerVersion": e.Version})
+		_ = json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status, "ServerVersion": e.Version, "DockerRootDir": e.DataRoot})
 	case path == "/events":
 		e.events(w, r)
 	case path == "/images/create":

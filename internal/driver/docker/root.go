@@ -1,0 +1,38 @@
+package docker
+
+import (
+	"context"
+
+	"github.com/docker/docker/api/types/system"
+)
+
+// usesContainerd reports whether the engine has containerd's image store.
+func usesContainerd(info system.Info) bool {
+	for _, line := range info.DriverStatus {
+		if line[0] == "driver-type" && line[1] == "io.containerd.snapshotter.v1" {
+			return true
+		}
+	}
+	return false
+}
+
+// ContainerdRoot is where containerd keeps images unless it is configured otherwise,
+// which the engine does not know.
+const ContainerdRoot = "/var/lib/containerd"
+
+// ImageRoots returns the directories in which the engine keeps images, the one that
+// counts first: a containerd that the engine has started itself has its own below
+// the engine's. None: the engine does not say.
+func (c *Client) ImageRoots(ctx context.Context) ([]string, error) {
+	info, err := c.api().Info(ctx)
+	if err != nil {
+		return nil, c.fault("ask the engine for its directory", err)
+	}
+	if info.DockerRootDir == "" {
+		return nil, nil
+	}
+	if usesContainerd(info) {
+		return []string{ContainerdRoot, info.DockerRootDir}, nil
+	}
+	return []string{info.DockerRootDir}, nil
+}

@@ -18,6 +18,7 @@ var afterRun = []string{
 	"opt/docker/felhom-controller/controller.yaml",
 	"run/felhom-controller-bootstrap.lock",
 	"var/lib/felhom/bootstrap-result.json",
+	"var/lib/felhom/last-good-controller.yaml",
 	"var/lib/felhom/last-good.json",
 }
 

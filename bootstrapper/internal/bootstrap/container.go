@@ -49,6 +49,7 @@ type containerStep struct {
 	good     string // ID of the container that was ready last; "": not known
 	// refuse keeps, before a replacement is undone, why it failed. It may be nil.
 	refuse func(error) error
+	kept   *goodSettings
 }
 
 // running is the step's result.
@@ -59,6 +60,7 @@ type running struct {
 	unpublished string   // why nothing is published; "" if something is
 	events      <-chan docker.Event
 	previous    string    // ID of the container to return to; "": there is none that was ever ready
+	isTrial     bool      // it is the one that was ready last, with other settings than then
 	stopped     time.Time // when the one before was stopped; zero: it was not, or by an earlier run
 }
 
@@ -167,6 +169,7 @@ func (s containerStep) isGood(c docker.Container) bool {
 // start has a container that is as it must be run with the newest settings.
 func (s containerStep) start(ctx context.Context, out running, back string, note func(string)) (running, outcome, error) {
 	current := out.container
+	out.isTrial = out.previous == "" && current.ID == s.good && s.kept.isTrial()
 	switch current.Status {
 	case "running", "restarting":
 		newer, err := s.settingsNewer(current.StartedAt)
@@ -285,7 +288,8 @@ func (s containerStep) replace(ctx context.Context, x exchange, spec docker.Spec
 	}
 	out.events, out.stopped = s.engine.Watch(ctx, LabelManaged), time.Now()
 	if err := s.engine.Stop(ctx, old.ID, stopGrace); err != nil {
-		return running{}, classed(errors.Join(err, putBack(ctx, s.engine, name, old.ID, id)))
+		_, restoreErr := s.kept.restore()
+		return running{}, classed(errors.Join(err, restoreErr, putBack(ctx, s.engine, name, old.ID, id)))
 	}
 	for _, step := range []func() error{
 		aside,
@@ -306,7 +310,11 @@ func (s containerStep) undo(ctx context.Context, name, back string, err error, d
 	if back != "" && ctx.Err() == nil && s.refuse != nil {
 		err = errors.Join(err, s.refuse(classed(err)))
 	}
-	undone := putBack(ctx, s.engine, name, back, drop...)
+	var undone error
+	if back != "" {
+		_, undone = s.kept.restore()
+	}
+	undone = errors.Join(undone, putBack(ctx, s.engine, name, back, drop...))
 	err = classed(errors.Join(err, undone))
 	if back != "" && undone == nil { // it was stopped and runs again
 		err = fault.Wrap(rolledBack(ctx, fault.Of(err)), err)

@@ -36,7 +36,8 @@ type imageStep struct {
 	preload    string   // directory of preloaded images
 	arch       string   // GOARCH
 	patience   time.Duration
-	stale      <-chan struct{} // closed: the next try must be another run's, with the new input
+	beforePull func(note func(string)) // nil: nothing is to be done
+	stale      <-chan struct{}         // closed: the next try must be another run's, with the new input
 	probe      func(ctx context.Context, host string) docker.Probe
 }
 
@@ -77,6 +78,9 @@ func (s imageStep) run(ctx context.Context, obs func(text string), bytes func(do
 	}
 	if unprepared != nil {
 		return image{}, outcome{}, unprepared
+	}
+	if s.beforePull != nil {
+		s.beforePull(obs)
 	}
 	if err := s.pull(ctx, source, obs, bytes); err != nil {
 		return image{}, outcome{}, err

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,9 @@ import (
 
 // keeper has the controller that was ready last run, whatever became of a change.
 type keeper struct {
-	engine inspector
-	memory *memory
+	engine   inspector
+	memory   *memory
+	settings *goodSettings
 }
 
 // found is the controller's containers that exist.
@@ -40,25 +42,35 @@ func (k keeper) look(ctx context.Context) (f found, err error) {
 	return f, nil
 }
 
-// settle starts the controller that was ready last, if nothing else is given its
-// chance to become ready. With force, it ends that chance. It returns the one
-// that was ready last, and nil if it is gone or must wait.
-func (k keeper) settle(ctx context.Context, force bool) (*docker.Container, error) {
+// settle has the controller that was ready last run, with its settings. ends reports
+// whether the chance of the controller that is there now, to become ready, is over. settle
+// returns the one that was ready last, and nil if it is gone or must wait.
+func (k keeper) settle(ctx context.Context, ends func(docker.Container) bool) (*docker.Container, error) {
 	f, err := k.look(ctx)
 	if err != nil || f.good == nil {
 		return nil, err
 	}
-	isUp := func(c *docker.Container) bool { return c.Status == "running" || c.Status == "restarting" }
-	switch {
-	case f.current != nil && isUp(f.current) && !force:
+	now := cmp.Or(f.current, f.good) // that may be tried with other settings
+	isOver := ends(*now)
+	if f.current != nil && !isOver {
 		return nil, nil
+	}
+	var replaced time.Time
+	if isOver {
+		replaced, err = k.settings.restore()
+	}
+	switch {
 	case f.current != nil:
-		err = putBack(ctx, k.engine, ContainerName, f.good.ID, f.current.ID)
-	case f.good.Name != ContainerName || !isUp(f.good):
-		err = putBack(ctx, k.engine, ContainerName, f.good.ID)
+		err = errors.Join(err, putBack(ctx, k.engine, ContainerName, f.good.ID, f.current.ID))
+	case f.good.Name != ContainerName || !isUp(*f.good):
+		err = errors.Join(err, putBack(ctx, k.engine, ContainerName, f.good.ID))
+	case !replaced.IsZero() && f.good.StartedAt.After(replaced):
+		err = errors.Join(err, k.engine.Restart(ctx, f.good.ID, stopGrace))
 	}
 	return f.good, classed(err)
 }
+
+func isUp(c docker.Container) bool { return c.Status == "running" || c.Status == "restarting" }
 
 // fallBack is settle after a run that failed, with isRefused if its change was
 // rolled back, and isJudging if it waited for the controller as it is now. Without
@@ -69,15 +81,9 @@ func (k keeper) fallBack(ctx context.Context, isRefused, isJudging bool) (ref st
 	if k.memory.Container == "" {
 		return "", nil
 	}
-	force := isRefused
-	if !isRefused && !isJudging {
-		f, err := k.look(ctx)
-		if err != nil {
-			return "", err
-		}
-		force = f.current != nil && !isReady(*f.current)
-	}
-	good, err := k.settle(ctx, force)
+	good, err := k.settle(ctx, func(c docker.Container) bool {
+		return isRefused || !isUp(c) || !isJudging && !isReady(c)
+	})
 	if err != nil || good == nil {
 		return "", err
 	}
@@ -98,7 +104,7 @@ func isReady(c docker.Container) bool { return readyStep{stable: stableFor}.judg
 // good controller again, at each boot. It reports whether the controller that was
 // ready last exists; if so, the error is the step's.
 func (r *runner) stay(ctx context.Context, k keeper, why *refusal, limit time.Duration, stale <-chan struct{}) (isThere bool, err error) {
-	good, err := k.settle(ctx, true)
+	good, err := k.settle(ctx, func(docker.Container) bool { return true })
 	if err == nil && good == nil {
 		return false, nil // it was removed: nothing is lost by another try
 	}
@@ -141,7 +147,7 @@ func (r *runner) after(ctx context.Context, engine Engine, failure error) {
 		if err != nil {
 			return
 		}
-		kept, err := keeper{engine, &r.memory}.fallBack(ctx, r.memory.refuses(r.input) != nil, r.out.Container != "")
+		kept, err := keeper{engine, &r.memory, r.good}.fallBack(ctx, r.memory.refuses(r.input) != nil, r.out.Container != "")
 		if err != nil {
 			r.obs.Note(contract.StepRun, r.scrub("warning: the controller before is not up: "+err.Error()))
 		}

@@ -49,6 +49,7 @@ type memory struct {
 	Version   int          `json:"version"`
 	Container string       `json:"container,omitempty"` // ID of the one that was ready last
 	Image     knownImage   `json:"image"`               // its image
+	Settings  string       `json:"settings,omitempty"`  // SHA-256 of the controller.yaml that it had
 	Before    knownImage   `json:"before"`              // the image that was in use before that one
 	Old       []knownImage `json:"old,omitempty"`       // images to remove
 	Refused   *refusal     `json:"refused,omitempty"`   // nil: the last change was not rolled back

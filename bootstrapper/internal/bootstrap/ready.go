@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type readyStep struct {
 	// nil.
 	proven func() error
 	refuse func(error) error
+	kept   *goodSettings
 }
 
 // errChanged ends a wait: the next run has the new input, and replaces what this
@@ -234,30 +236,50 @@ func (s readyStep) notReady(ctx context.Context, why string, note func(string)) 
 		text += "\nits last lines:\n  " + strings.ReplaceAll(logs, "\n", "\n  ")
 	}
 	class, hint := fault.NotReady, "look at its log: docker logs "+s.name
-	if s.now.previous != "" {
+	if s.now.previous != "" || s.now.isTrial {
 		if s.refuse != nil && ctx.Err() == nil {
 			if err := s.refuse(errors.New(text)); err != nil {
 				text += "\nthat cannot be kept, so the next boot tries it again: " + err.Error()
 			}
 		}
-		if err := putBack(ctx, s.engine, s.name, s.now.previous, s.now.container.ID); err != nil {
-			text += "\nthe previous container could not be put back: " + err.Error()
+		what, err := s.goBack(ctx)
+		if err != nil {
+			text += "\n" + what + " could not be put back: " + err.Error()
 		} else {
-			text += "\nthe previous container runs again" + s.backAgain(ctx, note) + s.downtime()
+			text += "\n" + what + " runs again" + s.backAgain(ctx, note) + s.downtime()
 			class = rolledBack(ctx, class)
 			hint = "correct the image or its settings; the new container was removed, its last lines are above"
+			if s.now.isTrial {
+				hint = "correct the settings (the template, or the values that it shows); the controller's last lines with them are above"
+			}
 		}
 	}
 	return fault.WrapHint(class, fmt.Errorf("%s", text), hint)
 }
 
+// goBack returns to what was ready last, and what that is: the previous container,
+// or the same one with the settings before.
+func (s readyStep) goBack(ctx context.Context) (what string, err error) {
+	_, err = s.kept.restore()
+	if !s.now.isTrial {
+		return "the previous container", errors.Join(err, putBack(ctx, s.engine, s.name, s.now.previous, s.now.container.ID))
+	}
+	what = "the controller with its settings of before"
+	if err != nil {
+		return what, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	return what, s.engine.Restart(ctx, s.now.container.ID, stopGrace)
+}
+
 // backAgain waits for the previous container, which runs again, and returns its
 // state: the host must know if the rollback did not help.
 func (s readyStep) backAgain(ctx context.Context, note func(string)) string {
-	note("the previous container runs again; waiting until it is ready")
+	note("what was ready last runs again; waiting until it is ready")
 	back := s
 	back.limit = min(s.limit, leastReadyWait)
-	back.now = running{container: docker.Container{ID: s.now.previous, Name: s.name}, started: true}
+	back.now = running{container: docker.Container{ID: cmp.Or(s.now.previous, s.now.container.ID), Name: s.name}, started: true}
 	switch _, why, err := back.wait(ctx, func(string) {}); {
 	case err != nil:
 		return ""

@@ -122,6 +122,7 @@ type runner struct {
 
 	input  string // digest of what the run is made from
 	memory memory
+	good   *goodSettings // nil: the controller has no settings, or the contract is not read
 }
 
 // step runs one step between Started and Ended.
@@ -175,6 +176,11 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	// faults are reported when the host can receive them.
 	p, planErr := planOf(o, b)
 	r.scrub = scrubber(b, append(containerspec.Pairs(environmentOf(b)), p.spec.Environment...))
+	if b.Profile != contract.ProfilePlain {
+		r.good = &goodSettings{
+			file: filepath.Join(at(o.Root, SettingsDir), SettingsFile), copy: at(o.Root, GoodSettingsFile), values: valuesOf(b), memory: &r.memory,
+		}
+	}
 	host := &localapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}
 	defer host.Close()
 	if o.Connected != nil {
@@ -261,7 +267,14 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 	now, err := settingsOf(o, b).render()
 	if err == nil && now.replaces() {
 		return func() error {
-			return r.step(contract.StepSettings, func(func(string)) (outcome, error) { return now.write() })
+			return r.step(contract.StepSettings, func(func(string)) (outcome, error) {
+				if r.memory.Container != "" && r.memory.Settings == "" { // of a version that did not keep them
+					if err := r.good.keep(); err != nil {
+						return outcome{}, err
+					}
+				}
+				return now.write()
+			})
 		}, nil
 	}
 	r.obs.Started(contract.StepSettings)
@@ -282,7 +295,7 @@ func settingsOf(o Options, b contract.Bootstrap) settingsStep {
 // bring converges image, settings and container.
 func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine Engine, o Options, put func() error) error {
 	if why := r.memory.refuses(r.input); why != nil {
-		isThere, err := r.stay(ctx, keeper{engine, &r.memory}, why, cmp.Or(o.ReadyWait, b.ReadyWait, leastReadyWait), o.Stale)
+		isThere, err := r.stay(ctx, keeper{engine, &r.memory, r.good}, why, cmp.Or(o.ReadyWait, b.ReadyWait, leastReadyWait), o.Stale)
 		if isThere {
 			return err
 		}
@@ -292,6 +305,7 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 		s := imageStep{
 			store: spaced{engine, freeBelow(sync.OnceValue(func() string { return imageRoot(ctx, engine, o.Root) })), func(ctx context.Context) error { return r.memory.makeRoom(ctx, engine) }},
 			ref:   b.ControllerImage, manifest: b.ManifestDigest, config: b.ConfigDigest, mirror: b.RegistryMirror,
+			beforePull: func(note func(string)) { r.beforePull(ctx, engine, note) },
 			credential: credentialFor(b), proxy: proxiedFrom(b, o), preload: at(o.Root, contract.PreloadDir), arch: runtime.GOARCH, patience: o.PullPatience, stale: o.Stale,
 			probe: func(ctx context.Context, host string) docker.Probe {
 				if b.RegistryProxy || !engine.ReachesDirectly(ctx, host) {
@@ -323,7 +337,7 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	if err := r.step(contract.StepContainer, func(note func(string)) (outcome, error) {
 		var out outcome
 		var err error
-		now, out, err = containerStep{engine: engine, plan: p, image: img, settings: settingsPath, good: r.memory.Container, refuse: refuse}.run(ctx, note)
+		now, out, err = containerStep{engine: engine, plan: p, image: img, settings: settingsPath, good: r.memory.Container, refuse: refuse, kept: r.good}.run(ctx, note)
 		return out, err
 	}); err != nil {
 		return err
@@ -334,11 +348,25 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	err := r.step(contract.StepReady, func(note func(string)) (outcome, error) {
 		return readyStep{
 			engine: engine, name: ContainerName, now: now, limit: limit, scrub: r.scrub, address: ownAddress(ctx, b.LocalAPIEndpoint), stale: o.Stale,
-			proven: func() error { return r.memory.proven(now.container.ID, img) }, refuse: refuse,
+			proven: func() error { return errors.Join(r.memory.proven(now.container.ID, img), r.good.keep()) }, refuse: refuse, kept: r.good,
 		}.run(ctx, note)
 	})
-	r.out.Unready = err != nil && now.previous == "" && ctx.Err() == nil
+	r.out.Unready = err != nil && now.previous == "" && !now.isTrial && ctx.Err() == nil
 	return err
+}
+
+// beforePull has the controller that was ready last run while the pull lasts, if the
+// one that is there now was left by a run that did not end, and is not ready.
+func (r *runner) beforePull(ctx context.Context, engine Engine, note func(string)) {
+	if r.memory.Container == "" {
+		return
+	}
+	good, err := keeper{engine, &r.memory, r.good}.settle(ctx, func(c docker.Container) bool { return !isReady(c) })
+	if err != nil {
+		note("warning: the controller before is not up during the pull: " + err.Error())
+	} else if good != nil && (good.Name != ContainerName || !isUp(*good)) {
+		note("the controller that was ready last runs during the pull")
+	}
 }
 
 // credentialFor returns the registry credential if it belongs to the place that

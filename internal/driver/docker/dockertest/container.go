@@ -205,6 +205,9 @@ func (e *Engine) up(c *fakeContainer) {
 	c.Status, c.StartedAt = "running", time.Now()
 	e.emit(c, "start")
 	how, stop := behaviour(c.Image), c.stop
+	if how == "judged" {
+		how = e.Judge(c.Config)
+	}
 	if how == "nohealth" {
 		return
 	}

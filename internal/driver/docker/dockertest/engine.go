@@ -27,13 +27,16 @@ import (
 // Engine is the fake. Its behaviour is set by fields before the first request,
 // and by Fail at any time.
 type Engine struct {
-	Host               string        // unix://PATH
-	API                string        // "1.41"
-	Username, Password string        // of every registry; both empty: none is asked for
-	Version            string        // "26.1.5"; "": it does not say
-	Containerd         bool          // image store of containerd: IDs are manifest digests
-	DataRoot           string        // its directory; "": it does not say
-	late               time.Duration // after which a container of a tag "late" is healthy
+	Host               string // unix://PATH
+	API                string // "1.41"
+	Username, Password string // of every registry; both empty: none is asked for
+	Version            string // "26.1.5"; "": it does not say
+	Containerd         bool   // image store of containerd: IDs are manifest digests
+	DataRoot           string // its directory; "": it does not say
+	// Judge returns how a container of a tag "judged" behaves, as a tag does, when it
+	// starts with that configuration.
+	Judge func(config []byte) string
+	late  time.Duration // after which a container of a tag "late" is healthy
 
 	mu         sync.Mutex
 	registry   map[string]bool // references that can be pulled
@@ -114,7 +117,7 @@ func StartAt(t testing.TB, socket string) *Engine {
 
 // Push makes references pullable. Their tag says how a container of them
 // behaves: "exits", "unhealthy", "starting" (for ever), "nohealth", "otherarch", "late"
-// (unhealthy, and healthy after Late); any other is healthy.
+// (unhealthy, and healthy after Late), "judged" (see Judge); any other is healthy.
 func (e *Engine) Push(refs ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

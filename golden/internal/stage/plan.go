@@ -21,7 +21,6 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -36,12 +35,6 @@ var baseSet = []string{
 
 // debianKeyring is where Debian's keys are, on this machine and in the guest.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-// Tool is a program of this machine that shapes the base.
-type Tool struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-}
 
 // Plan is a recipe with everything resolved that the base depends on. Two
 // equal plans give the same base, byte for byte.
@@ -258,12 +251,6 @@ func (p *Plan) resolveReleases(ctx context.Context, client apt.Client) error {
 	})
 }
 
-// resolveTools asks the programs that shape the base for their versions.
-func (p *Plan) resolveTools(ctx context.Context) error {
-	p.Tools = p.Engine.tools()
-	return together(len(p.Tools), func(i int) error { return p.Tools[i].resolve(ctx) })
-}
-
 // together calls do with 0 to n-1 at the same time and joins the errors in
 // this order.
 func together(n int, do func(i int) error) error {
@@ -274,19 +261,6 @@ func together(n int, do func(i int) error) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-func (t *Tool) resolve(ctx context.Context) error {
-	res, err := run.Run(ctx, run.Cmd{Path: t.Name, Args: []string{"--version"}, Env: environment(time.Time{})})
-	if run.IsNotFound(err) {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "apt-get install mmdebstrap util-linux")
-	}
-	if err != nil {
-		return err
-	}
-	line, _, _ := strings.Cut(string(res.Stdout), "\n")
-	t.Version = strings.TrimSpace(line)
-	return nil
 }
 
 func releaseField(machine fs.FS, key string) (string, error) {

@@ -1,0 +1,73 @@
+package stage
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/driver/run"
+	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/regular"
+)
+
+// Tool is a program of this machine that shapes the base.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// resolveTools finds out the versions of the programs that shape the base.
+func (p *Plan) resolveTools(ctx context.Context) error {
+	p.Tools = p.Engine.tools()
+	return together(len(p.Tools), func(i int) error { return p.Tools[i].resolve(ctx) })
+}
+
+func (t *Tool) resolve(ctx context.Context) error {
+	if version := perlVersion(t.Name); version != "" {
+		t.Version = t.Name + " " + version
+		return nil
+	}
+	res, err := run.Run(ctx, run.Cmd{Path: t.Name, Args: []string{"--version"}, Env: environment(time.Time{})})
+	if run.IsNotFound(err) {
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "apt-get install mmdebstrap util-linux")
+	}
+	if err != nil {
+		return err
+	}
+	line, _, _ := strings.Cut(string(res.Stdout), "\n")
+	t.Version = strings.TrimSpace(line)
+	return nil
+}
+
+// perlVersion returns the version that a Perl program gives itself in its first lines;
+// "" for any other program. mmdebstrap asks apt for its settings before it says its
+// version, which takes a quarter of a second.
+func perlVersion(name string) string {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return ""
+	}
+	f, err := regular.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }() // only read
+	lines := bufio.NewScanner(io.LimitReader(f, 8<<10))
+	if !lines.Scan() || lines.Text() != "#!/usr/bin/perl" {
+		return ""
+	}
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "our $VERSION = '"); ok {
+			version, ok := strings.CutSuffix(rest, "';")
+			if !ok || version == "" || strings.Trim(version, "0123456789.") != "" {
+				return ""
+			}
+			return version
+		}
+	}
+	return ""
+}

@@ -277,6 +277,25 @@ var bombs = []struct {
 		}
 		b.add(tar.Header{Name: "./var/lib/dpkg/status"}, []byte(s.String()))
 	}},
+	{"packages, members and a table", false, func(b *bomb) {
+		var s, table strings.Builder
+		for i := range 90_000 {
+			fmt.Fprintf(&s, "Package: p%d\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n\n", i)
+		}
+		table.WriteString(`{"version":1,"os":{"id":"","version_id":"","codename":"","pretty_name":""},"entries":{},"content_bytes":0,"directories":[],"images":[],"units":[],"problems":[],"packages":[`)
+		for i := range 20_000 {
+			if i > 0 {
+				table.WriteString(",")
+			}
+			fmt.Fprintf(&table, `{"name":"p%d","version":"1","arch":"amd64"}`, i)
+		}
+		table.WriteString("]}")
+		b.add(tar.Header{Name: "./etc/felhom/contents.json"}, []byte(table.String()))
+		b.add(tar.Header{Name: "./var/lib/dpkg/status"}, []byte(s.String()))
+		for range 60_000 {
+			b.add(tar.Header{Name: b.name(10)}, nil)
+		}
+	}},
 	{"sums of packages", false, func(b *bomb) {
 		line := strings.Repeat("0", 32) + "  usr/bin/"
 		for i := range 60 {

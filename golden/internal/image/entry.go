@@ -178,7 +178,7 @@ func (img *Image) Lookup(name string) (*Entry, string) {
 func (img *Image) Text(name string) (string, bool) {
 	_, at := img.Lookup(name)
 	data, ok := img.Content[at]
-	return string(data), ok
+	return asText(data), ok
 }
 
 // Below returns the members below a directory, in the order of the archive.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"github.com/felhom/felhom-golden/golden/internal/sums"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -72,6 +73,7 @@ type Image struct {
 	config   *pctconf.Config
 	findings []pctconf.Finding
 	units    *Units
+	packages func() ([]Package, error)
 	recorded *recorded // or nil
 }
 
@@ -136,6 +138,7 @@ func New(entries []*Entry, content map[string][]byte) *Image {
 func (img *Image) complete() {
 	img.config, img.findings = pctconf.Parse(img.Content[vzdump.ConfigPath])
 	img.units = newUnits(img)
+	img.packages = sync.OnceValues(img.parsePackages)
 }
 
 // scan is one pass over an archive.
@@ -218,12 +221,14 @@ func (s *scan) content(e *Entry, keep bool) error {
 			return err
 		}
 	}
-	if _, err := io.Copy(io.Discard, rest); err != nil {
+	if s.sums == nil {
+		_, err := io.Copy(io.Discard, s.in)
 		return err
 	}
-	if s.sums != nil {
-		s.sums.End(func(sum []byte) { e.Hashed = copy(e.Digest[:], sum) > 0 })
+	if _, err := s.sums.ReadFrom(s.in); err != nil {
+		return err
 	}
+	s.sums.End(func(sum []byte) { e.Hashed = copy(e.Digest[:], sum) > 0 })
 	return nil
 }
 

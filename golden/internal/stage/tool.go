@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -47,7 +46,7 @@ func (t *Tool) resolve(ctx context.Context) error {
 // "" for any other program. mmdebstrap asks apt for its settings before it says its
 // version, which takes a quarter of a second.
 func perlVersion(name string) string {
-	path, err := exec.LookPath(name)
+	path, err := run.Find(name)
 	if err != nil {
 		return ""
 	}

@@ -3,7 +3,11 @@
 // packages that need it, pack and image, share nothing else.
 package sums
 
-import "hash"
+import (
+	"errors"
+	"hash"
+	"io"
+)
 
 // Summer takes the digest of one content after another. It holds four blocks,
 // however long the contents are. One goroutine uses it.
@@ -64,6 +68,27 @@ func (s *Summer) Write(p []byte) (int, error) {
 		}
 	}
 	return total, nil
+}
+
+// ReadFrom takes r to its end as a part of the current content. It is Write of what
+// is read, with one copy less.
+func (s *Summer) ReadFrom(r io.Reader) (total int64, err error) {
+	for err == nil {
+		if s.buf == nil {
+			s.buf = <-s.spare
+		}
+		var n int
+		n, err = r.Read(s.buf[len(s.buf):cap(s.buf)])
+		s.buf = s.buf[:len(s.buf)+n]
+		total += int64(n)
+		if len(s.buf) == cap(s.buf) {
+			s.send(nil)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return total, err
 }
 
 // End ends the current content. put is called with its digest in the other

@@ -158,7 +158,7 @@ func checkNetworkOnline(c *check) {
 	slices.Sort(waiters)
 	waiters = slices.Compact(waiters)
 	own := []string{"networking.service", "ifupdown-wait-online.service"}
-	if !c.packages["ifupdown"] {
+	if !c.hasPackage("ifupdown") {
 		own = []string{"systemd-networkd-wait-online.service", "NetworkManager-wait-online.service"}
 	}
 	if len(waiters) != 1 || !slices.Contains(own, waiters[0]) {
@@ -298,11 +298,10 @@ func checkNetworkTools(c *check) {
 	if c.setting("ostype") == "unmanaged" {
 		return
 	}
-	pkgs := c.packages
-	if !pkgs["ifupdown"] && !pkgs["ifupdown2"] && !pkgs["ifupdown-ng"] {
+	if !slices.ContainsFunc([]string{"ifupdown", "ifupdown2", "ifupdown-ng"}, c.hasPackage) {
 		c.fail("", "no ifupdown, want it: PVE writes /etc/network/interfaces and nothing else")
 	}
-	if c.asksForDHCP() && !slices.ContainsFunc([]string{"dhcpcd-base", "isc-dhcp-client", "udhcpc", "dhcpcd"}, func(p string) bool { return pkgs[p] }) {
+	if c.asksForDHCP() && !slices.ContainsFunc([]string{"dhcpcd-base", "isc-dhcp-client", "udhcpc", "dhcpcd"}, c.hasPackage) {
 		c.fail("", "pct.conf asks for DHCP and there is no client, want dhcpcd-base")
 	}
 }

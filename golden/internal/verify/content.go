@@ -37,7 +37,7 @@ func checkDBusMachineID(c *check) {
 }
 
 func checkHostKeys(c *check) {
-	if !c.packages["openssh-server"] {
+	if !c.hasPackage("openssh-server") {
 		return
 	}
 	units := c.Units()
@@ -215,7 +215,7 @@ func checkAptSources(c *check) {
 			c.checkAptSource(e.Path, s)
 		}
 	}
-	if !found && c.packages["apt"] {
+	if !found && c.hasPackage("apt") {
 		c.fail("etc/apt/sources.list", "apt has no source, want one: the guest gets no updates")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/contents"
@@ -37,14 +38,13 @@ type subject struct {
 	sha256   string
 	binaries []binary
 	secrets  []secret
-	names    []secret // hits of the build machine's names
-	packages map[string]bool
+	names    []secret       // hits of the build machine's names
 	copying  [32 << 10]byte // one for all members: a buffer each was most of the memory
 }
 
 // scan reads the archive to its end. with has what is to be recorded or is known.
 func scan(ctx context.Context, r io.Reader, name string, opts Options, with image.Options) (*subject, error) {
-	s := &subject{name: name, packages: map[string]bool{}}
+	s := &subject{name: name}
 	sum := sha256.New()
 	with.MaxBytes, with.MaxHoles, with.Hash, with.Keep = maxBytes, maxHoles, md5.New(), isKept //nolint:gosec // see the import
 	with.Visit = func(e *image.Entry, head []byte, rest io.Reader) (int64, error) {
@@ -55,11 +55,14 @@ func scan(ctx context.Context, r io.Reader, name string, opts Options, with imag
 		return nil, err
 	}
 	s.Image, s.sha256 = img, hex.EncodeToString(sum.Sum(nil))
-	packages, _ := img.Packages() // packages-complete reports a bad status file
-	for _, p := range packages {
-		s.packages[p.Name] = true
-	}
 	return s, nil
+}
+
+// hasPackage reports whether the package is installed.
+func (s *subject) hasPackage(name string) bool {
+	packages, _ := s.Packages() // packages-complete reports a bad status file
+	_, ok := slices.BinarySearchFunc(packages, name, func(p image.Package, name string) int { return strings.Compare(p.Name, name) })
+	return ok
 }
 
 // visit looks for what the checks of programs, secrets and names need of a
@@ -70,8 +73,10 @@ func (s *subject) visit(e *image.Entry, head []byte, rest io.Reader, names []str
 	case strings.HasPrefix(string(head[:min(4, len(head))]), "\x7fELF"):
 		tail := &dynamicTap{at: int64(len(head))}
 		tail.want(head)
-		if _, err := io.CopyBuffer(tail, rest, s.copying[:]); err != nil {
-			return 0, err
+		if tail.end > tail.at {
+			if _, err := io.CopyBuffer(tail, rest, s.copying[:]); err != nil {
+				return 0, err
+			}
 		}
 		b := readELF(e.Path, head, tail)
 		b.of = e

@@ -22,27 +22,27 @@ type secret struct {
 // secretKind is one sort of secret. mark is a text that all of them have; it is
 // looked for first, because it is two orders faster than the expression.
 type secretKind struct {
-	mark, what string
-	form       *regexp.Regexp
-	settings   bool // only in the places of settings: elsewhere it is an example
+	mark     []byte
+	what     string
+	form     *regexp.Regexp
+	settings bool // only in the places of settings: elsewhere it is an example
 }
 
-func secretKinds() []secretKind {
-	return []secretKind{
-		// The body must follow: programs that read keys hold the first line.
-		{mark: "PRIVATE KEY-----", what: "a private key", form: privateKey},
-		{mark: "fgt_", what: "a token of the local API", form: guestToken},
-		{mark: "ghp_", what: "a GitHub token", form: githubToken},
-		{mark: "gho_", what: "a GitHub token", form: githubToken},
-		{mark: "ghs_", what: "a GitHub token", form: githubToken},
-		{mark: "github_pat_", what: "a GitHub token", form: githubToken},
-		{mark: "glpat-", what: "a GitLab token", form: gitlabToken},
-		{mark: "dckr_pat_", what: "a Docker Hub token", form: dockerToken},
-		{mark: "AKIA", what: "an AWS access key", form: awsKey, settings: true},
-		{mark: "xox", what: "a Slack token", form: slackToken},
-		{mark: `"auth"`, what: "a registry login", form: dockerAuth},
-		{mark: "://", what: "a login in a URL", form: urlLogin, settings: true},
-	}
+// secretKinds are all that is looked for; not changed.
+var secretKinds = []secretKind{
+	// The body must follow: programs that read keys hold the first line.
+	{mark: []byte("PRIVATE KEY-----"), what: "a private key", form: privateKey},
+	{mark: []byte("fgt_"), what: "a token of the local API", form: guestToken},
+	{mark: []byte("ghp_"), what: "a GitHub token", form: githubToken},
+	{mark: []byte("gho_"), what: "a GitHub token", form: githubToken},
+	{mark: []byte("ghs_"), what: "a GitHub token", form: githubToken},
+	{mark: []byte("github_pat_"), what: "a GitHub token", form: githubToken},
+	{mark: []byte("glpat-"), what: "a GitLab token", form: gitlabToken},
+	{mark: []byte("dckr_pat_"), what: "a Docker Hub token", form: dockerToken},
+	{mark: []byte("AKIA"), what: "an AWS access key", form: awsKey, settings: true},
+	{mark: []byte("xox"), what: "a Slack token", form: slackToken},
+	{mark: []byte(`"auth"`), what: "a registry login", form: dockerAuth},
+	{mark: []byte("://"), what: "a login in a URL", form: urlLogin, settings: true},
 }
 
 var (
@@ -73,8 +73,8 @@ func settingsPlace(name string) bool {
 
 func scanSecrets(name string, data []byte) []secret {
 	var found []secret
-	for _, kind := range secretKinds() {
-		if kind.settings && !settingsPlace(name) || !bytes.Contains(data, []byte(kind.mark)) {
+	for _, kind := range secretKinds {
+		if kind.settings && !settingsPlace(name) || !bytes.Contains(data, kind.mark) {
 			continue
 		}
 		if at := kind.form.FindIndex(data); at != nil {

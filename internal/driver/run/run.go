@@ -83,6 +83,9 @@ func IsNotFound(err error) bool {
 	return errors.Is(err, exec.ErrNotFound)
 }
 
+// Find returns the path of the program that [Run] starts for name.
+func Find(name string) (string, error) { return exec.LookPath(name) }
+
 // Run runs c to its end. A status other than 0 is an [*Error]. When ctx is
 // done, the child gets SIGTERM, after five seconds SIGKILL, and the error wraps
 // the context's cause.

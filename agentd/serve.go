@@ -202,6 +202,7 @@ func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []n
 	listen := s.shown.Load().listen
 	s.notify(daemon.SdNotifyReady + "\nSTATUS=serving " + strings.Join(listen, ", "))
 	s.logger.WithFields(logrus.Fields{"listen": listen, "version": version}).Info("serving")
+	group.Go(func() error { s.trimLater(running); return nil })
 	// Not set where no unit asks for it.
 	if every, err := daemon.SdWatchdogEnabled(false); err != nil {
 		s.logger.WithError(err).Warn("no watchdog")

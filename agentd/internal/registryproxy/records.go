@@ -18,43 +18,70 @@ type recordConn struct {
 	// One goroutine reads at a time. A connection has a buffer from the first time
 	// that much arrives at once.
 	buffer      []byte
-	first, last int  // of what is in buffer and was not handed out
-	isFull      bool // the last read filled its buffer: there may be more
+	first, last int // of what is in buffer and was not handed out
 
 	header [recordHeader]byte // of the record under way, as far as it was handed out
 	known  int                // bytes of header
 	left   int                // bytes of the record's body that were not handed out
+	size   int                // of the last record's body
 }
 
 const (
 	recordHeader = 5 // type, version, length
-	readBytes    = 64 << 10
+	// readBytes has room for the records whose contents are copied at once, with what
+	// TLS adds to them, and for no further one.
+	readBytes = copyBytes + 4*64
 )
 
 // Read implements [net.Conn].
 func (c *recordConn) Read(p []byte) (n int, err error) {
-	if c.first == c.last && !c.isFull {
-		// It may wait for long.
+	if c.first == c.last && c.buffer == nil {
 		n, err = c.Conn.Read(p)
-		c.isFull = err == nil && n == len(p)
+		if err == nil && n == len(p) { // there may be more
+			c.buffer = make([]byte, readBytes)
+		}
 		c.pass(p[:n])
 		return n, err
 	}
 	if c.first == c.last {
-		if c.buffer == nil {
-			c.buffer = make([]byte, readBytes)
-		}
-		n, err = c.Conn.Read(c.buffer)
-		c.first, c.last, c.isFull = 0, n, err == nil && n == len(c.buffer)
+		n, err = c.Conn.Read(c.buffer[:c.want()])
+		c.first, c.last = 0, n
 		if n == 0 {
 			return 0, err
 		}
 		// An error that came with bytes comes again with the next call.
 	}
-	n = copy(p, c.buffer[c.first:c.last])
+	n = copy(p, c.buffer[c.first:min(c.first+c.rest(), c.last)])
 	c.first += n
 	c.pass(p[:n])
 	return n, nil
+}
+
+// rest returns how much is left of the record under way, or else of the next one.
+// No more is handed out at once: of what TLS keeps of a further record it is not
+// known whether that is complete.
+func (c *recordConn) rest() int {
+	if c.left > 0 {
+		return c.left
+	}
+	header := c.header
+	n := copy(header[c.known:], c.buffer[c.first:c.last])
+	if c.known+n < recordHeader {
+		return n
+	}
+	return recordHeader - c.known + int(binary.BigEndian.Uint16(header[recordHeader-2:]))
+}
+
+// want returns how much is read at once: the rest of the record under way and as
+// many others as fit, if they are as long as the last one. The part of a further one
+// would be waited for, and what comes before it be passed on alone.
+func (c *recordConn) want() int {
+	record := recordHeader + c.size
+	rest := c.left
+	if c.known > 0 {
+		rest = max(record-c.known, 1)
+	}
+	return min(rest+(len(c.buffer)-rest)/record*record, len(c.buffer))
 }
 
 // pass notes that p was handed out.
@@ -71,6 +98,7 @@ func (c *recordConn) pass(p []byte) {
 		p = p[n:]
 		if c.known == recordHeader {
 			c.known, c.left = 0, int(binary.BigEndian.Uint16(c.header[recordHeader-2:]))
+			c.size = c.left
 		}
 	}
 	c.isReady.Store(c.hasRecord())
@@ -82,13 +110,8 @@ func (c *recordConn) hasRecord() bool {
 	if c.first == c.last {
 		return false
 	}
-	rest := c.buffer[c.first:c.last]
-	if c.left > 0 {
-		return len(rest) >= c.left
-	}
-	header := c.header
-	n := copy(header[c.known:], rest)
-	return c.known+n == recordHeader && len(rest)-n >= int(binary.BigEndian.Uint16(header[recordHeader-2:]))
+	hasHeader := c.left > 0 || c.known+c.last-c.first >= recordHeader
+	return hasHeader && c.last-c.first >= c.rest()
 }
 
 // recordsOf returns the connection below TLS, or nil if it is another kind.

@@ -162,3 +162,37 @@ func TestBatchedWritesEnd(t *testing.T) {
 	_ = server.Close() // a write may be under way
 	writing.Wait()
 }
+
+// A client that has closed its side gets no closing record, which would be a write
+// without a reader; another one gets it, and so knows that nothing was cut off.
+func TestClosingRecord(t *testing.T) {
+	for name, isEnded := range map[string]bool{"client closes": true, "server closes": false} {
+		t.Run(name, func(t *testing.T) {
+			server, client, writes := pair(t)
+			if isEnded {
+				if err := client.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				if n, err := server.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+					t.Fatalf("%d bytes, %v, want the end", n, err)
+				}
+			}
+			before, want := writes.Load(), int64(1)
+			if isEnded {
+				want = 0
+			}
+			if err := server.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := writes.Load() - before; got != want {
+				t.Errorf("%d writes, want %d", got, want)
+			}
+			if err := client.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := client.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+				t.Errorf("%d bytes, %v, want the end", n, err)
+			}
+		})
+	}
+}

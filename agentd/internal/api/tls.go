@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -24,6 +26,7 @@ func TLS(l net.Listener, conf *tls.Config, complaints *log.Logger) net.Listener 
 	conf = conf.Clone()
 	conf.NextProtos = []string{"http/1.1"}
 	conf.DynamicRecordSizingDisabled = true // small records are for browsers, which show a page in parts
+	conf.SessionTicketsDisabled = true      // no client keeps one, and each connection would cost making it
 	return &tlsListener{Listener: l, conf: conf, complaints: complaints}
 }
 
@@ -52,6 +55,7 @@ type tlsConn struct {
 	complaints *log.Logger
 	handshake  sync.Once
 	failed     error
+	isEnded    atomic.Bool // the client has closed its side
 }
 
 // Read implements [net.Conn]. The read deadline, which net/http has set for the
@@ -61,7 +65,20 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 	if c.failed != nil {
 		return 0, c.failed
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		c.isEnded.Store(true)
+	}
+	return n, err
+}
+
+// Close implements [net.Conn]. A client that has closed its side gets no
+// closing record: it reads no more, and each answer says how long it is.
+func (c *tlsConn) Close() error {
+	if c.isEnded.Load() {
+		return c.NetConn().Close()
+	}
+	return c.Conn.Close()
 }
 
 func (c *tlsConn) shake() {

@@ -24,10 +24,12 @@ import (
 // it gets a new one.
 func TestARollbackBesideACommand(t *testing.T) {
 	a := newAncestor(t)
-	unlock, err := provision.Claim(filepath.Join(a.dir, "state"), 8200)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var unlock func() error
+	until(t, a.bed, "the guest can be claimed", func() (isDone bool) { // the daemon has it for moments
+		var err error
+		unlock, err = provision.Claim(filepath.Join(a.dir, "state"), 8200)
+		return err == nil
+	})
 	a.conf(t, "8200", "0a", "parent: first\n")
 	a.untilEnded(t)
 	a.untilAudited(t, "guest-rolled-back")

@@ -144,6 +144,9 @@ type service struct {
 
 func newDaemon(cfg config.Config, h host, store *guests.Store, reg registry, logger *logrus.Logger, trail *trail, checker *origin.Checker, counts *counts) *service {
 	s := &service{logger: logger, registry: reg, caps: listener.NewCaps(cfg.Limits.ConnectionsPerSource, cfg.Limits.ConnectionsTotal, cfg.Limits.HandshakesPerSecond)}
+	s.caps.Refused = func(source netip.Prefix, why string) {
+		logger.WithFields(logrus.Fields{"source": source.Addr().String(), "cap": why}).Debug("connection closed")
+	}
 	counts.shown.Store(s)
 	storage := storageOf(cfg)
 	o := api.Options{

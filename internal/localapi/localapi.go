@@ -117,8 +117,14 @@ func (c *Client) client() *http.Client {
 		}
 		c.http = &http.Client{
 			Transport: &http.Transport{
-				Proxy:                  nil, // the host is on the same bridge, and through a proxy the pin would not match
-				DialContext:            dial,
+				Proxy: nil, // the host is on the same bridge, and through a proxy the pin would not match
+				DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+					// It continues after the end of the request that needs it, and others wait for it:
+					// without a limit a lost packet would cost all of them what the kernel waits.
+					ctx, cancel := context.WithTimeout(ctx, c.timeout())
+					defer cancel()
+					return dial(ctx, network, address)
+				},
 				TLSClientConfig:        pin.ClientTLS(c.Pins),
 				MaxConnsPerHost:        1, // one handshake a run
 				IdleConnTimeout:        idleTimeout,

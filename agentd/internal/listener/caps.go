@@ -39,6 +39,10 @@ const (
 // that has most of them. So clients without a token cannot keep out those that
 // have one.
 type Caps struct {
+	// Refused gets each connection that is closed because of a cap, with the cap. It is
+	// set before the first connection, and may be nil.
+	Refused func(source netip.Prefix, why string)
+
 	perSource, total int
 	rate             rate.Limit
 	burst            int
@@ -98,18 +102,26 @@ func (c *Caps) take(conn *Conn, now time.Time) (evicted *Conn, ok bool) {
 	if s == nil {
 		c.forget(now)
 		if len(c.sources) >= maxSources && !conn.isRecent {
+			conn.why = "too many sources"
 			return nil, false
 		}
 		s = &source{limiter: rate.NewLimiter(c.rate, c.burst)}
 		c.sources[conn.from] = s
 	}
-	if s.open >= c.perSource || !s.limiter.AllowN(now, 1) {
+	switch {
+	case s.open >= c.perSource:
+		conn.why = "limits.connections_per_source"
+		return nil, false
+	case !s.limiter.AllowN(now, 1):
+		conn.why = "limits.handshakes_per_second"
 		return nil, false
 	}
 	if len(c.conns) >= c.total || !conn.isRecent && c.unknown >= c.total-c.total/2 {
 		if evicted = c.victim(); evicted == nil {
+			conn.why = "limits.connections_total"
 			return nil, false
 		}
+		evicted.why = "limits.connections_total, for a newer one"
 		c.remove(evicted)
 	}
 	conn.caps, conn.accepted = c, now
@@ -120,6 +132,12 @@ func (c *Caps) take(conn *Conn, now time.Time) (evicted *Conn, ok bool) {
 		c.unknown++
 	}
 	return evicted, true
+}
+
+func (c *Caps) refused(conn *Conn) {
+	if c.Refused != nil {
+		c.Refused(conn.from, conn.why)
+	}
 }
 
 // victim returns the connection that gives its place to a new one, or nil: of
@@ -265,10 +283,12 @@ func (l *capped) Accept() (net.Conn, error) {
 		evicted, ok := l.caps.take(conn, time.Now())
 		if evicted != nil {
 			_ = evicted.Conn.Close() // its reader sees that it is closed
+			l.caps.refused(evicted)
 		}
 		if ok {
 			return conn, nil
 		}
 		_ = accepted.Close() // refused: no client waits for an answer
+		l.caps.refused(conn)
 	}
 }

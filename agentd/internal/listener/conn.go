@@ -14,7 +14,8 @@ type Conn struct {
 	caps     *Caps
 	from     netip.Prefix
 	accepted time.Time
-	isRecent bool // when it was accepted
+	why      string // it was closed because of a cap
+	isRecent bool   // when it was accepted
 
 	// Guarded by caps.mu.
 	isTrusted bool

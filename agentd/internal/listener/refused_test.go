@@ -1,0 +1,50 @@
+package listener
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// Who looks for a guest that is not answered sees which cap closed its connection.
+func TestRefusedConnectionsAreNamed(t *testing.T) {
+	for want, caps := range map[string]*Caps{
+		"limits.connections_per_source":             NewCaps(1, 10, 10),
+		"limits.handshakes_per_second":              NewCaps(100, 100, 1),
+		"limits.connections_total, for a newer one": NewCaps(100, 2, 100),
+	} {
+		t.Run(want, func(t *testing.T) {
+			type closed struct {
+				source netip.Prefix
+				why    string
+			}
+			got := make(chan closed, 100)
+			caps.Refused = func(source netip.Prefix, why string) { got <- closed{source, why} }
+			l, addr := bindOne(t)
+			wrapped := caps.Wrap(l)
+			go func() {
+				for {
+					if _, err := wrapped.Accept(); err != nil {
+						return
+					}
+				}
+			}()
+			for range burstSeconds + 2 {
+				conn, err := net.Dial("tcp", addr.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = conn.Close() }()
+			}
+			select {
+			case one := <-got:
+				if one.why != want || one.source != SourceOf(addr.Addr()) {
+					t.Errorf("%v was closed by %q, want %v by %q", one.source, one.why, addr.Addr(), want)
+				}
+			case <-time.After(time.Minute):
+				t.Error("none was closed")
+			}
+		})
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/command"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 type buildOptions struct {
@@ -99,18 +100,22 @@ func newBuildOptions(c *cli.Context) (buildOptions, error) {
 }
 
 func buildImage(ctx context.Context, o buildOptions, std stdio) error {
-	r, err := readRecipe(&o.bakeOptions)
-	target := build.Target{Dir: o.out, Force: o.force}
-	switch {
-	case err != nil:
+	r, err := o.readRecipe()
+	if err != nil {
 		return err
+	}
+	target := build.Target{Dir: o.out, Force: o.force}
+	missing := o.fillBootstrap(r.Arch)
+	switch {
 	case o.check:
 		path, err := build.Check(ctx, r, target, buildSettings(o.bakeOptions, std))
-		if err != nil {
+		if err := fault.All(missing, err); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(std.out, path)
 		return err
+	case missing != nil:
+		return missing
 	}
 	if o.compression != "" {
 		r.Output.Compression = o.compression

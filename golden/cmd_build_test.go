@@ -134,7 +134,7 @@ func TestBuildCheck(t *testing.T) {
 		}
 		return path
 	}
-	write("bin", "")
+	write("bin", programHeader())
 	write("key.gpg", "key")
 	if err := os.Mkdir(out, 0o700); err != nil {
 		t.Fatal(err)
@@ -186,10 +186,21 @@ func TestBuildCheck(t *testing.T) {
 			t.Errorf("bad: no %q in\n%s", want, stderr)
 		}
 	}
+	write("bin", "#!/bin/sh\n")
+	code, stdout, stderr = check(good+"scripts: [{path: first.sh}]\n", out)
+	if code != 3 || stdout != "" || !strings.Contains(stderr, "look at "+bin+": not a program for a guest") || !strings.Contains(stderr, "first.sh") {
+		t.Errorf("another program for the guest: code %d, stderr:\n%s", code, stderr)
+	}
+	// Without --bootstrap: this test has none beside it.
+	code, stdout, stderr = call(t, "build", "--check", "--cache", cache, "--out", out, "--recipe", write("golden.yaml", good+"scripts: [{path: first.sh}]\n"))
+	if code != 2 || stdout != "" || !strings.Contains(stderr, "no felhom-controller-bootstrap for amd64: looked at") || !strings.Contains(stderr, "first.sh") {
+		t.Errorf("no program for the guest: code %d, stderr:\n%s", code, stderr)
+	}
 	code, _, stderr = check("suit: a\nname: B\n", out)
 	if code != 3 || !strings.Contains(stderr, "suit: unknown key") || !strings.Contains(stderr, "name: want lower-case") {
 		t.Errorf("recipe: code %d, stderr:\n%s", code, stderr)
 	}
+	write("bin", programHeader())
 	code, _, stderr = check("apt: {mirror: '"+gone.URL+"', keyring: key.gpg, security: false}\n", out)
 	if code != 5 {
 		t.Errorf("mirror down: code %d, want 5, stderr:\n%s", code, stderr)
@@ -201,4 +212,14 @@ func TestBuildCheck(t *testing.T) {
 	if code, _, stderr := call(t, "build", "--check", "--explain", "a", "b"); code != 2 || !strings.Contains(stderr, "--check and --explain are given") {
 		t.Errorf("two modes: code %d, stderr %q", code, stderr)
 	}
+}
+
+// programHeader is a static program for amd64 that consists of its header.
+func programHeader() string {
+	h := make([]byte, 64)
+	copy(h, "\x7fELF\x02\x01\x01")
+	for at, value := range map[int]byte{16: 2, 18: 62, 20: 1, 52: 64, 54: 56} {
+		h[at] = value
+	}
+	return string(h)
 }

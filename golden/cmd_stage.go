@@ -103,24 +103,25 @@ func findBootstrap(self, arch string) (string, error) {
 		"install the package felhom-golden, or name the program with --bootstrap; make build puts it beside felhom-golden")
 }
 
-// readRecipe reads the recipe that o names, and fills in what depends on it.
-func readRecipe(o *bakeOptions) (recipe.Recipe, error) {
-	read := func() (recipe.Recipe, error) {
-		if o.recipe == "" {
-			return recipe.Default()
-		}
-		return recipe.Read(o.recipe)
+// readRecipe reads the recipe that o names.
+func (o *bakeOptions) readRecipe() (recipe.Recipe, error) {
+	if o.recipe == "" {
+		return recipe.Default()
 	}
-	r, err := read()
-	if err != nil || o.bootstrap != "" {
-		return r, err
+	return recipe.Read(o.recipe)
+}
+
+// fillBootstrap looks for the guest's program, unless it was named.
+func (o *bakeOptions) fillBootstrap(arch string) error {
+	if o.bootstrap != "" {
+		return nil
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return r, fmt.Errorf("find this program: %w", err)
+		return fmt.Errorf("find this program: %w", err)
 	}
-	o.bootstrap, err = findBootstrap(self, r.Arch)
-	return r, err
+	o.bootstrap, err = findBootstrap(self, arch)
+	return err
 }
 
 func buildSettings(o bakeOptions, std stdio) build.Settings {
@@ -162,7 +163,10 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signatur
 }
 
 func stageRoot(ctx context.Context, root string, o bakeOptions, std stdio) error {
-	r, err := readRecipe(&o)
+	r, err := o.readRecipe()
+	if err == nil {
+		err = o.fillBootstrap(r.Arch)
+	}
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,9 @@ import (
 )
 
 // Check finds what would keep [Run] from baking r, without baking: the target,
-// the files that r names, the programs of the build, and whether mirrors and
-// registries answer. It writes nothing, and returns the path that the archive
+// the files that r names, the programs of the build and of the guest, and whether
+// mirrors and registries answer. The caller has reported a guest's program that is
+// missing: "". It writes nothing, and returns the path that the archive
 // would have. Its error has all findings, each with its hint.
 func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path string, err error) {
 	st := s.Progress.Start("check")
@@ -24,6 +25,9 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	found := make([]preload.Image, len(images))
 	errs := make([]error, 2+len(images))
 	errs[0] = checkTarget(t)
+	if s.Bootstrap != "" {
+		errs = append(errs, stage.CheckBinary(s.Bootstrap, r.Arch))
+	}
 	var plan stage.Plan
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -240,7 +240,7 @@ func CheckBinary(path, arch string) (err error) {
 	defer func() { err = errors.Join(err, file.Close()) }()
 	f, err := elf.NewFile(file)
 	if err != nil {
-		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at felhom-controller-bootstrap: %w", err), hint)
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("look at %s: not a program for a guest: %w", path, err), hint)
 	}
 	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
 	if f.Machine != want {

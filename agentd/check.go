@@ -47,11 +47,20 @@ Example:
 // findings collects what is wrong, in the order in which it is found.
 type findings []error
 
-// add keeps each error that err joins, each with its subject before it.
+// add keeps each error that err joins, each with its subject before it. Drivers
+// name the guest themselves: it is not named twice.
 func (f *findings) add(about string, err error) {
 	for _, one := range fault.Each(err) {
-		if about != "" {
+		place, guest := "", about
+		if at := strings.LastIndex(about, ": "); at >= 0 {
+			place, guest = about[:at], about[at+2:]
+		}
+		switch {
+		case about == "":
+		case !strings.HasPrefix(one.Error(), guest+": "):
 			one = fmt.Errorf("%s: %w", about, one)
+		case place != "":
+			one = fmt.Errorf("%s: %w", place, one)
 		}
 		*f = append(*f, one)
 	}

@@ -49,7 +49,7 @@ func (c Client) Release(ctx context.Context, uri, suite string) (Release, error)
 	sum := sha256.Sum256(data)
 	rel := Release{URI: uri, Suite: suite, SHA256: hex.EncodeToString(sum[:])}
 	if _, body, ok := strings.Cut(string(data), "\n\n"); ok { // after the armour's head
-		for p := range deb822.Paragraphs(body) {
+		for p := range deb822.Paragraphs(body, "date") {
 			if t, err := time.Parse(time.RFC1123, p["date"]); err == nil && rel.Date.IsZero() {
 				rel.Date = t.UTC()
 			}

@@ -124,7 +124,7 @@ func parseLine(line string) (e Entry, ok bool) {
 		rest = rest[1:]
 	}
 	words := []string{}
-	for strings.Trim(rest, blanks) != "" {
+	for strings.TrimLeft(rest, blanks) != "" {
 		var word string
 		if word, rest, ok = cutWord(rest, ""); !ok {
 			return Entry{}, false
@@ -140,12 +140,13 @@ func parseLine(line string) (e Entry, ok bool) {
 
 // withoutComment cuts the line at "#", which begins a comment outside of brackets alone.
 func withoutComment(line string) string {
+	last := strings.LastIndexByte(line, ']') // a bracket after it is not closed
 	for i := 0; i < len(line); i++ {
-		switch line[i] {
-		case '#':
+		switch {
+		case line[i] == '#':
 			return line[:i]
-		case '[':
-			i += max(strings.IndexByte(line[i:], ']'), 0)
+		case line[i] == '[' && i < last:
+			i += strings.IndexByte(line[i:], ']')
 		}
 	}
 	return line
@@ -191,7 +192,7 @@ func cutWord(s, stop string) (word, rest string, ok bool) {
 
 func parseDeb822(text string) []Entry {
 	var list []Entry
-	for para := range deb822.Paragraphs(text) {
+	for para := range deb822.Paragraphs(text, "types", "uris", "suites", "components", "signed-by", "trusted", "enabled") {
 		types := strings.Fields(para["types"])
 		if isFalse(para["enabled"]) || !slices.Contains(types, "deb") && !slices.Contains(types, "deb-src") {
 			continue

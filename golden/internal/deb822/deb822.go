@@ -6,6 +6,7 @@ package deb822
 
 import (
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -13,32 +14,50 @@ import (
 // value are without their indent, with a newline between them.
 type Paragraph map[string]string
 
-// Paragraphs yields the records of text that have fields, in their order.
+// Paragraphs yields the records of text that have fields, in their order, with the
+// named fields alone: names are in lower case, and a record of other fields is
+// empty. So a record takes no more memory than its text, whatever its fields are.
 // Comment lines are left out. Each record is a map of its own.
-func Paragraphs(text string) iter.Seq[Paragraph] {
+func Paragraphs(text string, names ...string) iter.Seq[Paragraph] {
 	return func(yield func(Paragraph) bool) {
-		current, last := Paragraph{}, ""
+		current, hasFields := Paragraph{}, false
+		last, value := "", strings.Builder{} // the field that a line may continue, "" if it is not a named one
+		end := func() {
+			if last != "" {
+				current[last] = value.String()
+				value.Reset()
+			}
+			last = ""
+		}
 		for line := range strings.Lines(text) {
 			line = strings.TrimRight(line, "\r\n")
 			switch {
 			case strings.HasPrefix(line, "#"):
 			case strings.TrimSpace(line) == "":
-				if len(current) > 0 && !yield(current) {
+				end()
+				if hasFields && !yield(current) {
 					return
 				}
-				current, last = Paragraph{}, ""
+				current, hasFields = Paragraph{}, false
 			case line[0] == ' ' || line[0] == '\t':
 				if last != "" {
-					current[last] += "\n" + strings.TrimSpace(line)
+					value.WriteString("\n")
+					value.WriteString(strings.TrimSpace(line))
 				}
 			default:
-				if name, value, ok := strings.Cut(line, ":"); ok {
-					last = strings.ToLower(strings.TrimSpace(name))
-					current[last] = strings.TrimSpace(value)
+				name, first, ok := strings.Cut(line, ":")
+				if !ok {
+					continue
+				}
+				end()
+				hasFields = true
+				if name = strings.ToLower(strings.TrimSpace(name)); slices.Contains(names, name) {
+					last = name
+					value.WriteString(strings.TrimSpace(first))
 				}
 			}
 		}
-		if len(current) > 0 {
+		if end(); hasFields {
 			yield(current)
 		}
 	}

@@ -91,7 +91,7 @@ func parsePackages(status string) ([]Package, error) {
 	// A list that grows takes more than twice the memory of one that is as long as
 	// needed; no paragraph of a package is shorter than 32 bytes.
 	list := make([]Package, 0, min(strings.Count(status, " installed\n"), len(status)/32))
-	for p := range deb822.Paragraphs(status) {
+	for p := range deb822.Paragraphs(status, "package", "status", "version", "architecture", "source") {
 		if p["package"] != "" && strings.HasSuffix(p["status"], " installed") {
 			list = append(list, Package{Name: p["package"], Version: p["version"], Arch: p["architecture"], Source: p["source"]})
 		}

@@ -178,7 +178,7 @@ func checkPackages(c *check) {
 		c.fail(status, "is missing or too large, want dpkg's record of what is installed")
 		return
 	}
-	for p := range deb822.Paragraphs(text) {
+	for p := range deb822.Paragraphs(text, "package", "status", "triggers-pending", "triggers-awaited") {
 		switch s := p["status"]; s {
 		case "install ok installed", "hold ok installed", "deinstall ok config-files", "deinstall ok not-installed", "purge ok not-installed":
 		default:

@@ -45,7 +45,7 @@ func ParseMount(value string) (Mount, error) {
 // replicate a directory of the host, and would end the guest's replication
 // jobs.
 func (m Mount) String() string {
-	value := m.Source + ",mp=" + m.Target + ",replicate=0"
+	value := withoutName("volume", m.Source) + ",mp=" + m.Target + ",replicate=0"
 	if m.ReadOnly {
 		value += ",ro=1"
 	}

@@ -92,11 +92,20 @@ func properties(get func() schema) form {
 		for i, key := range keys {
 			parts[i] = key + "=" + props[key]
 			if key == sch.defaultKey {
-				parts[i] = props[key]
+				parts[i] = withoutName(key, props[key])
 			}
 		}
 		return strings.Join(parts, ","), nil
 	}
+}
+
+// withoutName returns the part of the default key. A value with "=" in it keeps
+// the name, or what is before the "=" would be taken for one.
+func withoutName(key, value string) string {
+	if strings.Contains(value, "=") {
+		return key + "=" + value
+	}
+	return value
 }
 
 func names(parts map[string]property) []string {

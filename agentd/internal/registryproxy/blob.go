@@ -204,7 +204,7 @@ func resolveRange(part string, size int64) (first, length int64, ok bool) {
 	from, to, _ := strings.Cut(strings.TrimPrefix(part, "bytes="), "-")
 	if from == "" {
 		n, err := strconv.ParseInt(to, 10, 64)
-		if err != nil || n == 0 || size == 0 {
+		if err != nil || n == 0 || size <= 0 { // a registry may name any size
 			return 0, 0, false
 		}
 		n = min(n, size)

@@ -9,6 +9,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,10 +73,25 @@ type Mark struct {
 	Text string
 }
 
-// SVG draws the picture.
+// maxMS is about thirty years. A guest may report any number, and those of any size
+// have a sum that is none.
+const maxMS = 1e12
+
+func bounded(ms float64) float64 {
+	if math.IsNaN(ms) {
+		return 0
+	}
+	return math.Min(math.Max(ms, 0), maxMS)
+}
+
+// SVG draws the picture. Times before the beginning are drawn at the beginning, and
+// those after thirty years are drawn there.
 func SVG(p Picture) []byte {
-	end := math.Max(p.EndMS, 1)
-	for _, b := range p.Bars {
+	end := math.Max(bounded(p.EndMS), 1)
+	p.Bars = slices.Clone(p.Bars)
+	for i := range p.Bars {
+		b := &p.Bars[i]
+		b.StartMS, b.LengthMS = bounded(b.StartMS), bounded(b.LengthMS)
 		end = math.Max(end, b.StartMS+b.LengthMS)
 	}
 	scale := float64(width-left-right) / end
@@ -89,7 +105,7 @@ func SVG(p Picture) []byte {
 	d.printf(`<text class="faint small" x="16" y="45">%s</text>`, escape(strings.Join(p.Subtitle, " · ")))
 	d.axis(end, scale)
 	if p.Mark != nil {
-		d.mark(left+p.Mark.AtMS*scale, p.Mark.Text)
+		d.mark(left+bounded(p.Mark.AtMS)*scale, p.Mark.Text)
 	}
 	for i, b := range p.Bars {
 		d.bar(i, b, scale)

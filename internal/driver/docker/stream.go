@@ -34,6 +34,14 @@ type streamError struct{ text string }
 
 func (e *streamError) Error() string { return e.text }
 
+// The sizes of a stream are those that a registry names. An image has some hundred
+// layers; those that exceed the limit are not counted, and nothing overflows.
+const (
+	maxLayers = 1 << 12
+	maxLayer  = 1 << 50 // bytes
+	maxMoved  = maxLayers * maxLayer
+)
+
 type layer struct {
 	status             string
 	done, total, moved int64
@@ -72,6 +80,9 @@ func readMessages(r io.Reader, report func(Progress), said func(string)) error {
 		}
 		l := layers[m.ID]
 		if l == nil {
+			if len(layers) == maxLayers {
+				continue
+			}
 			l = &layer{}
 			layers[m.ID] = l
 		}
@@ -88,18 +99,19 @@ func (l *layer) update(m message, sum *Progress) bool {
 		l.moved = 0
 	}
 	l.status = m.Status
-	if m.Progress.Current > l.moved {
-		sum.Moved += m.Progress.Current - l.moved
-		l.moved, moved = m.Progress.Current, true
+	current, total := min(max(m.Progress.Current, 0), maxLayer), min(max(m.Progress.Total, 0), maxLayer)
+	if current > l.moved {
+		sum.Moved = min(sum.Moved+current-l.moved, maxMoved)
+		l.moved, moved = current, true
 	}
 	switch m.Status {
 	case "Downloading":
-		if m.Progress.Total > 0 {
-			sum.Total += m.Progress.Total - l.total
-			l.total = m.Progress.Total
+		if total > 0 {
+			sum.Total += total - l.total
+			l.total = total
 		}
-		sum.Done += m.Progress.Current - l.done // may decrease: a retry starts again
-		l.done = m.Progress.Current
+		sum.Done += current - l.done // may decrease: a retry starts again
+		l.done = current
 	case "Download complete", "Pull complete":
 		sum.Done += l.total - l.done
 		l.done = l.total

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -94,6 +95,10 @@ func (d *Driver) poll(ctx context.Context, limit time.Duration, ready func() (bo
 // number is an integer that perl writes as a number or as text.
 type number int64
 
+// maxNumber is above each number of PVE. The conversion of a greater one to an
+// integer has any value.
+const maxNumber = 1 << 62
+
 // UnmarshalJSON takes 1, 1.5, "1", true and null; it cuts fractions.
 func (n *number) UnmarshalJSON(data []byte) error {
 	text := strings.Trim(string(data), `"`)
@@ -106,7 +111,7 @@ func (n *number) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	f, err := json.Number(text).Float64()
-	if err != nil {
+	if err != nil || math.IsNaN(f) || math.Abs(f) > maxNumber {
 		return fmt.Errorf("%s is not a number", data)
 	}
 	*n = number(f)

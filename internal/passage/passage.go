@@ -116,13 +116,7 @@ func Open(fd, uid int) (err error) {
 
 // write sets the ACL that lets user uid through. The entries are in order.
 func write(fd, uid int, entries []entry) error {
-	data := binary.LittleEndian.AppendUint32(nil, version)
-	for _, e := range entries {
-		data = binary.LittleEndian.AppendUint16(data, e.tag)
-		data = binary.LittleEndian.AppendUint16(data, e.rights)
-		data = binary.LittleEndian.AppendUint32(data, e.id)
-	}
-	if err := unix.Fsetxattr(fd, attribute, data, 0); err != nil {
+	if err := unix.Fsetxattr(fd, attribute, encode(entries), 0); err != nil {
 		return fmt.Errorf("let user %d through: set ACL: %w (the file system must have POSIX ACLs; on ZFS: zfs set acltype=posixacl)", uid, err)
 	}
 	return nil
@@ -176,7 +170,7 @@ func Lets(path string, uid int) (bool, error) {
 
 // read returns the entries of the ACL, nil if the directory has none.
 func read(fd int) ([]entry, error) {
-	const head, each, limit = 4, 8, 64 << 10
+	const limit = 64 << 10
 	data := make([]byte, limit)
 	n, err := unix.Fgetxattr(fd, attribute, data)
 	switch {
@@ -184,11 +178,29 @@ func read(fd int) ([]entry, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("read ACL: %w", err)
-	case n < head || (n-head)%each != 0 || binary.LittleEndian.Uint32(data) != version:
+	}
+	return parse(data[:n])
+}
+
+// encode returns the kernel's form of an ACL.
+func encode(entries []entry) []byte {
+	data := binary.LittleEndian.AppendUint32(nil, version)
+	for _, e := range entries {
+		data = binary.LittleEndian.AppendUint16(data, e.tag)
+		data = binary.LittleEndian.AppendUint16(data, e.rights)
+		data = binary.LittleEndian.AppendUint32(data, e.id)
+	}
+	return data
+}
+
+// parse reads the kernel's form of an ACL.
+func parse(data []byte) ([]entry, error) {
+	const head, each = 4, 8
+	if len(data) < head || (len(data)-head)%each != 0 || binary.LittleEndian.Uint32(data) != version {
 		return nil, errors.New("read ACL: unknown format")
 	}
 	var entries []entry
-	for b := data[head:n]; len(b) > 0; b = b[each:] {
+	for b := data[head:]; len(b) > 0; b = b[each:] {
 		entries = append(entries, entry{binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:]), binary.LittleEndian.Uint32(b[4:])})
 	}
 	return entries, nil

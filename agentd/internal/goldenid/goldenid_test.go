@@ -5,11 +5,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
+	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
 const (
@@ -120,4 +122,19 @@ func TestOddArchives(t *testing.T) {
 	if got := none.ID(t.Context()); got != (goldenid.ID{}) {
 		t.Errorf("no host: %+v", got)
 	}
+}
+
+func FuzzNamed(f *testing.F) {
+	for _, s := range []string{"local:backup/vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst", "/srv/a:b/vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst", "x", ":", "a:/", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, archive string) {
+		id := goldenid.Named(archive)
+		if id.Made.IsZero() != (id.Line == 0) || id.Print != "" {
+			t.Errorf("%q is %+v", archive, id)
+		}
+		if id.Line != 0 && !strings.HasSuffix(archive, (vzdump.Name{VMID: id.Line, Time: id.Made}).String()) && !strings.Contains(archive, (vzdump.Name{VMID: id.Line, Time: id.Made}).String()+".") {
+			t.Errorf("%q is %+v", archive, id)
+		}
+	})
 }

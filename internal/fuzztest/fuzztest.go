@@ -23,8 +23,8 @@ var units = []string{
 // What takes more than a moment must not take much more than four times as long for
 // four times the text. The factor of a parser whose time grows with the square is 16.
 const (
-	size     = 256 << 10
-	moment   = 200 * time.Millisecond
+	size     = 128 << 10
+	moment   = 60 * time.Millisecond
 	maxTimes = 9
 )
 

@@ -17,10 +17,23 @@ import (
 func FuzzValue(f *testing.F) {
 	for _, s := range [][2]string{
 		{"net0", "name=eth0,bridge=vmbr0,firewall=1,gw=192.0.2.1,hwaddr=BC:24:11:2C:6E:0A,ip=192.0.2.7/24,ip6=auto,mtu=1400,rate=1.5,tag=7,trunks=2;3-4,type=veth"},
-		{"mp0", "/srv/felhom/mounts/8200,mp=/etc/felhom-bootstrap,replicate=0,ro=1"}, {"mp1", "local-lvm:vm-8200-disk-1,mp=/data,size=8G,backup=1,mountoptions=noatime;discard"},
-		{"mp2", "volume=/a=b,mp=/x"}, {"rootfs", "local:8200/vm-8200-disk-0.raw,size=8G"}, {"features", "nesting=1,keyctl=on"}, {"dev0", "/dev/fuse,mode=0666,uid=0"},
-		{"startup", "order=1,up=5"}, {"tags", "a;b,c d"}, {"hostname", "app.example"}, {"memory", "512"}, {"cpulimit", "1.50"}, {"unused0", "local:vm-1-disk-0"}, {"arch", "amd64"}, {"mp00", ""},
-		{"net0", "name=eth0,ip=::1/128"}, {"net0", "name=a,rate=NaN"}, {"cpulimit", "1e3"},
+		{"mp0", "/srv/felhom/mounts/8200,mp=/etc/felhom-bootstrap,replicate=0,ro=1"},
+		{"mp1", "local-lvm:vm-8200-disk-1,mp=/data,size=8G,backup=1,mountoptions=noatime;discard"},
+		{"mp2", "volume=/a=b,mp=/x"},
+		{"rootfs", "local:8200/vm-8200-disk-0.raw,size=8G"},
+		{"features", "nesting=1,keyctl=on"},
+		{"dev0", "/dev/fuse,mode=0666,uid=0"},
+		{"startup", "order=1,up=5"},
+		{"tags", "a;b,c d"},
+		{"hostname", "app.example"},
+		{"memory", "512"},
+		{"cpulimit", "1.50"},
+		{"unused0", "local:vm-1-disk-0"},
+		{"arch", "amd64"},
+		{"mp00", ""},
+		{"net0", "name=eth0,ip=::1/128"},
+		{"net0", "name=a,rate=NaN"},
+		{"cpulimit", "1e3"},
 	} {
 		f.Add(s[0], s[1])
 	}

@@ -74,7 +74,7 @@ type Mark struct {
 }
 
 // maxMS is about thirty years. A guest may report any number, and those of any size
-// have a sum that is none.
+// have a sum that is not a number.
 const maxMS = 1e12
 
 func bounded(ms float64) float64 {

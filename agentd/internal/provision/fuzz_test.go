@@ -18,7 +18,7 @@ func FuzzJournal(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, s := range []string{
-		`{"version":1,"vmid":8200,"id":"0123456789abcdef","begun":"2026-01-02T03:04:05Z","new_record":true,"new_mount":true,"golden":"local:backup/a.tar.zst","restoring":true,"storage":"local-lvm"}`,
+		`{"version":1,"vmid":8200,"id":"0123456789abcdef","new_record":true,"new_mount":true,"golden":"local:backup/a.tar.zst","restoring":true,"storage":"local-lvm"}`,
 		`{"version":1,"vmid":8200,"id":"x","before":{"version":1,"vmid":8200},"after":"r","mounted":true}`, `{"version":1,"vmid":8201,"id":"x"}`, `{"version":1,"vmid":8200}`, `null`,
 	} {
 		f.Add([]byte(s))

@@ -65,7 +65,10 @@ func FuzzManifest(f *testing.F) {
 	for _, s := range [][2]string{
 		{`{"schemaVersion":2,"mediaType":"` + typeOCIManifest + `","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"` + digest + `","size":2},"layers":[{"digest":"` + digest + `","size":7}]}`, typeOCIManifest},
 		{`{"schemaVersion":2,"manifests":[{"digest":"` + digest + `","size":7,"platform":{"architecture":"amd64","os":"linux"}}]}`, typeOCIIndex + "; charset=utf-8"},
-		{`{"schemaVersion":2,"manifests":[],"config":{}}`, typeDockerList}, {`{"schemaVersion":1}`, typeDocker}, {`{"schemaVersion":2,"layers":{}}`, typeDocker}, {`{"schemaVersion":2,"config":{"digest":"` + digest + `","size":-1}}`, typeDocker},
+		{`{"schemaVersion":2,"manifests":[],"config":{}}`, typeDockerList},
+		{`{"schemaVersion":1}`, typeDocker},
+		{`{"schemaVersion":2,"layers":{}}`, typeDocker},
+		{`{"schemaVersion":2,"config":{"digest":"` + digest + `","size":-1}}`, typeDocker},
 		{"<html>", "text/html"},
 	} {
 		f.Add([]byte(s[0]), s[1])

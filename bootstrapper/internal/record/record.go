@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -153,6 +154,6 @@ func placeSteps(steps []Step) {
 			begin = last
 		}
 		steps[i].StartMS = begin
-		last, end = begin, max(end, begin+steps[i].DurationMS)
+		last, end = begin, min(max(end, begin+steps[i].DurationMS), math.MaxFloat64) // JSON has no greater number
 	}
 }

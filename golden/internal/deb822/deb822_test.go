@@ -51,7 +51,7 @@ func TestLongTexts(t *testing.T) {
 	}, " \n x\n")
 }
 
-// Fields that nobody asked for are not kept, and do not hide a record.
+// Fields that were not asked for are not kept, and do not hide a record.
 func TestOtherFields(t *testing.T) {
 	got := slices.Collect(deb822.Paragraphs("B: x\n y\nA: b\nC: z\n c\n\nD: e\n", "a"))
 	if d := cmp.Diff([]deb822.Paragraph{{"a": "b"}, {}}, got); d != "" {

@@ -131,7 +131,7 @@ func parseLine(line string) (e Entry, ok bool) {
 		}
 		words = append(words, word)
 	}
-	if len(words) < 2 {
+	if len(words) < 2 || words[0] == "" { // apt calls an empty address malformed
 		return Entry{}, false
 	}
 	e.URI, e.Suites, e.Components = words[0], words[1:2], words[2:]

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// units are what texts that take long are made of: separators, comments, quotes,
+// shared are what texts that take long are made of: separators, comments, quotes,
 // brackets and continued lines of the formats that are read here.
-var units = []string{
+var shared = []string{
 	"\n", " \n", " x\n", "\t", "a\n", "a: b\n", "a: b\n\n", "a=b\n", "[a]\n", "\\\n", "a=b\\\n", "#\n", "# a\n", "a ", "a,", "a;", "a/", ",", "=", ":", "\"", "\"\"", "'",
 	"[", "[]", "(", "{", "{\"a\":", "- ", "&a [*a]\n", "%00", "\\040", "\x00", "\xff", "\u202e",
 }
@@ -28,15 +28,18 @@ const (
 	maxTimes = 9
 )
 
-// Long calls parse with long texts: each is head, then one unit over and over. There
-// are units that all formats share, beside those in more. It fails if the time
-// that a text takes of the processor grows faster than the text. parse must do its
-// work in the goroutine that calls it.
-func Long(t *testing.T, head string, parse func(text string), more ...string) {
+// Long calls parse with long texts: each is head, then one unit over and over. Without
+// units, they are those that many formats share. It fails if the time that a text
+// takes of the processor grows faster than the text. parse must do its work in the
+// goroutine that calls it.
+func Long(t *testing.T, head string, parse func(text string), units ...string) {
 	t.Helper()
+	if len(units) == 0 {
+		units = shared
+	}
 	runtime.LockOSThread() // its time is measured
 	defer runtime.UnlockOSThread()
-	for _, unit := range append(units[:len(units):len(units)], more...) {
+	for _, unit := range units {
 		long := func(size int) string { return head + strings.Repeat(unit, size/len(unit)) }
 		whole := timeOf(t, parse, long(size))
 		for tries := 0; whole > moment; tries++ {

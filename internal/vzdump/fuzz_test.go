@@ -109,5 +109,5 @@ func TestLongRecords(t *testing.T) {
 	fuzztest.Long(t, "", func(text string) {
 		_, _ = parseRecords(text)
 		_, _ = parseACL(text)
-	}, "7 a=bc\n", "user:1:rwx,", "user:a:rwx\n", "9")
+	}, " ", "0", ",", ":", "\n", "7 a=bc\n", "user:1:rwx,", "user:a:rwx\n", "9")
 }

@@ -55,7 +55,7 @@ func FuzzChallenges(f *testing.F) {
 
 func TestLongChallenges(t *testing.T) {
 	for _, head := range []string{"", `Bearer realm="`, "Bearer a=b"} {
-		fuzztest.Long(t, head, func(text string) { parseChallenges(http.Header{"Www-Authenticate": {text}}) }, ",a=b", "\\\"")
+		fuzztest.Long(t, head, func(text string) { parseChallenges(http.Header{"Www-Authenticate": {text}}) }, ",", "a", "a ", "a=", ",a=b", "\"", "\\\"", " ")
 	}
 }
 

@@ -24,7 +24,7 @@ export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
 SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
 
-.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak lint docs recording pictures fmt bench bench-faults bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak fuzz fuzz-short lint docs recording pictures fmt bench bench-faults bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -87,13 +87,23 @@ soak: export SOAK ?= 50
 soak:
 	go test -count=1 -timeout 6h -run AtRandom -v ./internal/unpack ./golden/internal/verify ./bootstrapper ./agentd
 
+# Each fuzz target for FUZZTIME, one after the other: FUZZ='contract|vzdump' runs those whose package and name match.
+fuzz: export FUZZTIME ?= 60s
+fuzz:
+	tools/fuzz '$(or $(FUZZ),.)'
+
+# What CI runs beside the seeds, which are part of the tests: a number of inputs for the targets of what comes from other machines
+# and is cheap to compile with the instrumentation. It takes a minute.
+fuzz-short:
+	FUZZTIME=2000x tools/fuzz 'internal/(vzdump|contract|pctconf|jsondoc|termtext|mountinfo|retryafter)/|deb822/|apt/'
+
 lint:
 	tools/need shellcheck=shellcheck
 	$(TOOL) golangci-lint run ./...
 	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words ./recording && go test -count=1 ./words ./recording && go run ./words
 	cd tools/release && go tool -modfile=../go.mod golangci-lint run -c ../../.golangci.yml ./... && go test ./... && go mod tidy -diff
 	tools/unreachable
-	shellcheck .ci/run tools/need tools/unreachable tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
+	shellcheck .ci/run tools/need tools/fuzz tools/unreachable tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
 	go mod tidy -diff
 
 # The manual pages and the completions, from the programs' command lines.

@@ -146,9 +146,15 @@ func (n Net) String() string {
 	var b strings.Builder
 	b.WriteString("name=" + n.Name)
 	add := func(key, value string) {
-		if value != "" && value != "0" {
+		if value != "" {
 			b.WriteString("," + key + "=" + value)
 		}
+	}
+	number := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
 	}
 	bit := func(on bool) string {
 		if on {
@@ -172,9 +178,9 @@ func (n Net) String() string {
 	add("ip", n.IP.String())
 	add("ip6", n.IP6.String())
 	add("link_down", bit(n.LinkDown))
-	add("mtu", strconv.Itoa(n.MTU))
+	add("mtu", number(n.MTU))
 	add("rate", n.Rate)
-	add("tag", strconv.Itoa(n.VLAN))
+	add("tag", number(n.VLAN))
 	add("trunks", n.Trunks)
 	add("type", "veth")
 	return b.String()

@@ -60,14 +60,14 @@ test: build
 	$(BED) -- go test $(RACE) -p 3 -tags integration -timeout 60m $(SLOW) ./...
 
 # The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge; and docs/quickstart.md as
-# printed, with guests within a bare Debian 13, where the daemon is upgraded while they report.
+# printed, with guests within a bare Debian 13, where the daemon is upgraded while they report; and examples/docker-ce.
 test-packages:
 	tools/need lintian=lintian mmdebstrap=mmdebstrap lxc-start=lxc,uidmap
 	rm -rf .cache/packages && mkdir -p .cache/packages
 	for v in 0.1.0 0.2.0; do $(MAKE) -s release VERSION=v$$v RELEASE_ARCHES=amd64 && mv dist/release .cache/packages/$$v; done
 	lintian --allow-root --fail-on error,warning,info --tag-display-limit 0 .cache/packages/0.2.0/*.deb
 	export FELHOM_OLD_PACKAGES="$$PWD/.cache/packages/0.1.0" FELHOM_NEW_PACKAGES="$$PWD/.cache/packages/0.2.0"; \
-	$(BED) -images v1 -- go test -count=1 -tags packages -timeout 30m ./internal/e2e/packages
+	$(BED) -images v1 -- go test -count=1 -tags packages -timeout 60m ./internal/e2e/packages
 
 # The suites that concern an engine, on one of the 29 line with each of its image stores. It is built once, in some minutes, and kept
 # in the user's cache directory.

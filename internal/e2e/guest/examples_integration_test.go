@@ -24,7 +24,7 @@ import (
 // TestExamples does with each directory of examples/ what its README says, up to
 // the request for the guest's page. The bed's registry, bridge and addresses take
 // the place of the placeholders, a small image that of the example's; it listens
-// on 8080 alone. docker-ce is left out: Docker's package archive would have to answer.
+// on 8080 alone. docker-ce is followed by internal/e2e/packages, where a stand-in of Docker's package archive answers.
 func TestExamples(t *testing.T) {
 	s := theStack(t)
 	if err := testbed.Require(t.Context(), os.Stderr, "ssh", "ssh-keygen"); err != nil {

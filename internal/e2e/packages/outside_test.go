@@ -34,8 +34,8 @@ import (
 // hubNames are the names of the registry that an image without one comes from.
 var hubNames = []string{"index.docker.io", "registry-1.docker.io"}
 
-// outside is all that a machine reaches of the Internet, as a proxy: Debian's archive, which is the one of this machine's own apt, and
-// a registry of this test under Docker Hub's names, with one image.
+// outside is all that a machine reaches of the Internet, as a proxy: Debian's archive, which is the one of this machine's own apt; a
+// registry of this test under Docker Hub's names; and a directory under the name of Docker's package archive.
 type outside struct {
 	url    string // of the proxy
 	ca     []byte // PEM, of the registry
@@ -46,7 +46,7 @@ type outside struct {
 	addr   net.Addr
 }
 
-func newOutside(t *testing.T, bed testbed.Bed, mirror, image string) *outside {
+func newOutside(t *testing.T, bed testbed.Bed, mirror, packages string, images ...string) *outside {
 	t.Helper()
 	archive, err := url.Parse(mirror)
 	if err != nil || archive.Scheme != "http" {
@@ -59,11 +59,20 @@ func newOutside(t *testing.T, bed testbed.Bed, mirror, image string) *outside {
 	o := &outside{url: "http://" + l.Addr().String(), mirror: archive.Host, hub: make(chan net.Conn), done: make(chan struct{}), addr: l.Addr()}
 	o.web = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL, r.Out.Host = r.In.URL, r.In.URL.Host }}
 	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	pushTo(t, store, image)
+	for _, image := range images {
+		pushTo(t, store, image)
+	}
+	files := http.FileServer(http.Dir(packages))
 	certificate, ca := hubCertificate(t)
 	o.ca = ca
 	proxy := &http.Server{Handler: o, ReadHeaderTimeout: time.Minute}
-	hub := &http.Server{Handler: store, ReadHeaderTimeout: time.Minute}
+	hub := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == dockerName {
+			files.ServeHTTP(w, r)
+			return
+		}
+		store.ServeHTTP(w, r)
+	})}
 	ended := make(chan error, 2)
 	go func() { ended <- proxy.Serve(l) }()
 	go func() {
@@ -89,7 +98,7 @@ func newOutside(t *testing.T, bed testbed.Bed, mirror, image string) *outside {
 func (o *outside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, port, _ := net.SplitHostPort(r.Host)
 	switch {
-	case r.Method == http.MethodConnect && port == "443" && slices.Contains(hubNames, host):
+	case r.Method == http.MethodConnect && port == "443" && (host == dockerName || slices.Contains(hubNames, host)):
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -155,7 +164,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// hubCertificate returns a certificate for Docker Hub's names that only the machine of this test trusts.
+// hubCertificate returns a certificate for all names of Docker that only the machine of this test trusts.
 func hubCertificate(t *testing.T) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -163,7 +172,7 @@ func hubCertificate(t *testing.T) (tls.Certificate, []byte) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "registry of the test"}, DNSNames: hubNames,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "registry of the test"}, DNSNames: append([]string{dockerName}, hubNames...),
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

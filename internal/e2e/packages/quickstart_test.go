@@ -60,7 +60,7 @@ func TestPartsOfAPage(t *testing.T) {
 }
 
 // TestQuickStart follows docs/quickstart.md as printed on a bare machine, whose guests are real. Between its last two sections the
-// daemon is replaced by the older version and upgraded again, with guests running.
+// daemon is replaced by the older version and upgraded again, with guests running. Then it follows examples/docker-ce.
 func TestQuickStart(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../../docs/quickstart.md")
@@ -73,8 +73,12 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal("docs/quickstart.md has no recipe with an image")
 	}
 	bed := testbed.FromEnv(t)
-	o := newOutside(t, bed, mirror(t), image[1])
+	other, err := os.ReadFile("../../../examples/docker-ce/agentd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := newMachine(t, "trixie", bare, 240)
+	o := newOutside(t, bed, mirror(t), filepath.Join(m.Rootfs(), site), image[1], regexp.MustCompile(`controller_image: (\S+)`).FindStringSubmatch(string(other))[1])
 	m.env = append(m.env, "http_proxy="+o.url, "https_proxy="+o.url, "no_proxy=192.0.2.0/24")
 	m.write(t, "usr/local/share/ca-certificates/hub.crt", string(o.ca))
 	m.write(t, "etc/apt/apt.conf.d/90test", "APT::Get::Assume-Yes \"true\";\nDpkg::Use-Pty \"false\";\n") // where a reader presses Enter
@@ -114,6 +118,7 @@ func TestQuickStart(t *testing.T) {
 		t.Fatalf("the recipe is not in what was shown:\n%s", text(shown))
 	}
 	record(t, append(shown[recipe:], prompted(more, sections[last].blocks)...))
+	m.dockerExample(t)
 }
 
 // preamble is what a page's blocks are run after.

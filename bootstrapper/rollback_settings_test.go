@@ -117,6 +117,10 @@ func TestSettingsThatFailAreRolledBack(t *testing.T) {
 				t.Errorf("the host hears %q, want it to begin with %q", last, want)
 			}
 
+			if _, _, text := g.doctor(); !strings.Contains(text, "ready last, because a change was rolled back at ") {
+				t.Errorf("doctor does not say why controller.yaml is not that of now:\n%s", text)
+			}
+
 			// What is corrected is tried, and is what a later rollback returns to.
 			change(g, "fine")
 			g.set("controller_image", judgedImage, "host_id", "corrected")

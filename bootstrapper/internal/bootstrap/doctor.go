@@ -166,6 +166,11 @@ func (d *doctor) settings(ctx context.Context) []checks.Finding {
 	case err != nil:
 		return []checks.Finding{checks.Fail(fault.NotReady, settingsRemedy, "the controller is in setup mode: %v", err)}
 	}
+	o := withDefaults(d.o)
+	if m := recall(at(o.Root, MemoryFile)); m.refuses(inputOf(o)) != nil {
+		return []checks.Finding{checks.Warn("correct the change on the host: each new bootstrap.json is tried once",
+			"%s is of the controller that was ready last, because a change was rolled back at %s", path, m.Refused.Time.Format(time.DateTime+" MST"))}
+	}
 	return []checks.Finding{checks.Warn(settingsRemedy, "%s is not what %s gives now", path, want.from)}
 }
 

@@ -51,7 +51,7 @@ func ParseImageRef(s string) (ImageRef, error) {
 		return ImageRef{}, fmt.Errorf("registry of the image: %w", err)
 	}
 	path, tag, hasTag := strings.Cut(rest, ":")
-	if hasTag && !tagPattern().MatchString(tag) {
+	if hasTag && !isTag(tag) {
 		return ImageRef{}, errors.New("the tag is not valid: 1 to 128 letters, digits, dots, hyphens and underscores, not beginning with a dot or hyphen")
 	}
 	switch {
@@ -78,10 +78,20 @@ func looksLikeHost(s string) bool {
 	return strings.ContainsAny(s, ".:") || s == "localhost"
 }
 
-// The patterns are those of the distribution specification; they are made when
-// used because nothing here is parsed more than a few times in a run.
-func tagPattern() *regexp.Regexp { return regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z`) }
+// isTag is the pattern [A-Za-z0-9_][A-Za-z0-9_.-]{0,127} of the distribution
+// specification. As an expression it would be the most work of a guest's start.
+func isTag(s string) bool {
+	for i, c := range []byte(s) {
+		word := c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_'
+		if !word && (i == 0 || c != '.' && c != '-') {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 128
+}
 
+// pathPattern is that of the distribution specification; it is made when used
+// because nothing here is parsed more than a few times in a run.
 func pathPattern() *regexp.Regexp {
 	const part = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
 	return regexp.MustCompile(`\A` + part + `(?:/` + part + `)*\z`)

@@ -3,6 +3,7 @@ package docker
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // dialects maps words of the engine's messages to kinds, first match wins. Both
@@ -125,23 +126,29 @@ func fromText(text string) Kind {
 	return Unknown
 }
 
+// The expressions are made when an error is looked at: most runs have none.
+
 // strangeBody matches how engines up to 28 quote an answer that is not the
 // registry API's: the status, the JSON error, and the body.
-var strangeBody = regexp.MustCompile(`error parsing HTTP ([0-9]{3}) response body: `)
+var strangeBody = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`error parsing HTTP ([0-9]{3}) response body: `)
+})
 
 // statusWord matches a status in the engines' own words. The text of a registry,
 // a proxy or a page follows it.
-var statusWord = regexp.MustCompile(`(?:unexpected HTTP status|failed with status|unexpected status from [A-Z]+ request to \S+|unexpected status code \S*|unexpected status):? ([0-9]{3})\b`)
+var statusWord = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:unexpected HTTP status|failed with status|unexpected status from [A-Z]+ request to \S+|unexpected status code \S*|unexpected status):? ([0-9]{3})\b`)
+})
 
 // fromElsewhere returns the kind of an answer that does not come from a
 // registry: a page or a text of a proxy, firewall or login. Its text is ignored
 // and says nothing about the credential; its status decides whether a later try
 // may succeed.
 func fromElsewhere(text string) Kind {
-	isPage := pageWord.MatchString(text)
-	status := strangeBody.FindStringSubmatch(text)
+	isPage := pageWord().MatchString(text)
+	status := strangeBody().FindStringSubmatch(text)
 	if status == nil {
-		if status = statusWord.FindStringSubmatch(text); status == nil && !isPage {
+		if status = statusWord().FindStringSubmatch(text); status == nil && !isPage {
 			return Unknown
 		}
 		switch {
@@ -169,7 +176,9 @@ func fromElsewhere(text string) Kind {
 }
 
 // pageWord matches the start of a page in HTML.
-var pageWord = regexp.MustCompile(`(?i)<(!doctype html|html|head|body|title)\b|invalid character '<' looking for beginning of value|unexpected media type text/html`)
+var pageWord = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)<(!doctype html|html|head|body|title)\b|invalid character '<' looking for beginning of value|unexpected media type text/html`)
+})
 
 func containsAll(text string, words []string) bool {
 	for _, w := range words {

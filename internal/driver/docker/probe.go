@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -95,14 +96,14 @@ func probeRealm(ctx context.Context, httpClient *http.Client, realm string, p Pr
 // bearerRealm returns the URL that a registry names for tokens, "" for none.
 func bearerRealm(header http.Header) string {
 	for _, challenge := range header.Values("Www-Authenticate") {
-		if found := realmWord.FindStringSubmatch(challenge); found != nil {
+		if found := realmWord().FindStringSubmatch(challenge); found != nil {
 			return found[1]
 		}
 	}
 	return ""
 }
 
-var realmWord = regexp.MustCompile(`(?i)^\s*bearer\s.*?realm="([^"]+)"`)
+var realmWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^\s*bearer\s.*?realm="([^"]+)"`) })
 
 // ReachesDirectly reports whether the engine reaches the registry at host as
 // ProbeRegistry does: over TLS that it checks, without a mirror and without a

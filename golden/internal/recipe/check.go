@@ -16,8 +16,10 @@ import (
 )
 
 var (
-	suites       = []string{"bookworm", "trixie"}
-	archs        = []string{"amd64", "arm64"}
+	suites = []string{"bookworm", "trixie"}
+	archs  = []string{"amd64", "arm64"}
+	// Engines are what can install the packages of a base.
+	Engines      = []string{"dpkg", "mmdebstrap"}
 	compressions = []string{"fast", "release"}
 	profiles     = []string{"full", "pruned"}
 
@@ -42,6 +44,7 @@ func check(doc *strictyaml.Document, r *Recipe) {
 	match(doc, "name", r.Name, plainName, "lower-case letters, digits, dot, underscore and dash")
 	oneOf(doc, "suite", r.Suite, suites)
 	oneOf(doc, "arch", r.Arch, archs)
+	oneOf(doc, "engine", r.Engine, Engines)
 	checkApt(doc, r)
 	for i, p := range r.Packages.Include {
 		match(doc, strictyaml.Index("packages.include", i), p, packageName, "a package name, with =VERSION if need be")

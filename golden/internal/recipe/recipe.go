@@ -29,9 +29,10 @@ const MaxBytes = 1 << 20
 // Recipe is a valid golden.yaml with every default filled in.
 type Recipe struct {
 	Version    int        `yaml:"version"`
-	Name       string     `yaml:"name"`  // in the notes and the provenance
-	Suite      string     `yaml:"suite"` // Debian code name: trixie or bookworm
-	Arch       string     `yaml:"arch"`  // Debian architecture: amd64 or arm64
+	Name       string     `yaml:"name"`   // in the notes and the provenance
+	Suite      string     `yaml:"suite"`  // Debian code name: trixie or bookworm
+	Arch       string     `yaml:"arch"`   // Debian architecture: amd64 or arm64
+	Engine     string     `yaml:"engine"` // what installs the packages: one of Engines
 	Apt        Apt        `yaml:"apt"`
 	Packages   Packages   `yaml:"packages"`
 	Files      []File     `yaml:"files"`

@@ -22,7 +22,7 @@ func TestSchemaAcceptsDefault(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	s := schematest.Compile(t, schemaFile)
 	for _, text := range []string{
-		"suit: trixie", "suite: sid", "version: 2", "arch: i386", "guest: {vmid: 99}", "guest: {memory: lots}", "guest: {memroy: 1}",
+		"suit: trixie", "suite: sid", "version: 2", "arch: i386", "engine: debootstrap", "guest: {vmid: 99}", "guest: {memory: lots}", "guest: {memroy: 1}",
 		"files: [{path: etc/a}]", "files: [{path: /a, mode: '0888'}]", "files: [{path: /a, uid: 65536}]", "packages: {include: ['Vim']}",
 		"units: {enable: [ssh]}", "output: {profile: tiny}", "apt: {sources: [{name: a}]}", "apt: {snapshot: yesterday}", "preload: [{archive: a}]",
 	} {

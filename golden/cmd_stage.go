@@ -38,7 +38,7 @@ func bakeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "recipe", Usage: "`FILE` to bake by; without it the built-in recipe"},
 		&cli.StringFlag{Name: "cache", Usage: "`DIRECTORY` of bases, images and frames (default: felhom-golden in the user's cache directory)"},
 		&cli.StringFlag{Name: "bootstrap", Usage: "bake in this `FILE` as felhom-controller-bootstrap (default: the installed one for the architecture of the image)"},
-		&cli.StringFlag{Name: "engine", Usage: "`PROGRAM` that installs the packages: dpkg or mmdebstrap (default: " + string(stage.DefaultEngine) + ")"},
+		&cli.StringFlag{Name: "engine", Usage: "`PROGRAM` that installs the packages, dpkg or mmdebstrap, whatever the recipe says"},
 		&cli.BoolFlag{Name: "verbose", Usage: "show what the programs of the build write"},
 	}
 }

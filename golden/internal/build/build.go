@@ -42,7 +42,7 @@ type Settings struct {
 	Units     fs.FS        // unit files for the guest
 	Epoch     time.Time    // zero: the newest date of the sources
 	Builder   string       // version of this program
-	Engine    stage.Engine // what installs the packages; "" is the default
+	Engine    stage.Engine // what installs the packages; "" is the recipe's
 	Progress  *progress.Printer
 	Log       io.Writer // what the programs of the build write; nil drops it
 }

@@ -28,13 +28,18 @@ import (
 
 // The recipes that both engines must bake alike. "make test" takes the small one, "make compare-engines" all of them.
 var comparedRecipes = []struct{ name, text string }{
-	{"small", "version: 1\napt: {security: false}\npackages:\n  exclude: [docker.io, iptables, ca-certificates, dhcpcd-base, ifupdown, iproute2]\n"},
+	{oddName, ""},
 	{"built-in", "version: 1\n"},
 	{"bookworm", "version: 1\nsuite: bookworm\n"},
 	// Alternatives, diversions, debconf questions, Pre-Depends, users, conffiles that scripts write, triggers of files, links of
 	// systemd, and packages that need others configured before they are unpacked.
+	// A package that the essential ones need is replaced by another, and a file gets a capability.
+	{"replaced", "version: 1\napt: {security: false}\npackages:\n  include: [gawk, iputils-ping]\n  exclude: [mawk, docker.io, iptables, dhcpcd-base, ifupdown]\n"},
 	{"many", "version: 1\npackages:\n  include: [docker-cli, vim, nano, openssh-server, postfix, chrony, rsyslog, man-db, locales, molly-guard, python3, cron, logrotate, unattended-upgrades, fish, zsh, default-jre-headless, nftables, lvm2, cryptsetup, sudo, gdm3-]\n"},
 }
+
+// oddName is the recipe with the packages of [oddPackages], which "make test" bakes.
+const oddName = "odd"
 
 // everyRecipe is the variable that "make compare-engines" sets.
 const everyRecipe = "FELHOM_COMPARE_ENGINES"
@@ -45,12 +50,23 @@ var otherTimes = map[string]string{
 	"run":                 "the packages write here, in one case into memory",
 	"tmp":                 "mmdebstrap has temporary files here",
 	"etc/dpkg/dpkg.cfg.d": "mmdebstrap has its settings of dpkg here while it works",
+	// Of bookworm's libperl5.36, which the essential packages need. It has directories and a link to one, which dpkg leaves alone.
+	"usr/lib/x86_64-linux-gnu/perl": "mmdebstrap's tar sets a directory's time before it makes the link in it, which comes last in the package",
+}
+
+// otherBytes are the files whose content is never the same twice, each with its reason. Their length is.
+var otherBytes = map[string]string{
+	"etc/aliases.db":             "a file of Berkeley DB has a number made of its inode and the time",
+	"etc/ssl/certs/java/cacerts": "a store of keytool has the time at which each certificate came",
 }
 
 // otherOrder is apt's list of the packages that were not asked for by name. apt writes it in the order of its hash table.
 const otherOrder = "var/lib/apt/extended_states"
 
-var someTime = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:]+Z`)
+var (
+	someTime   = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:]+Z`)
+	someDigest = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+)
 
 // TestEnginesBakeTheSame has mmdebstrap as the referee: each file's content, mode, owner, time, attributes and links, and dpkg's
 // database, are those of mmdebstrap's root.
@@ -59,10 +75,13 @@ func TestEnginesBakeTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range comparedRecipes {
-		if c.name != "small" && os.Getenv(everyRecipe) == "" {
+		if c.name != oddName && os.Getenv(everyRecipe) == "" {
 			continue // the others are a target of their own: they take minutes
 		}
 		t.Run(c.name, func(t *testing.T) {
+			if c.name == oddName {
+				c.text = oddRecipe(t)
+			}
 			r, err := recipe.Parse("test", []byte(c.text))
 			if err != nil {
 				t.Fatal(err)
@@ -74,6 +93,9 @@ func TestEnginesBakeTheSame(t *testing.T) {
 				trees[e] = bakedTree(t, r, cache, e)
 			}
 			compareTrees(t, trees[stage.Mmdebstrap], trees[stage.Dpkg])
+			if c.name == oddName {
+				checkOdd(t, trees[stage.Dpkg])
+			}
 		})
 	}
 }
@@ -200,6 +222,9 @@ func compareTrees(t *testing.T, want, got map[string]string) {
 		a, b := want[path], got[path]
 		if otherTimes[path] != "" {
 			a, b = someTime.ReplaceAllString(a, ""), someTime.ReplaceAllString(b, "")
+		}
+		if otherBytes[path] != "" {
+			a, b = someDigest.ReplaceAllString(a, ""), someDigest.ReplaceAllString(b, "")
 		}
 		if a != b {
 			t.Errorf("%s:\n mmdebstrap %s\n dpkg       %s", path, a, b)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,8 +30,8 @@ type resolver struct {
 }
 
 // newResolver makes apt's state in dir.
-func newResolver(req *Request, dir, lists string, log io.Writer) (*resolver, error) {
-	if strings.ContainsAny(dir+lists, "\"\n\\") {
+func newResolver(req *Request, dir string, l *lists, log io.Writer) (*resolver, error) {
+	if strings.ContainsAny(dir+l.dir, "\"\n\\") {
 		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("cache at %s: apt takes no quotes and backslashes in a path", dir), "name another directory with --cache")
 	}
 	r := &resolver{req: req, dir: dir, conf: filepath.Join(dir, "apt.conf"), log: log}
@@ -48,7 +49,8 @@ func newResolver(req *Request, dir, lists string, log io.Writer) (*resolver, err
 		{"Acquire::Retries", "2"},
 		{"Dir", dir},
 		{"Dir::State::status", filepath.Join(dir, "status")},
-		{"Dir::State::lists", lists},
+		{"Dir::State::lists", l.path(indexDir)},
+		{"Dir::Cache::srcpkgcache", l.path(sourceCache)},
 		// Without it apt takes itself for essential.
 		{"pkgCacheGen::ForceEssential", ","},
 		// The cache belongs to root alone, so that apt's own user could not read it.
@@ -65,6 +67,12 @@ func newResolver(req *Request, dir, lists string, log io.Writer) (*resolver, err
 		"apt.conf": conf.String(), "status": "", "etc/apt/sources.list.d/build.sources": string(apt.Format(req.Sources)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("prepare apt: %w", err)
+		}
+	}
+	// apt does not take a cache that is older than the sources. That the sources are the cache's is known here by the state's name.
+	for _, name := range []string{"etc/apt/sources.list.d/build.sources", "etc/apt/sources.list.d"} {
+		if err := os.Chtimes(filepath.Join(dir, name), time.Time{}, time.Unix(0, 0)); err != nil {
 			return nil, fmt.Errorf("prepare apt: %w", err)
 		}
 	}
@@ -87,9 +95,6 @@ func (r *resolver) getIn(ctx context.Context, dir string, args ...string) (strin
 
 // update fetches the signed indexes, and checks that they are those that the caller has asked for.
 func (r *resolver) update(ctx context.Context, lists string) error {
-	if err := os.MkdirAll(filepath.Join(lists, "partial"), 0o755); err != nil {
-		return fmt.Errorf("prepare apt: %w", err)
-	}
 	if _, err := r.get(ctx, "update", "--error-on=any"); err != nil {
 		return err
 	}
@@ -124,14 +129,23 @@ func checkReleases(lists string, releases []apt.Release) error {
 // selection is what apt would do to install some packages.
 type selection struct {
 	Packages []pkg    // in the order in which apt would unpack them
-	Waves    []wave   // the same, with what has to be configured between them
+	Steps    []step   // what dpkg has to do, in this order
 	Auto     []string // of Packages, those that were not asked for by name; sorted
 }
 
-// wave is a row of packages that can be unpacked one after the other, and those that are configured after it.
-type wave struct {
-	Unpack    []string
-	Configure []string
+// action is what dpkg does to packages in one step.
+type action string
+
+const (
+	unpack    action = "unpack" // also over an older version
+	configure action = "configure"
+	remove    action = "remove" // of those that were essential packages' dependencies until another took their place
+)
+
+// step is a row of packages that one dpkg can take.
+type step struct {
+	Do    action
+	Names []string
 }
 
 // pkg is one package of an archive.

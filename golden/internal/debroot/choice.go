@@ -1,6 +1,7 @@
 package debroot
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (f *filler) choices() (*cachedir.Dir, error) {
 }
 
 // remembered returns what apt has chosen earlier for the same request. It is nil if apt has not, or if the store lacks a package of it.
-func (f *filler) remembered() (_ *choice, err error) {
+func (f *filler) remembered(ctx context.Context) (_ *choice, err error) {
 	dir, err := f.choices()
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (f *filler) remembered() (_ *choice, err error) {
 		if !s.plain() {
 			return nil, nil //nolint:nilnil // likewise
 		}
-		if missing, err := f.store.missing(s.Packages); err != nil || len(missing) > 0 {
+		if missing, err := f.store.missing(ctx, s.Packages); err != nil || len(missing) > 0 {
 			return nil, err
 		}
 	}

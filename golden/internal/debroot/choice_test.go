@@ -1,6 +1,7 @@
 package debroot
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,21 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 )
+
+// fakePackage makes a file that the store takes for a package with this digest.
+func fakePackage(t *testing.T, path, sum string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("content"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(seal(f, sum), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A choice in the cache that is damaged, or names what is not in the store, is asked for again.
 func TestRemembered(t *testing.T) {
@@ -19,17 +35,15 @@ func TestRemembered(t *testing.T) {
 	t.Cleanup(func() { _ = packages.Close() })
 	f := filler{req: &Request{Key: "k", Cache: cache}, store: store{packages, nil}}
 	sum := strings.Repeat("0", 64)
-	one := selection{Packages: []pkg{{Name: "a", Version: "1", Sum: sum}}, Waves: []wave{{Unpack: []string{"a"}}}}
+	one := selection{Packages: []pkg{{Name: "a", Version: "1", Sum: sum}}, Steps: []step{{unpack, []string{"a"}}, {configure, []string{"a"}}}}
 	if err := f.remember(choice{Essential: one, Rest: one}); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := f.remembered(); err != nil || c != nil {
+	if c, err := f.remembered(t.Context()); err != nil || c != nil {
 		t.Errorf("without its package in the store: got %v, %v", c, err)
 	}
-	if err := os.WriteFile(packages.Path(sum+".deb"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := f.remembered(); err != nil || c == nil || len(c.Rest.Packages) != 1 {
+	fakePackage(t, packages.Path(sum+".deb"), sum)
+	if c, err := f.remembered(t.Context()); err != nil || c == nil || len(c.Rest.Packages) != 1 {
 		t.Errorf("whole: got %v, %v", c, err)
 	}
 	file := filepath.Join(cache, "choices", "k.json")
@@ -39,9 +53,10 @@ func TestRemembered(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "{", "{}", string(good[:len(good)/2]),
-		strings.ReplaceAll(string(good), `"Unpack":["a"]`, `"Unpack":["b"]`),
-		strings.ReplaceAll(string(good), `"Unpack":["a"]`, `"Unpack":["a","$(id)"]`),
-		strings.ReplaceAll(string(good), `"Configure":null`, `"Configure":["a;id"]`),
+		strings.ReplaceAll(string(good), `"unpack","Names":["a"]`, `"unpack","Names":["b"]`),
+		strings.ReplaceAll(string(good), `"unpack","Names":["a"]`, `"unpack","Names":["a","$(id)"]`),
+		strings.ReplaceAll(string(good), `"configure","Names":["a"]`, `"configure","Names":["a;id"]`),
+		strings.ReplaceAll(string(good), `"configure"`, `"configure -a;id"`),
 		strings.ReplaceAll(string(good), sum, "../"+sum),
 	} {
 		if text == string(good) {
@@ -50,7 +65,7 @@ func TestRemembered(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if c, err := f.remembered(); err != nil || c != nil {
+		if c, err := f.remembered(t.Context()); err != nil || c != nil {
 			t.Errorf("%q: want none, got %v, %v", text, c, err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +25,7 @@ const (
 	versionName = "debian-binary"
 	controlName = "control.tar"
 	dataName    = "data.tar"
+	sealName    = "_felhom-sum" // dpkg reads no member after the data
 )
 
 // maxControl is the longest control file that is read. The longest of Debian has some ten thousand bytes.
@@ -69,6 +72,57 @@ func expandMember(ctx context.Context, from string, f *os.File, name, flag strin
 		_, err = f.WriteString("\n")
 	}
 	return err
+}
+
+// sealMember is the last member of a package file of the store: the digest that the signed index has of the package, and that
+// of all bytes before this member.
+func sealMember(sum, digest string) string {
+	text := sum + " " + digest + "\n"
+	return memberHeader(sealName, int64(len(text))) + text // of even length: both digests are
+}
+
+// seal ends a package file of the store, whose descriptor is at its end.
+func seal(f *os.File, sum string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	digest, err := digestOf(f, info.Size())
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(sealMember(sum, digest)), info.Size())
+	return err
+}
+
+// sealed reports whether each byte of a package file of the store is as it was when the package with this digest was taken in.
+func sealed(f *os.File, sum string) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	last := make([]byte, len(sealMember(sum, strings.Repeat("0", sha256.Size*2))))
+	size := info.Size() - int64(len(last))
+	if size < 0 {
+		return false, nil
+	}
+	digest, err := digestOf(f, size)
+	if err != nil {
+		return false, err
+	}
+	if _, err := f.ReadAt(last, size); err != nil {
+		return false, err
+	}
+	return string(last) == sealMember(sum, digest), nil
+}
+
+// digestOf returns the digest of the first size bytes of f.
+func digestOf(f *os.File, size int64) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, size)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func memberHeader(name string, size int64) string {

@@ -33,6 +33,7 @@ type Request struct {
 	Packages  []string      // arguments of "apt-get install"; "name-" is kept out
 	Snapshot  bool          // the archives' states are old
 	Key       string        // names all of the above, the keyrings and this machine's apt: equal keys, equal packages
+	State     string        // the same without Packages: equal states, equal indexes
 	Cache     string        // directory of the package store
 	Env       []string      // of apt
 	ScriptEnv []string      // of the packages' scripts
@@ -76,8 +77,11 @@ func Fill(ctx context.Context, path string, req Request, w Watch) (err error) {
 // those of a build that is under way.
 const inUse = time.Hour
 
-// Trim removes the packages of the store that were used longest ago, and none of the last hour's.
-func Trim(cache string) (err error) {
+// Trim removes the packages of the store that were used longest ago, and none of the last hour's. It does the same to the indexes of
+// archives, and removes none that are in use.
+func Trim(cache string) error { return errors.Join(trimPackages(cache), trimLists(cache)) }
+
+func trimPackages(cache string) (err error) {
 	packages, err := cachedir.Open(filepath.Join(cache, "packages"))
 	if err != nil {
 		return err
@@ -105,7 +109,7 @@ type filler struct {
 
 func (f *filler) fill(ctx context.Context, scratch string) error {
 	f.scratch = scratch
-	chosen, err := f.remembered()
+	chosen, err := f.remembered(ctx)
 	if err != nil {
 		return err
 	}
@@ -129,15 +133,16 @@ func (f *filler) fill(ctx context.Context, scratch string) error {
 // ask has apt say which packages the root is made of, fetches them, and installs the essential
 // ones, because meanwhile apt says what the others are.
 func (f *filler) ask(ctx context.Context) (_ *choice, err error) {
-	lists := filepath.Join(f.scratch, "lists")
-	if f.apt, err = newResolver(f.req, f.scratch, lists, f.watch.Log); err != nil {
+	l, err := openLists(ctx, f.req)
+	if err != nil {
 		return nil, err
 	}
-	if err := f.apt.update(ctx, lists); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if f.apt, err = newResolver(f.req, f.scratch, l, f.watch.Log); err != nil {
 		return nil, err
 	}
 	var c choice
-	if c.Essential, err = f.apt.choose(ctx, f.apt.pattern("?essential")); err != nil {
+	if c.Essential, err = f.essential(ctx, l); err != nil {
 		return nil, err
 	}
 	if err := f.fetch(ctx, c.Essential.Packages); err != nil {
@@ -155,9 +160,24 @@ func (f *filler) ask(ctx context.Context) (_ *choice, err error) {
 	return &c, f.remember(c)
 }
 
+// essential returns the essential packages and all that they need, and what apt needs to know for the others.
+func (f *filler) essential(ctx context.Context, l *lists) (selection, error) {
+	if s, ok := l.essential(); ok {
+		return s, checkReleases(l.path(indexDir), f.req.Releases)
+	}
+	if err := f.apt.update(ctx, l.path(indexDir)); err != nil {
+		return selection{}, err
+	}
+	s, err := f.apt.choose(ctx, f.apt.pattern("?essential"))
+	if err != nil {
+		return s, err
+	}
+	return s, l.finish(ctx, s)
+}
+
 // fetch brings packages into the store.
 func (f *filler) fetch(ctx context.Context, packages []pkg) error {
-	missing, err := f.store.missing(packages)
+	missing, err := f.store.missing(ctx, packages)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -197,10 +217,14 @@ func (f *filler) installEssential(ctx context.Context, s selection) error {
 func (f *filler) installRest(ctx context.Context, s selection) error {
 	f.watch.Expect(len(s.Packages))
 	var script strings.Builder
-	for i, w := range s.Waves {
-		script.WriteString(command("--no-triggers --unpack", fileArgs(s, w.Unpack)))
-		if i < len(s.Waves)-1 {
-			script.WriteString(command("--no-triggers --configure", w.Configure))
+	for i, st := range s.Steps {
+		switch { // with the options that apt gives
+		case st.Do == unpack:
+			script.WriteString(command("--no-triggers --unpack --auto-deconfigure", fileArgs(s, st.Names)))
+		case st.Do == remove:
+			script.WriteString(command("--no-triggers --force-depends --abort-after=1 --remove", st.Names))
+		case i < len(s.Steps)-1:
+			script.WriteString(command("--no-triggers --configure", st.Names))
 		}
 	}
 	script.WriteString(command("--configure", []string{"-a"}))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -74,10 +75,21 @@ func (s *seeder) pack(file string) (err error) {
 	}
 }
 
+// aptSettings are the files by which an essential package would change how the others are installed: the root's own apt reads them, with
+// the hooks that they have, but this machine's does not.
+var aptSettings = regexp.MustCompile(`^etc/apt/(apt\.conf|preferences)(\.d/.*)?$`)
+
+// questionHook is Debian's own such file. Its hook asks questions before packages are unpacked, which it does not do without
+// apt-utils; they are asked when packages are configured, with the same answers.
+const questionHook = "etc/apt/apt.conf.d/70debconf"
+
 func (s *seeder) entry(h *tar.Header, content io.Reader) error {
 	name := path.Clean(h.Name)
 	if !filepath.IsLocal(name) {
 		return fault.Errorf(fault.Invalid, "want a name below the root")
+	}
+	if h.Typeflag != tar.TypeDir && aptSettings.MatchString(name) && name != questionHook {
+		return fault.WrapHint(fault.Invalid, errors.New("an essential package has settings of apt, which would count for the others"), useReferee)
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:

@@ -142,3 +142,27 @@ func TestSeedStaysInside(t *testing.T) {
 		}
 	}
 }
+
+// An essential package that changes how apt installs the others cannot be installed beside them by a plan that apt has made before.
+func TestSeedRefusesSettingsOfApt(t *testing.T) {
+	for name, refused := range map[string]bool{
+		"./etc/apt/apt.conf": true, "./etc/apt/apt.conf.d/50hook": true, "etc/apt/preferences.d/pin": true, "./etc/apt/preferences": true,
+		"./etc/apt/sources.list.d/own.sources": false, "./usr/share/etc/apt/apt.conf": false,
+		"./etc/apt/apt.conf.d/70debconf": false,
+	} {
+		root, err := os.OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err = seed(t.Context(), root, []string{storeFile(t, "", []tar.Header{{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}})})
+		if refused != (fault.Of(err) == fault.Invalid && strings.Contains(fault.HintOf(err), "engine: mmdebstrap")) || !refused && err != nil {
+			t.Errorf("%s: want refused %v, got %v (hint %q)", name, refused, err, fault.HintOf(err))
+		}
+		if err := root.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -12,10 +12,12 @@ import (
 )
 
 // useReferee is what to do about packages that this package cannot install.
-const useReferee = "--engine mmdebstrap builds it with mmdebstrap"
+const useReferee = "engine: mmdebstrap in the recipe, or --engine mmdebstrap, builds it with mmdebstrap"
 
 var (
-	planned    = regexp.MustCompile(`^(Inst|Conf|Remv|Purg) (\S+) (\[\S+\] )?\((\S+) `)
+	planned    = regexp.MustCompile(`^(Inst|Conf) (\S+) (?:\[\S+\] )?\((\S+) `)
+	removed    = regexp.MustCompile(`^Remv (\S+) \[\S+\](?: |$)`)
+	otherVerb  = regexp.MustCompile(`^(?:Inst|Conf|Remv|Purg) `)
 	uriLine    = regexp.MustCompile(`^'([^']+)' (\S+) (\d+) (SHA256|SHA512):([0-9a-f]+)$`)
 	anyURI     = regexp.MustCompile(`^'([^']+)' (\S+) (\d+) `)
 	plainName  = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
@@ -28,7 +30,6 @@ var (
 func parseSelection(plan, uris string) (selection, error) {
 	s := selection{}
 	listed, inList := map[string]bool{}, false
-	var w wave
 	for line := range strings.Lines(plan) {
 		line = strings.TrimRight(line, "\n")
 		if slices.Contains(additional, line) {
@@ -41,27 +42,13 @@ func parseSelection(plan, uris string) (selection, error) {
 			}
 			continue
 		}
-		m := planned.FindStringSubmatch(line)
-		if m == nil {
+		if !otherVerb.MatchString(line) {
 			continue
 		}
-		verb, name, old := m[1], m[2], m[3]
-		switch {
-		case verb == "Remv" || verb == "Purg" || old != "":
-			return s, fault.WrapHint(fault.Invalid, fmt.Errorf("the packages that were asked for replace %s, which is essential", name), useReferee)
-		case !plainName.MatchString(name):
-			return s, fault.WrapHint(fault.Invalid, fmt.Errorf("package %q is of another architecture", name), useReferee)
-		case verb == "Conf":
-			w.Configure = append(w.Configure, name)
-			continue
+		if err := s.addStep(line); err != nil {
+			return s, err
 		}
-		if len(w.Configure) > 0 {
-			s.Waves, w = append(s.Waves, w), wave{}
-		}
-		w.Unpack = append(w.Unpack, name)
-		s.Packages = append(s.Packages, pkg{Name: name, Version: m[4]})
 	}
-	s.Waves = append(s.Waves, w)
 	if err := s.addFiles(uris); err != nil {
 		return s, err
 	}
@@ -74,7 +61,35 @@ func parseSelection(plan, uris string) (selection, error) {
 	return s, nil
 }
 
-// plain reports whether there are packages, each one that is unpacked has a file, and all
+// addStep takes one line of apt's plan.
+func (s *selection) addStep(line string) error {
+	var do action
+	var name string
+	switch m := planned.FindStringSubmatch(line); {
+	case m != nil && m[1] == "Inst":
+		do, name = unpack, m[2]
+		s.Packages = append(s.Packages, pkg{Name: name, Version: m[3]})
+	case m != nil:
+		do, name = configure, m[2]
+	default:
+		m := removed.FindStringSubmatch(line)
+		if m == nil {
+			return fault.WrapHint(fault.Invalid, fmt.Errorf("apt plans what is not known here: %q", line), useReferee)
+		}
+		do, name = remove, m[1]
+	}
+	if !plainName.MatchString(name) {
+		return fault.WrapHint(fault.Invalid, fmt.Errorf("package %q is of another architecture", name), useReferee)
+	}
+	if n := len(s.Steps); n > 0 && s.Steps[n-1].Do == do {
+		s.Steps[n-1].Names = append(s.Steps[n-1].Names, name)
+		return nil
+	}
+	s.Steps = append(s.Steps, step{do, []string{name}})
+	return nil
+}
+
+// plain reports whether there are packages, each one that is unpacked has a file, each step is a known one, and all
 // names can be words of a script and parts of a path.
 func (s *selection) plain() bool {
 	names, files := slices.Clone(s.Auto), map[string]bool{}
@@ -85,13 +100,19 @@ func (s *selection) plain() bool {
 			return false
 		}
 	}
-	for _, w := range s.Waves {
-		names = slices.Concat(names, w.Unpack, w.Configure)
-		if slices.ContainsFunc(w.Unpack, func(name string) bool { return !files[name] }) {
+	for _, st := range s.Steps {
+		names = slices.Concat(names, st.Names)
+		switch st.Do {
+		case unpack:
+			if slices.ContainsFunc(st.Names, func(name string) bool { return !files[name] }) {
+				return false
+			}
+		case configure, remove:
+		default:
 			return false
 		}
 	}
-	return len(files) > 0 && len(s.Waves) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !plainName.MatchString(name) })
+	return len(files) > 0 && len(s.Steps) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !plainName.MatchString(name) })
 }
 
 // addFiles fills in where the files of the packages are and what their digests are.

@@ -47,8 +47,13 @@ func TestParseSelection(t *testing.T) {
 			{"a", "3.0~rc1", "a_3.0~rc1_amd64.deb", "SHA512", sum + sum},
 			{"tool", "1", "tool_1_all.deb", "SHA256", sum},
 		},
-		Waves: []wave{{[]string{"libc1"}, []string{"libc1"}}, {[]string{"libb", "a", "tool"}, []string{"libb", "a", "tool"}}},
-		Auto:  []string{"libb", "libc1"},
+		Steps: []step{
+			{unpack, []string{"libc1"}},
+			{configure, []string{"libc1"}},
+			{unpack, []string{"libb", "a", "tool"}},
+			{configure, []string{"libb", "a", "tool"}},
+		},
+		Auto: []string{"libb", "libc1"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -59,6 +64,27 @@ func TestParseSelection(t *testing.T) {
 	}
 }
 
+// What the essential packages have brought along can be replaced: by a newer version, such as that of a security archive, or by
+// another package. The words are apt 2.6's.
+func TestParseSelectionReplaces(t *testing.T) {
+	plan := strings.Replace(simulated, "Inst tool (1 ", "Remv mawk [1.3.4] [base-files:amd64 ]\nRemv other [1]\nInst tool [0.9] (1 ", 1)
+	got, err := parseSelection(plan, printed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []step{
+		{unpack, []string{"libc1"}},
+		{configure, []string{"libc1"}},
+		{unpack, []string{"libb", "a"}},
+		{remove, []string{"mawk", "other"}},
+		{unpack, []string{"tool"}},
+		{configure, []string{"libb", "a", "tool"}},
+	}
+	if diff := cmp.Diff(want, got.Steps); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // What cannot be installed this way, or has no digest that counts, is refused and names the way out.
 func TestParseSelectionRefuses(t *testing.T) {
 	for _, c := range []struct {
@@ -66,8 +92,8 @@ func TestParseSelectionRefuses(t *testing.T) {
 		plan, uris [2]string // a text to replace and what by
 		want       fault.Kind
 	}{
-		{"removal", [2]string{"Conf tool", "Remv tool"}, [2]string{}, fault.Invalid},
-		{"upgrade", [2]string{"Inst tool (1 ", "Inst tool [0.9] (1 "}, [2]string{}, fault.Invalid},
+		{"an unknown step", [2]string{"Conf tool (1 Debian:13.1/stable [all])", "Purg tool [1]"}, [2]string{}, fault.Invalid},
+		{"a step that is cut", [2]string{"Conf tool (1 Debian:13.1/stable [all])", "Conf tool"}, [2]string{}, fault.Invalid},
 		{"foreign architecture", [2]string{"Inst tool (", "Inst tool:i386 ("}, [2]string{}, fault.Invalid},
 		{"MD5", [2]string{}, [2]string{"SHA256:" + sum + "\n'http://m/pool/libb", "MD5Sum:0123456789abcdef0123456789abcdef\n'http://m/pool/libb"}, fault.Mismatch},
 		{"no digest", [2]string{}, [2]string{" tool_1_all.deb 10 SHA256:" + sum, " tool_1_all.deb 10 "}, fault.Mismatch},

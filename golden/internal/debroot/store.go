@@ -24,7 +24,8 @@ import (
 const packagesKept = 600
 
 // store keeps packages from one build to the next, verified and without their compression. A file's name is the digest that the signed
-// index has for the package, so that one store serves all archives.
+// index has for the package, so that one store serves all archives. Because a file is not what that digest is of, its last member has
+// one of all that is before it: see [seal].
 type store struct {
 	dir *cachedir.Dir
 	env []string
@@ -44,20 +45,47 @@ func (s store) paths(packages []pkg) []string {
 	return list
 }
 
-// missing returns those of packages that the store does not have.
-func (s store) missing(packages []pkg) ([]pkg, error) {
+// missing returns those of packages that the store does not have, or has damaged.
+func (s store) missing(ctx context.Context, packages []pkg) ([]pkg, error) {
+	whole := make([]bool, len(packages))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range packages {
+		g.Go(func() (err error) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if whole[i], err = s.has(p); err != nil {
+				return fmt.Errorf("look into the package store: %w", err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	var list []pkg
-	for _, p := range packages {
-		switch _, err := os.Lstat(s.path(p)); {
-		case errors.Is(err, fs.ErrNotExist):
-			list = append(list, p)
-		case err != nil:
-			return nil, fmt.Errorf("look into the package store: %w", err)
-		default:
+	for i, p := range packages {
+		if whole[i] {
 			s.dir.Used(p.name())
+		} else {
+			list = append(list, p)
 		}
 	}
 	return list, nil
+}
+
+// has reports whether the store has p as it was taken in.
+func (s store) has(p pkg) (_ bool, err error) {
+	f, err := regular.Open(s.path(p))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, regular.ErrNotRegular) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return sealed(f, p.Sum)
 }
 
 // add verifies the files of packages in dir and takes them into the store, several at a time, the largest first.
@@ -100,10 +128,18 @@ func (s store) take(ctx context.Context, file string, p pkg) error {
 		}
 		err = expand(ctx, file, f, s.env)
 		if err == nil {
+			err = seal(f, p.Sum)
+		}
+		if err == nil {
 			err = f.Sync()
 		}
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
+		}
+		if info, err := os.Lstat(s.path(p)); err == nil && info.IsDir() { // not made by this program, and rename does not replace it
+			if err := os.RemoveAll(s.path(p)); err != nil {
+				return err
+			}
 		}
 		return os.Rename(f.Name(), s.path(p))
 	})

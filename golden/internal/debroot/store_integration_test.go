@@ -63,13 +63,13 @@ func TestStoreKeepsThePackage(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, p := newStore(t), pkg{Name: "p", Version: "1", File: filepath.Base(file), SumType: "SHA256", Sum: digest}
-		if missing, err := s.missing([]pkg{p}); err != nil || len(missing) != 1 {
+		if missing, err := s.missing(t.Context(), []pkg{p}); err != nil || len(missing) != 1 {
 			t.Errorf("%s: empty store: want it missing, got %v, %v", compression, missing, err)
 		}
 		if err := s.add(t.Context(), filepath.Dir(file), []pkg{p}); err != nil {
 			t.Fatal(err)
 		}
-		if missing, err := s.missing([]pkg{p}); err != nil || len(missing) != 0 {
+		if missing, err := s.missing(t.Context(), []pkg{p}); err != nil || len(missing) != 0 {
 			t.Errorf("%s: want none missing, got %v, %v", compression, missing, err)
 		}
 		for _, flag := range []string{"--ctrl-tarfile", "--fsys-tarfile", "--field"} {

@@ -324,7 +324,7 @@ func (t *transcript) String() string {
 }
 
 func diskHint(err error) error {
-	if err != nil && strings.Contains(err.Error(), "No space left on device") {
+	if err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "No space left on device")) {
 		return fault.WrapHint(fault.Failed, err, "the cache's disk is full: make room, or name another directory with --cache")
 	}
 	return err

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -117,6 +119,36 @@ func testBaseFaults(t *testing.T, e Engine) {
 			_, err = p.Base(t.Context(), cache, Hooks{})
 			if fault.Of(err) != tt.code || fault.HintOf(err) == "" || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("want %v with a hint and %q, got %v (%v, hint %q)", tt.code, tt.want, fault.Of(err), err, fault.HintOf(err))
+			}
+			checkNothingLeft(t, cache)
+		})
+	}
+}
+
+// TestBaseDiskFull fills the cache's disk while the indexes are read, and while packages are installed.
+func TestBaseDiskFull(t *testing.T) {
+	for _, tt := range []struct {
+		engine Engine
+		size   string
+	}{{Mmdebstrap, "200m"}, {Dpkg, "40m"}, {Dpkg, "300m"}} {
+		t.Run(string(tt.engine)+" "+tt.size, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+tt.size); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(dir, 0); err != nil {
+					t.Error(err)
+				}
+			})
+			cache := Cache{Dir: filepath.Join(dir, "cache")}
+			p, err := Resolve(t.Context(), parse(t, small), Options{Engine: tt.engine})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = p.Base(t.Context(), cache, Hooks{})
+			if fault.Of(err) != fault.Failed || !strings.Contains(fault.HintOf(err), "the cache's disk is full") {
+				t.Errorf("want the full disk, got %v (%v, hint %q)", fault.Of(err), err, fault.HintOf(err))
 			}
 			checkNothingLeft(t, cache)
 		})

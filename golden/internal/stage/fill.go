@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/golden/internal/enter"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -14,7 +17,7 @@ import (
 // Engine is what installs the packages of a base.
 type Engine string
 
-// The engines. Both give the same base.
+// The engines, as [recipe.Engines] has them. Both give the same base.
 const (
 	// Mmdebstrap installs with mmdebstrap.
 	Mmdebstrap Engine = "mmdebstrap"
@@ -22,18 +25,12 @@ const (
 	Dpkg Engine = "dpkg"
 )
 
-// DefaultEngine is the one that is used if none is named.
-const DefaultEngine = Mmdebstrap
-
-// ParseEngine returns the engine with this name; "" is the default.
+// ParseEngine returns the engine with this name; "" leaves it to the recipe.
 func ParseEngine(name string) (Engine, error) {
-	switch e := Engine(name); e {
-	case "":
-		return DefaultEngine, nil
-	case Mmdebstrap, Dpkg:
-		return e, nil
+	if name != "" && !slices.Contains(recipe.Engines, name) {
+		return "", fault.WrapHint(fault.Misuse, fmt.Errorf("engine %q: want %s", name, strings.Join(recipe.Engines, " or ")), "leave --engine out: engine in the recipe says it")
 	}
-	return "", fault.WrapHint(fault.Misuse, fmt.Errorf("engine %q: want %s or %s", name, Dpkg, Mmdebstrap), "leave --engine out: the default is "+string(DefaultEngine))
+	return Engine(name), nil
 }
 
 // tools are the programs of this machine that shape a base which e makes.
@@ -54,14 +51,18 @@ func (p *Plan) fill(ctx context.Context, root string, c Cache, h Hooks) error {
 	counted := &transcript{counter: newPackageCounter(h.Packages)}
 	err := debroot.Fill(ctx, root, debroot.Request{
 		Suite: p.Recipe.Suite, Arch: p.Recipe.Arch, Sources: p.Sources, Releases: p.Releases, Packages: p.Packages,
-		Snapshot: p.Recipe.Apt.Snapshot != "", Key: p.choiceKey, Cache: c.Dir, Env: environment(p.Epoch),
+		Snapshot: p.Recipe.Apt.Snapshot != "", Key: p.choiceKey, State: p.stateKey, Cache: c.Dir, Env: environment(p.Epoch),
 		ScriptEnv: enter.MergeEnv(enter.BaseEnv(), append(scriptEnvironment(p.Epoch), "LANGUAGE=C.UTF-8", "DEBCONF_NONINTERACTIVE_SEEN=true")...),
 	}, debroot.Watch{Log: log, Dpkg: counted, Expect: counted.expect})
 	if err != nil {
 		var program *run.Error
 		var dpkg *debroot.DpkgError
 		if errors.As(err, &program) || errors.As(err, &dpkg) {
-			return classify("apt or dpkg", err, log.String(), p)
+			// What dpkg-deb says is in the error alone.
+			return classify("apt or dpkg", err, log.String()+"\n"+err.Error(), p)
+		}
+		if strings.Contains(err.Error(), "exec format error") {
+			return fault.WrapHint(fault.Failed, err, "this machine does not run programs of "+p.Recipe.Arch+": apt-get install qemu-user-static, or build on a machine that does")
 		}
 		return diskHint(err)
 	}

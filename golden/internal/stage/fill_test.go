@@ -1,10 +1,17 @@
 package stage
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/felhom/felhom-golden/golden/internal/debroot"
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The status of a dpkg that failed is in the message.
@@ -12,5 +19,43 @@ func TestClassifyNamesTheStatusOfDpkg(t *testing.T) {
 	err := classify("apt or dpkg", &debroot.DpkgError{Code: 2}, "dpkg: error processing package p", &Plan{})
 	if err == nil || !strings.Contains(err.Error(), "ended with status 2: dpkg: error processing package p") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The flag wins over the recipe.
+func TestResolveEngine(t *testing.T) {
+	var state atomic.Value
+	state.Store("")
+	url := mirror(t, &state)
+	for _, tt := range []struct {
+		recipe string
+		flag   Engine
+		want   Engine
+	}{
+		{"engine: dpkg\n", "", Dpkg},
+		{"engine: mmdebstrap\n", "", Mmdebstrap},
+		{"engine: dpkg\n", Mmdebstrap, Mmdebstrap},
+		{"engine: mmdebstrap\n", Dpkg, Dpkg},
+	} {
+		r, err := recipe.Parse("test", []byte(tt.recipe))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Resolve(t.Context(), r, Options{Machine: machine(url), Engine: tt.flag})
+		if err != nil || p.Engine != tt.want {
+			t.Errorf("%q, flag %q: want %s, got %s, %v", tt.recipe, tt.flag, tt.want, p.Engine, err)
+		}
+	}
+}
+
+func TestDiskHint(t *testing.T) {
+	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	for _, err := range []error{full, fmt.Errorf("wrapped: %w", full), errors.New("cp: error writing 'x': No space left on device")} {
+		if got := diskHint(err); fault.Of(got) != fault.Failed || !strings.Contains(fault.HintOf(got), "disk is full") {
+			t.Errorf("%v: want the full disk, got %v (hint %q)", err, got, fault.HintOf(got))
+		}
+	}
+	if diskHint(nil) != nil || fault.HintOf(diskHint(fs.ErrNotExist)) != "" {
+		t.Error("want no hint without a full disk")
 	}
 }

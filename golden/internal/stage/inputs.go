@@ -81,7 +81,11 @@ func (p *Plan) resolveInputs() (in inputSums, err error) {
 // resolveKeys hashes everything that the two layers depend on.
 func (p *Plan) resolveKeys(sealSpec string, in inputSums) (err error) {
 	r := p.Recipe
-	const form = 1 // of how apt is asked
+	const form = 2 // of how apt is asked
+	p.stateKey, err = keyOf(form, r.Suite, r.Arch, p.Sources, p.Releases, p.Tools, in.keys, r.Apt.Snapshot)
+	if err != nil {
+		return err
+	}
 	p.choiceKey, err = keyOf(form, r.Suite, r.Arch, p.Sources, p.Releases, p.Packages, p.Tools, in.keys, r.Apt.Snapshot)
 	if err != nil {
 		return err

@@ -50,7 +50,8 @@ type Plan struct {
 	Epoch    time.Time
 	Warnings []string
 
-	choiceKey   string // of what apt chooses
+	stateKey    string // of the archives' indexes
+	choiceKey   string // of what apt chooses from them
 	packagesKey string // of the layer that mmdebstrap makes
 	scriptsKey  string // of the layer with scripts and authorities; "" without both
 }
@@ -73,7 +74,7 @@ type Options struct {
 	Machine  fs.FS // root of this machine; nil is /
 	Apt      apt.Client
 	Epoch    time.Time // zero: the newest of snapshot and releases
-	Engine   Engine    // what installs the packages; "" is the default
+	Engine   Engine    // what installs the packages; "" is the recipe's
 	SealSpec string    // what the sealing of the base depends on
 }
 
@@ -84,7 +85,7 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 	if opts.Machine == nil {
 		opts.Machine = os.DirFS("/")
 	}
-	p := Plan{Recipe: r, Engine: cmp.Or(opts.Engine, DefaultEngine), Packages: packageSet(r)}
+	p := Plan{Recipe: r, Engine: cmp.Or(opts.Engine, Engine(r.Engine)), Packages: packageSet(r)}
 	if err := p.resolveSources(opts.Machine); err != nil {
 		return Plan{}, err
 	}

@@ -32,7 +32,7 @@ func (t *Tool) resolve(ctx context.Context) error {
 	}
 	res, err := run.Run(ctx, run.Cmd{Path: t.Name, Args: []string{"--version"}, Env: environment(time.Time{})})
 	if run.IsNotFound(err) {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "apt-get install mmdebstrap util-linux")
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "golden images are made on Debian: apt-get install apt dpkg mmdebstrap")
 	}
 	if err != nil {
 		return err

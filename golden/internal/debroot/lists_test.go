@@ -1,0 +1,186 @@
+package debroot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/fault"
+)
+
+// someEssential is a selection that can be kept.
+var someEssential = selection{
+	Packages: []pkg{{Name: "a", Version: "1", Sum: strings.Repeat("0", 64)}},
+	Steps:    []step{{unpack, []string{"a"}}},
+}
+
+// keepLists makes the lists of a state as a build does.
+func keepLists(t *testing.T, req *Request) {
+	t.Helper()
+	l, err := openLists(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.whole {
+		t.Error("want them made, got those of an earlier build")
+	}
+	if _, ok := l.essential(); ok {
+		t.Error("essential packages of an empty directory")
+	}
+	for name, text := range map[string]string{indexDir + "/x_InRelease": "signed", indexDir + "/x_Packages": "Package: a\n", sourceCache: "cache"} {
+		if err := os.WriteFile(l.path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(l.finish(t.Context(), someEssential), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wholeLists reports whether a build can use what is kept.
+func wholeLists(t *testing.T, req *Request) bool {
+	t.Helper()
+	l, err := openLists(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := l.essential()
+	if ok != l.whole || ok && (len(s.Packages) != 1 || s.Packages[0].Name != "a") {
+		t.Errorf("whole %v: got essential packages %v, %v", l.whole, s, ok)
+	}
+	whole := l.whole
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return whole
+}
+
+// Indexes are used again only if each byte is as apt has left it; otherwise the directory is emptied.
+func TestListsKnowDamage(t *testing.T) {
+	req := &Request{Cache: t.TempDir(), State: "s"}
+	dir := filepath.Join(req.Cache, "lists/s")
+	for name, change := range map[string]func(path string) error{
+		"one bit": func(path string) error {
+			data, err := os.ReadFile(path)
+			if err == nil {
+				data[len(data)/2] ^= 1
+				err = os.WriteFile(path, data, 0o600)
+			}
+			return err
+		},
+		"cut":         func(path string) error { return os.Truncate(path, 1) },
+		"removed":     os.Remove,
+		"a directory": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+		"one more":    func(path string) error { return os.WriteFile(path+".more", nil, 0o600) },
+	} {
+		for _, file := range []string{indexDir + "/x_InRelease", indexDir + "/x_Packages", sourceCache, essentialFile, sumsFile} {
+			if name == "one bit" && file == sumsFile {
+				continue // a bit of a name or a digest; it is JSON still
+			}
+			keepLists(t, req)
+			if !wholeLists(t, req) {
+				t.Fatal("nothing was changed: want them used again")
+			}
+			if err := change(filepath.Join(dir, file)); err != nil {
+				t.Fatal(err)
+			}
+			if wholeLists(t, req) {
+				t.Errorf("%s: %s: want them made again", name, file)
+			}
+			if left, err := filepath.Glob(filepath.Join(dir, indexDir, "*_*")); err != nil || len(left) > 0 {
+				t.Errorf("%s: %s: left %v, %v", name, file, left, err)
+			}
+		}
+	}
+	// What was not finished is not used.
+	l, err := openLists(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(l.path(indexDir+"/x_InRelease"), nil, 0o600), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	keepLists(t, req)
+}
+
+// Of several builds at the same time one asks apt, and the others wait and take what it has.
+func TestListsAreMadeOnce(t *testing.T) {
+	req := &Request{Cache: t.TempDir(), State: "s"}
+	var mu sync.Mutex
+	made := 0
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			l, err := openLists(t.Context(), req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = l.Close() }()
+			if l.whole {
+				return
+			}
+			mu.Lock()
+			made++
+			mu.Unlock()
+			if err := l.finish(t.Context(), someEssential); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if made != 1 {
+		t.Errorf("want them made once, got %d times", made)
+	}
+	// A wait ends with its build.
+	l, err := openLists(t.Context(), &Request{Cache: req.Cache, State: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(fault.Errorf(fault.Interrupted, "stop"))
+	if _, err := openLists(ctx, &Request{Cache: req.Cache, State: "other"}); fault.Of(err) != fault.Interrupted {
+		t.Errorf("want interrupted, got %v", err)
+	}
+}
+
+// Trim keeps the states used last, and one that is in use.
+func TestTrimLists(t *testing.T) {
+	cache := t.TempDir()
+	for i := range listsKept + 3 {
+		req := &Request{Cache: cache, State: strconv.Itoa(i)}
+		keepLists(t, req)
+		used := time.Now().Add(time.Duration(i-100) * time.Hour)
+		if err := os.Chtimes(filepath.Join(cache, "lists", req.State), used, used); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inUse, err := openLists(t.Context(), &Request{Cache: cache, State: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = inUse.Close() }()
+	if err := os.Chtimes(inUse.dir, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Trim(cache); err != nil {
+		t.Fatal(err)
+	}
+	var left bytes.Buffer
+	for i := range listsKept + 3 {
+		if _, err := os.Lstat(filepath.Join(cache, "lists", strconv.Itoa(i), sumsFile)); err == nil {
+			left.WriteString(strconv.Itoa(i))
+		}
+	}
+	if left.String() != "134" {
+		t.Errorf("want state 1, which is in use, and the last two; got %s", left.String())
+	}
+}

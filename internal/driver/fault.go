@@ -53,6 +53,8 @@ var kinds = []struct {
 	{ErrNoStorage, fault.Invalid},
 	{ErrArchive, fault.Invalid},
 	{ErrRefused, fault.Invalid},
+	{ErrNoClone, fault.Invalid},
+	{ErrInUse, fault.Busy},
 }
 
 // Fault gives err the kind of class and a hint. err need not have class in its

@@ -41,6 +41,11 @@ type FakeHypervisor struct {
 	calls    []string
 	warnings []string
 	macs     int
+
+	cloning   []string
+	templates map[int]*fakeTemplate
+	clones    map[int]int // to their template
+	storages  map[int]string
 }
 
 // NewFakeHypervisor returns one without guests and archives, with these bridges.
@@ -48,11 +53,12 @@ func NewFakeHypervisor(bridges ...string) *FakeHypervisor {
 	return &FakeHypervisor{
 		bridges: bridges, archives: map[string]FakeArchive{}, guests: map[int]*driver.Guest{}, consoles: map[int]string{},
 		fail: map[string]error{}, kill: map[string]func(){},
+		templates: map[int]*fakeTemplate{}, clones: map[int]int{}, storages: map[int]string{},
 	}
 }
 
 // looks are the methods that change nothing.
-var looks = []string{"Guest", "Status", "Storage", "ArchiveConfig"}
+var looks = []string{"Guest", "Status", "Storage", "ArchiveConfig", "CanClone", "Templates"}
 
 // begin locks f, and returns why the call must fail before it does anything.
 func (f *FakeHypervisor) begin(ctx context.Context, method string, vmid int) error {
@@ -252,7 +258,8 @@ func (f *FakeHypervisor) Restore(ctx context.Context, vmid int, s driver.Spec, p
 	if f.kill["Restore"] != nil {
 		g = &driver.Guest{VMID: vmid, State: driver.Stopped, Partial: true, Lock: "create"}
 	}
-	f.guests[vmid] = g
+	f.guests[vmid], f.storages[vmid] = g, s.Storage
+	delete(f.clones, vmid)
 	return nil
 }
 
@@ -333,6 +340,8 @@ func (f *FakeHypervisor) start(ctx context.Context, vmid int) (started driver.Gu
 		return driver.Guest{}, err
 	case g.State == driver.Running:
 		return driver.Guest{}, driver.ErrRunning
+	case f.templates[vmid] != nil:
+		return driver.Guest{}, driver.ErrProtected
 	}
 	for _, m := range g.Mounts {
 		if err := driver.CheckMount(m); err != nil {
@@ -377,6 +386,8 @@ func (f *FakeHypervisor) Destroy(ctx context.Context, vmid int) (err error) {
 		return err
 	case g.State == driver.Running:
 		return driver.ErrRunning
+	case f.templates[vmid] != nil:
+		return driver.ErrProtected
 	case f.kill["Destroy"] != nil:
 		g.Partial, g.Lock = true, "destroyed"
 	default:

@@ -47,13 +47,7 @@ const grace = 30 * time.Second
 // RunHypervisor runs the suite of [driver.Hypervisor]. A bed is made once: the
 // tests share two guests, since a restore of a real archive takes seconds.
 func RunHypervisor(t *testing.T, bed func(t *testing.T) HypervisorBed) {
-	s := &suite{HypervisorBed: bed(t)}
-	if s.Root == (driver.IDs{}) {
-		s.Root = driver.IDs{UID: 100000, GID: 100000}
-	}
-	if s.Dir == nil {
-		s.Dir = publicDir
-	}
+	s := newSuite(bed(t))
 	t.Run("archive", s.archive)
 	t.Run("check", s.check)
 	t.Run("unknown guest", s.unknown)
@@ -69,6 +63,17 @@ func RunHypervisor(t *testing.T, bed func(t *testing.T) HypervisorBed) {
 }
 
 type suite struct{ HypervisorBed }
+
+func newSuite(bed HypervisorBed) *suite {
+	s := &suite{HypervisorBed: bed}
+	if s.Root == (driver.IDs{}) {
+		s.Root = driver.IDs{UID: 100000, GID: 100000}
+	}
+	if s.Dir == nil {
+		s.Dir = publicDir
+	}
+	return s
+}
 
 // spec is the least that restores Archive on the bed.
 func (s *suite) spec() driver.Spec {

@@ -27,8 +27,14 @@ const (
 // message; an exit status other than 0 is an error, but 0 does not prove
 // success: callers read the result back.
 func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, args ...string) (stdout []byte, err error) {
+	res, err := d.output(ctx, timeout, path, args...)
+	return res.Stdout, err
+}
+
+// output is call for programs whose stderr matters even if they exit with 0.
+func (d *Driver) output(ctx context.Context, timeout time.Duration, path string, args ...string) (run.Result, error) {
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return run.Result{}, err
 	}
 	name := filepath.Base(path)
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%s did not end in %s: %w", name, timeout, context.DeadlineExceeded))
@@ -36,15 +42,15 @@ func (d *Driver) call(ctx context.Context, timeout time.Duration, path string, a
 	res, err := run.Run(limited, run.Cmd{Path: path, Args: args})
 	switch {
 	case err == nil:
-		return res.Stdout, nil
+		return res, nil
 	case run.IsNotFound(err):
-		return nil, driver.Faultf(driver.ErrWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "%s is not installed", name)
+		return run.Result{}, driver.Faultf(driver.ErrWrongHost, "this is for a Proxmox VE node; on another host choose the lxc hypervisor", "%s is not installed", name)
 	case limited.Err() != nil:
-		return res.Stdout, fmt.Errorf("%s: %w", run.Quote(name, args...), context.Cause(limited))
+		return res, fmt.Errorf("%s: %w", run.Quote(name, args...), context.Cause(limited))
 	case res.ExitCode < 0:
-		return res.Stdout, err // not started, or killed from outside
+		return res, err // not started, or killed from outside
 	}
-	return res.Stdout, classify(run.Quote(name, args...), string(res.Stdout), string(res.Stderr))
+	return res, classify(run.Quote(name, args...), string(res.Stdout), string(res.Stderr))
 }
 
 // pct changes a guest.

@@ -32,6 +32,8 @@ var rules = []rule{
 	{has(`already running|container is running|can't overwrite running container|if the CT is running`), driver.ErrRunning, ""},
 	{has(`(CT|VM) \d+ not running`), driver.ErrNotRunning, ""},
 	{has(`protection mode enabled`), driver.ErrProtected, "pct set VMID --protection 0 allows it"},
+	{has(`base volume '.*' is still in use by linked clone`), driver.ErrInUse, "remove those guests first"},
+	{has(`Linked clone feature for '.*' is not available|Template feature is not available for '|parameter 'storage' not allowed for linked clones|unable to clone mountpoint`), driver.ErrNoClone, "restore the archive: provision.clone: never"},
 	{has(`used in HA resources`), driver.ErrProtected, "take the guest out of HA first: ha-manager remove ct:VMID"},
 	{has(`There is a replication job|to a replicated VM`), driver.ErrProtected, "remove the guest's replication job first: pvesr delete JOB"},
 	{has(`if it's a template|convert a template`), driver.ErrProtected, "a template cannot run: clone it, or restore the archive"},
@@ -45,7 +47,7 @@ var rules = []rule{
 	{has(`mount points configured, but 'rootfs' not set`), driver.ErrRefused, ""},
 	{has(`command '.*tar .*' failed`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
 	{has(`startup for container '.*' failed|systemctl start pve-container@\d+' failed|hookscript error for`), driver.ErrStart, "pct start VMID --debug 1 shows what LXC's hooks say"},
-	{has(`MTU size|unable to hotplug|read-only option|delete required option|no options specified|(too many|not enough) arguments|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, "man pct.conf and man pct say what PVE takes"},
+	{has(`MTU size|unable to hotplug|read-only option|unable to shrink disk size|delete required option|no options specified|(too many|not enough) arguments|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, "man pct.conf and man pct say what PVE takes"},
 }
 
 func has(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }

@@ -69,14 +69,16 @@ func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) e
 	case !made && !unfinished(config) && (p.options["description"] == "" || !p.described(config)):
 		return driver.Faultf(driver.ErrExists, "", "%d is not this restore's, left alone", vmid)
 	}
-	return d.clear(ctx, vmid, p.storage)
+	return d.clear(ctx, vmid, p.storage, true)
 }
 
 // clear removes guest vmid and what a restore of it left: what it mounted, then
 // volumes that no configuration names yet, then the guest. If this is interrupted,
 // the configuration still exists for the next try. storage is the one that had no
-// volume of that VMID when the restore began; "" where that is not known.
-func (d *Driver) clear(ctx context.Context, vmid int, storage string) error {
+// volume of that VMID when the restore began; "" where that is not known. isOwn is of
+// a guest that this driver certainly made: it may be protected, as a clone is at
+// first.
+func (d *Driver) clear(ctx context.Context, vmid int, storage string, isOwn bool) error {
 	config, _, err := d.config(ctx, vmid)
 	if err != nil && !errors.Is(err, driver.ErrNotFound) {
 		return err
@@ -89,7 +91,7 @@ func (d *Driver) clear(ctx context.Context, vmid int, storage string) error {
 	if err := d.freeVolumes(ctx, vmid, storage, config); err != nil {
 		return err
 	}
-	if err := d.discardAny(ctx, vmid); err != nil {
+	if err := d.discardAny(ctx, vmid, isOwn); err != nil {
 		return err
 	}
 	if config != nil { // what PVE did not free of the guest
@@ -162,7 +164,7 @@ func (d *Driver) discard(ctx context.Context, vmid int, storage string) error {
 	case v.partial && v.clone != "":
 		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
 	case v.partial:
-		return d.clear(ctx, vmid, storage)
+		return d.clear(ctx, vmid, storage, false)
 	case unfinished(v.config):
 		return driver.Faultf(driver.ErrBusy, "wait for that task", "a task still works on it")
 	}
@@ -173,8 +175,8 @@ func (d *Driver) discard(ctx context.Context, vmid int, storage string) error {
 // configuration names. PVE could free all others of this VMID too, but on all
 // storages, whoever made them: see clear. PVE destroys no locked guest. A guest
 // that it refuses to destroy without its lock gets the lock back, because it
-// must not look complete afterwards.
-func (d *Driver) discardAny(ctx context.Context, vmid int) error {
+// must not look complete afterwards. isOwn also removes a protected guest.
+func (d *Driver) discardAny(ctx context.Context, vmid int, isOwn bool) error {
 	config, _, err := d.config(ctx, vmid)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
@@ -186,6 +188,11 @@ func (d *Driver) discardAny(ctx context.Context, vmid int) error {
 	if lock, locked := config.Get("lock"); locked {
 		if _, err := d.pct(ctx, "unlock", id); err != nil && !strings.Contains(err.Error(), "no lock found") {
 			return fmt.Errorf("take the lock %s away: %w", lock, err)
+		}
+	}
+	if isOwn && on(config, "protection") { // of a template, whose clone it is
+		if _, err := d.pct(ctx, "set", id, "--protection", "0"); err != nil {
+			return fmt.Errorf("end its protection: %w", err)
 		}
 	}
 	_, err = d.pct(ctx, "destroy", id)

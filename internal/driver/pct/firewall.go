@@ -39,13 +39,18 @@ func (d *Driver) readRules(vmid int) ([]byte, error) {
 // putBackRules restores the firewall rules of a VMID from before a failed
 // restore, which has replaced them or removed them with the guest. It does
 // nothing if the guest exists: the rules are that guest's.
-func (d *Driver) putBackRules(ctx context.Context, vmid int, rules []byte) (err error) {
+func (d *Driver) putBackRules(ctx context.Context, vmid int, rules []byte) error {
 	if _, _, err := d.config(context.WithoutCancel(ctx), vmid); !errors.Is(err, driver.ErrNotFound) {
 		return nil //nolint:nilerr // not known to be gone; undo has reported it
 	}
 	if now, err := d.readRules(vmid); err == nil && bytes.Equal(now, rules) && (now == nil) == (rules == nil) {
 		return nil
 	}
+	return d.putBack(vmid, rules)
+}
+
+// putBack makes rules the firewall rules of a VMID; nil: it has none.
+func (d *Driver) putBack(vmid int, rules []byte) (err error) {
 	root, err := os.OpenRoot(d.firewallDir())
 	if err != nil {
 		return fmt.Errorf("put back firewall rules: %w", err)

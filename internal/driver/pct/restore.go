@@ -20,16 +20,7 @@ func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.
 }
 
 func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress driver.Progress) error {
-	switch v, err := d.look(ctx, vmid); {
-	case errors.Is(err, driver.ErrNotFound):
-	case err != nil:
-		return err
-	case v.partial:
-		return driver.Faultf(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
-	default:
-		return driver.Faultf(driver.ErrExists, otherVMID, "it is %s", v.state)
-	}
-	if err := d.checkTaken(ctx, vmid); err != nil {
+	if err := d.checkFree(ctx, vmid); err != nil {
 		return err
 	}
 	conf, size, err := d.archive(ctx, s.Archive)
@@ -66,6 +57,20 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 		progress(size, size)
 	}
 	return nil
+}
+
+// checkFree refuses a VMID that any guest has.
+func (d *Driver) checkFree(ctx context.Context, vmid int) error {
+	switch v, err := d.look(ctx, vmid); {
+	case errors.Is(err, driver.ErrNotFound):
+	case err != nil:
+		return err
+	case v.partial:
+		return driver.Faultf(driver.ErrExists, "what is left of it has to be discarded first", "an interrupted restore left it")
+	default:
+		return driver.Faultf(driver.ErrExists, otherVMID, "it is %s", v.state)
+	}
+	return d.checkTaken(ctx, vmid)
 }
 
 // described reports whether a guest has the description that was asked for, if any.

@@ -17,7 +17,7 @@ import (
 )
 
 // configOptions are the configuration keys that the stand-in takes.
-var configOptions = []string{"rootfs", "hostname", "nameserver", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection", "lock"}
+var configOptions = []string{"rootfs", "hostname", "nameserver", "description", "memory", "cores", "swap", "onboot", "netN", "mpN", "tags", "features", "protection", "lock", "tty", "console", "cmode", "startup", "searchdomain", "timezone", "cpulimit", "cpuunits", "debug"}
 
 var commands = map[string]struct {
 	options []string
@@ -32,10 +32,13 @@ var commands = map[string]struct {
 	"shutdown": {[]string{"timeout", "forceStop"}, 1, "pct shutdown <vmid> [OPTIONS]", (*process).shutdown},
 	"destroy":  {[]string{"force", "purge", "destroy-unreferenced-disks"}, 1, "pct destroy <vmid> [OPTIONS]", (*process).destroy},
 	"unlock":   {nil, 1, "pct unlock <vmid>", (*process).unlock},
+	"template": {nil, 1, "pct template <vmid>", (*process).template},
+	"clone":    {[]string{"hostname", "description", "pool", "snapname", "storage", "full", "target", "bwlimit"}, 2, "pct clone <vmid> <newid> [OPTIONS]", (*process).clone},
+	"resize":   {[]string{"digest"}, 3, "pct resize <vmid> <disk> <size> [OPTIONS]", (*process).resize},
 }
 
 // changes need a quorate cluster.
-var changes = []string{"restore", "set", "destroy", "unlock", "start"}
+var changes = []string{"restore", "set", "destroy", "unlock", "start", "template", "clone", "resize"}
 
 func runPct(p *process) int {
 	if len(p.args) == 0 {
@@ -318,6 +321,9 @@ func (p *process) destroy(vmid int) int {
 		return p.die(255, "unable to destroy CT %d - container is running", vmid)
 	case lock != "":
 		return p.fail("CT is locked (%s)", lock)
+	}
+	if text := p.cannotFree(config); text != "" {
+		return p.fail("%s", text)
 	}
 	p.freeVolumes(func(storage, volume string) bool {
 		return p.options["destroy-unreferenced-disks"] == "1" && strings.Contains("/"+volume, "/vm-"+strconv.Itoa(vmid)+"-") || names(config, storage+":"+volume)

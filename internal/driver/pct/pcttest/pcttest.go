@@ -43,7 +43,7 @@ func Main() error {
 
 // Storage is a storage of the node.
 type Storage struct {
-	Type     string // "dir", "lvm", "lvmthin"
+	Type     string // "dir", "lvm", "lvmthin", "zfspool", "rbd", "btrfs"
 	Content  string // "rootdir,images"
 	Path     string // of a dir storage
 	Disabled bool
@@ -70,7 +70,11 @@ type Faults struct {
 	DiskFull     bool   // tar finds no space
 	RaceStart    int    // this guest starts between two calls: it runs once a set comes
 	SetForgets   bool   // set exits 0 and changes nothing
-	Touch        string // file that a restore makes when it pauses
+	Touch        string // file that a restore or a clone makes when it pauses
+
+	PauseClone   string // the clone waits for SIGTERM: "config" is before it has its disk, "disk" is after
+	TemplateEnds string // the conversion is killed: "disk" is before, "config" is after it wrote the disk's new name
+	CloneForgets bool   // clone exits 0 and there is no guest
 }
 
 // Task is an active task of the node.

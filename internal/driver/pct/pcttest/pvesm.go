@@ -60,6 +60,9 @@ func (p *process) free() int {
 			return p.die(255, "lvremove 'pve/%s' error:   Logical volume pve/%s contains a filesystem in use.", volume, volume)
 		}
 	}
+	if user := p.user(storage, volume); user != "" {
+		return p.die(255, "base volume '%s' is still in use by linked clones", volume)
+	}
 	freed := p.freeVolumes(func(s, v string) bool { return s+":"+v == volid })
 	switch st := p.state.Storages[storage]; {
 	case st == nil:
@@ -107,7 +110,11 @@ func (p *process) storageStatus() int {
 // rows are the disks of one guest on a storage.
 func (p *process) rows(storage, vmid string) []string {
 	return slices.DeleteFunc(slices.Clone(p.state.Storages[storage].Volumes), func(v string) bool {
-		return !strings.Contains("/"+v, "/vm-"+vmid+"-")
+		own := false
+		for _, kind := range []string{"vm", "base", "subvol", "basevol"} {
+			own = own || strings.HasPrefix(v[strings.LastIndex(v, "/")+1:], kind+"-"+vmid+"-")
+		}
+		return !own
 	})
 }
 

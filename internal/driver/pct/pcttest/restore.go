@@ -110,10 +110,7 @@ func (p *process) restoreWorker(vmid int, archive, storage string) int {
 	case conf == nil:
 		return fail("ERROR: archive contains no configuration file")
 	}
-	volume := fmt.Sprintf("vm-%d-disk-0", vmid)
-	if p.state.Storages[storage].Type == "dir" {
-		volume = fmt.Sprintf("%d/vm-%d-disk-0.raw", vmid, vmid)
-	}
+	volume := diskName(p.state.Storages[storage].Type, vmid)
 	p.made = storage + ":" + volume
 	if err := os.MkdirAll(rootfsDir(p.dir, vmid), 0o755); err != nil {
 		panic(err)

@@ -63,6 +63,9 @@ type Provisioned struct {
 	ID     string    `json:"id"`     // also in the guest's description
 	Golden string    `json:"golden"` // archive or volume
 	At     time.Time `json:"at"`
+	// Template is the VMID of the template that the guest was a linked clone of; 0: it
+	// was restored.
+	Template int `json:"template,omitempty"`
 	// Image is what was known of the archive; nil in records of older versions.
 	Image *goldenid.ID `json:"image,omitempty"`
 }

@@ -35,6 +35,8 @@ type journal struct {
 	Restoring bool      `json:"restoring"`         // the restore may have started
 	Storage   string    `json:"storage,omitempty"` // of its disks; it had none of that VMID when the restore began
 	Removing  bool      `json:"removing,omitempty"`
+	Cloning   bool      `json:"cloning,omitempty"`  // the guest is being cloned: a complete one lacks settings
+	Template  int       `json:"template,omitempty"` // VMID of that which it is a linked clone of
 
 	Before  *guests.Record `json:"before,omitempty"`  // the record before the run
 	After   string         `json:"after,omitempty"`   // the last run that a guest of that VMID had reported

@@ -70,6 +70,7 @@ type Store interface {
 	SweepSecrets(vmid int) error
 	RemoveReports(vmid int) error
 	Progress(vmid int) (guests.Progress, error)
+	List() ([]guests.Record, map[string]error, error)
 }
 
 // Options configure [New].
@@ -101,6 +102,13 @@ type Options struct {
 	// IsElsewhere reports whether another node that has the same Store has the
 	// guest. Nil: no other node has this Store.
 	IsElsewhere func(vmid int) bool
+	// Clone says whether new guests are linked clones; "" is CloneNever.
+	Clone CloneMode
+	// TemplateVMIDs are those that templates can get.
+	TemplateVMIDs Range
+	// Golden is the archive that new guests of this host are made from, "" if
+	// there is none: templates of others are removed when no guest uses them.
+	Golden string
 	// Resolver is the resolv.conf that a guest without name servers of its own
 	// gets from the hypervisor; "": none.
 	Resolver string

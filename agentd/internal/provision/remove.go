@@ -69,7 +69,15 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 	if err != nil {
 		return removed, err
 	}
-	return removed, p.journals.remove(vmid)
+	if err := p.journals.remove(vmid); err != nil {
+		return removed, err
+	}
+	if isKnown && record.Provisioned != nil {
+		if err := p.releaseTemplate(ctx, record.Provisioned.Template); err != nil {
+			p.options.Observer.Note(vmid, StepUndo, fmt.Sprintf("template %d stays: %v", record.Provisioned.Template, err))
+		}
+	}
+	return removed, nil
 }
 
 // release handles a guest that stays because its ID is not provision's: it

@@ -235,6 +235,12 @@ func (r *run) repair(ctx context.Context) error {
 		return nil
 	}
 	switch j := r.journal; {
+	case j.Cloning && (IDOf(r.guest.Description) == j.ID || r.guest.Partial && r.guest.Description == ""):
+		err := r.p.step(r.job.VMID, StepRepair, func() (StepResult, error) {
+			return StepResult{Detail: "removed what an interrupted clone had left"}, r.p.discardClone(ctx, r.guest, j)
+		})
+		r.exists = err != nil
+		return err
 	case r.guest.Partial && j.Restoring:
 		err := r.p.step(r.job.VMID, StepRepair, func() (StepResult, error) {
 			return StepResult{Detail: "removed what an interrupted restore had left"}, r.p.options.Hypervisor.Discard(ctx, r.job.VMID, j.Storage)

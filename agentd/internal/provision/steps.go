@@ -46,6 +46,11 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 	}
 	r.text = conf.Description
 	r.storage = cmp.Or(r.job.Spec.Storage, pctconf.RootStorage(conf))
+	if r.p.options.Clone == CloneAlways {
+		if err := r.p.canClone(ctx, r.cloneSpec(r.job.Spec)); err != nil {
+			return StepResult{}, hinted(err, cloneHint)
+		}
+	}
 	r.root.UID, r.root.GID, err = pctconf.RootIDs(conf)
 	if err != nil {
 		return StepResult{}, fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", r.job.Spec.Archive, err))
@@ -188,7 +193,7 @@ func (r *run) restore(ctx context.Context) (StepResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var first sync.Once
-	err := r.p.options.Hypervisor.Restore(ctx, r.job.VMID, spec, func(done, total int64) {
+	how, err := r.make(ctx, spec, func(done, total int64) {
 		first.Do(func() { // this run made what the storage has of this VMID from now on
 			if r.journal.Storage = r.storage; r.storage != "" {
 				cancelOn(cancel, r.p.journals.write(r.journal))
@@ -212,7 +217,7 @@ func (r *run) restore(ctx context.Context) (StepResult, error) {
 			return StepResult{}, err
 		}
 	}
-	return StepResult{Detail: r.guest.Net.MAC}, nil
+	return StepResult{Detail: strings.TrimSuffix(r.guest.Net.MAC+", "+how, ", ")}, nil
 }
 
 func cancelOn(cancel context.CancelCauseFunc, err error) {
@@ -242,7 +247,7 @@ func (r *run) attach(ctx context.Context) (StepResult, error) {
 	}
 	image, _ := goldenid.Of(r.job.Spec.Archive) // it was just restored; without it the guest's age is not known
 	return StepResult{}, r.p.options.Store.Update(ctx, vmid, func(g *guests.Record) error {
-		g.Provisioned = &guests.Provisioned{ID: r.journal.ID, Golden: r.job.Spec.Archive, At: r.p.options.Now().UTC().Truncate(time.Second)}
+		g.Provisioned = &guests.Provisioned{ID: r.journal.ID, Golden: r.job.Spec.Archive, Template: r.journal.Template, At: r.p.options.Now().UTC().Truncate(time.Second)}
 		if image != (goldenid.ID{}) {
 			g.Provisioned.Image = &image
 		}

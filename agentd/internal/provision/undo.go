@@ -85,6 +85,8 @@ func (p *Provisioner) destroy(ctx context.Context, j *journal, grace time.Durati
 		return nil
 	case err != nil:
 		return err
+	case j.Cloning && (IDOf(g.Description) == id || g.Partial && g.Description == ""):
+		return p.discardClone(ctx, g, j)
 	case g.Partial:
 		return p.options.Hypervisor.Discard(ctx, vmid, j.Storage)
 	case isBeingMade(g, id):
@@ -98,4 +100,14 @@ func (p *Provisioner) destroy(ctx context.Context, j *journal, grace time.Durati
 		}
 	}
 	return p.options.Hypervisor.Destroy(ctx, vmid)
+}
+
+// discardClone removes what an interrupted clone left of the journal's guest, which
+// may be complete, but protected and without its settings.
+func (p *Provisioner) discardClone(ctx context.Context, g driver.Guest, j *journal) error {
+	c, err := p.cloner()
+	if err != nil {
+		return err
+	}
+	return c.DiscardClone(ctx, g.VMID, g.Description, j.Storage)
 }

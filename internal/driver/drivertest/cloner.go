@@ -10,9 +10,9 @@ import (
 
 // ClonerBed is one implementation of [driver.Cloner] under test.
 type ClonerBed struct {
-	HypervisorBed           // Storage can make linked clones
-	Cloner    driver.Cloner // the same driver
-	NoCloning string        // a storage that takes guests and cannot
+	HypervisorBed               // Storage can make linked clones
+	Cloner        driver.Cloner // the same driver
+	NoCloning     string        // a storage that takes guests and cannot
 }
 
 // RunCloner runs the suite of [driver.Cloner]; bed is called for each test.

@@ -47,7 +47,7 @@ var rules = []rule{
 	{has(`mount points configured, but 'rootfs' not set`), driver.ErrRefused, ""},
 	{has(`command '.*tar .*' failed`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
 	{has(`startup for container '.*' failed|systemctl start pve-container@\d+' failed|hookscript error for`), driver.ErrStart, "pct start VMID --debug 1 shows what LXC's hooks say"},
-	{has(`MTU size|unable to hotplug|read-only option|unable to shrink disk size|delete required option|no options specified|(too many|not enough) arguments|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, "man pct.conf and man pct say what PVE takes"},
+	{has(`MTU size|unable to hotplug|read-only option|unable to shrink disk size|disk is already at specified size|delete required option|no options specified|(too many|not enough) arguments|Parameter verification failed|unable to parse option|Unknown option|Permission check failed`), driver.ErrRefused, "man pct.conf and man pct say what PVE takes"},
 }
 
 func has(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }

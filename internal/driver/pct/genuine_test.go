@@ -81,11 +81,34 @@ var genuine = []struct {
 	{"source that leaves", conf(guestConfig), "pct set 8200 --mp0 /srv/../etc,mp=/mnt", 255, "", "mp0.volume: ", driver.ErrRefused, false},
 	{"mount without a target", conf(guestConfig), "pct set 8200 --mp0 /srv", 255, "", "mp0.mp: property is missing and it is not optional", driver.ErrRefused, false},
 	{"argument too many", nil, "pct start 8200 8201", 255, "", "400 too many arguments", driver.ErrRefused, false},
+	{"clone of what does not exist", templated, "pct clone 9901 8200", 2, "", "Configuration file 'nodes/pve/lxc/9901.conf' does not exist", driver.ErrNotFound, true},
+	{"linked clone with a storage", templated, "pct clone 9900 8200 --full 0 --storage local-lvm", 255, "", "parameter 'storage' not allowed for linked clones", driver.ErrNoClone, false},
+	{"linked clone of a guest", templated, "pct clone 8300 8200 --full 0", 255, "", "Linked clone feature for 'fast:subvol-8300-disk-0' is not available", driver.ErrNoClone, false},
+	{"clone over a guest", templated, "pct clone 9900 8300", 255, "", "CT 8300 already exists on node 'pve'", driver.ErrExists, false},
+	{"template of a template", templated, "pct template 9900", 255, "", "you can't convert a template to a template", driver.ErrProtected, false},
+	{"start of a template", templated, "pct start 9900", 255, "", "you can't start a CT if it's a template", driver.ErrProtected, false},
+	{"destroy of a template", templated, "pct destroy 9900", 255, "", "protection mode enabled", driver.ErrProtected, false},
+	{"free of a base in use", templated, "pvesm free fast:basevol-9900-disk-0", 255, "", "base volume 'basevol-9900-disk-0' is still in use by linked clones", driver.ErrInUse, false},
+	{"template of a guest with a mount", conf(guestConfig + "mp0: /srv,mp=/mnt\n"), "pct template 8200", 0, "", "Template feature is not available for '/srv'", nil, true},
+	{"shrink", templated, "pct resize 8300 rootfs 1G", 255, "", "unable to shrink disk size", driver.ErrRefused, false},
+	{"same size", templated, "pct resize 8300 rootfs 4G", 255, "", "disk is already at specified size", driver.ErrRefused, false},
 	{"protection", conf(guestConfig + "protection: 1\n"), "pct destroy 8200", 255, "", "protection mode enabled", driver.ErrProtected, false},
 }
 
 func conf(text string) func(*testing.T, *pcttest.Node) {
 	return func(t *testing.T, n *pcttest.Node) { t.Helper(); n.SetConfig(vmid, text) }
+}
+
+// templated is a node with the template 9900, a guest 8300, and a clone.
+func templated(t *testing.T, n *pcttest.Node) {
+	t.Helper()
+	n.SetStorage("fast", pcttest.Storage{Type: "zfspool", Content: "rootdir", Avail: 1 << 40, Volumes: []string{"basevol-9900-disk-0", "subvol-8300-disk-0", "basevol-9900-disk-0/subvol-8301-disk-0"}})
+	guest := func(vmid int, volume, more string) {
+		n.SetConfig(vmid, strings.Replace(guestConfig, "local-lvm:vm-8200-disk-0", "fast:"+volume, 1)+more)
+	}
+	guest(9900, "basevol-9900-disk-0", "protection: 1\ntemplate: 1\n")
+	guest(8300, "subvol-8300-disk-0", "")
+	guest(8301, "basevol-9900-disk-0/subvol-8301-disk-0", "")
 }
 
 func running(t *testing.T, n *pcttest.Node) {

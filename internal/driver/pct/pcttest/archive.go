@@ -67,14 +67,28 @@ func (n *Node) AddArchive(name, config string, cut int) string {
 // processes does. The traps that were set are gone.
 func (n *Node) KillRestore(vmid int, archive, storage string) {
 	n.t.Helper()
+	n.kill(Faults{PauseRestore: true}, "restore", strconv.Itoa(vmid), archive, "--rootfs", storage+":4")
+}
+
+// KillClone leaves a clone in the middle, as SIGKILL of all of its processes does: at
+// "config" before it has its disk, at "disk" after.
+func (n *Node) KillClone(template, vmid int, description, at string) {
+	n.t.Helper()
+	n.kill(Faults{PauseClone: at}, "clone", strconv.Itoa(template), strconv.Itoa(vmid), "--full=0", "--description="+description)
+}
+
+// kill ends pct by SIGKILL where it pauses.
+func (n *Node) kill(f Faults, args ...string) {
+	n.t.Helper()
 	touch := filepath.Join(n.dir, "paused")
 	if err := os.RemoveAll(touch); err != nil {
 		n.t.Fatal(err)
 	}
-	n.SetFaults(Faults{PauseRestore: true, Touch: touch})
+	f.Touch = touch
+	n.SetFaults(f)
 	ended := make(chan string, 1)
 	go func() {
-		res, err := run.Run(n.t.Context(), run.Cmd{Path: n.Bin("pct"), Args: []string{"restore", strconv.Itoa(vmid), archive, "--rootfs", storage + ":4"}})
+		res, err := run.Run(n.t.Context(), run.Cmd{Path: n.Bin("pct"), Args: args})
 		ended <- fmt.Sprintf("exit status %d, %s, %v", res.ExitCode, res.Stderr, err)
 	}()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -83,7 +97,7 @@ func (n *Node) KillRestore(vmid int, archive, storage string) {
 	for pid == 0 {
 		select {
 		case how := <-ended:
-			n.t.Fatalf("the restore ended before it was killed: %s", how)
+			n.t.Fatalf("pct ended before it was killed: %s", how)
 		case <-tick.C:
 			if text, err := os.ReadFile(touch); err == nil && len(text) > 0 {
 				if pid, err = strconv.Atoi(string(text)); err != nil {

@@ -67,6 +67,7 @@ func newApp(stdout, stderr io.Writer) command.App {
 				},
 			},
 			provisionCommand(stdout, stderr),
+			templateCommand(stdout, stderr),
 			checkCommand(stdout, stderr),
 			configCommand(stdout),
 			doctorCommand(stdout),

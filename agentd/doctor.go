@@ -125,6 +125,9 @@ func hypervisorChecks(cfg config.Config, o *doctor.Options) {
 		}
 		return nil
 	}
+	if cfg.Hypervisor == config.HypervisorPCT {
+		o.Templates = func(ctx context.Context) []checks.Finding { return templateState(ctx, cfg) }
+	}
 	if cfg.Hypervisor == config.HypervisorPCT || lxc.NeedsSubIDs() {
 		o.IDRanges = func() error { return lxc.CheckSubIDs("/etc/subuid", "/etc/subgid", cfg.IDMapBase, 1<<16) }
 	}

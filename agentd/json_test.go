@@ -42,6 +42,8 @@ var shapes = map[string]any{
 	"guest show":      shown{},
 	"pin":             shownPins{},
 	"pin rotate":      rotated{},
+	"template list":   []listedTemplate{},
+	"template prune":  prunedTemplates{},
 	"registry check":  []registryproxy.Checked{},
 	"cache list":      []blobcache.Blob{},
 	"cache prune":     []blobcache.Blob{},

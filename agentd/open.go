@@ -146,6 +146,7 @@ func provisionOptions(cfg config.Config, observer provision.Observer) (o provisi
 		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
 		Observer: observer, Now: time.Now, Poll: reportPoll,
 		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg), IsElsewhere: elsewhereOf(cfg),
+		Clone: provision.CloneMode(cfg.Provision.Clone), TemplateVMIDs: provision.Range(cfg.Provision.TemplateVMIDs), Golden: cfg.Provision.Golden,
 	}, store.Close, nil
 }
 

@@ -95,7 +95,8 @@ type Hypervisor interface {
 	Warnings(ctx context.Context, s Spec) ([]string, error)
 
 	// Networks returns the first interface of every guest whose configuration
-	// this host has and can read, by VMID.
+	// this host has and can read, by VMID. Templates, which never run, are not
+	// among them.
 	Networks(ctx context.Context) (map[int]Net, error)
 
 	// Interfaces returns all interfaces of guest vmid as its configuration on

@@ -77,7 +77,9 @@ const (
 // Defaults are the values of provision for what a guest does not set itself.
 type Defaults struct {
 	Guest
-	Wait time.Duration // for the guest's bootstrap; 0: do not wait
+	Wait          time.Duration // for the guest's bootstrap; 0: do not wait
+	Clone         string        // CloneNever, CloneAuto or CloneAlways
+	TemplateVMIDs VMIDRange     // that templates can get
 }
 
 // WithImage returns c for a guest that runs another image than the
@@ -112,7 +114,7 @@ func defaults() Config {
 		Origin:       OriginObserve,
 		Firewall:     FirewallOff,
 		LXCPath:      "/var/lib/felhom/guests",
-		Provision:    Defaults{Wait: DefaultWait},
+		Provision:    Defaults{Wait: DefaultWait, Clone: CloneNever, TemplateVMIDs: DefaultTemplateVMIDs},
 		Limits: Limits{
 			ConnectionsPerSource: 16,
 			ConnectionsTotal:     2048,

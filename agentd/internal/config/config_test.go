@@ -31,7 +31,7 @@ func wantMinimal() config.Config {
 		Bridge:          "vmbr0", StateDir: "/var/lib/felhom-agentd", StoreDir: "/var/lib/felhom-agentd/guests",
 		MountsDir: "/var/lib/felhom/mounts", HealthSocket: "/run/felhom-agentd/health.sock", IDMapBase: 100000, RegistryAccess: "none",
 		Profile: "felhom", MountOwner: "host", IDMap: "shared", LXCPath: "/var/lib/felhom/guests", Origin: config.OriginObserve, Firewall: config.FirewallOff,
-		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute},
+		Provision: config.Defaults{Guest: config.Guest{Bridge: "vmbr0"}, Wait: 5 * time.Minute, Clone: config.CloneNever, TemplateVMIDs: config.DefaultTemplateVMIDs},
 		Limits:    config.Limits{ConnectionsPerSource: 16, ConnectionsTotal: 2048, HandshakesPerSecond: 20, TokenOverlap: 24 * time.Hour, ReportsPerMinute: 120},
 	}
 }
@@ -142,6 +142,7 @@ func TestDocumentedExample(t *testing.T) {
 		Golden: "local:backup/vzdump-lxc-9100-2026_11_24-02_12_15.tar.zst", Storage: "local-lvm", Rootfs: 16, Bridge: "vmbr0", VLAN: 20,
 		Gateway: netip.MustParseAddr("192.0.2.1"), Gateway6: netip.MustParseAddr("fe80::1"), Nameserver: "192.0.2.53", Cores: 2, Memory: 2048, Swap: &swap, OnBoot: &yes, Start: &yes,
 	}
+	want.Provision.Clone = config.CloneAuto
 	if diff := cmp.Diff(want, got, compareAddrPort); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
@@ -204,12 +205,21 @@ func TestParseFindings(t *testing.T) {
 5:77: error: limits.token_overlap: want a duration like 10m, from 0s to 168h0m0s, got "8d"`,
 		},
 		{
+			"clones", minimal + "provision: {clone: sometimes, template_vmids: 9949-9900}\n",
+			`4:20: error: provision.clone: want never or auto or always, got "sometimes"
+4:47: error: provision.template_vmids: want the lower VMID first, got "9949-9900"`,
+		},
+		{
+			"templates", minimal + "provision: {template_vmids: 9000-99999}\n",
+			`4:29: error: provision.template_vmids: want at most 1000 VMIDs, got 91000`,
+		},
+		{
 			"provisioning", minimal + "hypervisor: kvm\nmount_owner: me\nprovision: {vmid: 8200, golden: x.tar, ip: dhcp, wait: 1d, start: 1}\n",
 			`4:13: error: hypervisor: want pct or lxc, got "kvm"
 5:14: error: mount_owner: want host or guest, got "me"
-6:13: error: provision.vmid: unknown key; want one of bridge, cores, gateway, gateway6, golden, memory, nameserver, onboot, rootfs, start, storage, swap, vlan, wait
+6:13: error: provision.vmid: unknown key; want one of bridge, clone, cores, gateway, gateway6, golden, memory, nameserver, onboot, rootfs, start, storage, swap, template_vmids, vlan, wait
 6:33: error: provision.golden: want a clean absolute path or a volume like local:backup/vzdump-lxc-9100-2026_11_26-12_00_00.tar.zst, got "x.tar"
-6:40: error: provision.ip: unknown key; want one of bridge, cores, gateway, gateway6, golden, memory, nameserver, onboot, rootfs, start, storage, swap, vlan, wait
+6:40: error: provision.ip: unknown key; want one of bridge, clone, cores, gateway, gateway6, golden, memory, nameserver, onboot, rootfs, start, storage, swap, template_vmids, vlan, wait
 6:56: error: provision.wait: want a duration like 10m, from 0s to 24h0m0s, got "1d"
 6:67: error: provision.start: want true or false, got 1`,
 		},

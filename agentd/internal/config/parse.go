@@ -80,6 +80,8 @@ func (c *Config) fields() map[string]field {
 			for _, own := range []string{"vmid", "hostname", "ip", "ip6", "image", "profile", "ready_wait", "container", "env_file", "repositories"} {
 				delete(fields, own)
 			}
+			fields["clone"] = field{Take: word(&c.Provision.Clone, CloneNever, CloneAuto, CloneAlways)}
+			fields["template_vmids"] = field{Take: parsed(c.Provision.TemplateVMIDs.set)}
 			fields["wait"] = field{Take: duration(&c.Provision.Wait, 0, 24*time.Hour)}
 			v.Fields(fields)
 		}},

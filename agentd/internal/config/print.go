@@ -162,6 +162,8 @@ func (c Config) keys() []keyValue {
 			{"onboot", p.OnBoot},
 			{"start", p.Start},
 			{"wait", always(p.Wait)},
+			{"clone", p.Clone},
+			{"template_vmids", p.TemplateVMIDs.String()},
 		}},
 		{"id_map", c.IDMap},
 		{"id_map_base", c.IDMapBase},

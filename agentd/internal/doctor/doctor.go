@@ -44,10 +44,13 @@ type Options struct {
 	Health     func(ctx context.Context) (api.Health, error) // of the daemon. Required.
 	Registries func(ctx context.Context) error               // what registry check finds
 	Hypervisor func(ctx context.Context) error               // versions and parts of the host
-	IDRanges   func() error
-	Audit      func(ctx context.Context) error
-	Secrets    func() error // files with secrets that the configuration names
-	Clock      func() (isSynchronised bool, err error)
+	// Templates returns what is wrong with the templates of linked clones. Nil: this
+	// host makes none.
+	Templates func(ctx context.Context) []checks.Finding
+	IDRanges  func() error
+	Audit     func(ctx context.Context) error
+	Secrets   func() error // files with secrets that the configuration names
+	Clock     func() (isSynchronised bool, err error)
 	// Firewall returns the state of the rules that limit who reaches the local
 	// API. Nil: this host has none.
 	Firewall func(ctx context.Context) []checks.Finding
@@ -228,9 +231,9 @@ func (d doctor) golden(ctx context.Context) []checks.Finding {
 		return []checks.Finding{checks.Warn("compare the clocks of the build machine and of this host", "%s is of %s, in the future", archive, made.Format(time.DateOnly))}
 	case age > goldenAge:
 		return append([]checks.Finding{checks.Warn("felhom-golden build, and set golden to the new archive: guests made from this one miss the security updates since",
-			"%s is %s old", archive, days(age))}, d.outdated(ctx)...)
+			"%s is %s old", archive, days(age))}, d.older(ctx)...)
 	}
-	if found := d.outdated(ctx); len(found) > 0 {
+	if found := d.older(ctx); len(found) > 0 {
 		return found
 	}
 	return []checks.Finding{checks.Fine("%s is %s old", archive, days(age))}
@@ -242,6 +245,15 @@ func days(age time.Duration) string {
 		return strconv.Itoa(n) + " days"
 	}
 	return "1 day"
+}
+
+// older returns the guests and templates of other golden images.
+func (d doctor) older(ctx context.Context) []checks.Finding {
+	found := d.outdated(ctx)
+	if d.Templates != nil {
+		found = append(found, d.Templates(ctx)...)
+	}
+	return found
 }
 
 // outdated returns which guests were made from an older golden image than new

@@ -103,6 +103,9 @@ func (c *cloners) lifecycle(t *testing.T) {
 	no(t, "clone", c.Clone(ctx, of, plain, s, nil))
 	no(t, "restore", h.Restore(ctx, restored, s, nil))
 	c.restored(t, full, plain)
+	if nets, err := h.Networks(ctx); err != nil || nets[of.VMID] != (driver.Net{}) {
+		t.Errorf("the template's interface is %+v, %v, want none: it never runs", nets[of.VMID], err)
+	}
 
 	like, as := c.guest(t, plain), c.guest(t, restored)
 	as.VMID, as.Net.MAC, like.Net.MAC = like.VMID, "", ""

@@ -12,7 +12,7 @@ func (f *FakeHypervisor) Networks(context.Context) (map[int]driver.Net, error) {
 	defer f.mu.Unlock()
 	nets := map[int]driver.Net{}
 	for vmid, g := range f.guests {
-		if !g.Partial {
+		if !g.Partial && f.templates[vmid] == nil {
 			nets[vmid] = g.Net
 		}
 	}

@@ -42,6 +42,9 @@ func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 				continue // it may have been removed meanwhile
 			}
 			config, _ := pctconf.Parse(data)
+			if on(config, "template") {
+				continue // it never runs
+			}
 			if n := netOf(config); n.Bridge != "" {
 				nets[vmid] = n
 			}

@@ -74,19 +74,19 @@ func withTemplates(c *cli.Context, name string, stderr io.Writer, work func(cont
 
 // listedTemplate is a template as template list prints it.
 type listedTemplate struct {
-	Template int        `json:"template"`
-	State    string     `json:"state"`
-	Golden   string     `json:"golden,omitempty"`
-	Storage  string     `json:"storage,omitempty"`
-	Made     *time.Time `json:"made,omitempty"`
-	Guests   []int      `json:"guests"`
+	Guest   int        `json:"guest"` // the template itself
+	State   string     `json:"state"`
+	Golden  string     `json:"golden,omitempty"`
+	Storage string     `json:"storage,omitempty"`
+	Made    *time.Time `json:"made,omitempty"`
+	Clones  []int      `json:"clones"`
 }
 
 func printTemplates(stdout io.Writer, list []provision.Template, asJSON bool) error {
 	if asJSON {
 		out := []listedTemplate{}
 		for _, t := range list {
-			one := listedTemplate{Template: t.VMID, State: string(t.State), Golden: t.Golden, Storage: t.Storage, Guests: append([]int{}, t.Guests...)}
+			one := listedTemplate{Guest: t.VMID, State: string(t.State), Golden: t.Golden, Storage: t.Storage, Clones: append([]int{}, t.Guests...)}
 			if !t.Made.IsZero() {
 				one.Made = &t.Made
 			}
@@ -100,7 +100,7 @@ func printTemplates(stdout io.Writer, list []provision.Template, asJSON bool) er
 	}
 	var b strings.Builder
 	for _, t := range list {
-		fmt.Fprintf(&b, "%-9d  %-10s  %-12s  %s  guests: %s\n", t.VMID, t.State, t.Storage, termtext.Line(filepath.Base(t.Golden), 0), numbers(t.Guests))
+		fmt.Fprintf(&b, "%-9d  %-10s  %-12s  %s  clones: %s\n", t.VMID, t.State, t.Storage, termtext.Line(filepath.Base(t.Golden), 0), numbers(t.Guests))
 	}
 	_, err := io.WriteString(stdout, b.String())
 	return err

@@ -93,7 +93,7 @@ func TestKilledTemplateOnPVE(t *testing.T) {
 	r, n, j := newClonePVE(t, "zfspool")
 	said := &detail{steps: r.steps}
 	whole := r.Hypervisor
-	r.Hypervisor = dyingRestore{dying: dying{whole, func(vmid int, s driver.Spec) { n.KillRestore(vmid, s.Archive, "fast") }}, Cloner: whole.(driver.Cloner)} //nolint:errcheck,forcetypeassert // PVE's
+	r.Hypervisor = dyingRestore{dying: dying{whole, func(vmid int, s driver.Spec) { n.KillRestore(vmid, s.Archive, "fast") }}, Cloner: whole.(driver.Cloner)} //nolint:forcetypeassert // PVE's
 	r.killWork(t, func(*rig, func()) {}, func() {
 		_, err := r.Apply(t.Context(), j)
 		t.Errorf("the run was not killed: %v", err)

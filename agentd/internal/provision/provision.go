@@ -102,7 +102,7 @@ type Options struct {
 	// IsElsewhere reports whether another node that has the same Store has the
 	// guest. Nil: no other node has this Store.
 	IsElsewhere func(vmid int) bool
-	// Clone says whether new guests are linked clones; "" is CloneNever.
+	// Clone is CloneNever, CloneAuto or CloneAlways; "" is CloneNever.
 	Clone CloneMode
 	// TemplateVMIDs are those that templates can get.
 	TemplateVMIDs Range

@@ -18,7 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
-// CloneMode says whether new guests are linked clones of a template.
+// CloneMode is what decides whether new guests are linked clones of a template.
 type CloneMode string
 
 // The modes.
@@ -31,11 +31,8 @@ const (
 // Range is a range of VMIDs, both ends included.
 type Range struct{ First, Last int }
 
-// DefaultTemplateVMIDs are those that templates get unless the configuration
-// names others.
-var DefaultTemplateVMIDs = Range{First: 9900, Last: 9949}
-
-// templateMarker starts the line of the description of each template of ours.
+// templateMarker starts the line of the description of each template that
+// felhom-agentd made.
 const templateMarker = "felhom-agentd: template "
 
 // phase is what a run was doing with a template when it was written.
@@ -47,8 +44,8 @@ const (
 	phaseRemoving phase = "removing"
 )
 
-// template is a template that this host made. What a guest's description says is
-// no proof of that: others may write it.
+// template is a template that this host made. What a guest's description says does
+// not prove that; others may write it.
 type template struct {
 	VMID    int         `json:"vmid"`
 	ID      string      `json:"id"`
@@ -321,7 +318,7 @@ func (p *Provisioner) finish(ctx context.Context, c driver.Cloner, list []templa
 	}
 	err = fmt.Errorf("make template %d: %w", t.VMID, err)
 	if ctx.Err() != nil || errors.Is(err, driver.ErrBusy) {
-		return template{}, err // the next run goes on
+		return template{}, err // the next run continues
 	}
 	_, removeErr := p.remove(ctx, c, list, t)
 	return template{}, errors.Join(err, removeErr)

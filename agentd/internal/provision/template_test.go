@@ -189,9 +189,9 @@ type plain struct{ driver.Hypervisor }
 func TestTemplatesOfOthers(t *testing.T) {
 	r := newCloneRig(t)
 	r.apply(t, r.jobFor(8200), provision.Provisioned)
-	ours, err := r.hv.Guest(t.Context(), 9900)
+	made, err := r.hv.Guest(t.Context(), 9900)
 	no(t, err)
-	forged := ours
+	forged := made
 	forged.VMID = 9901
 	r.hv.Put(forged)
 	no(t, r.hv.FinishTemplate(t.Context(), 9901, forged.Description))
@@ -202,8 +202,8 @@ func TestTemplatesOfOthers(t *testing.T) {
 	r.prune(t, true)
 	want(t, "guests", r.hv.VMIDs(), []int{8200, 8201, 9900, 9901, 9902})
 
-	// One of ours that is another guest now is not used, and stays.
-	changed := ours
+	// A template that is another guest now is not used, and stays.
+	changed := made
 	changed.Description = "an operator's own"
 	r.hv.Put(changed)
 	want(t, "templates", r.states(t), []string{"9900 missing [8200]", "9902 current [8201]", "9901 foreign []"})

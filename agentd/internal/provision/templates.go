@@ -82,7 +82,7 @@ func (p *Provisioner) settleTemplates(ctx context.Context, c driver.Cloner, list
 		default:
 			list, err = p.remove(ctx, c, list, t)
 			if errors.Is(err, driver.ErrInUse) {
-				t.Phase, err = phaseReady, nil
+				t.Phase = phaseReady
 				list, err = p.put(list, t)
 			}
 		}

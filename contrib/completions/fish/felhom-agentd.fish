@@ -22,6 +22,9 @@ function __felhom_agentd_line
             case ':provision'
                 set -g __felhom_agentd_at 'provision'
                 set -g __felhom_agentd_number 0
+            case ':template'
+                set -g __felhom_agentd_at 'template'
+                set -g __felhom_agentd_number 0
             case ':check'
                 set -g __felhom_agentd_at 'check'
                 set -g __felhom_agentd_number 0
@@ -85,6 +88,12 @@ function __felhom_agentd_line
             case 'guest:show'
                 set -g __felhom_agentd_at 'guest show'
                 set -g __felhom_agentd_number 0
+            case 'template:list'
+                set -g __felhom_agentd_at 'template list'
+                set -g __felhom_agentd_number 0
+            case 'template:prune'
+                set -g __felhom_agentd_at 'template prune'
+                set -g __felhom_agentd_number 0
             case 'config:check'
                 set -g __felhom_agentd_at 'config check'
                 set -g __felhom_agentd_number 0
@@ -141,6 +150,12 @@ function __felhom_agentd_line
             case 'guest show:--config'
                 set flag $word
             case 'provision:--wait' 'provision:--spec' 'provision:--vmid' 'provision:--golden' 'provision:--image' 'provision:--profile' 'provision:--ready-wait' 'provision:--env-file' 'provision:--hostname' 'provision:--storage' 'provision:--rootfs' 'provision:--bridge' 'provision:--vlan' 'provision:--ip' 'provision:--gateway' 'provision:--ip6' 'provision:--gateway6' 'provision:--nameserver' 'provision:--memory' 'provision:--swap' 'provision:--cores' 'provision:--onboot' 'provision:--env' 'provision:--label' 'provision:--publish' 'provision:--volume' 'provision:--command' 'provision:--config'
+                set flag $word
+            case 'template:--config'
+                set flag $word
+            case 'template list:--config'
+                set flag $word
+            case 'template prune:--config'
                 set flag $word
             case 'check:--spec' 'check:--vmid' 'check:--golden' 'check:--image' 'check:--profile' 'check:--ready-wait' 'check:--env-file' 'check:--hostname' 'check:--storage' 'check:--rootfs' 'check:--bridge' 'check:--vlan' 'check:--ip' 'check:--gateway' 'check:--ip6' 'check:--gateway6' 'check:--nameserver' 'check:--memory' 'check:--swap' 'check:--cores' 'check:--onboot' 'check:--env' 'check:--label' 'check:--publish' 'check:--volume' 'check:--command' 'check:--config'
                 set flag $word
@@ -209,6 +224,7 @@ complete -c felhom-agentd -f
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a serve -d 'Serve the local API until SIGTERM'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a guest -d 'Add, change, attach, detach, remove, list and show guests; rotate and revoke tokens'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a provision -d 'Make a guest from a golden image and see its controller come up'
+complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a template -d 'List and remove the templates that guests are linked clones of'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a check -d 'Find all that would make provision fail, and change nothing'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a config -d 'Print the configuration, or an example of one'
 complete -c felhom-agentd -n '__felhom_agentd_is \'\'' -a doctor -d 'Find what is wrong on this host, and say what to do'
@@ -338,6 +354,17 @@ complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l volume -x -d 
 complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l command -x -d 'Run WORDS in place of the image\'s own command'
 complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'provision\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template\'' -a list -d 'List the templates and the guests that use them'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template\'' -a prune -d 'Remove templates of older golden images that no guest uses'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template list\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template list\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template list\'' -l help -d 'Print help'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template prune\'' -l json -d 'Print JSON'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template prune\'' -l all -d 'Remove unused templates of the current golden image too'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template prune\'' -l config -r -F -d 'Read the configuration from FILE (default: /etc/felhom/agentd.yaml)'
+complete -c felhom-agentd -n '__felhom_agentd_is \'template prune\'' -l help -d 'Print help'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l json -d 'Print JSON'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l spec -r -F -d 'FILE with several guests (docs/agentd.md)'
 complete -c felhom-agentd -n '__felhom_agentd_is \'check\'' -l vmid -x -a '(__felhom_agentd_guests)' -d 'NUMBER of the guest, 100 to 999999999'

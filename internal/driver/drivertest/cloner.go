@@ -12,7 +12,7 @@ import (
 type ClonerBed struct {
 	HypervisorBed               // Storage can make linked clones
 	Cloner        driver.Cloner // the same driver
-	NoCloning     string        // a storage that takes guests and cannot
+	NoCloning     string        // a storage that takes guests and cannot; "": the suite reports that it did not look at one
 }
 
 // RunCloner runs the suite of [driver.Cloner]; bed is called for each test.
@@ -72,16 +72,19 @@ func (c *cloners) find(t *testing.T, vmid int) driver.Template {
 
 func (c *cloners) storages(t *testing.T) {
 	no(t, "storage of the bed", c.CanClone(t.Context(), c.spec()))
-	s := c.spec()
-	s.Storage = c.noCloning
-	want(t, "another storage", c.CanClone(t.Context(), s), driver.ErrNoClone)
+	if c.noCloning != "" {
+		s := c.spec()
+		s.Storage = c.noCloning
+		want(t, "another storage", c.CanClone(t.Context(), s), driver.ErrNoClone)
+	} else {
+		t.Log("no NoCloning: a storage that cannot was not looked at")
+	}
 	path, err := c.ArchivePath(t.Context(), c.Archive)
 	if err != nil || path == "" || path[0] != '/' {
 		t.Errorf("path of the archive: %q, %v", path, err)
 	}
-	if all, err := c.Templates(t.Context()); err != nil || len(all) > 0 {
-		t.Errorf("templates of a new host: %+v, %v", all, err)
-	}
+	_, err = c.Templates(t.Context())
+	no(t, "templates", err)
 }
 
 // lifecycle wants clones that are as restored guests are.
@@ -136,7 +139,7 @@ func equalGuests(a, b driver.Guest) bool {
 		a.Net == b.Net && a.Root == b.Root && a.OnBoot == b.OnBoot
 }
 
-// foreign holds what is not ours against everything that changes templates.
+// foreign holds what felhom-agentd did not make against everything that changes templates.
 func (c *cloners) foreign(t *testing.T) {
 	h, ctx, vmid := c.Hypervisor, t.Context(), c.take(t)
 	s := c.spec()
@@ -169,11 +172,13 @@ func (c *cloners) refused(t *testing.T) {
 	s.Description, s.Net.Bridge = "x", noBridge
 	want(t, "without a bridge", c.Clone(ctx, of, vmid, s, nil), driver.ErrNoBridge)
 	s = c.spec()
-	s.Description, s.Storage = "x", c.noCloning
-	want(t, "on another storage", c.Clone(ctx, of, vmid, s, nil), driver.ErrNoClone)
+	if s.Description = "x"; c.noCloning != "" {
+		s.Storage = c.noCloning
+		want(t, "on another storage", c.Clone(ctx, of, vmid, s, nil), driver.ErrNoClone)
+		s.Storage = c.Storage
+	}
 	changed := of
 	changed.Description += "x"
-	s.Storage = c.Storage
 	want(t, "of a template with another mark", c.Clone(ctx, changed, vmid, s, nil), driver.ErrNoClone)
 	c.absent(t, vmid)
 }

@@ -79,7 +79,7 @@ func (p *plan) settings(vmid int, clone *pctconf.Config) (args []string, err err
 		if got[s.Key], err = pctconf.Canonical(s.Key, s.Value); err != nil {
 			got[s.Key] = s.Value // PVE keeps a wrong value; it is replaced
 		}
-		if _, wanted := want[s.Key]; !wanted {
+		if _, isAsked := want[s.Key]; !isAsked {
 			extra = append(extra, s.Key)
 		}
 	}

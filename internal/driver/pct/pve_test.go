@@ -3,6 +3,7 @@
 package pct_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,9 @@ func makePartial(t *testing.T, storage string, vmid int) {
 //	FELHOM_PVE_ARCHIVE=/var/lib/vz/dump/vzdump-lxc-….tar.zst FELHOM_PVE_STORAGE=local-lvm \
 //	FELHOM_PVE_BRIDGE=vmbr0 FELHOM_PVE_VMID=98200 pct.test -test.run OnPVE
 //
-// where pct.test is made by "go test -c -tags pve ./internal/driver/pct".
+// where pct.test is made by "go test -c -tags pve ./internal/driver/pct". If
+// FELHOM_PVE_STORAGE makes linked clones, TestClonesOnPVE looks at them too, with
+// FELHOM_PVE_DIR_STORAGE as one that makes none, if it is set.
 func TestConformsOnPVE(t *testing.T) {
 	env := func(name string) string {
 		value := os.Getenv("FELHOM_PVE_" + name)
@@ -76,6 +79,34 @@ func TestConformsOnPVE(t *testing.T) {
 			Storage: env("STORAGE"), Bridge: env("BRIDGE"), Root: driver.IDs{UID: 100000, GID: 100000},
 			VMID:        func() int { return int(last.Add(1)) },
 			MakePartial: func(t *testing.T, vmid int) { makePartial(t, env("STORAGE"), vmid) },
+		}
+	})
+}
+
+// TestClonesOnPVE runs the suite of linked clones on a real node.
+func TestClonesOnPVE(t *testing.T) {
+	first, err := strconv.Atoi(os.Getenv("FELHOM_PVE_VMID"))
+	if err != nil {
+		t.Fatalf("FELHOM_PVE_VMID: %v", err)
+	}
+	var last atomic.Int64
+	last.Store(int64(first) + 100) // beside those of TestConformsOnPVE
+	d, err := pct.New(pct.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := driver.Spec{Archive: os.Getenv("FELHOM_PVE_ARCHIVE"), Storage: os.Getenv("FELHOM_PVE_STORAGE"), Net: driver.Net{Bridge: os.Getenv("FELHOM_PVE_BRIDGE")}}
+	if err := d.CanClone(t.Context(), s); errors.Is(err, driver.ErrNoClone) {
+		t.Skipf("FELHOM_PVE_STORAGE: %v", err)
+	}
+	drivertest.RunCloner(t, func(*testing.T) drivertest.ClonerBed {
+		return drivertest.ClonerBed{
+			HypervisorBed: drivertest.HypervisorBed{
+				Hypervisor: d, Archive: s.Archive, Storage: s.Storage, Bridge: s.Net.Bridge, Root: driver.IDs{UID: 100000, GID: 100000},
+				VMID:        func() int { return int(last.Add(1)) },
+				MakePartial: func(t *testing.T, vmid int) { makePartial(t, s.Storage, vmid) },
+			},
+			Cloner: d, NoCloning: os.Getenv("FELHOM_PVE_DIR_STORAGE"),
 		}
 	})
 }

@@ -3,11 +3,14 @@ package provision_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-golden/agentd/internal/lineage"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
@@ -163,4 +166,44 @@ func TestCloneOnPVE(t *testing.T) {
 	if !errors.Is(err, driver.ErrNoClone) || !strings.Contains(err.Error(), "storage data (dir) cannot make linked clones") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// A new clone is not taken for a copy of another guest, nor for one that was
+// replaced, although PVE copies all that its template has.
+func TestClonesAreNotCopies(t *testing.T) {
+	r, n, j := newClonePVE(t, "zfspool")
+	looker := lineage.Looker{ID: provision.IDOf, Files: func() (map[int]string, error) {
+		files := map[int]string{}
+		paths, err := filepath.Glob(filepath.Join(n.Dir("etc/pve/lxc"), "*.conf"))
+		for _, path := range paths {
+			if id, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".conf")); err == nil {
+				files[id] = path
+			}
+		}
+		return files, err
+	}}
+	var state lineage.State
+	look := func() []lineage.Event {
+		now, err := looker.Look()
+		no(t, err)
+		records, _, err := r.store.List()
+		no(t, err)
+		known := map[int]lineage.Known{}
+		for _, record := range records {
+			known[record.VMID] = lineage.Known{ID: record.Provisioned.ID, Mount: r.Mounts.Path(record.VMID)}
+		}
+		return state.Compare(now, known, func(int) bool { return false })
+	}
+	want(t, "events before", look(), []lineage.Event(nil))
+	for _, id := range []int{8200, 8201} {
+		j.VMID = id
+		r.apply(t, j, provision.Provisioned)
+		want(t, "events", look(), []lineage.Event(nil))
+	}
+	_, err := r.Remove(t.Context(), 8200, true)
+	no(t, err)
+	look()
+	j.VMID = 8200
+	r.apply(t, j, provision.Provisioned)
+	want(t, "events of a VMID that is used again", look(), []lineage.Event(nil))
 }

@@ -138,6 +138,9 @@ func (r *run) make(ctx context.Context, spec driver.Spec, progress driver.Progre
 		case mode == CloneAlways:
 			return "", hinted(err, cloneHint)
 		}
+		if _, left := r.p.options.Hypervisor.Guest(ctx, r.job.VMID); !errors.Is(left, driver.ErrNotFound) {
+			return "", err // the undo removes what the clone has left
+		}
 		how = "restore: " + reason(err)
 		r.journal.Cloning = false
 		if err := r.p.journals.write(r.journal); err != nil {

@@ -174,6 +174,16 @@ func TestCloneFallsBack(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a clone that leaves a part", func(t *testing.T) {
+		r := newCloneRig(t)
+		r.hv.Kill("Clone", func() {}) // it returns
+		if _, err := r.Apply(t.Context(), r.jobFor(vmid)); !errors.Is(err, drivertest.ErrKilled) {
+			t.Errorf("error %v", err)
+		}
+		want(t, "guests", r.hv.VMIDs(), []int{9900})
+		r.apply(t, r.jobFor(vmid), provision.Provisioned)
+		want(t, "clones", r.hv.ClonesOf(9900), []int{vmid})
+	})
 	t.Run("never", func(t *testing.T) {
 		r := newCloneRig(t)
 		r.Clone = provision.CloneNever

@@ -140,6 +140,7 @@ func TestCloneTraps(t *testing.T) {
 			n.SetTasks(pcttest.Task{PID: 7, Type: "vzclone", ID: "9900", Status: "RUNNING"})
 		}, driver.ErrBusy, "locked (disk)"},
 		{"set without an effect", func(_ *testing.T, n *pcttest.Node) { n.SetFaults(pcttest.Faults{SetForgets: true}) }, nil, "pct set did not make the clone what was asked for"},
+		{"set while another command has the guest", func(_ *testing.T, n *pcttest.Node) { n.SetFaults(pcttest.Faults{SetBusy: true}) }, driver.ErrBusy, "got timeout"},
 		{"success and no guest", func(_ *testing.T, n *pcttest.Node) { n.SetFaults(pcttest.Faults{CloneForgets: true}) }, driver.ErrNotFound, ""},
 		{"no quorum", func(_ *testing.T, n *pcttest.Node) { n.SetFaults(pcttest.Faults{NoQuorum: true}) }, driver.ErrNotReady, "no quorum"},
 		{"leftover disk", func(_ *testing.T, n *pcttest.Node) {

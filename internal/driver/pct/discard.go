@@ -16,7 +16,7 @@ import (
 // not if its worker was killed, nor if it reports success. made is set if pct
 // reported success, so that the guest is certainly the restore's.
 func (d *Driver) undo(ctx context.Context, vmid int, p *plan, made bool, why error) error {
-	if isClass(why, driver.ErrExists, driver.ErrBusy) {
+	if !made && isClass(why, driver.ErrExists, driver.ErrBusy) {
 		return why // another command was faster; the guest belongs to it
 	}
 	ctx = context.WithoutCancel(ctx)

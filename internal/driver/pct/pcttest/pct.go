@@ -132,6 +132,12 @@ func (p *process) set(vmid int) int {
 	if lock, _ := config.Get("lock"); lock != "" {
 		return p.die(255, "CT is locked (%s)", lock)
 	}
+	if p.state.Faults.SetBusy {
+		if err := withState(p.dir, func(s *state) { s.Faults.SetBusy = false }); err != nil {
+			panic(err)
+		}
+		return p.die(255, "can't lock file '/run/lock/lxc/pve-config-%d.lock' - got timeout", vmid)
+	}
 	if digest != "" && digest != digestOf(raw) {
 		return p.die(255, "detected modified configuration - file changed by other user? Try again.")
 	}

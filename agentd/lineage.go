@@ -75,6 +75,14 @@ type waiting struct {
 	Kind   audit.Kind `json:"kind"`
 	Detail string     `json:"detail"`
 	Before string     `json:"before,omitempty"`
+	Seen   time.Time  `json:"seen"`
+}
+
+// isOwn reports whether the host has made the guest, as it is now, after the event.
+func (w waiting) isOwn(is lineage.Guest, known lineage.Known, made time.Time) bool {
+	// A run that finishes an interrupted one writes the same ID again.
+	isSame := is.ID != "" && is.ID == known.ID && !made.Before(w.Seen.Truncate(time.Second))
+	return isSame || lineage.IsOwn(is, known, w.Before)
 }
 
 func newAncestry(cfg config.Config, store *guests.Store, logger *logrus.Logger, note func(audit.Event), isElsewhere func(int) bool) *ancestry {
@@ -198,14 +206,14 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	known, mounts := map[int]lineage.Known{}, mountsOf(a.cfg)
+	known, made, mounts := map[int]lineage.Known{}, map[int]time.Time{}, mountsOf(a.cfg)
 	for _, r := range records {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
 		one := lineage.Known{Mount: mounts.Path(r.VMID)}
 		if r.Provisioned != nil {
-			one.ID = r.Provisioned.ID
+			one.ID, made[r.VMID] = r.Provisioned.ID, r.Provisioned.At
 		}
 		known[r.VMID] = one
 	}
@@ -216,7 +224,7 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 	}
 	isElsewhere := func(vmid int) bool { return a.looker.IsUnread(vmid) || a.isElsewhere(vmid) }
 	for _, e := range a.now.Compare(now, known, isElsewhere) {
-		one := waiting{lineageKinds[e.Kind], logged(e.Detail), e.Before}
+		one := waiting{lineageKinds[e.Kind], logged(e.Detail), e.Before, time.Now().UTC()}
 		switch {
 		case e.Kind == lineage.Copied:
 			a.mustEnd(e.VMID, one, a.cfg.Limits.TokenOverlap) // the guest itself runs, and has done nothing
@@ -237,7 +245,7 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 			continue
 		}
 		delete(a.now.Waiting, vmid)
-		if !is.IsGone && !lineage.IsOwn(is, known[vmid], one.Before) {
+		if !is.IsGone && !one.isOwn(is, known[vmid], made[vmid]) {
 			a.mustEnd(vmid, one, 0)
 			hasNew = true
 		}

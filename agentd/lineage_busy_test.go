@@ -112,20 +112,24 @@ func TestAnEndedGuestIsRevoked(t *testing.T) {
 // What was seen is done after a kill of the daemon at any point: each step of these
 // is another daemon, which knows what is on disk alone.
 func TestEventsSurviveAKill(t *testing.T) {
-	const made = "#felhom-agentd: provision 0123456789ABCDEF\n"
+	const ownID, made = "0123456789ABCDEF", "#felhom-agentd: provision 0123456789ABCDEF\n"
 	for name, c := range map[string]struct {
 		journal bool // a command makes or removes the guest meanwhile
 		made    string
 		event   string // of the configuration
 		copied  bool
+		isAgain bool  // the guest had the command's ID before, of a run that was interrupted
+		isAfter bool  // the event is after the guest was made
 		after   []int // what has to end once the command is over
 	}{
-		"rolled back":                       {event: "parent: first\n", after: []int{8200}},
-		"rolled back beside a command":      {journal: true, event: "parent: first\n", after: []int{8200}},
-		"another one's ID beside a command": {journal: true, made: "FEDCBA9876543210", event: "parent: second\n" + made, after: []int{8200}},
-		"restored by the command":           {journal: true, made: "0123456789ABCDEF", event: "lock: create\n" + made},
-		"copied":                            {copied: true, event: "parent: second\n"},
-		"copied, when the overlap is over":  {copied: true, event: "parent: second\n", after: []int{8200}},
+		"rolled back":                           {event: "parent: first\n", after: []int{8200}},
+		"rolled back beside a command":          {journal: true, event: "parent: first\n", after: []int{8200}},
+		"another one's ID beside a command":     {journal: true, made: "FEDCBA9876543210", event: "parent: second\n" + made, after: []int{8200}},
+		"restored by the command":               {journal: true, made: ownID, event: "lock: create\n" + made},
+		"restored again by the command":         {journal: true, isAgain: true, event: "parent: second\n" + made},
+		"rolled back after the command made it": {journal: true, isAgain: true, isAfter: true, event: "parent: first\n" + made, after: []int{8200}},
+		"copied":                                {copied: true, event: "parent: second\n"},
+		"copied, when the overlap is over":      {copied: true, event: "parent: second\n", after: []int{8200}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
@@ -139,7 +143,13 @@ func TestEventsSurviveAKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			a.conf(t, "8200", "0a", "parent: second\n")
+			if c.isAgain {
+				a.conf(t, "8200", "0a", "parent: second\n"+made)
+			}
 			b.add(t, "8200")
+			if c.isAgain {
+				a.update(t, func(r *guests.Record) { r.Provisioned = &guests.Provisioned{ID: ownID, At: time.Now().Add(-time.Hour)} })
+			}
 			a.look(t, nil)
 			journal := filepath.Join(b.dir, "state/provision/8200.json")
 			if c.journal {
@@ -164,6 +174,9 @@ func TestEventsSurviveAKill(t *testing.T) {
 			over := a.look(t, nil)
 			if c.journal && len(over) > 0 {
 				t.Errorf("%v end while a command has them", over)
+			}
+			if c.isAgain && !c.isAfter {
+				a.update(t, func(r *guests.Record) { r.Provisioned.At = time.Now().UTC().Truncate(time.Second) })
 			}
 			if c.journal {
 				if err := os.Remove(journal); err != nil {

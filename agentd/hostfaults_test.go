@@ -23,6 +23,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/filelock"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 // hostFault is a fault of a host whose guests run. make and repair act on the host
@@ -267,6 +268,9 @@ func hostFaults(key *[]byte) []hostFault {
 // Guests keep what they have, nothing that was acknowledged is lost, and doctor
 // names the fault with a remedy.
 func TestHostFaults(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	var key []byte
 	for _, f := range hostFaults(&key) {
 		t.Run(f.name, func(t *testing.T) {

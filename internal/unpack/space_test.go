@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/isolate"
 	"github.com/felhom/felhom-golden/internal/unpack"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -64,6 +65,9 @@ func count(t *testing.T, dir string) int {
 }
 
 func TestCheckSpace(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	for _, tt := range []struct {
 		name, fs string
 		archive  *bytes.Reader
@@ -111,6 +115,9 @@ func (headersOnly) Read([]byte) (int, error) { return 0, errors.New("it was read
 // TestCheckSpaceByFrames: what the frames can hold fits, so nothing is unpacked to
 // add it up. Where it may not fit, the archive is read.
 func TestCheckSpaceByFrames(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	var b bytes.Buffer
 	f, err := vzdump.NewFrame(&b, vzdump.Fast, time.Unix(1700000000, 0), vzdump.NewMembers())
 	must(t, err)
@@ -129,6 +136,9 @@ func TestCheckSpaceByFrames(t *testing.T) {
 
 // TestCheckSpaceOfHoles: a hole takes no space.
 func TestCheckSpaceOfHoles(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	src := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(src, "etc/vzdump"), 0o755))
 	must(t, os.WriteFile(filepath.Join(src, vzdump.ConfigPath), []byte("arch: amd64\n"), 0o644))
@@ -149,6 +159,9 @@ func TestCheckSpaceOfHoles(t *testing.T) {
 // TestSpaceWhileUnpacking: a pipe cannot be read twice, so each member is
 // compared with what is free before any of it is written.
 func TestSpaceWhileUnpacking(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	for _, tt := range []struct {
 		name, fs string
 		archive  *bytes.Reader

@@ -10,11 +10,15 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 // A disk that became read-only after an error refuses changes, with the kind of
 // a fault that can end, and tokens keep working.
 func TestReadOnlyStore(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	at := filepath.Join(t.TempDir(), "at")
 	if err := os.Mkdir(at, 0o700); err != nil {
 		t.Fatal(err)

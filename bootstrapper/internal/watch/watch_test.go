@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 func start(t *testing.T, dir string) *Watcher {
@@ -105,6 +107,9 @@ func TestOtherFilesAreIgnored(t *testing.T) {
 
 // TestMounts is the trap of a directory that is covered: the watch must follow.
 func TestMounts(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	dir, source := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(source, "a.json"), "1")
 	w := start(t, dir)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 func must(t *testing.T, err error) {
@@ -44,6 +45,9 @@ func names(t *testing.T, dir string) []string {
 // TestShare: whatever the file system does, the content is there under its name, and
 // nothing else is. The second file system has no blocks or names to share.
 func TestShare(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	dir := filepath.Join(t.TempDir(), "cache")
 	d := open(t, dir)
 	other := t.TempDir()

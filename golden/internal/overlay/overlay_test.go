@@ -14,6 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 func TestLay(t *testing.T) {
@@ -57,6 +58,9 @@ func TestLay(t *testing.T) {
 
 // A disk that is full is named with what to do. The mount is of this test alone.
 func TestLayOnFullDisk(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	root := t.TempDir()
 	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=4k"); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/isolate"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
@@ -315,6 +316,9 @@ func replaceByPipes(t *testing.T, dir, pattern string) {
 }
 
 func TestRefused(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	cases := []struct {
 		name   string
 		change func(*testing.T, *pack.Source, *pack.Output)

@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/golden/internal/seal"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 const machineID = "0123456789abcdef0123456789abcdef\n"
@@ -227,6 +228,9 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	root := newRoot(t)
 	plant(t, root, map[string]string{"root/.bash_history": "x"})
 	mounted := filepath.Join(root, "proc")

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/driver/directory"
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 func addGuest(t *testing.T, dir string, vmid int, mounts ...string) {
@@ -40,6 +41,9 @@ func TestDriverConforms(t *testing.T) {
 }
 
 func TestFiguresAreThoseOfTheFileSystem(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
 	dir := t.TempDir()
 	addGuest(t, dir, 8200, "/mnt/data")
 	// A file system of a known size, so that the unit cannot be mistaken.

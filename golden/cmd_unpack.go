@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/unpack"
 )
@@ -76,7 +76,12 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 			return fmt.Errorf("unpack %s: %w", o.archive, err)
 		}
 	}
-	tmp := filepath.Join(parent, "."+filepath.Base(o.directory)+".tmp-"+rand.Text()[:8])
+	work, err := scratch.New(parent)
+	if err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	tmp := filepath.Join(work.Path, "root")
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
@@ -84,7 +89,7 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 	// here, as PVE's mkfs does: root of the guest.
 	uid, gid := o.idmap.Root()
 	if err := os.Chown(tmp, uid, gid); err != nil {
-		return errors.Join(fmt.Errorf("unpack: %w", err), os.Remove(tmp))
+		return fmt.Errorf("unpack: %w", err)
 	}
 	res, err := unpack.Unpack(ctx, boundMemory(in), tmp, unpack.Options{IDMap: o.idmap})
 	if err == nil && o.config != "" {
@@ -97,7 +102,7 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 		err = os.Rename(tmp, o.directory)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("unpack %s: %w", o.archive, err), os.RemoveAll(tmp))
+		return fmt.Errorf("unpack %s: %w", o.archive, err)
 	}
 	return nil
 }

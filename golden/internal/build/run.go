@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -53,6 +54,10 @@ type Result struct {
 
 // Run makes the archive of r.
 func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, err error) {
+	// First: a run that was killed at its very end has its archive, which is refused below.
+	if err := scratch.Sweep(t.dir()); err != nil {
+		return Result{}, err
+	}
 	if err := checkTarget(t); err != nil {
 		return Result{}, err
 	}
@@ -79,6 +84,9 @@ func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, 
 func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error) {
 	rec, err := ReadRecord(root)
 	if err != nil {
+		return Result{}, err
+	}
+	if err := scratch.Sweep(t.dir()); err != nil { // as in Run
 		return Result{}, err
 	}
 	path, err := targetPath(t, rec.Recipe, rec.Epoch)
@@ -109,13 +117,18 @@ func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error
 	return publish(ctx, path, t.Force, job, rec.Manifest, s.Progress)
 }
 
+// dir returns the directory of the archive.
+func (t Target) dir() string {
+	if t.Path != "" {
+		return filepath.Dir(t.Path)
+	}
+	return t.Dir
+}
+
 // checkTarget refuses a target that no archive can be written to. It needs no base: a
 // mistake shows before minutes of work.
 func checkTarget(t Target) error {
-	dir := t.Dir
-	if t.Path != "" {
-		dir = filepath.Dir(t.Path)
-	}
+	dir := t.dir()
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
 		return misplaced(fmt.Errorf("look at the directory of the archive: %s is not a directory", dir), "make it, or name another one")
@@ -155,12 +168,12 @@ func misplaced(err error, hint string) error { return fault.WrapHint(fault.Misus
 // the archive last: an archive under its name has passed, and has its records.
 func publish(ctx context.Context, path string, force bool, job packJob, m provenance.Manifest, p *progress.Printer) (_ Result, err error) {
 	dir, name := filepath.Split(path)
-	tmp, err := newScratch(dir)
+	tmp, err := scratch.New(dir)
 	if err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, tmp.Close()) }()
-	job.path = filepath.Join(tmp.dir, name)
+	job.path = filepath.Join(tmp.Path, name)
 	st := p.Start("pack")
 	packed, err := packArchive(ctx, job, func(done, total int64) { st.Bytes(done, total) })
 	if err != nil {

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -41,12 +41,12 @@ func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, w.base.Close()) }()
-	tmp := filepath.Join(filepath.Dir(root), "."+filepath.Base(root)+".tmp-"+rand.Text()[:8])
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(tmp))
-		}
-	}()
+	work, err := scratch.New(filepath.Dir(root))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	tmp := filepath.Join(work.Path, "root")
 	st := s.Progress.Start("copy")
 	if err := stage.Copy(ctx, w.base.Root, tmp); err != nil {
 		return err

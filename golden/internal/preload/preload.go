@@ -30,6 +30,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
+	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -114,12 +115,12 @@ func Check(ctx context.Context, want Want, arch string) (image Image, err error)
 	if err != nil {
 		return Image{}, fault.Wrap(fault.Invalid, fmt.Errorf("preload %s: %w", want.Reference, err))
 	}
-	work, err := os.MkdirTemp("", "felhom-golden-check-")
+	work, err := scratch.New("")
 	if err != nil {
 		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
-	_, image, err = find(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, work)
-	if err := errors.Join(err, os.RemoveAll(work)); err != nil {
+	_, image, err = find(ctx, want, ref, v1.Platform{OS: "linux", Architecture: arch}, work.Path)
+	if err := errors.Join(err, work.Close()); err != nil {
 		return Image{}, fmt.Errorf("preload %s: %w", want.Reference, err)
 	}
 	return image, nil

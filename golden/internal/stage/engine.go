@@ -17,6 +17,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
+	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -61,11 +62,12 @@ func (p *Plan) CheckEngine(ctx context.Context, root string, files []overlay.Fil
 	if err := checkLogs(settings); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "felhom-golden-validate-")
+	work, err := scratch.New("")
 	if err != nil {
 		return fmt.Errorf("validate settings of dockerd: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.Remove(dir)) }()
+	defer func() { err = errors.Join(err, work.Close()) }()
+	dir := work.Path
 	engine := slices.Concat([]string{argv[0], "--validate"}, argv[1:])
 	said, err := p.ask(ctx, root, dir, settings, engine)
 	if err != nil && strings.Contains(said, "unknown flag: --validate") { // Docker before 23

@@ -14,6 +14,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -56,12 +57,12 @@ func (p *Plan) trust(ctx context.Context, root string, h Hooks) (err error) {
 	if _, err := os.Lstat(filepath.Join(root, "usr/sbin", trustName)); errors.Is(err, fs.ErrNotExist) {
 		return fault.WrapHint(fault.Invalid, errors.New("files in the recipe bring certificate authorities, and the image has no update-ca-certificates"), "packages.exclude must not name ca-certificates")
 	}
-	dir, err := os.MkdirTemp("", "felhom-golden-trust-")
+	dir, err := scratch.New("")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	script := filepath.Join(dir, trustName)
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	script := filepath.Join(dir.Path, trustName)
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec update-ca-certificates\n"), 0o700); err != nil {
 		return err
 	}

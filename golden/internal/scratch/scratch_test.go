@@ -1,4 +1,4 @@
-package build
+package scratch
 
 import (
 	"os"
@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// TestScratchClearsWhatKilledRunsLeft: of a directory that is locked nothing is
+// TestNewClearsWhatKilledRunsLeft: of a directory that is locked nothing is
 // taken, one that no one locks goes, and so does our own in the end.
-func TestScratchClearsWhatKilledRunsLeft(t *testing.T) {
+func TestNewClearsWhatKilledRunsLeft(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a[b*")
-	stale, other := filepath.Join(dir, scratchPrefix+"STALE"), filepath.Join(dir, ".other")
+	stale, other := filepath.Join(dir, prefix+"STALE"), filepath.Join(dir, ".other")
 	for _, d := range []string{stale, other} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
@@ -19,28 +19,28 @@ func TestScratchClearsWhatKilledRunsLeft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(stale, "part.tar.zst"), []byte("part"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(other, filepath.Join(dir, scratchPrefix+"LINK")); err != nil {
+	if err := os.Symlink(other, filepath.Join(dir, prefix+"LINK")); err != nil {
 		t.Fatal(err)
 	}
-	first, err := newScratch(dir)
+	first, err := New(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := newScratch(dir)
+	second, err := New(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]bool{stale: false, other: true, first.dir: true, second.dir: true} {
+	for path, want := range map[string]bool{stale: false, other: true, first.Path: true, second.Path: true} {
 		if _, err := os.Lstat(path); (err == nil) != want {
 			t.Errorf("%s: want there %v, got %v", path, want, err)
 		}
 	}
-	for _, s := range []scratch{first, second} {
+	for _, s := range []Dir{first, second} {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := os.Lstat(s.dir); err == nil {
-			t.Errorf("%s is still there", s.dir)
+		if _, err := os.Lstat(s.Path); err == nil {
+			t.Errorf("%s is still there", s.Path)
 		}
 	}
 }

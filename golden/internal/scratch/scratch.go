@@ -1,0 +1,123 @@
+// Package scratch makes directories for results that are not finished, beside the
+// place of the result or in the directory of temporary files. Call [New]. A directory
+// is locked as long as its process lives, so that the next run knows and removes what
+// killed runs left: call [Sweep] where a run may end before it makes one.
+package scratch
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-golden/internal/filelock"
+)
+
+// prefix begins the name of each of these directories, which are hidden.
+const prefix = ".felhom-golden-tmp-"
+
+// Dir is an empty directory of this process.
+type Dir struct {
+	Path string
+	lock *os.File
+}
+
+// New makes a directory in the directory parent, or in that of temporary files if
+// parent is "". It removes those that killed runs left there. The caller calls Close.
+func New(parent string) (Dir, error) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	if err := Sweep(parent); err != nil {
+		return Dir{}, err
+	}
+	for {
+		d := Dir{Path: filepath.Join(parent, prefix+rand.Text()[:8])}
+		if err := os.Mkdir(d.Path, 0o700); err != nil {
+			return Dir{}, fmt.Errorf("make a temporary directory: %w", err)
+		}
+		var err error
+		d.lock, err = lockDirectory(d.Path)
+		if err != nil {
+			return Dir{}, errors.Join(fmt.Errorf("make a temporary directory: %w", err), os.RemoveAll(d.Path))
+		}
+		if d.lock != nil {
+			return d, nil
+		}
+		// Another run took it for a stale one before it was locked.
+	}
+}
+
+// Close removes the directory and what is in it.
+func (d Dir) Close() error { return errors.Join(os.RemoveAll(d.Path), filelock.Close(d.lock)) }
+
+// Sweep removes what killed runs of this user left in the directory parent. If there is no
+// such directory, it does nothing.
+func Sweep(parent string) error {
+	left, err := filepath.Glob(filepath.Join(escape(parent), prefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if err := removeStale(name); err != nil {
+			return fmt.Errorf("clear what a killed run left: %w", err)
+		}
+	}
+	return nil
+}
+
+func removeStale(name string) error {
+	lock, err := lockDirectory(name)
+	if err != nil || lock == nil {
+		return err
+	}
+	return Dir{Path: name, lock: lock}.Close()
+}
+
+// lockDirectory returns nil when another process has the lock, when the directory is
+// gone, and when it is another user's: in the directory of temporary files each user can
+// make one.
+func lockDirectory(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || int(st.Uid) != os.Geteuid() {
+		return nil, errors.Join(err, f.Close())
+	}
+	err = filelock.Try(f, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, f.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	held, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, filelock.Close(f))
+	}
+	if there, err := os.Lstat(name); err != nil || !os.SameFile(held, there) {
+		return nil, filelock.Close(f) // removed before it was locked here
+	}
+	return f, nil
+}
+
+// escape makes filepath.Glob take dir as it is.
+func escape(dir string) string {
+	var out []rune
+	for _, c := range dir {
+		if c == '*' || c == '?' || c == '[' || c == '\\' {
+			out = append(out, '\\')
+		}
+		out = append(out, c)
+	}
+	return string(out)
+}

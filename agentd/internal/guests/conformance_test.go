@@ -16,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/powercut"
 )
 
 // openOn opens a store whose records are below dir, as one node of a cluster.
@@ -30,7 +31,7 @@ func openOn(t *testing.T, dir string) bed {
 func TestStoreConformance(t *testing.T) {
 	for name, place := range map[string]func(*testing.T) string{
 		"local disk": func(t *testing.T) string { return t.TempDir() },
-		"pmxcfs":     func(t *testing.T) string { return newCluster(t).mount(t) },
+		"pmxcfs":     func(t *testing.T) string { return powercut.New(t).Mount(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for what, test := range conformance {
@@ -150,12 +151,12 @@ var conformance = map[string]func(*testing.T, bed){
 // Without quorum tokens that exist keep working, each change is refused with a
 // text that says why, and with quorum again nothing is lost.
 func noQuorum(t *testing.T) {
-	c := newCluster(t)
-	b := openOn(t, c.mount(t))
+	c := powercut.New(t)
+	b := openOn(t, c.Mount(t))
 	used, fresh := mint(t, b.Store, 8200), mint(t, b.Store, 8201)
 	use(t, b.Store, used)
-	before := c.settled(t)
-	c.noQuorum.Store(true)
+	before := settled(t, c)
+	c.NoQuorum.Store(true)
 	b.Observe(func(change guests.Change) error {
 		if change.Kind != guests.TokensRevoked {
 			t.Errorf("the audit log would note change %d, which is not made", change.Kind)
@@ -186,10 +187,10 @@ func noQuorum(t *testing.T) {
 		}
 	}
 	send(t, b.Store, sent{8200, stepReport("a", 1, contract.Steps()[0])})
-	if after := tree(t, c.dir); after != before {
+	if after := tree(t, c.Dir); after != before {
 		t.Errorf("without quorum the files have changed: %s, then %s", before, after)
 	}
-	c.noQuorum.Store(false)
+	c.NoQuorum.Store(false)
 	use(t, b.Store, fresh)
 	if n, err := b.Revoke(t.Context(), 8200); err != nil || n != 1 {
 		t.Errorf("with quorum again: %d, %v", n, err)
@@ -202,11 +203,11 @@ func noQuorum(t *testing.T) {
 
 // settled returns the tree once the writer of first uses, which answers before
 // it gives up the lock, has done so.
-func (c *cluster) settled(t *testing.T) string {
+func settled(t *testing.T, c *powercut.Cluster) string {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
-		if _, err := os.Lstat(filepath.Join(c.dir, "priv/lock/felhom-guests")); errors.Is(err, os.ErrNotExist) {
-			return tree(t, c.dir)
+		if _, err := os.Lstat(filepath.Join(c.Dir, "priv/lock/felhom-guests")); errors.Is(err, os.ErrNotExist) {
+			return tree(t, c.Dir)
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the lock stays")
@@ -237,22 +238,22 @@ func tree(t *testing.T, dir string) string {
 // change made or not made: tokens of before work, and the next try succeeds.
 func TestQuorumIsLostInTheMiddle(t *testing.T) {
 	for calls := range 8 {
-		c := newCluster(t)
-		b := openOn(t, c.mount(t))
+		c := powercut.New(t)
+		b := openOn(t, c.Mount(t))
 		first := mint(t, b.Store, 8200)
 		use(t, b.Store, first)
-		start := c.length()
+		start := c.Length()
 		stop, ended := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)
-			for c.length() < start+calls {
+			for c.Length() < start+calls {
 				select {
 				case <-stop:
 					return
 				default:
 				}
 			}
-			c.noQuorum.Store(true)
+			c.NoQuorum.Store(true)
 		}()
 		_, err := b.Mint(t.Context(), 8200, 100000, overlap)
 		if err != nil && !errors.Is(err, guests.ErrReadOnly) {
@@ -261,9 +262,9 @@ func TestQuorumIsLostInTheMiddle(t *testing.T) {
 		close(stop)
 		<-ended
 		assertToken(t, b.Store, first, "first", true)
-		c.noQuorum.Store(false)
+		c.NoQuorum.Store(false)
 		// pmxcfs ends a lock whose holder could not.
-		if err := os.Remove(filepath.Join(c.dir, "priv/lock/felhom-guests")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(filepath.Join(c.Dir, "priv/lock/felhom-guests")); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
 		second := mint(t, b.Store, 8200)
@@ -275,8 +276,8 @@ func TestQuorumIsLostInTheMiddle(t *testing.T) {
 // Two nodes change the same guests at once: neither loses the other's change,
 // whose use both see, and neither removes what the other is writing.
 func TestTwoNodes(t *testing.T) {
-	c := newCluster(t)
-	one, two := openOn(t, c.mount(t)), openOn(t, c.mount(t))
+	c := powercut.New(t)
+	one, two := openOn(t, c.Mount(t)), openOn(t, c.Mount(t))
 	tok := mint(t, one.Store, 8200)
 	var all sync.WaitGroup
 	for _, b := range []bed{one, two} {
@@ -314,9 +315,9 @@ func TestTwoNodes(t *testing.T) {
 // pmxcfs is started again, as an update of PVE does: the store is not of use
 // meanwhile, refuses no token for good, and works afterwards.
 func TestFileSystemIsMountedAgain(t *testing.T) {
-	c := newCluster(t)
+	c := powercut.New(t)
 	at := t.TempDir()
-	unmount := c.mountAt(t, at)
+	unmount := c.MountAt(t, at)
 	b := openOn(t, at)
 	tok := mint(t, b.Store, 8200)
 	assertToken(t, b.Store, tok, "before", true)
@@ -325,7 +326,7 @@ func TestFileSystemIsMountedAgain(t *testing.T) {
 	if _, err := b.Authenticate(tok); errors.Is(err, guests.ErrUnknownToken) {
 		t.Errorf("without the file system the token is refused for good: %v", err)
 	}
-	t.Cleanup(c.mountAt(t, at))
+	t.Cleanup(c.MountAt(t, at))
 	b.clock.advance(2 * time.Second)
 	assertToken(t, b.Store, tok, "afterwards", true)
 	if _, err := b.Revoke(t.Context(), 8200); err != nil {
@@ -336,12 +337,12 @@ func TestFileSystemIsMountedAgain(t *testing.T) {
 
 // A full disk refuses changes and loses nothing.
 func TestFullDisk(t *testing.T) {
-	c := newCluster(t)
-	b := openOn(t, c.mount(t))
+	c := powercut.New(t)
+	b := openOn(t, c.Mount(t))
 	tok := mint(t, b.Store, 8200)
 	use(t, b.Store, tok)
-	before := c.settled(t)
-	c.full.Store(true)
+	before := settled(t, c)
+	c.Full.Store(true)
 	if _, err := b.Mint(t.Context(), 8200, 100000, overlap); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("mint: %v, want ENOSPC", err)
 	}
@@ -349,9 +350,9 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("revoke: %v, want ENOSPC", err)
 	}
 	assertToken(t, b.Store, tok, "with a full disk", true)
-	if after := tree(t, c.dir); after != before {
+	if after := tree(t, c.Dir); after != before {
 		t.Errorf("the files have changed: %s, then %s", before, after)
 	}
-	c.full.Store(false)
+	c.Full.Store(false)
 	mint(t, b.Store, 8200)
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/powercut"
 )
 
 // The lock of a node that died is waited for, in bounded time, and pmxcfs ends it.
 func TestDeadNodeKeepsTheLock(t *testing.T) {
-	c := newCluster(t)
-	b := openOn(t, c.mount(t))
-	lock := filepath.Join(c.dir, "priv/lock/felhom-guests")
+	c := powercut.New(t)
+	b := openOn(t, c.Mount(t))
+	lock := filepath.Join(c.Dir, "priv/lock/felhom-guests")
 	if err := os.Mkdir(lock, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -39,10 +40,10 @@ func TestDeadNodeKeepsTheLock(t *testing.T) {
 // A node that holds the lock for longer than pmxcfs lets it must not end the
 // lock of the node that got it.
 func TestALockThatAnotherNodeGotStays(t *testing.T) {
-	c := newCluster(t)
-	b := openOn(t, c.mount(t))
+	c := powercut.New(t)
+	b := openOn(t, c.Mount(t))
 	mint(t, b.Store, 8200)
-	lock := filepath.Join(c.dir, "priv/lock/felhom-guests")
+	lock := filepath.Join(c.Dir, "priv/lock/felhom-guests")
 	for name, isTaken := range map[string]bool{"taken": true, "still its own": false} {
 		err := b.Update(t.Context(), 8200, func(*guests.Record) error {
 			b.clock.advance(3 * time.Minute)

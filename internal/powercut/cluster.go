@@ -1,8 +1,11 @@
-package guests_test
+// Package powercut is a file system for tests, by FUSE, that notes each change, and a
+// simulation of the loss of power after any of them: call [NewDisk], [Cluster.Mount], work on it, and write
+// what [After] returns for each prefix of [Cluster.Changes] to another directory, where the work must
+// start again. [New] is the cluster file system of Proxmox VE instead.
+package powercut
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,76 +20,78 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cluster is a file system that behaves as pmxcfs does, on a directory. Each
+// Cluster is a file system that behaves as pmxcfs does, on a directory. Each
 // mount of it is a node: locks on files are the node's own, renames and the
 // making of directories are the cluster's.
-type cluster struct {
-	dir      string
-	noQuorum atomic.Bool // every change is EACCES, and reads work
-	full     atomic.Bool // every write is ENOSPC
+type Cluster struct {
+	Dir      string
+	NoQuorum atomic.Bool // every change is EACCES, and reads work
+	Full     atomic.Bool // every write is ENOSPC
 
 	isDisk bool // a local disk instead: every call of a disk works, and syncs are noted
 
 	mu  sync.Mutex
-	log []operation
+	log []Operation
 }
 
-// operation is one change, for the simulation of a power cut.
-type operation struct {
+// Operation is one change, for the simulation of a power cut.
+type Operation struct {
 	kind     string // create, write, truncate, sync, rename, unlink, mkdir, rmdir, syncdir
 	path, to string
 	offset   int64
 	data     []byte
 }
 
+// Facts of pmxcfs.
 const (
-	maxClusterFile = 1 << 20
-	wwwData        = 33
+	MaxFile = 1 << 20 // of pmxcfs
+	WWWData = 33      // the group of its files
 )
 
-func (c *cluster) note(o operation) {
+func (c *Cluster) note(o Operation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.log = append(c.log, o)
 }
 
-// changes returns the changes so far.
-func (c *cluster) changes() []operation {
+// Changes returns the changes so far.
+func (c *Cluster) Changes() []Operation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.log)
 }
 
-// length returns the number of changes so far.
-func (c *cluster) length() int {
+// Length returns the number of changes so far.
+func (c *Cluster) Length() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.log)
 }
 
 // refuses returns why a change is refused now.
-func (c *cluster) refuses() syscall.Errno {
-	if c.noQuorum.Load() {
+func (c *Cluster) refuses() syscall.Errno {
+	if c.NoQuorum.Load() {
 		return syscall.EACCES
 	}
 	return 0
 }
 
-// mount mounts the file system as another node sees it.
-func (c *cluster) mount(t *testing.T) string {
+// Mount mounts the file system as another node sees it.
+func (c *Cluster) Mount(t testing.TB) string {
 	t.Helper()
 	at := t.TempDir()
-	t.Cleanup(c.mountAt(t, at))
+	t.Cleanup(c.MountAt(t, at))
 	return at
 }
 
-func (c *cluster) mountAt(t *testing.T, at string) (unmount func()) {
+// MountAt is Mount at a directory, until unmount is called. It is safe to repeat.
+func (c *Cluster) MountAt(t testing.TB, at string) (unmount func()) {
 	t.Helper()
 	var st syscall.Stat_t
-	if err := syscall.Stat(c.dir, &st); err != nil {
+	if err := syscall.Stat(c.Dir, &st); err != nil {
 		t.Fatal(err)
 	}
-	data := &fs.LoopbackRoot{Path: c.dir, Dev: st.Dev}
+	data := &fs.LoopbackRoot{Path: c.Dir, Dev: st.Dev}
 	root := &node{LoopbackNode: fs.LoopbackNode{RootData: data}, c: c}
 	data.RootNode = root
 	zero := time.Duration(0)
@@ -107,9 +112,9 @@ func (c *cluster) mountAt(t *testing.T, at string) (unmount func()) {
 	}
 }
 
-// needFUSE skips the test on a machine without FUSE. What of it is independent of
-// FUSE runs in TestStoreConformance on a local disk and in TestReadOnlyStore.
-func needFUSE(t *testing.T) {
+// NeedFUSE skips the test on a machine without FUSE. What of the store's tests is independent of
+// FUSE runs in its TestStoreConformance on a local disk and in TestReadOnlyStore.
+func NeedFUSE(t testing.TB) {
 	t.Helper()
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
@@ -120,20 +125,27 @@ func needFUSE(t *testing.T) {
 	}
 }
 
-// newCluster returns a file system with the directories that PVE makes.
-func newCluster(t *testing.T) *cluster {
+// New returns a file system with the directories that PVE makes.
+func New(t testing.TB) *Cluster {
 	t.Helper()
-	needFUSE(t)
-	c := &cluster{dir: t.TempDir()}
-	if err := os.MkdirAll(filepath.Join(c.dir, "priv/lock"), 0o700); err != nil {
+	NeedFUSE(t)
+	c := &Cluster{Dir: t.TempDir()}
+	if err := os.MkdirAll(filepath.Join(c.Dir, "priv/lock"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
+// NewDisk returns an empty local disk.
+func NewDisk(t testing.TB) *Cluster {
+	t.Helper()
+	NeedFUSE(t)
+	return &Cluster{Dir: t.TempDir(), isDisk: true}
+}
+
 type node struct {
 	fs.LoopbackNode
-	c *cluster
+	c *Cluster
 }
 
 // WrapChild implements fs.NodeWrapChilder.
@@ -155,7 +167,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	if e != 0 {
 		return nil, nil, 0, e
 	}
-	n.c.note(operation{kind: "create", path: n.at(name)})
+	n.c.note(Operation{kind: "create", path: n.at(name)})
 	return inode, &file{inner, n.c, inode}, fuse.FOPEN_DIRECT_IO, 0
 }
 
@@ -172,7 +184,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 }
 
 // change makes a change and notes it.
-func (n *node) change(o operation, work func() syscall.Errno) syscall.Errno {
+func (n *node) change(o Operation, work func() syscall.Errno) syscall.Errno {
 	if e := n.c.refuses(); e != 0 {
 		return e
 	}
@@ -185,7 +197,7 @@ func (n *node) change(o operation, work func() syscall.Errno) syscall.Errno {
 
 // Mkdir implements fs.NodeMkdirer.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (inode *fs.Inode, e syscall.Errno) {
-	e = n.change(operation{kind: "mkdir", path: n.at(name)}, func() (e syscall.Errno) {
+	e = n.change(Operation{kind: "mkdir", path: n.at(name)}, func() (e syscall.Errno) {
 		inode, e = n.LoopbackNode.Mkdir(ctx, name, mode, out)
 		return e
 	})
@@ -194,12 +206,12 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 
 // Unlink implements fs.NodeUnlinker.
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	return n.change(operation{kind: "unlink", path: n.at(name)}, func() syscall.Errno { return n.LoopbackNode.Unlink(ctx, name) })
+	return n.change(Operation{kind: "unlink", path: n.at(name)}, func() syscall.Errno { return n.LoopbackNode.Unlink(ctx, name) })
 }
 
 // Rmdir implements fs.NodeRmdirer.
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	return n.change(operation{kind: "rmdir", path: n.at(name)}, func() syscall.Errno { return n.LoopbackNode.Rmdir(ctx, name) })
+	return n.change(Operation{kind: "rmdir", path: n.at(name)}, func() syscall.Errno { return n.LoopbackNode.Rmdir(ctx, name) })
 }
 
 // Rename implements fs.NodeRenamer.
@@ -208,7 +220,7 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 		return syscall.EINVAL
 	}
 	other := parent.(*node)
-	return n.change(operation{kind: "rename", path: n.at(name), to: other.at(to)}, func() syscall.Errno {
+	return n.change(Operation{kind: "rename", path: n.at(name), to: other.at(to)}, func() syscall.Errno {
 		return n.LoopbackNode.Rename(ctx, name, parent, to, flags)
 	})
 }
@@ -243,12 +255,12 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 		}
 		uid, isUID := in.GetUID()
 		gid, isGID := in.GetGID()
-		if isUID && uid != 0 || isGID && gid != 0 && gid != wwwData {
+		if isUID && uid != 0 || isGID && gid != 0 && gid != WWWData {
 			return syscall.EPERM
 		}
 	}
 	if size, ok := in.GetSize(); ok {
-		n.c.note(operation{kind: "truncate", path: n.at(""), offset: int64(size)})
+		n.c.note(Operation{kind: "truncate", path: n.at(""), offset: int64(size)})
 	}
 	if handle, ok := f.(*file); ok {
 		f = handle.FileHandle
@@ -270,7 +282,7 @@ func (n *node) Fsync(_ context.Context, f fs.FileHandle, _ uint32) syscall.Errno
 	if handle, ok := f.(*file); ok {
 		path = handle.inode.Path(nil)
 	}
-	n.c.note(operation{kind: kind, path: path})
+	n.c.note(Operation{kind: kind, path: path})
 	return 0
 }
 
@@ -279,10 +291,10 @@ func (n *node) CopyFileRange(context.Context, fs.FileHandle, uint64, *fs.Inode, 
 	return 0, syscall.ENOSYS
 }
 
-// file is an open file of a cluster.
+// file is an open file of a Cluster.
 type file struct {
 	fs.FileHandle
-	c     *cluster
+	c     *Cluster
 	inode *fs.Inode
 }
 
@@ -296,14 +308,14 @@ func (f *file) Write(ctx context.Context, data []byte, offset int64) (uint32, sy
 	switch {
 	case f.c.refuses() != 0:
 		return 0, f.c.refuses()
-	case f.c.full.Load():
+	case f.c.Full.Load():
 		return 0, syscall.ENOSPC
-	case !f.c.isDisk && offset+int64(len(data)) > maxClusterFile:
+	case !f.c.isDisk && offset+int64(len(data)) > MaxFile:
 		return 0, syscall.EFBIG
 	}
 	n, e := f.FileHandle.(fs.FileWriter).Write(ctx, data, offset)
 	if e == 0 {
-		f.c.note(operation{kind: "write", path: f.inode.Path(nil), offset: offset, data: append([]byte(nil), data[:n]...)})
+		f.c.note(Operation{kind: "write", path: f.inode.Path(nil), offset: offset, data: append([]byte(nil), data[:n]...)})
 	}
 	return n, e
 }
@@ -323,59 +335,7 @@ func (f *file) Getattr(ctx context.Context, out *fuse.AttrOut) syscall.Errno {
 	return f.FileHandle.(fs.FileGetattrer).Getattr(ctx, out)
 }
 
-// The file system of these tests behaves as the table of pmxcfs says: else they
-// would prove nothing.
-func TestClusterFileSystem(t *testing.T) {
-	c := newCluster(t)
-	one, two := c.mount(t), c.mount(t)
-	dir := filepath.Join(one, "priv")
-	name := filepath.Join(dir, "f")
-	write := func() error { return os.WriteFile(name, make([]byte, 100), 0o600) }
-	if err := write(); err != nil {
-		t.Fatal(err)
-	}
-	big := func() error { return os.WriteFile(filepath.Join(dir, "big"), make([]byte, maxClusterFile+1), 0o600) }
-	fails := map[string]struct {
-		got, want error
-	}{
-		"chmod 0640":        {os.Chmod(name, 0o640), syscall.EPERM},
-		"chmod 0600":        {os.Chmod(name, 0o600), nil},
-		"chmod a directory": {os.Chmod(dir, 0o700), syscall.EPERM},
-		"chown":             {os.Chown(name, 100000, 100000), syscall.EPERM},
-		"chown www-data":    {os.Chown(name, 0, wwwData), nil},
-		"hard link":         {os.Link(name, name+"2"), syscall.EPERM},
-		"symbolic link":     {os.Symlink(name, name+"3"), syscall.ENOSYS},
-		"pipe":              {syscall.Mkfifo(name+"4", 0o600), syscall.ENOSYS},
-		"large file":        {big(), syscall.EFBIG},
-		"attribute":         {unix.Setxattr(name, "user.x", []byte("y"), 0), syscall.EOPNOTSUPP},
-		"lock directory":    {os.Mkdir(filepath.Join(two, "priv/lock/x"), 0o700), nil},
-		"locked":            {os.Mkdir(filepath.Join(one, "priv/lock/x"), 0o700), syscall.EEXIST},
-	}
-	for what, c := range fails {
-		if !errors.Is(c.got, c.want) {
-			t.Errorf("%s: %v, want %v", what, c.got, c.want)
-		}
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		t.Errorf("fsync: %v, want success", err)
-	}
-	c.noQuorum.Store(true)
-	_, readErr := os.ReadFile(filepath.Join(two, "priv/f"))
-	for what, err := range map[string]error{"write": write(), "rename": os.Rename(name, name+"5"), "remove": os.Remove(name), "mkdir": os.Mkdir(filepath.Join(dir, "d"), 0o700)} {
-		if !errors.Is(err, syscall.EACCES) {
-			t.Errorf("without quorum, %s: %v, want EACCES", what, err)
-		}
-	}
-	if readErr != nil {
-		t.Errorf("without quorum, read: %v", readErr)
-	}
-}
-
-// directory is an open directory of a cluster.
+// directory is an open directory of a Cluster.
 type directory struct {
 	fs.FileHandle
 	n *node

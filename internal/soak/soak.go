@@ -1,6 +1,6 @@
-// Package soak sets the length of randomised tests and lets a run be repeated. A
-// test calls [Start] once. It is for tests only. It is a package, though short,
-// so that all tests read the environment in the same way.
+// Package soak sets the length of randomised tests and lets a run be repeated, kills
+// commands for them, and finds what those left. A test calls [Start] once. It is for tests
+// only. It is a package so that all of them read the environment and look in the same way.
 package soak
 
 import (

@@ -97,6 +97,11 @@ func openTrail(cfg config.Config, logger *logrus.Logger, counts *counts) (*trail
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), auditPatience)
+	defer cancel()
+	if err := log.Sweep(ctx); err != nil { // which does not keep it from serving
+		logger.WithError(err).Warn("files of killed commands stay")
+	}
 	return newTrail(log, audit.NewQueue(log, func(err error) { counts.AuditFailed(); logger.WithError(err).Error("audit log failed") })), nil
 }
 

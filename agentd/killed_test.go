@@ -70,7 +70,7 @@ func TestKilledCommandsAreSwept(t *testing.T) {
 	}
 	stale := []string{
 		"state/tls/.next.key.ABCDEFGH.tmp", "state/reports/.8200.json.ABCDEFGH.tmp", "state/guests/.8299.json.ABCDEFGH.tmp",
-		"state/provision/.8201.json.ABCDEFGH.tmp", "state/provision/8202.lock", "mounts/8200/.bootstrap.json.ABCDEFGH.tmp",
+		"state/provision/.8201.json.ABCDEFGH.tmp", "state/provision/8202.lock", "state/audit/.audit.head.ABCDEFGH.tmp", "mounts/8200/.bootstrap.json.ABCDEFGH.tmp",
 	}
 	keep := []string{"mounts/8200/controller.yaml.tmpl", "mounts/8200/.own.tmp", "state/provision/8203.json"}
 	for _, name := range append(append([]string{}, stale...), keep...) {
@@ -97,6 +97,13 @@ func TestKilledCommandsAreSwept(t *testing.T) {
 	}
 	if err := errors.Join(store.Sweep(t.Context()), provision.Sweep(cfg.StateDir, mountsOf(cfg))); err != nil {
 		t.Fatal(err)
+	}
+	trail, err := openTrail(cfg, newLogger(io.Discard, logOptions{}), newCounts(cfg, host{}, store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trail.close(); err != nil {
+		t.Error(err)
 	}
 	for _, name := range stale {
 		if _, err := os.Lstat(filepath.Join(b.dir, name)); !os.IsNotExist(err) {

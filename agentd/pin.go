@@ -178,7 +178,8 @@ func (r *rotator) run(ctx context.Context) error {
 	if err := r.missed("the new key is shown, which these guests accept; they need the pin of the one after it"); err != nil {
 		return err
 	}
-	return r.withDir(func(root *os.Root) error { return root.Remove(rotationFile) })
+	// If it came back, the next rotation would be taken for this one.
+	return r.withDir(func(root *os.Root) error { return atomicfile.Remove(root, rotationFile) })
 }
 
 // begin returns the pin of the key that is to become the current one: an

@@ -110,7 +110,23 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 	if !syncsDirectory {
 		return nil
 	}
-	return syncDir(root, dir)
+	return SyncDirectory(root, dir)
+}
+
+// Remove removes name below root and calls fsync for its directory: a loss of power does
+// not bring it back. It does nothing if there is no such file.
+func Remove(root *os.Root, name string) error {
+	err := root.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := SyncDirectory(root, path.Dir(path.Clean(name))); err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
 }
 
 // WriteIfChanged writes only if the content, mode or owner differs, and reports
@@ -200,11 +216,10 @@ func isSame(root *os.Root, name string, data []byte, attr Attr) (bool, error) {
 	return bytes.Equal(old, data), nil
 }
 
-func syncDir(root *os.Root, dir string) (err error) {
-	if dir == "" {
-		dir = "."
-	}
-	d, err := root.Open(dir)
+// SyncDirectory calls fsync for the directory dir below root, "" for root itself: the names in it
+// survive a loss of power, and those that were removed do not come back.
+func SyncDirectory(root *os.Root, dir string) (err error) {
+	d, err := root.Open(cmp.Or(dir, "."))
 	if err != nil {
 		return err
 	}

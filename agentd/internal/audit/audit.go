@@ -134,6 +134,16 @@ func Open(dir string, now func() time.Time) (*Log, error) {
 // Close closes the log. Add must not be called after it.
 func (l *Log) Close() error { return l.root.Close() }
 
+// Sweep removes the temporary files that killed processes left. It waits for those that add
+// until ctx is done.
+func (l *Log) Sweep(ctx context.Context) error {
+	unlock, err := filelock.Wait(ctx, filepath.Join(l.dir, lockFile))
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	return errors.Join(atomicfile.SweepAll(l.root), unlock())
+}
+
 // Add appends events and returns once they are on disk. It waits for other
 // processes that add until ctx is done.
 func (l *Log) Add(ctx context.Context, events ...Event) (err error) {

@@ -156,17 +156,16 @@ func guestsIn(parent *os.Root) (vmids []int, err error) {
 // if there is no directory. A guest that still has it mounted sees an empty one
 // from then on.
 func (d Dir) Remove(vmid int) error {
-	return d.inParent(vmid, func(parent *os.Root) error { return parent.RemoveAll(strconv.Itoa(vmid)) })
+	return d.inParent(vmid, func(parent *os.Root) error {
+		return errors.Join(parent.RemoveAll(strconv.Itoa(vmid)), atomicfile.SyncDirectory(parent, ""))
+	})
 }
 
 // RemoveFile removes one file of the mount of guest vmid and leaves the others.
 // It does nothing if the file does not exist.
 func (d Dir) RemoveFile(vmid int, name string) error {
 	return d.inMount(vmid, func(mount *os.Root) error {
-		if err := mount.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return atomicfile.Remove(mount, name)
 	})
 }
 

@@ -85,7 +85,7 @@ func (s *Store) checkpointUpTo(all map[int]guestReports, last string) error {
 			return fmt.Errorf("reports of guest %d: %w", vmid, err)
 		}
 	}
-	if err := syncDirectory(s.dirs.files()); err != nil {
+	if err := atomicfile.SyncDirectory(s.dirs.files(), ""); err != nil {
 		return fmt.Errorf("reports: %w", err)
 	}
 	names, err := logNames(s.dirs.logs())

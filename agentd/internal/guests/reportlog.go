@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/regular"
 )
@@ -45,7 +46,7 @@ func openLog(logs *os.Root, number uint64) (*reportLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log of reports: %w", err)
 	}
-	if err := syncDirectory(logs); err != nil {
+	if err := atomicfile.SyncDirectory(logs, ""); err != nil {
 		return nil, errors.Join(fmt.Errorf("log of reports: %w", err), f.Close(), logs.Remove(name))
 	}
 	return &reportLog{name: name, file: f}, nil
@@ -158,12 +159,4 @@ func readLog(logs *os.Root, name string, offset int64) (_ []logged, size int64, 
 	lines, size := parseLog(data)
 	slices.SortStableFunc(lines, func(a, b logged) int { return cmp.Compare(a.Number, b.Number) })
 	return lines, size, nil
-}
-
-func syncDirectory(root *os.Root) error {
-	d, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

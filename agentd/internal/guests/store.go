@@ -266,7 +266,7 @@ func (s *Store) Replace(ctx context.Context, vmid int, old *Record) (err error) 
 		return fmt.Errorf("remove record of guest %d: %w", vmid, ReadOnly(err))
 	}
 	// Else a loss of power could bring a token back that was said to be dead.
-	if err := syncDirectory(s.records.root()); err != nil {
+	if err := atomicfile.SyncDirectory(s.records.root(), ""); err != nil {
 		return fmt.Errorf("remove record of guest %d: %w", vmid, err)
 	}
 	return nil

@@ -104,12 +104,7 @@ func errOr(err error, text string) error {
 }
 
 func (js journals) remove(vmid int) error {
-	return js.with(func(root *os.Root) error {
-		if err := root.Remove(journalName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
+	return js.with(func(root *os.Root) error { return atomicfile.Remove(root, journalName(vmid)) })
 }
 
 // Unfinished returns the guests whose provisioning or removal was interrupted.

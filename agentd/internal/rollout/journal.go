@@ -108,7 +108,7 @@ func (r *Rollout) write(j *journal) error {
 
 func (r *Rollout) remove() error {
 	return r.in(func(root *os.Root) error {
-		if err := root.Remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := atomicfile.Remove(root, journalName); err != nil {
 			return err
 		}
 		return atomicfile.Sweep(root, journalName) // of writes that were killed

@@ -15,7 +15,7 @@ import (
 // The test binary is also the program.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		program: main,
+		program: func() { giveFigures(); main() },
 	})
 }
 

@@ -93,13 +93,19 @@ func (b *bed) crowd(t testing.TB, n int) *crowd {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/250), byte(i%250+1))}}
-		transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-		t.Cleanup(transport.CloseIdleConnections)
-		c.tokens = append(c.tokens, minted.Token)
-		c.client = append(c.client, &http.Client{Transport: transport, Timeout: 30 * time.Second})
+		c.join(t, minted.Token)
 	}
 	return c
+}
+
+// join adds the guest of the token, with an address of its own.
+func (c *crowd) join(t testing.TB, tok token.Token) {
+	i := len(c.tokens)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/250), byte(i%250+1))}}
+	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(transport.CloseIdleConnections)
+	c.tokens = append(c.tokens, tok)
+	c.client = append(c.client, &http.Client{Transport: transport, Timeout: 30 * time.Second})
 }
 
 // ask makes one request of guest i.

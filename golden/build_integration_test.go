@@ -198,6 +198,7 @@ func TestBuildTwice(t *testing.T) {
 	t.Run("script fails", func(t *testing.T) { testScriptFails(t, b) })
 	t.Run("disk full", func(t *testing.T) { testDiskFull(t, b, archives[0]) })
 	t.Run("killed", func(t *testing.T) { testKilled(t, b, archives[0]) })
+	t.Run("killed at random", func(t *testing.T) { testKilledAtRandom(t, b, archives[0]) })
 }
 
 // same fails with what felhom-golden itself says of the difference.

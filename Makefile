@@ -24,7 +24,7 @@ export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
 SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
 
-.PHONY: build release demo demo-local test test-packages test-engine-29 compare-engines unit soak fuzz fuzz-short lint docs recording pictures fmt bench bench-faults bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
+.PHONY: build release demo demo-local test test-packages test-engine-26 test-engine-29 compare-engines unit soak fuzz fuzz-short lint docs recording pictures fmt bench bench-faults bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 
 # dist/NAME-linux-ARCH for each architecture, and dist/NAME for this machine's.
 build:
@@ -78,14 +78,21 @@ test-engine-29: build
 	    go test $(RACE) -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry; \
 	done
 
+# The same on Debian 13's own engine, 26.1, which guests have. Its packages are unpacked once into the user's cache directory.
+test-engine-26: build
+	engine=$$(tools/engine26/build); export PATH="$$engine:$$PATH"; $(BED) -own-engine -- \
+	  go test $(RACE) -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry
+
 # What needs neither root nor an engine.
 unit:
 	go test -p 3 ./golden ./bootstrapper ./internal/driver/pct ./golden/internal/stage ./...
 
-# The randomised tests, SOAK times as long as in "make test". Each prints its seed: SOAK_SEED=N repeats a run.
+# The randomised tests, SOAK times as long as in "make test", a day of 200 guests in minutes, and the faults that take minutes. Each random
+# one prints its seed: SOAK_SEED=N repeats a run.
 soak: export SOAK ?= 50
-soak:
-	go test -count=1 -timeout 6h -run AtRandom -v ./internal/unpack ./golden/internal/verify ./bootstrapper ./agentd
+soak: build
+	go test -count=1 -timeout 6h -run AtRandom -v ./internal/unpack ./golden/internal/verify
+	$(BED) -- go test -count=1 -p 1 -timeout 10h -tags integration -v -run 'AtRandom|TestSoak|TestPowerCut|TestFaultsOfRegistries|TestBuildTwice/^killed at random$$' ./agentd/... ./golden ./bootstrapper
 
 # Each fuzz target for FUZZTIME, one after the other: FUZZ='contract|vzdump' runs those whose package and name match.
 fuzz: export FUZZTIME ?= 60s
@@ -103,7 +110,7 @@ lint:
 	cd tools && go tool golangci-lint run -c ../.golangci.yml ./words ./recording && go test -count=1 ./words ./recording && go run ./words
 	cd tools/release && go tool -modfile=../go.mod golangci-lint run -c ../../.golangci.yml ./... && go test ./... && go mod tidy -diff
 	tools/unreachable
-	shellcheck .ci/run tools/need tools/fuzz tools/unreachable tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
+	shellcheck .ci/run tools/need tools/fuzz tools/unreachable tools/engine26/build tools/engine29/build $$(git ls-files '*.sh' contrib/completions/bash)
 	go mod tidy -diff
 
 # The manual pages and the completions, from the programs' command lines.

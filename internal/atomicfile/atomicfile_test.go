@@ -148,3 +148,28 @@ func TestWriteIfChanged(t *testing.T) {
 		})
 	}
 }
+
+func TestRemove(t *testing.T) {
+	root, dir := openRoot(t)
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"f", "sub/f"} {
+		if err := atomicfile.Write(root, name, nil, atomicfile.Attr{Mode: 0o600}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // it is safe to repeat
+			if err := atomicfile.Remove(root, name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	assertOnly(t, dir, "sub")
+	assertOnly(t, filepath.Join(dir, "sub"))
+	if err := atomicfile.Write(root, "sub/g", nil, atomicfile.Attr{Mode: 0o600}); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Remove(root, "sub"); err == nil {
+		t.Error("a directory with a file in it was removed")
+	}
+}

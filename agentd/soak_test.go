@@ -102,6 +102,8 @@ func TestSoakDay(t *testing.T) {
 	for i := range guests { // what the store has of a guest it has from its first reports on
 		d.boot(t, i)
 	}
+	d.daemon.end(t, os.Interrupt) // its reports are in files
+	d.daemon = b.startProcess(t)
 	const first = 2 // hours until everything has had its first use
 	var before, now figures
 	started := time.Now()

@@ -30,14 +30,8 @@ func TestKilledTokenCommandsAtRandom(t *testing.T) {
 			b.command(t, "guest", command, "8200")
 			full := 2 * time.Since(started) // the program has to start as well
 			for i := range rounds {
-				cmd := exec.CommandContext(t.Context(), program, "--config", b.config, "guest", command, "8200")
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				<-time.After(time.Duration(random.Int64N(int64(full)))) // a random place is what is tried
-				_ = cmd.Process.Kill()                                  // it may have ended
-				_ = cmd.Wait()                                          // likewise
-				b.assertTokenWorks(t, fmt.Sprintf("after kill %d", i))
+				what := soak.Kill(t, exec.CommandContext(t.Context(), program, "--config", b.config, "guest", command, "8200"), random, full)
+				b.assertTokenWorks(t, fmt.Sprintf("round %d, %s", i, what))
 			}
 			b.command(t, "guest", command, "8200")
 			b.assertTokenWorks(t, "after the last command")

@@ -62,15 +62,9 @@ func TestKilledApplyAtRandom(t *testing.T) {
 	for i := range rounds {
 		image := images[i%2]
 		g.set("controller_image", image)
-		cmd := apply()
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		<-time.After(time.Duration(random.Int64N(int64(full)))) // a random place is what is tried
-		_ = cmd.Process.Kill()                                  // it may have ended
-		_ = cmd.Wait()                                          // likewise
+		what := soak.Kill(t, apply(), random, full)
 		if running := runningOf(engine); len(running) > 1 {
-			t.Fatalf("round %d: after the kill run %v: two controllers at once", i, running)
+			t.Fatalf("round %d, %s: after that run %v: two controllers at once", i, what, running)
 		}
 		g.want(0, nil)
 		id, is, status := engine.Container("felhom-controller")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -63,5 +64,8 @@ func parseStart(stat string) (time.Duration, bool) {
 		return 0, false
 	}
 	ticks, err := strconv.ParseInt(fields[fieldsBehindName], 10, 64)
-	return time.Duration(ticks) * tick, err == nil && ticks >= 0
+	if err != nil || ticks < 0 || ticks > math.MaxInt64/int64(tick) {
+		return 0, false
+	}
+	return time.Duration(ticks) * tick, true
 }

@@ -1,6 +1,6 @@
 // Package fuzztest has what tests of parsers share: [Long] feeds a parser long
-// texts, which shows time that grows faster than the text, and [Place] judges the
-// place that a finding names. It is for tests only.
+// texts, which shows time that grows faster than the text. It is for tests only.
+// It is a package, though short, because parsers are in many packages.
 package fuzztest
 
 import (
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,18 +67,4 @@ func timeOf(t *testing.T, parse func(string), text string) time.Duration {
 	start := now()
 	parse(text)
 	return now() - start
-}
-
-// Place returns what is wrong with the place of a finding in a text, or "". Lines
-// and columns count from 1; a finding about the end may be one behind it. A line ends
-// with "\n", "\r\n" or "\r".
-func Place(text string, line, column int) string {
-	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
-	switch {
-	case line < 1 || line > len(lines)+1:
-		return "a line that the text does not have"
-	case line <= len(lines) && (column < 1 || column > utf8.RuneCountInString(lines[line-1])+1 && column > len(lines[line-1])+1):
-		return "a column that the line does not have"
-	}
-	return ""
 }

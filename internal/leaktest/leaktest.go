@@ -43,32 +43,14 @@ func Run(m *testing.M, options ...goleak.Option) int {
 	return 0
 }
 
-// Goroutines is Run without the look at descriptors, for tests in whose process a
-// library keeps files: say which.
-func Goroutines(m *testing.M, options ...goleak.Option) int {
-	code := m.Run()
-	if code != 0 || isFuzzing() {
-		return code
-	}
-	if err := await(patience, func() error { return goleak.Find(options...) }); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "the tests pass, but something is left:\n"+err.Error())
-		return 1
-	}
-	return 0
-}
-
 // isFuzzing reports whether this process is one of go test -fuzz.
 func isFuzzing() bool {
 	f := flag.Lookup("test.fuzz")
 	return f != nil && f.Value.String() != ""
 }
 
+// check waits until nothing is left, or returns what is.
 func check(before map[string]string, limit time.Duration, options ...goleak.Option) error {
-	return await(limit, func() error { return errors.Join(goleak.Find(options...), newDescriptors(before)) })
-}
-
-// await waits until look finds nothing, or returns what it finds.
-func await(limit time.Duration, look func() error) error {
 	// These connections are kept for the next request of the process.
 	http.DefaultClient.CloseIdleConnections()
 	deadline := time.NewTimer(limit)
@@ -76,7 +58,7 @@ func await(limit time.Duration, look func() error) error {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := look()
+		err := errors.Join(goleak.Find(options...), newDescriptors(before))
 		if err == nil {
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -70,28 +71,33 @@ func Sweep(parent string) error {
 	return nil
 }
 
+// removeStale passes over a directory of another user: in that of temporary files each
+// user can make one.
 func removeStale(name string) error {
+	info, err := os.Lstat(name)
+	if err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		return nil //nolint:nilerr // one that is gone needs nothing
+	}
 	lock, err := lockDirectory(name)
-	if err != nil || lock == nil {
+	if errors.Is(err, fs.ErrPermission) || err == nil && lock == nil {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return Dir{Path: name, lock: lock}.Close()
 }
 
-// lockDirectory returns nil when another process has the lock, when the directory is
-// gone, and when it is another user's: in the directory of temporary files each user can
-// make one.
+// lockDirectory returns nil when another process has the lock, and when the directory is
+// gone. It does not look at the owner: many shares and the file systems of removable disks
+// give each directory the same one.
 func lockDirectory(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || int(st.Uid) != os.Geteuid() {
-		return nil, errors.Join(err, f.Close())
 	}
 	err = filelock.Try(f, filelock.Exclusive)
 	if errors.Is(err, filelock.ErrHeld) {

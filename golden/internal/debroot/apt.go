@@ -106,13 +106,13 @@ var errChanged = fault.WrapHint(fault.NotReady, errors.New("the mirror changed w
 
 // checkReleases reports whether lists has all of the releases, by the digest of InRelease. apt has verified their signatures.
 func checkReleases(lists string, releases []apt.Release) error {
-	names, err := filepath.Glob(filepath.Join(lists, "*InRelease"))
+	names, err := fs.Glob(os.DirFS(lists), "*InRelease") // lists may have brackets in it
 	if err != nil {
 		return err
 	}
 	sums := map[string]bool{}
 	for _, name := range names {
-		sum, err := fileSum(name, "SHA256")
+		sum, err := fileSum(filepath.Join(lists, name), "SHA256")
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -182,5 +183,27 @@ func TestTrimLists(t *testing.T) {
 	}
 	if left.String() != "134" {
 		t.Errorf("want state 1, which is in use, and the last two; got %s", left.String())
+	}
+}
+
+// The releases are looked for in a cache of any name.
+func TestCheckReleases(t *testing.T) {
+	for _, name := range []string{"plain", "a[1]", "b*?\\"} {
+		dir := filepath.Join(t.TempDir(), name)
+		release := filepath.Join(dir, "x_InRelease")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(release, []byte("signed"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		sum, err := fileSum(release, "SHA256")
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, other := apt.Release{SHA256: sum}, apt.Release{SHA256: strings.Repeat("0", len(sum))}
+		if err := checkReleases(dir, []apt.Release{there}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := checkReleases(dir, []apt.Release{there, other}); !errors.Is(err, errChanged) {
+			t.Errorf("%s: want one that changed, got %v", name, err)
+		}
 	}
 }

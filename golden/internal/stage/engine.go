@@ -195,7 +195,7 @@ func (m merged) touchesEngine() bool {
 			return true
 		}
 	}
-	list, err := filepath.Glob(filepath.Join(m.root, unitDir, dockerUnit+"*"))
+	list, err := fs.Glob(os.DirFS(m.root), path.Join(unitDir, dockerUnit+"*")) // root may have brackets in it
 	return err == nil && len(list) > 0
 }
 
@@ -263,9 +263,9 @@ func (m merged) dropIns() []string {
 	byName := map[string]string{}
 	for _, dir := range []string{vendorUnits, unitDir} { // the later one wins
 		dir = path.Join(dir, dockerUnit+".d")
-		list, _ := filepath.Glob(filepath.Join(m.root, dir, "*.conf")) // the pattern is well formed
+		list, _ := fs.Glob(os.DirFS(m.root), path.Join(dir, "*.conf")) // the pattern is well formed
 		for _, name := range list {
-			byName[filepath.Base(name)] = path.Join(dir, filepath.Base(name))
+			byName[path.Base(name)] = name
 		}
 		for _, f := range m.overlay {
 			if path.Dir(f.Path) == dir && path.Ext(f.Path) == ".conf" {

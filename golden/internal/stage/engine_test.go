@@ -60,6 +60,26 @@ func TestEngineCommandLine(t *testing.T) {
 	}
 }
 
+// Drop-ins of the root count wherever the cache is.
+func TestEngineCommandLineInAnyCache(t *testing.T) {
+	for _, name := range []string{"plain", "a[1]", "b*?\\"} {
+		root := filepath.Join(t.TempDir(), name)
+		for file, text := range map[string]string{
+			vendorUnits + "/docker.service":      engineUnit,
+			unitDir + "/docker.service.d/x.conf": "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd --debug\n",
+		} {
+			path := filepath.Join(root, file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := merged{root: root}
+		if got, err := m.engine(); err != nil || strings.Join(got, " ") != "/usr/sbin/dockerd --debug" || !m.touchesEngine() {
+			t.Errorf("%s: got %q, %v, changed: %v", name, got, err, m.touchesEngine())
+		}
+	}
+}
+
 func TestCheckEngineRunsTheImagesOwn(t *testing.T) {
 	root := engineRoot(t)
 	settings := []overlay.File{{Path: daemonJSON, Data: []byte(`{"log-driver":"local"}`)}}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// packageCounter reads what apt and dpkg write while mmdebstrap runs, and reports
-// how many packages are done of all. mmdebstrap has them in two parts: first the
+// packageCounter reads what apt and dpkg write while an engine works, and reports
+// how many packages are done of all. An engine has them in two parts: first the
 // essential ones, then those that were asked for with all that they need, so
 // that the whole number is known in the second part only.
 type packageCounter struct {

@@ -1,6 +1,6 @@
 // Package stage makes the root file system of a golden image. Call [Resolve] to
 // turn a recipe into a [Plan], then [Plan.Base] for the base (what comes from
-// packages or runs code; made by mmdebstrap and kept in a cache) and
+// packages or runs code; made by an [Engine] and kept in a cache) and
 // [Plan.Overlay] for the files over it, which are cheap to replace.
 //
 // It does not seal and does not pack: the caller passes what seals a base.
@@ -52,7 +52,7 @@ type Plan struct {
 
 	stateKey    string // of the archives' indexes
 	choiceKey   string // of what apt chooses from them
-	packagesKey string // of the layer that mmdebstrap makes
+	packagesKey string // of the layer that the engine makes
 	scriptsKey  string // of the layer with scripts and authorities; "" without both
 }
 

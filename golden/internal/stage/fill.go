@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
@@ -41,8 +43,21 @@ func (e Engine) tools() []Tool {
 	return []Tool{{Name: "apt-get"}, {Name: "dpkg"}, {Name: "mmdebstrap"}}
 }
 
+// checkExec refuses a root in which no program can run, before anything is fetched for it.
+func checkExec(root string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil || fs.Flags&unix.MS_NOEXEC == 0 { // ST_NOEXEC has the same number
+		return nil //nolint:nilerr // a file system that does not say it may be good
+	}
+	return fault.WrapHint(fault.Failed, fmt.Errorf("install packages: %s is on a file system that is mounted with noexec", root),
+		"name a directory of another file system with --cache")
+}
+
 // fill installs the packages in root.
 func (p *Plan) fill(ctx context.Context, root string, c Cache, h Hooks) error {
+	if err := checkExec(root); err != nil {
+		return err
+	}
 	if p.Engine == Mmdebstrap {
 		return p.bootstrap(ctx, root, h)
 	}

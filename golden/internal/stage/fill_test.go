@@ -4,14 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
 // The status of a dpkg that failed is in the message.
@@ -57,5 +62,39 @@ func TestDiskHint(t *testing.T) {
 	}
 	if diskHint(nil) != nil || fault.HintOf(diskHint(fs.ErrNotExist)) != "" {
 		t.Error("want no hint without a full disk")
+	}
+}
+
+// No program of the image could run there, which would show after the download alone.
+func TestFillWithNoexec(t *testing.T) {
+	if !isolate.Test(t) {
+		return
+	}
+	for name, flags := range map[string]uintptr{"exec": 0, "noexec": unix.MS_NOEXEC} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", flags, "size=64k"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		err := checkExec(dir)
+		if flags == 0 && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if flags == 0 {
+			continue
+		}
+		for _, e := range []Engine{Dpkg, Mmdebstrap} {
+			err := (&Plan{Engine: e}).fill(t.Context(), dir, Cache{Dir: dir}, Hooks{})
+			if fault.Of(err) != fault.Failed || !strings.Contains(err.Error(), "noexec") || fault.HintOf(err) == "" {
+				t.Errorf("%s: want noexec with a hint, got %v", e, err)
+			}
+		}
 	}
 }

@@ -130,7 +130,7 @@ func TestIsPrivate(t *testing.T) {
 	}
 }
 
-const inRelease = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nDate: Sat, 21 Nov 2026 09:15:44 UTC\n\n-----BEGIN PGP SIGNATURE-----\n"
+const inRelease = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nDate: Sat, 21 Nov 2026 09:15:44 UTC\nValid-Until: Sat, 28 Nov 2026 09:15:44 UTC\n\n-----BEGIN PGP SIGNATURE-----\n"
 
 func TestRelease(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -152,6 +152,9 @@ func TestRelease(t *testing.T) {
 	}
 	if want := time.Date(2026, 11, 21, 9, 15, 44, 0, time.UTC); !got.Date.Equal(want) || len(got.SHA256) != 64 {
 		t.Errorf("want date %v and a digest, got %+v", want, got)
+	}
+	if want := time.Date(2026, 11, 28, 9, 15, 44, 0, time.UTC); !got.ValidUntil.Equal(want) {
+		t.Errorf("want valid until %v, got %v", want, got.ValidUntil)
 	}
 	for suite, want := range map[string]fault.Kind{"sid": fault.Invalid, "ill": fault.NotReady, "huge": fault.Invalid} {
 		if _, err := (Client{}).Release(t.Context(), srv.URL+"/debian", suite); fault.Of(err) != want {

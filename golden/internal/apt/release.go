@@ -30,6 +30,8 @@ type Release struct {
 	Suite  string    `json:"suite"`
 	SHA256 string    `json:"sha256"` // of InRelease, hexadecimal
 	Date   time.Time `json:"date"`   // zero when the file has none
+
+	ValidUntil time.Time `json:"-"` // zero when the file has none; a part of what the digest is of
 }
 
 // Client fetches releases. The zero value uses http.DefaultClient, which heeds
@@ -49,9 +51,12 @@ func (c Client) Release(ctx context.Context, uri, suite string) (Release, error)
 	sum := sha256.Sum256(data)
 	rel := Release{URI: uri, Suite: suite, SHA256: hex.EncodeToString(sum[:])}
 	if _, body, ok := strings.Cut(string(data), "\n\n"); ok { // after the armour's head
-		for p := range deb822.Paragraphs(body, "date") {
+		for p := range deb822.Paragraphs(body, "date", "valid-until") {
 			if t, err := time.Parse(time.RFC1123, p["date"]); err == nil && rel.Date.IsZero() {
 				rel.Date = t.UTC()
+			}
+			if t, err := time.Parse(time.RFC1123, p["valid-until"]); err == nil && rel.ValidUntil.IsZero() {
+				rel.ValidUntil = t.UTC()
 			}
 		}
 	}

@@ -31,8 +31,12 @@ func (f *filler) choices() (*cachedir.Dir, error) {
 	return cachedir.Open(filepath.Join(f.req.Cache, "choices"))
 }
 
-// remembered returns what apt has chosen earlier for the same request. It is nil if apt has not, or if the store lacks a package of it.
+// remembered returns what apt has chosen earlier for the same request. It is nil if apt has not, if the store lacks a package of it, or
+// if apt would refuse it now.
 func (f *filler) remembered(ctx context.Context) (_ *choice, err error) {
+	if f.req.expired() {
+		return nil, nil //nolint:nilnil // as if there was none
+	}
 	dir, err := f.choices()
 	if err != nil {
 		return nil, err

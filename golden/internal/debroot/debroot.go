@@ -39,6 +39,14 @@ type Request struct {
 	ScriptEnv []string      // of the packages' scripts
 }
 
+// expired reports whether an archive's state is past its end. What is kept of it does not count then: apt is asked again, and refuses
+// it. Otherwise a mirror could offer a state without last month's corrections for ever.
+func (r *Request) expired() bool {
+	return !r.Snapshot && slices.ContainsFunc(r.Releases, func(rel apt.Release) bool {
+		return !rel.ValidUntil.IsZero() && time.Now().After(rel.ValidUntil)
+	})
+}
+
 // Watch is told how it goes; all of it may be nil.
 type Watch struct {
 	Log    io.Writer   // what apt and dpkg write

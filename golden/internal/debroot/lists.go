@@ -62,7 +62,7 @@ func openLists(ctx context.Context, req *Request) (_ *lists, err error) {
 		if l.whole, err = l.check(ctx); err != nil {
 			return nil, err
 		}
-		if l.whole {
+		if l.whole = l.whole && !req.expired(); l.whole {
 			now := time.Now() // when it was last used, for removal only
 			return l, os.Chtimes(l.dir, now, now)
 		}

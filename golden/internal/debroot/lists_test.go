@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -204,6 +205,44 @@ func TestCheckReleases(t *testing.T) {
 		}
 		if err := checkReleases(dir, []apt.Release{there, other}); !errors.Is(err, errChanged) {
 			t.Errorf("%s: want one that changed, got %v", name, err)
+		}
+	}
+}
+
+// What is kept of an archive's state counts as long as apt would take that state.
+func TestExpiredState(t *testing.T) {
+	past, future := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	for _, tt := range []struct {
+		name     string
+		until    time.Time
+		snapshot bool
+		want     bool
+	}{
+		{"no end", time.Time{}, false, true},
+		{"before its end", future, false, true},
+		{"past its end", past, false, false},
+		{"snapshot past its end", past, true, true},
+	} {
+		packages, err := cachedir.Open(filepath.Join(t.TempDir(), "packages"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = packages.Close() })
+		req := &Request{Cache: t.TempDir(), State: "s", Key: "k", Snapshot: tt.snapshot}
+		keepLists(t, req)
+		f := filler{req: req, store: store{packages, nil}}
+		for _, p := range someEssential.Packages {
+			fakePackage(t, packages.Path(p.Sum+".deb"), p.Sum)
+		}
+		if err := f.remember(choice{Essential: someEssential, Rest: someEssential}); err != nil {
+			t.Fatal(err)
+		}
+		req.Releases = []apt.Release{{}, {ValidUntil: tt.until}}
+		if c, err := f.remembered(t.Context()); err != nil || (c != nil) != tt.want {
+			t.Errorf("%s: want a choice: %v; got %v, %v", tt.name, tt.want, c, err)
+		}
+		if got := wholeLists(t, req); got != tt.want {
+			t.Errorf("%s: want the indexes: %v, got %v", tt.name, tt.want, got)
 		}
 	}
 }

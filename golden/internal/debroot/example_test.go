@@ -16,7 +16,8 @@ func ExampleFill() {
 		SignedBy: "/usr/share/keyrings/debian-archive-keyring.gpg",
 	}
 	err := debroot.Fill(context.Background(), "/var/tmp/root", debroot.Request{
-		Suite: "trixie", Arch: "amd64", Sources: []apt.Source{source}, Packages: []string{"docker.io"}, Key: "trixie docker.io", Cache: "/var/tmp/store",
+		Suite: "trixie", Arch: "amd64", Sources: []apt.Source{source}, Packages: []string{"docker.io"}, Cache: "/var/tmp/store",
+		State: "trixie", Key: "trixie-docker.io",
 	}, debroot.Watch{Log: os.Stderr})
 	fmt.Println(err)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -23,6 +24,20 @@ type Tool struct {
 func (p *Plan) resolveTools(ctx context.Context) error {
 	p.Tools = p.Engine.tools()
 	return together(len(p.Tools), func(i int) error { return p.Tools[i].resolve(ctx) })
+}
+
+// wholeMap is what uid_map has outside of user namespaces.
+const wholeMap = "0 0 4294967295"
+
+// checkNamespace refuses a machine in a user namespace, such as an unprivileged container, for an engine that
+// runs programs in the root by package enter: the kernel does not let root mount /proc there.
+func (e Engine) checkNamespace(machine fs.FS) error {
+	data, err := fs.ReadFile(machine, "proc/self/uid_map")
+	if e == Mmdebstrap || err != nil || strings.Join(strings.Fields(string(data)), " ") == wholeMap {
+		return nil //nolint:nilerr // a kernel without user namespaces has no such file
+	}
+	return fault.WrapHint(fault.Failed, fmt.Errorf("engine %s: this is an unprivileged container, in which root cannot mount /proc for the image", e),
+		"build in a virtual machine or a privileged container; without scripts, engine: mmdebstrap in the recipe or --engine mmdebstrap works here")
 }
 
 func (t *Tool) resolve(ctx context.Context) error {

@@ -3,7 +3,11 @@ package stage
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/fstest"
+
+	"github.com/felhom/felhom-golden/internal/fault"
 )
 
 // The version of a Perl program is in its text; any other program is asked.
@@ -25,5 +29,27 @@ func TestToolVersion(t *testing.T) {
 		if err := tool.resolve(t.Context()); err != nil || tool.Version != want {
 			t.Errorf("%q: %q, %v, want %q", text, tool.Version, err, want)
 		}
+	}
+}
+
+// An unprivileged container is refused before anything is fetched, also by --check.
+func TestCheckNamespace(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		engine     Engine
+		refused    bool
+	}{
+		{"machine", "         0          0 4294967295\n", Dpkg, false},
+		{"container", "         0     100000      65536\n", Dpkg, true},
+		{"container by name", "         0     100000       1000\n      1000       1000          1\n", Dpkg, true},
+		{"container", "         0     100000      65536\n", Mmdebstrap, false},
+	} {
+		err := tt.engine.checkNamespace(fstest.MapFS{"proc/self/uid_map": {Data: []byte(tt.text)}})
+		if (err != nil) != tt.refused || err != nil && (fault.Of(err) != fault.Failed || !strings.Contains(fault.HintOf(err), "engine: mmdebstrap")) {
+			t.Errorf("%s, %s: want refused: %v, got %v (hint %q)", tt.name, tt.engine, tt.refused, err, fault.HintOf(err))
+		}
+	}
+	if err := Dpkg.checkNamespace(fstest.MapFS{}); err != nil {
+		t.Errorf("kernel without user namespaces: %v", err)
 	}
 }

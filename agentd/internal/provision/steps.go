@@ -182,6 +182,8 @@ func (r *run) restore(ctx context.Context) (StepResult, error) {
 		return StepResult{Word: "unchanged", Detail: "restored by the run before"}, nil
 	}
 	r.journal.Restoring = true
+	// What an interrupted run wrote of a clone is not true of the guest of this one.
+	r.journal.Cloning, r.journal.Template = false, 0
 	if err := r.p.journals.write(r.journal); err != nil {
 		return StepResult{}, err
 	}

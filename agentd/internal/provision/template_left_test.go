@@ -1,0 +1,50 @@
+package provision_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/felhom/felhom-golden/agentd/internal/provision"
+)
+
+// What a run says of a clone in the journal is not true of the guest that the next
+// run restores: a third one must not remove that guest as the rest of a clone.
+func TestRestoredAfterAKilledClone(t *testing.T) {
+	for name, at := range map[string]func(*rig, func()){
+		"in the clone":        atCall("Clone"),
+		"before its settings": atCall("settings"),
+		"whole and removed by hand": func(r *rig, die func()) {
+			r.Observer = &onEnd{steps: r.steps, step: "restore done", do: func() {
+				if err := r.hv.Destroy(t.Context(), vmid); err != nil {
+					t.Error(err)
+				}
+				die()
+			}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newCloneRig(t)
+			kill := func(at func(*rig, func())) {
+				r.killWork(t, at, func() {
+					_, err := r.Apply(t.Context(), r.jobFor(vmid))
+					t.Errorf("the run was not killed: %v", err)
+				})
+			}
+			kill(at)
+			r.Clone = provision.CloneNever
+			kill(atStep("start done"))
+			restored, discards := r.guest(t), r.discards()
+			r.apply(t, r.jobFor(vmid), provision.Finished)
+			if got := r.guest(t); got.Net.MAC != restored.Net.MAC || r.discards() != discards {
+				t.Errorf("the restored guest was removed: MAC %s, had %s", got.Net.MAC, restored.Net.MAC)
+			}
+			record, err := r.store.Get(vmid)
+			no(t, err)
+			want(t, "template in the record", record.Provisioned.Template, 0)
+		})
+	}
+}
+
+func (r *rig) discards() int {
+	return len(slices.DeleteFunc(r.hv.Calls(), func(c string) bool { return c != "DiscardClone 8200" }))
+}

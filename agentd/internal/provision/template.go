@@ -13,6 +13,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
@@ -91,7 +92,12 @@ func (p *Provisioner) templates(ctx context.Context) (list []template, unlock fu
 	if err != nil {
 		return nil, nil, err
 	}
-	if list, err = p.journals.readTemplates(); err != nil {
+	// A killed write left its temporary file; the lock excludes other writers.
+	err = p.journals.with(func(root *os.Root) error { return atomicfile.Sweep(root, templatesFile) })
+	if err == nil {
+		list, err = p.journals.readTemplates()
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
 	return list, unlock, nil

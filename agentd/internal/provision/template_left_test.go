@@ -1,6 +1,10 @@
 package provision_test
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -47,4 +51,16 @@ func TestRestoredAfterAKilledClone(t *testing.T) {
 
 func (r *rig) discards() int {
 	return len(slices.DeleteFunc(r.hv.Calls(), func(c string) bool { return c != "DiscardClone 8200" }))
+}
+
+// A killed write of the list of templates leaves a file, which the next run removes.
+func TestTemporaryFileOfTheListOfTemplates(t *testing.T) {
+	r := newCloneRig(t)
+	name := filepath.Join(r.StateDir, "provision/.templates.json.ABCDEFGH.tmp")
+	no(t, os.MkdirAll(filepath.Dir(name), 0o700))
+	no(t, os.WriteFile(name, []byte("{"), 0o600))
+	r.apply(t, r.jobFor(vmid), provision.Provisioned)
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a run: %v", err)
+	}
 }

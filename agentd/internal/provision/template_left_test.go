@@ -64,3 +64,13 @@ func TestTemporaryFileOfTheListOfTemplates(t *testing.T) {
 		t.Errorf("after a run: %v", err)
 	}
 }
+
+// A host without templates does not need readable records to say so.
+func TestNoTemplatesAndADamagedRecord(t *testing.T) {
+	r := newCloneRig(t)
+	no(t, os.WriteFile(filepath.Join(r.StateDir, "guests/8300.json"), []byte("{"), 0o600))
+	want(t, "templates", r.states(t), []string(nil))
+	if _, broken, err := r.store.List(); err != nil || len(broken) != 1 {
+		t.Errorf("broken records %v, %v, want one", broken, err)
+	}
+}

@@ -160,7 +160,7 @@ func (p *Provisioner) Templates(ctx context.Context) ([]Template, error) {
 		return nil, err
 	}
 	found, err := c.Templates(ctx)
-	if err != nil {
+	if err != nil || len(list)+len(found) == 0 {
 		return nil, err
 	}
 	users, err := p.templateUsers()

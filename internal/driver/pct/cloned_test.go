@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,31 @@ func TestCloneIsAsRestored(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// PVE detects what an archive does not say of its system, and no guest starts without
+// it: a clone keeps what its template got.
+func TestCloneOfDetectedSystem(t *testing.T) {
+	n, d := newDriver(t)
+	n.SetStorage("fast", pcttest.Storage{Type: "zfspool", Content: "rootdir,images", Avail: 1 << 40})
+	archive(t, n, golden, strings.Replace(strings.Replace(goldenConfig, "ostype: debian\n", "", 1), "arch: ARCH\n", "", 1), 0)
+	err := d.Restore(t.Context(), templateID, fast(ofTemplate), nil)
+	detected := []string{"arch: " + runtime.GOARCH, "ostype: debian"}
+	for _, line := range detected {
+		if strings.Contains(n.Config(templateID), line) {
+			t.Fatalf("the archive says %q", line)
+		}
+		n.SetConfig(templateID, n.Config(templateID)+line+"\n")
+	}
+	of := driver.Template{VMID: templateID, Description: ofTemplate, Storage: "fast"}
+	if err := errors.Join(err, d.FinishTemplate(t.Context(), templateID, ofTemplate), d.Clone(t.Context(), of, vmid, fast("a guest"), nil)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range detected {
+		if !strings.Contains(n.Config(vmid), line+"\n") {
+			t.Errorf("no %q in the clone's\n%s", line, n.Config(vmid))
+		}
 	}
 }
 

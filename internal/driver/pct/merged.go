@@ -79,7 +79,8 @@ func (p *plan) settings(vmid int, clone *pctconf.Config) (args []string, err err
 		if got[s.Key], err = pctconf.Canonical(s.Key, s.Value); err != nil {
 			got[s.Key] = s.Value // PVE keeps a wrong value; it is replaced
 		}
-		if _, isAsked := want[s.Key]; !isAsked {
+		// Of the fixed ones, PVE detected what the archive does not say, as a restore does.
+		if _, isAsked := want[s.Key]; !isAsked && !slices.Contains(fixedKeys, s.Key) {
 			extra = append(extra, s.Key)
 		}
 	}

@@ -106,8 +106,11 @@ func (d *Driver) clone(ctx context.Context, t driver.Template, vmid int, s drive
 // gives its clones more than the archive would.
 func (d *Driver) checkTemplate(ctx context.Context, t driver.Template, p *plan) error {
 	config, err := d.marked(ctx, t.VMID, t.Description)
-	if err != nil {
-		return driver.Fault(driver.ErrNoClone, "felhom-agentd template list", fmt.Errorf("%w: template %d: %w", driver.ErrNoClone, t.VMID, err))
+	switch {
+	case isClass(err, driver.ErrExists, driver.ErrNotFound): // to a caller, these are about the new guest
+		return driver.Faultf(driver.ErrNoClone, "felhom-agentd template list", "template %d: %s", t.VMID, err)
+	case err != nil:
+		return fmt.Errorf("template %d: %w", t.VMID, err)
 	}
 	refuse := func(format string, args ...any) error {
 		return driver.Faultf(driver.ErrNoClone, "felhom-agentd template list", "template %d: %s", t.VMID, fmt.Sprintf(format, args...))

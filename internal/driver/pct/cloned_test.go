@@ -183,6 +183,9 @@ func TestCloneTraps(t *testing.T) {
 			} else if c.want != nil {
 				wantClass(t, err, c.want, c.words)
 			}
+			if errors.Is(err, driver.ErrNoClone) && errors.Is(err, driver.ErrExists) { // a restore is possible then
+				t.Errorf("error %v is of two classes", err)
+			}
 			if c.name == "set without an effect" { // nor can it be removed so
 				return
 			}

@@ -329,6 +329,12 @@ func TestRemoveTemplateInUse(t *testing.T) {
 				if got := n.Calls()[calls:]; len(got) > 0 || n.Config(templateID) != before {
 					t.Errorf("calls %q, template\n%s", got, n.Config(templateID))
 				}
+				// A killed removal has ended the protection.
+				n.SetConfig(templateID, strings.Replace(before, "protection: 1\n", "", 1))
+				wantClass(t, d.RemoveTemplate(t.Context(), templateID, ofTemplate, "fast"), driver.ErrInUse, "8200")
+				if n.Config(templateID) != before {
+					t.Errorf("after a killed removal\n%s\nwant\n%s", n.Config(templateID), before)
+				}
 				all, err := d.Templates(t.Context())
 				if err != nil || len(all) != 1 || !slices.Equal(all[0].UsedBy, []int{vmid}) {
 					t.Errorf("templates %+v, %v", all, err)

@@ -281,7 +281,11 @@ func (d *Driver) removeTemplate(ctx context.Context, vmid int, description, stor
 	case err != nil:
 		return err
 	case len(used[vmid]) > 0:
-		return driver.Faultf(driver.ErrInUse, "remove those guests first", "the guests %s are linked clones of it", strings.Trim(fmt.Sprint(used[vmid]), "[]"))
+		inUse := driver.Faultf(driver.ErrInUse, "remove those guests first", "the guests %s are linked clones of it", strings.Trim(fmt.Sprint(used[vmid]), "[]"))
+		if on(config, "template") && !on(config, "protection") { // a killed removal ended it
+			return errors.Join(inUse, d.protect(ctx, vmid, description))
+		}
+		return inUse
 	}
 	if on(config, "protection") {
 		unprotected := func(c *pctconf.Config) bool { return !on(c, "protection") }
@@ -290,13 +294,17 @@ func (d *Driver) removeTemplate(ctx context.Context, vmid int, description, stor
 		}
 	}
 	if err := d.freeTemplate(ctx, vmid, storage, config); err != nil {
-		protected := func(c *pctconf.Config) bool { return on(c, "protection") }
 		if now, lookErr := d.marked(context.WithoutCancel(ctx), vmid, description); lookErr == nil && on(now, "template") {
-			err = errors.Join(err, d.set(context.WithoutCancel(ctx), vmid, description, protected, "--protection=1"))
+			err = errors.Join(err, d.protect(context.WithoutCancel(ctx), vmid, description))
 		}
 		return err
 	}
 	return d.removeDirs(vmid)
+}
+
+// protect protects a template again that was not removed.
+func (d *Driver) protect(ctx context.Context, vmid int, description string) error {
+	return d.set(ctx, vmid, description, func(c *pctconf.Config) bool { return on(c, "protection") }, "--protection=1")
 }
 
 // freeTemplate destroys a template and, if the conversion to it was interrupted, the

@@ -62,14 +62,14 @@ func (d *Driver) discardOwn(ctx context.Context, vmid int, p *plan, made bool) e
 	ctx, cancel := context.WithTimeout(ctx, d.o.Clean)
 	defer cancel()
 	config, _, err := d.config(ctx, vmid)
-	switch {
-	case errors.Is(err, driver.ErrNotFound):
-	case err != nil:
+	if err != nil && !errors.Is(err, driver.ErrNotFound) {
 		return err
-	case !made && !unfinished(config) && (p.options["description"] == "" || !p.described(config)):
+	}
+	isOwn := made || config != nil && p.options["description"] != "" && p.described(config)
+	if config != nil && !isOwn && !unfinished(config) {
 		return driver.Faultf(driver.ErrExists, "", "%d is not this restore's, left alone", vmid)
 	}
-	return d.clear(ctx, vmid, p.storage, true)
+	return d.clear(ctx, vmid, p.storage, isOwn)
 }
 
 // clear removes guest vmid and what a restore of it left: what it mounted, then

@@ -176,6 +176,10 @@ func (p *process) clone(vmid int) int {
 		}
 		return code
 	}
+	// The rules that were made for the new number before are gone in any case.
+	if err := os.RemoveAll(firewallPath(p.dir, newid)); err != nil {
+		panic(err)
+	}
 	if rules, err := os.ReadFile(firewallPath(p.dir, vmid)); err == nil {
 		if err := os.WriteFile(firewallPath(p.dir, newid), rules, 0o640); err != nil {
 			panic(err)

@@ -160,6 +160,22 @@ func (d *Driver) calm(ctx context.Context, vmid int) error {
 	return nil
 }
 
+// idle returns nil once no task works on the guest. PVE lists a task until the next
+// round of pvestatd, which is up to ten seconds after its end: a restore or a clone of
+// a moment ago, too.
+func (d *Driver) idle(ctx context.Context, vmid int) error {
+	task := ""
+	ended, err := d.poll(ctx, d.o.Settle, func() (bool, error) {
+		w, err := d.tasks(ctx, vmid)
+		task = w.own
+		return task == "", err
+	})
+	if ended || err != nil {
+		return err
+	}
+	return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s works on it", task)
+}
+
 // set sets options of a template and reads them back by done.
 func (d *Driver) set(ctx context.Context, vmid int, description string, done func(*pctconf.Config) bool, options ...string) error {
 	_, setErr := d.pct(ctx, append([]string{"set", strconv.Itoa(vmid)}, options...)...)
@@ -188,16 +204,13 @@ func (d *Driver) finishTemplate(ctx context.Context, vmid int, description strin
 	if err := d.calm(ctx, vmid); err != nil {
 		return err
 	}
-	v, err := d.whole(ctx, vmid)
-	if err != nil {
+	if err := d.idle(ctx, vmid); err != nil {
 		return err
 	}
-	w, err := d.tasks(ctx, vmid)
+	v, err := d.whole(ctx, vmid)
 	switch {
 	case err != nil:
 		return err
-	case w.own != "":
-		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s works on it", w.own)
 	case v.state == driver.Running:
 		return driver.Faultf(driver.ErrRunning, "shut it down: a template never runs", "its state is %s", v.state)
 	}
@@ -267,14 +280,18 @@ func (d *Driver) removeTemplate(ctx context.Context, vmid int, description, stor
 	if err := d.calm(ctx, vmid); err != nil {
 		return err
 	}
-	w, err := d.tasks(ctx, vmid)
+	if err := d.idle(ctx, vmid); err != nil {
+		return err
+	}
+	state, err := d.state(ctx, vmid) // after the waits, as the configuration is
+	if err == nil {
+		config, err = d.marked(ctx, vmid, description)
+	}
 	switch {
 	case err != nil:
 		return err
-	case w.own != "":
-		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s works on it", w.own)
-	case v.state == driver.Running:
-		return driver.Faultf(driver.ErrRunning, "shut it down: a template never runs", "its state is %s", v.state)
+	case state == driver.Running:
+		return driver.Faultf(driver.ErrRunning, "shut it down: a template never runs", "its state is %s", state)
 	}
 	used, err := d.users(ctx)
 	switch {

@@ -186,10 +186,11 @@ func (r *Record) end(why EndReason, now time.Time, tokens ...Stored) {
 // withoutRevoked returns r without the tokens that current, a later state of
 // the record, has as revoked, or as ended with the guest's disk.
 func (r Record) withoutRevoked(current Record) Record {
-	revoked := slices.DeleteFunc(slices.Clone(current.Ended), func(e Ended) bool { return e.Why == EndReplaced || r.endOf(e.SHA256) == e.Why })
-	if len(revoked) == 0 {
+	if current.Version == 0 {
 		return r
 	}
+	wasRevoked := r.IsRevoked()
+	revoked := slices.DeleteFunc(slices.Clone(current.Ended), func(e Ended) bool { return e.Why == EndReplaced || r.endOf(e.SHA256) == e.Why })
 	isRevoked := func(t Stored) bool {
 		return slices.ContainsFunc(revoked, func(e Ended) bool { return e.SHA256.Equal(t.SHA256) })
 	}
@@ -205,7 +206,9 @@ func (r Record) withoutRevoked(current Record) Record {
 		r.Ended = slices.Delete(r.Ended, 0, over)
 	}
 	if !r.hasToken() {
-		r.IsOwed = current.IsOwed || revoked[len(revoked)-1].Why == EndDisk
+		isOfDisk := r.IsOwed || current.IsOwed || len(revoked) > 0 && revoked[len(revoked)-1].Why == EndDisk
+		// One that was revoked, before or meanwhile, gets none but by a command.
+		r.IsOwed = isOfDisk && !wasRevoked && !current.IsRevoked()
 	}
 	return r
 }

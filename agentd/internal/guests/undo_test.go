@@ -90,3 +90,56 @@ func TestTokensEndWithTheDisk(t *testing.T) {
 		t.Errorf("an unknown guest: %v", err)
 	}
 }
+
+// A guest that was revoked gets no token but by a command that succeeds, whatever
+// happened to its disk while one ran that is undone.
+func TestAnUndoneMintOwesARevokedGuestNothing(t *testing.T) {
+	end := func(t *testing.T, b bed) {
+		t.Helper()
+		if _, err := b.End(t.Context(), 8200); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke := func(t *testing.T, b bed) {
+		t.Helper()
+		if _, err := b.Revoke(t.Context(), 8200); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nothing := func(*testing.T, bed) {}
+	for name, c := range map[string]struct {
+		before, meanwhile []func(*testing.T, bed)
+		isOwed            bool
+	}{
+		"ended, then revoked":            {nil, []func(*testing.T, bed){end, revoke}, false},
+		"revoked, then ended":            {nil, []func(*testing.T, bed){revoke, end}, false},
+		"owed, then ended and revoked":   {[]func(*testing.T, bed){end}, []func(*testing.T, bed){end, revoke}, false},
+		"owed, then revoked":             {[]func(*testing.T, bed){end}, []func(*testing.T, bed){revoke}, false},
+		"revoked before, then ended":     {[]func(*testing.T, bed){revoke}, []func(*testing.T, bed){end}, false},
+		"owed before, then revoked once": {[]func(*testing.T, bed){end, revoke}, []func(*testing.T, bed){nothing}, false},
+		"owed before":                    {[]func(*testing.T, bed){end}, []func(*testing.T, bed){nothing}, true},
+		"ended":                          {nil, []func(*testing.T, bed){end}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t)
+			first := mint(t, b.Store, 8200)
+			use(t, b.Store, first)
+			for _, step := range c.before {
+				step(t, b)
+			}
+			minted, err := b.Mint(t.Context(), 8200, 100000, overlap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, step := range c.meanwhile {
+				step(t, b)
+			}
+			if err := b.Replace(t.Context(), 8200, minted.Before); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := b.Get(8200); err != nil || r.IsOwed != c.isOwed || r.IsRevoked() == c.isOwed {
+				t.Errorf("owed %v, revoked %v, %v, want owed %v", r.IsOwed, r.IsRevoked(), err, c.isOwed)
+			}
+		})
+	}
+}

@@ -223,3 +223,18 @@ func TestGoodControllerRunsDuringALongPull(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// The controller of before ran during a pull, with its settings. The new one gets those
+// of the host, though the run that was killed had written the same ones.
+func TestSettingsAreWrittenAgainAfterAPull(t *testing.T) {
+	g, e, _ := judgedGuest(t)
+	g.template("starting")
+	g.killInWait()
+	tried := g.settings()
+	g.set("controller_image", testImage+"v2")
+	g.want(0, []string{"pulled"})
+	wantRunning(t, e, "v2")
+	if now := g.settings(); now != tried {
+		t.Errorf("controller.yaml is\n%s\nwant\n%s", now, tried)
+	}
+}

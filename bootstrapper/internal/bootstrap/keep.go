@@ -128,6 +128,20 @@ func (r *runner) stay(ctx context.Context, k keeper, why *refusal, limit time.Du
 	})
 }
 
+// beforePull has the controller that was ready last run while the pull lasts, if the
+// one that is there now was left by a run that did not end, and is not ready.
+func (r *runner) beforePull(ctx context.Context, engine Engine, note func(string)) {
+	if r.memory.Container == "" {
+		return
+	}
+	good, err := keeper{engine, &r.memory, r.good}.settle(ctx, func(c docker.Container) bool { return !isReady(c) })
+	if err != nil {
+		note("warning: the controller before is not up during the pull: " + err.Error())
+	} else if good != nil && (good.Name != ContainerName || !isUp(*good)) {
+		note("the controller that was ready last runs during the pull")
+	}
+}
+
 // afterLimit bounds what is done after the last step: the result is known.
 const afterLimit = time.Minute
 

@@ -282,7 +282,13 @@ func (r *runner) settings(b contract.Bootstrap, o Options) (put func() error, er
 	if err == nil {
 		out, err = now.write()
 	}
-	return func() error { return nil }, r.end(contract.StepSettings, began, out, err)
+	return func() error {
+		if !now.replaces() {
+			return nil
+		}
+		// Meanwhile those of before were put back, for the controller that runs during a pull.
+		return r.step(contract.StepSettings, func(func(string)) (outcome, error) { return now.write() })
+	}, r.end(contract.StepSettings, began, out, err)
 }
 
 func settingsOf(o Options, b contract.Bootstrap) settingsStep {
@@ -353,20 +359,6 @@ func (r *runner) bring(ctx context.Context, b contract.Bootstrap, p plan, engine
 	})
 	r.out.Unready = err != nil && now.previous == "" && !now.isTrial && ctx.Err() == nil
 	return err
-}
-
-// beforePull has the controller that was ready last run while the pull lasts, if the
-// one that is there now was left by a run that did not end, and is not ready.
-func (r *runner) beforePull(ctx context.Context, engine Engine, note func(string)) {
-	if r.memory.Container == "" {
-		return
-	}
-	good, err := keeper{engine, &r.memory, r.good}.settle(ctx, func(c docker.Container) bool { return !isReady(c) })
-	if err != nil {
-		note("warning: the controller before is not up during the pull: " + err.Error())
-	} else if good != nil && (good.Name != ContainerName || !isUp(*good)) {
-		note("the controller that was ready last runs during the pull")
-	}
 }
 
 // credentialFor returns the registry credential if it belongs to the place that

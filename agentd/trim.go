@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,10 @@ func cleanPages(smaps io.Reader, file string) (clean []span, err error) {
 		var written int64
 		if n, _ := fmt.Sscanf(line, "Anonymous: %d kB", &written); n == 1 && written == 0 && under.size > 0 {
 			clean = append(clean, under)
-			under = span{}
+		}
+		// What was written may be on a swap device, and is then not counted above.
+		if n, _ := fmt.Sscanf(line, "Swap: %d kB", &written); n == 1 && written != 0 && under.size > 0 {
+			clean = slices.DeleteFunc(clean, func(s span) bool { return s == under })
 		}
 	}
 	return clean, lines.Err()

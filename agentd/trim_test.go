@@ -21,15 +21,17 @@ func TestCleanPages(t *testing.T) {
 		smaps string
 		want  []span
 	}{
-		"code and constants": {mapping("00400000-00402000", "r-xp", file, "0") + mapping("00402000-00405000", "r--p", file, "0"), []span{{0x400000, 0x2000}, {0x402000, 0x3000}}},
-		"variables":          {mapping("00400000-00402000", "rw-p", file, "0"), nil},
-		"filled in":          {mapping("00400000-00402000", "r--p", file, "4"), nil},
-		"another file":       {mapping("00400000-00402000", "r-xp", "/usr/lib/libc.so.6", "0"), nil},
-		"a longer name":      {mapping("00400000-00402000", "r-xp", "/mnt"+file, "0"), nil},
-		"no file":            {mapping("00400000-00402000", "r--p", "", "0"), nil},
-		"code, then no file": {mapping("00400000-00402000", "r-xp", file, "8") + mapping("00402000-00404000", "r--p", "", "0"), nil},
-		"replaced":           {mapping("00400000-00402000", "r-xp", file+" (deleted)", "0"), nil}, // the link says it too
-		"nothing":            {"", nil},
+		"code and constants":   {mapping("00400000-00402000", "r-xp", file, "0") + mapping("00402000-00405000", "r--p", file, "0"), []span{{0x400000, 0x2000}, {0x402000, 0x3000}}},
+		"variables":            {mapping("00400000-00402000", "rw-p", file, "0"), nil},
+		"filled in":            {mapping("00400000-00402000", "r--p", file, "4"), nil},
+		"not on a swap device": {mapping("00400000-00402000", "r--p", file, "0") + "Swap:  0 kB\nSwapPss:  0 kB\n", []span{{0x400000, 0x2000}}},
+		"on a swap device":     {mapping("00400000-00402000", "r--p", file, "0") + "Swap:  4 kB\n" + mapping("00402000-00404000", "r-xp", file, "0"), []span{{0x402000, 0x2000}}},
+		"another file":         {mapping("00400000-00402000", "r-xp", "/usr/lib/libc.so.6", "0"), nil},
+		"a longer name":        {mapping("00400000-00402000", "r-xp", "/mnt"+file, "0"), nil},
+		"no file":              {mapping("00400000-00402000", "r--p", "", "0"), nil},
+		"code, then no file":   {mapping("00400000-00402000", "r-xp", file, "8") + mapping("00402000-00404000", "r--p", "", "0"), nil},
+		"replaced":             {mapping("00400000-00402000", "r-xp", file+" (deleted)", "0"), nil}, // the link says it too
+		"nothing":              {"", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := cleanPages(strings.NewReader(c.smaps), file)

@@ -238,3 +238,22 @@ func TestSettingsAreWrittenAgainAfterAPull(t *testing.T) {
 		t.Errorf("controller.yaml is\n%s\nwant\n%s", now, tried)
 	}
 }
+
+// controller.yaml may have a MiB: as any other, it is kept, and put back.
+func TestLargeSettingsAreRolledBack(t *testing.T) {
+	g, e, first := judgedGuest(t)
+	large := func(mode string) {
+		g.write(templateInMount, "mode: "+mode+"\ntoken: {{quote .Token}}\nlist:\n{{range 50000}}- 0123456789\n{{end}}")
+	}
+	large("good")
+	g.set("host_id", "large")
+	g.want(0, nil)
+	before := g.settings()
+	g.want(0, nil)
+	if last := g.host.last(); last.State != contract.StateDone {
+		t.Errorf("the host hears of %s: %s", last.State, last.Message)
+	}
+	large("unhealthy")
+	g.want(3, []string{"runs again and is ready"}, "--ready-wait", "20s")
+	g.wantGood(e, first, before)
+}

@@ -147,7 +147,7 @@ func (d *doctor) settings(ctx context.Context) []checks.Finding {
 		return checks.FromError(err, "")
 	}
 	path := filepath.Join(want.dir, SettingsFile)
-	got, err := readSmall(path)
+	got, err := readSettings(path)
 	if err == nil && bytes.Equal(got, want.data) {
 		return []checks.Finding{checks.Fine("%s is what %s gives", path, want.from)}
 	}

@@ -56,7 +56,7 @@ func (s *goodSettings) keep() error {
 	if s == nil {
 		return nil
 	}
-	data, err := readSmall(s.file)
+	data, err := readSettings(s.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (s *goodSettings) good() (data []byte, written time.Time, isTrial bool, err
 	if s == nil {
 		return nil, time.Time{}, false, nil
 	}
-	kept, err := readSmall(s.copy)
+	kept, err := readSettings(s.copy)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, time.Time{}, false, nil
 	}
@@ -104,7 +104,7 @@ func (s *goodSettings) good() (data []byte, written time.Time, isTrial bool, err
 	if err != nil {
 		return nil, time.Time{}, false, err
 	}
-	now, err := readSmall(s.file)
+	now, err := readSettings(s.file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, time.Time{}, false, err
 	}
@@ -156,7 +156,7 @@ func writePrivate(path string, data []byte, written time.Time) (err error) {
 	if err := atomicfile.Sweep(root, name); err != nil {
 		return err
 	}
-	if old, err := readSmall(path); err != nil || !bytes.Equal(old, data) {
+	if old, err := readSettings(path); err != nil || !bytes.Equal(old, data) {
 		if err := atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o600}); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (s settingsStep) render() (rendered, error) {
 // replaces reports whether writing would change a file that a controller may
 // have read.
 func (r rendered) replaces() bool {
-	old, err := readSmall(filepath.Join(r.dir, SettingsFile))
+	old, err := readSettings(filepath.Join(r.dir, SettingsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
@@ -106,6 +106,9 @@ func sweep(root *os.Root) error {
 	}
 	return err
 }
+
+// readSettings reads controller.yaml, or a copy of it, which may be longer.
+func readSettings(path string) ([]byte, error) { return regular.Read(path, 2*settings.MaxOutput) }
 
 // readSmall reads a regular file of at most maxTemplateBytes.
 func readSmall(path string) ([]byte, error) { return regular.Read(path, maxTemplateBytes) }

@@ -11,10 +11,12 @@ import (
 	"text/template/parse"
 )
 
+// MaxOutput is the limit for controller.yaml in bytes.
+const MaxOutput = 1 << 20
+
 // The bounds of one rendering. A template comes from the golden image or the
 // mount and is written by hand; what exceeds them is a mistake or an attack.
 const (
-	maxOutput = 1 << 20 // bytes of controller.yaml
 	maxRounds = 100_000 // rounds of all ranges, and templates called
 	maxText   = 8 << 20 // bytes that functions made, and may make by their formats
 	maxWidth  = 3       // digits of a width or precision
@@ -34,8 +36,8 @@ type bounds struct {
 
 // Write passes output on up to the limit.
 func (b *bounds) Write(data []byte) (int, error) {
-	if b.output += len(data); b.output > maxOutput {
-		return 0, fmt.Errorf("the result exceeds the limit of %d bytes", maxOutput)
+	if b.output += len(data); b.output > MaxOutput {
+		return 0, fmt.Errorf("the result exceeds the limit of %d bytes", MaxOutput)
 	}
 	return b.out.Write(data)
 }

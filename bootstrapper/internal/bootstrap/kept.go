@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,25 +32,41 @@ type goodSettings struct {
 	memory     *memory
 }
 
+// mostPins is how many pins of one form a contract can have: of the key in use and of
+// the next one.
+const mostPins = 2
+
 // hosts returns each value of the host with what stands for it in the copy, the
-// longer before those that are a part of it.
+// longer before those that are a part of it. Where the host had more pins when the
+// copy was made, its last pin stands for each of the others.
 func (s *goodSettings) hosts() (pairs [][2]string) {
 	add := func(value, name string) {
 		if len(value) >= shortestScrubbed {
 			pairs = append(pairs, [2]string{value, "{{felhom " + name + "}}"})
 		}
 	}
+	addAll := func(pins []string, name string) {
+		for i := range mostPins {
+			if len(pins) > 0 {
+				add(pins[min(i, len(pins)-1)], name+" "+strconv.Itoa(i))
+			}
+		}
+	}
 	add(s.values.Token, "token")
-	add(s.values.PinnedPubkey, "pins")
-	for i, p := range s.values.PinsSPKI {
-		add(p, "spki "+strconv.Itoa(i))
+	if len(s.values.PinsSPKI) == 1 { // the text of all pins is that of the only one, which fits both places
+		addAll(s.values.PinsSPKI, "spki")
+		add(s.values.PinnedPubkey, "pins")
+	} else {
+		add(s.values.PinnedPubkey, "pins")
+		addAll(s.values.PinsSPKI, "spki")
 	}
-	for i, p := range s.values.PinsLeaf {
-		add(p, "leaf "+strconv.Itoa(i))
-	}
+	addAll(s.values.PinsLeaf, "leaf")
 	add(s.values.Endpoint, "endpoint")
 	return pairs
 }
+
+// mintedToken matches a token of felhom-agentd.
+const mintedToken = `\bfgt_[0-9]+_[0-9A-Za-z]{49}\b`
 
 // keep copies the settings of a controller that is ready.
 func (s *goodSettings) keep() error {
@@ -70,6 +87,9 @@ func (s *goodSettings) keep() error {
 	text := string(data)
 	for _, p := range s.hosts() {
 		text = strings.ReplaceAll(text, p[0], p[1])
+	}
+	if strings.Contains(text, "fgt_") { // of a mount before, in settings of a version that did not keep them
+		text = regexp.MustCompile(mintedToken).ReplaceAllString(text, "{{felhom token}}")
 	}
 	if err := writePrivate(s.copy, []byte(text), info.ModTime()); err != nil {
 		return fmt.Errorf("keep the last good settings: %w", err)

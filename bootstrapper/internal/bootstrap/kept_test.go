@@ -83,3 +83,52 @@ func TestSettingsArePutBackWithWhatTheHostIsNow(t *testing.T) {
 		t.Errorf("%v, %v", replaced, err)
 	}
 }
+
+// A mount may have another number of pins than before, and settings that an older
+// version wrote may have a token of before.
+func TestSettingsArePutBackWithOtherPinsAndTokens(t *testing.T) {
+	const a, b, c = "sha256//AAAA+/aa=", "sha256//BBBB+/bb=", "sha256//CCCC+/cc="
+	values := func(token string, pins ...string) settings.Values {
+		return settings.Values{Token: "fgt_8200_" + strings.Repeat(token, 49), Endpoint: "https://192.0.2.1:8443", PinsSPKI: pins, PinnedPubkey: strings.Join(pins, ";")}
+	}
+	render := func(v settings.Values, pins []string, curl string) string {
+		return "token: " + v.Token + "\npins: [" + strings.Join(pins, ", ") + "]\ncurl: " + curl + "\n"
+	}
+	for name, row := range map[string]struct {
+		had, has settings.Values
+		pins     []string
+		curl     string
+	}{
+		"one more pin":  {values("a", a), values("b", b, c), []string{b}, b},
+		"one pin less":  {values("a", a, b), values("b", c), []string{c, c}, c},
+		"other pins":    {values("a", a, b), values("b", b, c), []string{b, c}, b + ";" + c},
+		"another token": {values("a", a), values("b", a), []string{a}, a},
+	} {
+		for _, isOld := range []bool{false, true} {
+			dir := t.TempDir()
+			of := func(v settings.Values) *goodSettings {
+				return &goodSettings{file: filepath.Join(dir, SettingsFile), copy: filepath.Join(dir, "copy"), values: v, memory: &memory{path: filepath.Join(dir, "last-good.json")}}
+			}
+			keeps := row.had
+			if isOld {
+				keeps.Token = row.has.Token
+			}
+			if err := writePrivate(filepath.Join(dir, SettingsFile), []byte(render(row.had, row.had.PinsSPKI, row.had.PinnedPubkey)), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if err := of(keeps).keep(); err != nil {
+				t.Fatal(err)
+			}
+			if err := writePrivate(filepath.Join(dir, SettingsFile), []byte("mode: bad\n"), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := of(row.has).restore(); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(filepath.Join(dir, SettingsFile))
+			if want := render(row.has, row.pins, row.curl); err != nil || string(got) != want {
+				t.Errorf("%s, kept with the token of now: %v: got\n%s%v, want\n%s", name, isOld, got, err, want)
+			}
+		}
+	}
+}

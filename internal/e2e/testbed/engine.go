@@ -55,7 +55,7 @@ func runningEngine(ctx context.Context) (host, why string, err error) {
 // dockerd's own mount and process namespaces end with it, whatever ends it:
 // containerd, shims, containers, overlay and network namespace mounts go with
 // them. Mounts that are made outside later are still seen inside (rslave).
-// /run is its own because shim and plugin sockets lie at fixed paths in it.
+// /run is its own because shim and plugin sockets are at fixed paths in it.
 const dockerdScript = `set -e
 mount --make-rslave /
 mount -t proc proc /proc

@@ -25,7 +25,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-// Repository is where the sample controller's images lie in the registry.
+// Repository is where the sample controller's images are in the registry.
 const Repository = "felhom/controller"
 
 // controllerPackage is the sample controller's source.

@@ -28,7 +28,7 @@ const certsRoot = "/etc/docker/certs.d"
 
 // startRegistry starts Debian's docker-registry on b.Registry, with TLS and a
 // password, and puts its certificate where the engine looks for it. All its
-// files lie in b.Dir.
+// files are in b.Dir.
 func startRegistry(ctx context.Context, b Bed) (*Daemon, error) {
 	if err := writeRegistryFiles(b); err != nil {
 		return nil, fmt.Errorf("prepare registry: %w", err)

@@ -31,7 +31,8 @@ const (
 	tokenRetry = time.Hour
 
 	// owedRetry is for how long a guest without a token waits for the next try: a
-	// command that has it, or a damaged mount, prevented the last one.
+	// command that has it, or a damaged mount, prevented the last one. A try that has a
+	// line in the audit log is repeated with the other mounts.
 	owedRetry = 5 * time.Second
 )
 
@@ -187,7 +188,7 @@ func (k *keeper) renewMounts(ctx context.Context) {
 			err, pending[r.VMID] = nil, true // it is another node's, and may come here
 		case err != nil:
 			pending[r.VMID] = true
-			k.isOwing = k.isOwing || r.IsOwed
+			k.isOwing = k.isOwing || r.IsOwed && !done.WasMinted
 			if isDue && now.Token != nil {
 				k.failed[r.VMID] = time.Now()
 			}

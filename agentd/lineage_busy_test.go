@@ -17,6 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/audit"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/contract"
 )
 
 // A guest is rolled back while a command has it, as "guest attach" that waits for
@@ -92,6 +93,60 @@ func TestARepairedMountGetsAToken(t *testing.T) {
 	}
 	a.ask(t, a.untilRenewed(t), http.StatusOK)
 	a.ask(t, a.old, http.StatusUnauthorized)
+}
+
+// A mount that is damaged is looked at again soon. A token that was made and cannot be
+// written is not made again every few seconds: each time has lines in the audit log,
+// which would remove those before them.
+func TestWhenAnOwedTokenIsTriedAgain(t *testing.T) {
+	b := newBed(t)
+	b.add(t, "8200")
+	cfg, err := loadConfig(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	h, err := openHost(t.Context(), cfg, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	k := newKeeper(cfg, h, store, logger, nil)
+	if _, err := store.End(t.Context(), 8200); err != nil {
+		t.Fatal(err)
+	}
+	look := func(what string, isOwing, isOwed bool) {
+		t.Helper()
+		k.renewMounts(t.Context())
+		if r, err := store.Get(8200); err != nil || r.IsOwed != isOwed || k.isOwing != isOwing {
+			t.Errorf("%s: soon again %v, owed %v, %v, want %v and %v; %s", what, k.isOwing, r.IsOwed, err, isOwing, isOwed, k.said[8200])
+		}
+	}
+	file := filepath.Join(b.dir, "mounts/8200/bootstrap.json")
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	look("damaged", true, true)
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	blocked := filepath.Join(b.dir, "mounts/8200", contract.RegistryHostsFile)
+	if err := os.RemoveAll(blocked); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	look("not written", false, true)
+	if err := os.RemoveAll(blocked); err != nil {
+		t.Fatal(err)
+	}
+	look("written", false, false)
 }
 
 // A guest whose tokens have ended can be revoked: it gets no new one after that.

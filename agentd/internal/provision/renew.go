@@ -38,6 +38,9 @@ type Renewal struct {
 type Renewed struct {
 	IsWritten bool // a file was replaced
 	HasToken  bool // and the guest has a new token
+	// WasMinted means that an error came after a token was made for the guest, which is in
+	// the audit log.
+	WasMinted bool
 }
 
 // Renew brings what guest vmid is told of this host up to date in its mount.
@@ -124,7 +127,7 @@ func (p *Provisioner) rotate(ctx context.Context, vmid int, root driver.IDs, boo
 		if !isPut {
 			err = errors.Join(err, p.dropToken(ctx, vmid, minted))
 		}
-		return Renewed{}, err // if it is in the mount, both tokens are accepted until the next try
+		return Renewed{WasMinted: true}, err // if it is in the mount, both tokens are accepted until the next try
 	}
 	return Renewed{IsWritten: true, HasToken: true}, p.confirm(ctx, minted)
 }

@@ -1,6 +1,7 @@
 package overview_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,6 +94,11 @@ func TestGuestsOfOtherNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for vmid := 8201; vmid <= 8202; vmid++ { // the mount of 8201 is on its node
+		if _, err := store.End(t.Context(), vmid); err != nil {
+			t.Fatal(err)
+		}
+	}
 	hv := drivertest.NewFakeHypervisor("vmbr0")
 	hv.Put(driver.Guest{VMID: 8200, State: driver.Running})
 	s := overview.Source{Store: store, StateDir: dir, Hypervisor: hv, Elsewhere: func(vmid int) string {
@@ -100,7 +106,7 @@ func TestGuestsOfOtherNodes(t *testing.T) {
 			return ""
 		}
 		return "pve2" // of 8200 too, as while it moves
-	}}
+	}, MountFault: func(int) error { return errors.New("no config mount on this host") }}
 	rows, _, err := s.Rows(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +117,9 @@ func TestGuestsOfOtherNodes(t *testing.T) {
 	}
 	if want := "8200 running  starting 1; 8201 elsewhere pve2  0; 8202 gone  stopped 0"; strings.Join(got, "; ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "; "), want)
+	}
+	if text := rows[2].Text(); !strings.HasPrefix(text, "its config mount is damaged (no config mount on this host), and its tokens have ended") {
+		t.Errorf("text %q", text)
 	}
 	if text := rows[1].Text(); text != "the guest is on node pve2 of the cluster, where it reports" {
 		t.Errorf("text %q", text)

@@ -321,6 +321,7 @@ func (row *Row) settle() {
 	}
 	if row.State == Elsewhere { // what this node knows is of the time before
 		row.URLs, row.Controller, row.Class, row.Now = nil, "", "", ""
+		row.Ended = "" // the daemon of its node, which has its mount, gives it a new token
 	}
 	if row.State == string(driver.Stopped) || row.State == Gone {
 		row.URLs = nil

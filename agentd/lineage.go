@@ -245,7 +245,7 @@ func (a *ancestry) compare(ctx context.Context) (hasNew bool, err error) {
 			continue
 		}
 		delete(a.now.Waiting, vmid)
-		if !is.IsGone && !one.isOwn(is, known[vmid], made[vmid]) {
+		if _, isKnown := known[vmid]; isKnown && !is.IsGone && !one.isOwn(is, known[vmid], made[vmid]) {
 			a.mustEnd(vmid, one, 0)
 			hasNew = true
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/felhom/felhom-golden/agentd/internal/audit"
+	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/contract"
@@ -247,6 +249,52 @@ func TestEventsSurviveAKill(t *testing.T) {
 				t.Errorf("%v end, want %v", over, c.after)
 			}
 		})
+	}
+}
+
+// A command made or removed a guest, and it is not known after that, as after an undone
+// provision: nothing is said of tokens that it does not have.
+func TestNothingIsSaidOfAGuestThatACommandRemoved(t *testing.T) {
+	b := newBed(t)
+	a := ancestor{bed: b, guests: filepath.Join(b.dir, "guests")}
+	a.conf(t, "8200", "0a", "parent: second\n")
+	b.add(t, "8200")
+	cfg, err := loadConfig(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Hypervisor, cfg.LXCPath = config.HypervisorLXC, a.guests
+	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	var noted []audit.Event
+	one := newAncestry(cfg, store, logger, func(e audit.Event) { noted = append(noted, e) }, func(int) bool { return false })
+	defer func() { _ = one.close() }()
+	compare := func(waiting int) {
+		t.Helper()
+		if _, err := one.compare(t.Context()); err != nil || len(one.now.Waiting) != waiting {
+			t.Fatalf("%d events wait, %v, want %d", len(one.now.Waiting), err, waiting)
+		}
+	}
+	compare(0)
+	journal := filepath.Join(b.dir, "state/provision/8200.json")
+	if err := os.WriteFile(journal, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.conf(t, "8200", "0a", "lock: rollback\nparent: second\n")
+	compare(1)
+	a.conf(t, "8300", "0b", "") // a directory without guests is that of no hypervisor
+	err = errors.Join(os.RemoveAll(filepath.Join(a.guests, "8200")), store.Replace(t.Context(), 8200, nil), os.Remove(journal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(0)
+	if len(noted) > 0 {
+		t.Errorf("the audit log gets %+v", noted)
 	}
 }
 

@@ -22,7 +22,7 @@ RACE := -race -gcflags=github.com/klauspost/compress/...=-race=false
 # It has each process wait for a second at its end, and tests start hundreds.
 export GORACE ?= atexit_sleep_ms=0
 # The packages that take longest start first. Three at a time: those with guests wait more than they work.
-SLOW := ./internal/e2e/guest ./golden ./agentd ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper
+SLOW := ./internal/e2e/guest ./golden ./agentd ./golden/internal/stage ./internal/e2e/registry ./internal/e2e/lan ./bootstrapper ./internal/driver/pct ./golden/internal/verify
 
 .PHONY: build release demo demo-local test test-packages test-engine-26 test-engine-29 compare-engines unit soak fuzz fuzz-short lint docs recording pictures fmt bench bench-faults bench-api bench-fleet bench-golden bench-guest bench-registry repro clean
 

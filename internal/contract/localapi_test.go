@@ -159,6 +159,9 @@ func FuzzParseReport(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(encoded) > MaxReportBytes { // characters such as "<" are longer when they are written
+			return
+		}
 		again, err := ParseReport(encoded)
 		if diff := cmp.Diff(rep, again); diff != "" || err != nil {
 			t.Fatalf("read back with error %v:\n%s", err, diff)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -83,18 +84,11 @@ const slowLimit = time.Minute
 // dribble sends begin and then a byte each half second. It returns nil when the
 // daemon has ended the connection.
 func dribble(ctx context.Context, source, addr, begin string, isPlain bool) error {
-	conn, err := dialFrom(ctx, source, addr)
+	conn, err := connect(ctx, source, addr, isPlain)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if !isPlain {
-		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return err
-		}
-		conn = secure
-	}
 	if _, err := io.WriteString(conn, begin); err != nil {
 		return nil //nolint:nilerr // it is ended already
 	}
@@ -120,6 +114,23 @@ func dribble(ctx context.Context, source, addr, begin string, isPlain bool) erro
 	}
 }
 
+// connect opens a connection, with TLS if it is not plain. It tries again: the daemon waits
+// some seconds for a handshake, which a busy machine may take from it.
+func connect(ctx context.Context, source, addr string, isPlain bool) (conn net.Conn, err error) {
+	err = retry(ctx, 20, func() error {
+		raw, err := dialFrom(ctx, source, addr)
+		if conn = raw; err != nil || isPlain {
+			return err
+		}
+		secure := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+		if conn, err = secure, secure.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+		}
+		return err
+	})
+	return conn, err
+}
+
 // endlessHeader: the daemon reads little of a header without end.
 func endlessHeader(t *testing.T) {
 	b := startDaemon(t)
@@ -131,6 +142,10 @@ func endlessHeader(t *testing.T) {
 	} {
 		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
+			t.Fatal(err)
+		}
+		// What waits in a buffer of this side was not read: how much that is depends on the machine.
+		if err := conn.NetConn().(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
 			t.Fatal(err)
 		}
 		go func() { _, _ = io.Copy(io.Discard, conn) }()

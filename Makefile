@@ -83,7 +83,7 @@ test-engine-26: build
 	engine=$$(tools/engine26/build); export PATH="$$engine:$$PATH"; $(BED) -own-engine -- \
 	  go test $(RACE) -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry
 
-# What needs neither root nor an engine.
+# What needs neither an engine nor guests. Some of it mounts and changes owners, so it needs root.
 unit:
 	go test -p 3 ./golden ./bootstrapper ./internal/driver/pct ./golden/internal/stage ./...
 

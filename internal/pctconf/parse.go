@@ -207,13 +207,14 @@ func (p *parser) store(key, value string, n int, replace bool) {
 var sectionKeys = map[string]bool{"delete": true, "snapstate": true, "snaptime": true, "parent": true}
 
 // EncodeDescription returns text as the "#" lines of a file: control bytes,
-// bytes from 0x7f on, ":" and "%" become %XX. An empty text has no line.
+// bytes from 0x7f on, ":" and "%" become %XX. Empty lines at the end are left out, as PVE
+// does, and an empty text has no line.
 func EncodeDescription(text string) string {
-	if text == "" {
+	if text = strings.TrimRight(text, "\n"); text == "" {
 		return ""
 	}
 	var b strings.Builder
-	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		b.WriteByte('#')
 		// A final blank would be lost if the line is trimmed.
 		for i := range len(line) {

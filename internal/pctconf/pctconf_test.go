@@ -229,7 +229,7 @@ func TestParseSize(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	seeds := []string{sample, "[pve:pending]\n[a1]\n", "#%ZZ%4", "net0: a=b=c,,", "lxc.a = b", "\x00: \xff"}
+	seeds := []string{sample, "[pve:pending]\n[a1]\n", "#%ZZ%4", "#%0A", "#\n#\n", "#a\n#\n#\n", "net0: a=b=c,,", "lxc.a = b", "\x00: \xff"}
 	for _, s := range seeds {
 		f.Add([]byte(s))
 	}

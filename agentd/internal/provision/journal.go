@@ -146,7 +146,9 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 	return unlock, nil
 }
 
-// claim excludes other runs on the guest until this one is over.
+// claim excludes other runs on the guest until this one is over. It removes what a
+// killed write of the guest's journal left: the first one leaves nothing else, so that
+// no later command would look at this guest's files.
 func (js journals) claim(vmid int) (func() error, error) {
 	if err := os.MkdirAll(js.dir, 0o700); err != nil {
 		return nil, err
@@ -155,5 +157,11 @@ func (js journals) claim(vmid int) (func() error, error) {
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
 	}
-	return unlock, err
+	if err != nil {
+		return nil, err
+	}
+	if err := js.with(func(root *os.Root) error { return atomicfile.Sweep(root, journalName(vmid)) }); err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	return unlock, nil
 }

@@ -3,6 +3,8 @@ package provision_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -303,6 +305,31 @@ func TestJournal(t *testing.T) {
 	wantError(t, err, fault.Invalid, "look at guest, record and mount yourself", file+" is not a journal of guest 8200")
 	_, err = r.Remove(t.Context(), vmid, true)
 	wantError(t, err, fault.Invalid, "look at", file)
+}
+
+// The first write of a journal that was killed leaves nothing that a later command
+// knows the guest by, so each command on the guest removes it first.
+func TestTemporaryFileOfAJournal(t *testing.T) {
+	for name, command := range map[string]func(r *rig) error{
+		"provision": func(r *rig) error { _, err := r.Apply(t.Context(), job()); return err },
+		"remove": func(r *rig) error {
+			if _, err := r.Remove(t.Context(), vmid, true); !errors.Is(err, provision.ErrKnownNothing) {
+				return fmt.Errorf("want an unknown guest, got %w", err)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			file := filepath.Join(r.StateDir, "provision/.8200.json.ABCDEFGH.tmp")
+			no(t, os.MkdirAll(filepath.Dir(file), 0o700))
+			no(t, os.WriteFile(file, []byte("{"), 0o600))
+			no(t, command(r))
+			if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("after it: %v", err)
+			}
+		})
+	}
 }
 
 func TestTwoAtOnce(t *testing.T) {

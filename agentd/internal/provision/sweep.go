@@ -57,6 +57,5 @@ func (js journals) sweep(vmid int, mounts configmount.Dir) error {
 	if err != nil {
 		return err
 	}
-	err = js.with(func(root *os.Root) error { return atomicfile.Sweep(root, journalName(vmid)) })
-	return errors.Join(err, mounts.Sweep(vmid), unlock()) // which removes the lock file
+	return errors.Join(mounts.Sweep(vmid), unlock()) // which removes the lock file
 }

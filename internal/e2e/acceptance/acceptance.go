@@ -67,7 +67,7 @@ func (c Case) Ask(ctx context.Context, endpoint string, within func(argv ...stri
 		config = fmt.Sprintf("header = \"Authorization: Bearer %s\"\n", c.token)
 	}
 	argv := []string{
-		"curl", "--silent", "--max-time", "10", "--insecure", "--pinnedpubkey", c.pin, "--config", "-", "--write-out", "\n%{http_code}", endpoint + c.Path,
+		"curl", "--silent", "--max-time", "60", "--insecure", "--pinnedpubkey", c.pin, "--config", "-", "--write-out", "\n%{http_code}", endpoint + c.Path,
 	}
 	if within != nil {
 		if argv, err = within(argv...); err != nil {

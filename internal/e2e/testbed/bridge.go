@@ -14,12 +14,16 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/run"
 )
 
+// bridgeMAC is the bridge's own. One without takes the lowest of its ports: when the
+// guest of that port stops, the others keep sending to it, for up to a minute.
+const bridgeMAC = "02:00:00:00:00:01"
+
 // addBridge makes a bridge that has the first address of network. It has no
 // port of this machine in it, and nothing is routed or translated for it.
 func addBridge(ctx context.Context, name string, network netip.Prefix) error {
 	address := netip.PrefixFrom(gateway(network), network.Bits()).String()
 	for _, args := range [][]string{
-		{"link", "add", "name", name, "type", "bridge"},
+		{"link", "add", "name", name, "address", bridgeMAC, "type", "bridge"},
 		{"address", "add", address, "dev", name},
 		{"link", "set", "dev", name, "up"},
 	} {

@@ -21,7 +21,7 @@ func TestLongTexts(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
-		"deb http://deb.debian.org/debian trixie main contrib\ndeb-src https://a.example/ b c # d\n", "deb [signed-by=/usr/share/keyrings/a.gpg arch=amd64,arm64 trusted=yes] https://a.example trixie main\n",
+		"deb http://mirror.example/debian trixie main contrib\ndeb-src https://a.example/ b c # d\n", "deb [signed-by=/usr/share/keyrings/a.gpg arch=amd64,arm64 trusted=yes] https://a.example trixie main\n",
 		"deb [ trusted=\"yes\" ] \"https://a b\" x%20y [z z]\n", "deb [a=b", "Types: deb deb-src\nURIs: https://a.example https://b.example\nSuites: trixie trixie-updates\nComponents: main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n",
 		"Types: deb\nEnabled: no\n\nTypes: deb\nURIs: x\nTrusted: 0x1\n",
 	} {

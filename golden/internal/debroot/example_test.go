@@ -12,7 +12,7 @@ import (
 // It needs root and Debian's archive, and is compiled only.
 func ExampleFill() {
 	source := apt.Source{
-		URI: "http://deb.debian.org/debian", Suites: []string{"trixie"}, Components: []string{"main"},
+		URI: "http://mirror.example/debian", Suites: []string{"trixie"}, Components: []string{"main"},
 		SignedBy: "/usr/share/keyrings/debian-archive-keyring.gpg",
 	}
 	err := debroot.Fill(context.Background(), "/var/tmp/root", debroot.Request{

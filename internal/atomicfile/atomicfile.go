@@ -114,7 +114,7 @@ func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bo
 }
 
 // Remove removes name below root and calls fsync for its directory: a loss of power does
-// not bring it back. It does nothing if there is no such file.
+// not bring it back. It does nothing if the file does not exist.
 func Remove(root *os.Root, name string) error {
 	err := root.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {

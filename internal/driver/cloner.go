@@ -45,7 +45,7 @@ type Cloner interface {
 	FinishTemplate(ctx context.Context, vmid int, description string) error
 
 	// RemoveTemplate removes a template, an unfinished one too, and what an
-	// interrupted call left. It returns nil if there is no such guest, and
+	// interrupted call left. It returns nil if that guest does not exist, and
 	// ErrInUse if linked clones use it, which stays protected then. storage is as
 	// of Discard.
 	RemoveTemplate(ctx context.Context, vmid int, description, storage string) error

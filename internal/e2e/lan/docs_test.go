@@ -128,7 +128,7 @@ func TestTestsThatPagesNameExist(t *testing.T) {
 		}
 		for _, name := range named {
 			if !all.names[name] {
-				t.Errorf("docs/%s names %s, and there is no such test", page, name)
+				t.Errorf("docs/%s names %s, and that test does not exist", page, name)
 			}
 		}
 		for _, found := range regexp.MustCompile("`TestThreats/([^`]+)`").FindAllStringSubmatch(string(text), -1) {

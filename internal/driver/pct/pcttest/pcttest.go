@@ -74,7 +74,7 @@ type Faults struct {
 
 	PauseClone   string // the clone waits for SIGTERM: "config" is before it has its disk, "disk" is after
 	TemplateEnds string // the conversion is killed: "disk" is before, "config" is after it wrote the disk's new name
-	CloneForgets bool   // clone exits 0 and there is no guest
+	CloneForgets bool   // clone exits 0 and makes no guest
 	SetBusy      bool   // another command holds the guest's lock at the next set
 }
 

@@ -2,15 +2,21 @@ package pctconf
 
 import "strings"
 
-// RootStorage returns the storage of the root file system, "" if the
-// configuration does not name one.
-func RootStorage(c *Config) string {
+// Root returns the properties of the root file system, nil if the configuration has
+// none that can be read.
+func Root(c *Config) Properties {
 	value, _ := c.Get("rootfs")
 	props, err := ParseProperties(value, "volume")
 	if err != nil {
-		return ""
+		return nil
 	}
-	storage, _, ok := strings.Cut(props["volume"], ":")
+	return props
+}
+
+// RootStorage returns the storage of the root file system, "" if the
+// configuration does not name one.
+func RootStorage(c *Config) string {
+	storage, _, ok := strings.Cut(Root(c)["volume"], ":")
 	if !ok {
 		return ""
 	}

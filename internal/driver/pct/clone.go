@@ -63,15 +63,8 @@ func (d *Driver) clone(ctx context.Context, t driver.Template, vmid int, s drive
 	if s.Description == "" {
 		return driver.Faultf(driver.ErrRefused, "", "a clone without a description would have that of its template")
 	}
-	if err := d.checkFree(ctx, vmid); err != nil {
-		return err
-	}
-	conf, size, err := d.archive(ctx, s.Archive)
+	plan, size, err := d.planNew(ctx, vmid, s)
 	if err != nil {
-		return err
-	}
-	plan, err := newPlan(vmid, s, conf)
-	if err := errors.Join(err, d.checkBridge(plan.bridge), d.checkLeftovers(ctx, vmid, plan.storage)); err != nil {
 		return err
 	}
 	if err := errors.Join(d.canClone(ctx, plan), d.checkTemplate(ctx, t, plan)); err != nil {
@@ -155,12 +148,13 @@ func (d *Driver) discardClone(ctx context.Context, vmid int, description, storag
 		return nil
 	case err != nil:
 		return err
-	case v.partial && v.clone != "":
-		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
+	}
+	if err := v.checkTask(); err != nil {
+		return err
+	}
+	switch {
 	case v.partial && v.config.Description != "" && v.config.Description != description:
 		return driver.Faultf(driver.ErrExists, "", "it is another's, left alone")
-	case !v.partial && unfinished(v.config):
-		return driver.Faultf(driver.ErrBusy, "wait for that task", "a task still works on it")
 	case v.partial:
 	case description == "" || v.config.Description != description:
 		return driver.Faultf(driver.ErrExists, "", "it is whole, not left by an interrupted clone")

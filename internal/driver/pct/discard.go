@@ -161,14 +161,25 @@ func (d *Driver) discard(ctx context.Context, vmid int, storage string) error {
 		return nil
 	case err != nil:
 		return err
-	case v.partial && v.clone != "":
-		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
-	case v.partial:
+	}
+	if err := v.checkTask(); err != nil {
+		return err
+	}
+	if v.partial {
 		return d.clear(ctx, vmid, storage, false)
-	case unfinished(v.config):
-		return driver.Faultf(driver.ErrBusy, "wait for that task", "a task still works on it")
 	}
 	return driver.Faultf(driver.ErrExists, "", "it is whole, not left by an interrupted restore")
+}
+
+// checkTask refuses a guest that a task works on, or may make.
+func (v view) checkTask() error {
+	switch {
+	case v.partial && v.clone != "":
+		return driver.Faultf(driver.ErrBusy, "wait until that task has ended", "the task %s is a clone, and it may be what that one makes", v.clone)
+	case !v.partial && unfinished(v.config):
+		return driver.Faultf(driver.ErrBusy, "wait for that task", "a task still works on it")
+	}
+	return nil
 }
 
 // discardAny removes guest vmid, locked or not, with the volumes that its

@@ -135,12 +135,7 @@ func lxcLines(c *pctconf.Config) (lines []string) {
 // rootSize returns the size that a configuration gives the root file system, 0 if it
 // gives none.
 func rootSize(c *pctconf.Config) int64 {
-	value, _ := c.Get("rootfs")
-	props, err := pctconf.ParseProperties(value, "volume")
-	if err != nil {
-		return 0
-	}
-	size, err := pctconf.ParseSize(props["size"])
+	size, err := pctconf.ParseSize(pctconf.Root(c)["size"])
 	if err != nil {
 		return 0
 	}

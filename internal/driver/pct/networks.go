@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -24,31 +23,18 @@ func (d *Driver) Warnings(context.Context, driver.Spec) ([]string, error) { retu
 // the cluster, which usually share their networks.
 func (d *Driver) Networks(ctx context.Context) (map[int]driver.Net, error) {
 	nets := map[int]driver.Net{}
-	for _, pattern := range []string{"nodes/*/lxc/*.conf", "lxc/*.conf"} {
-		files, err := filepath.Glob(filepath.Join(d.o.PVEDir, pattern))
+	err := d.eachConfig(ctx, func(vmid int, data []byte, err error) error {
 		if err != nil {
-			return nil, err
+			return nil //nolint:nilerr // it may have been removed meanwhile
 		}
-		for _, file := range files {
-			if err := context.Cause(ctx); err != nil {
-				return nil, fmt.Errorf("networks: %w", err)
-			}
-			vmid, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(file), ".conf"))
-			if err != nil {
-				continue
-			}
-			data, err := regular.Read(file, maxGuestConfig)
-			if err != nil {
-				continue // it may have been removed meanwhile
-			}
-			config, _ := pctconf.Parse(data)
-			if on(config, "template") {
-				continue // it never runs
-			}
-			if n := netOf(config); n.Bridge != "" {
-				nets[vmid] = n
-			}
+		config, _ := pctconf.Parse(data)
+		if n := netOf(config); n.Bridge != "" && !on(config, "template") { // which never runs
+			nets[vmid] = n
 		}
+		return nil
+	}, anyNode, thisNode)
+	if err != nil {
+		return nil, fmt.Errorf("networks: %w", err)
 	}
 	return nets, nil
 }

@@ -20,15 +20,8 @@ func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.
 }
 
 func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress driver.Progress) error {
-	if err := d.checkFree(ctx, vmid); err != nil {
-		return err
-	}
-	conf, size, err := d.archive(ctx, s.Archive)
+	plan, size, err := d.planNew(ctx, vmid, s)
 	if err != nil {
-		return err
-	}
-	plan, err := newPlan(vmid, s, conf)
-	if err := errors.Join(err, d.checkBridge(plan.bridge), d.checkLeftovers(ctx, vmid, plan.storage)); err != nil {
 		return err
 	}
 	if progress != nil {
@@ -57,6 +50,20 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 		progress(size, size)
 	}
 	return nil
+}
+
+// planNew returns the plan of a guest that does not exist yet, and the size of its
+// archive, if nothing prevents it.
+func (d *Driver) planNew(ctx context.Context, vmid int, s driver.Spec) (p *plan, size int64, err error) {
+	if err := d.checkFree(ctx, vmid); err != nil {
+		return nil, 0, err
+	}
+	conf, size, err := d.archive(ctx, s.Archive)
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err = newPlan(vmid, s, conf)
+	return p, size, errors.Join(err, d.checkBridge(p.bridge), d.checkLeftovers(ctx, vmid, p.storage))
 }
 
 // checkFree refuses a VMID that any guest has.

@@ -46,14 +46,13 @@ func isFinished(config *pctconf.Config) bool {
 var baseOf = regexp.MustCompile(`^[^:/]+:(?:[0-9]+/)?(?:base|basevol)-([0-9]+)-[^/]*/`)
 
 // rootVolume returns the volume of the root file system, "" if none is known.
-func rootVolume(config *pctconf.Config) string {
-	value, _ := config.Get("rootfs")
-	props, err := pctconf.ParseProperties(value, "volume")
-	if err != nil {
-		return ""
-	}
-	return props["volume"]
-}
+func rootVolume(config *pctconf.Config) string { return pctconf.Root(config)["volume"] }
+
+// The configurations of containers, below the cluster file system.
+const (
+	thisNode = "lxc/*.conf"
+	anyNode  = "nodes/*/lxc/*.conf"
+)
 
 // configFiles calls use with each configuration of a container that matches one of the
 // patterns below the cluster file system.
@@ -61,6 +60,23 @@ func (d *Driver) configFiles(ctx context.Context, use func(vmid int, config *pct
 	if _, err := os.Stat(filepath.Join(d.o.PVEDir, "lxc")); err != nil {
 		return driver.Faultf(driver.ErrNotReady, "systemctl status pve-cluster", "%s", err)
 	}
+	return d.eachConfig(ctx, func(vmid int, data []byte, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // it was removed meanwhile
+		case err != nil:
+			return err
+		}
+		config, _ := pctconf.Parse(data)
+		use(vmid, config)
+		return nil
+	}, patterns...)
+}
+
+// eachConfig calls use with the content of each file of a container that matches one
+// of the patterns below the cluster file system, or with the error of reading it, until
+// use returns an error.
+func (d *Driver) eachConfig(ctx context.Context, use func(vmid int, data []byte, err error) error, patterns ...string) error {
 	for _, pattern := range patterns {
 		files, err := filepath.Glob(filepath.Join(d.o.PVEDir, pattern))
 		if err != nil {
@@ -75,14 +91,9 @@ func (d *Driver) configFiles(ctx context.Context, use func(vmid int, config *pct
 				continue
 			}
 			data, err := regular.Read(file, maxGuestConfig)
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				continue // it was removed meanwhile
-			case err != nil:
+			if err := use(vmid, data, err); err != nil {
 				return err
 			}
-			config, _ := pctconf.Parse(data)
-			use(vmid, config)
 		}
 	}
 	return nil
@@ -95,7 +106,7 @@ func (d *Driver) Templates(ctx context.Context) ([]driver.Template, error) {
 		if hasTag(config) {
 			list = append(list, driver.Template{VMID: vmid, Description: config.Description, Storage: pctconf.RootStorage(config), IsFinished: isFinished(config)})
 		}
-	}, "lxc/*.conf")
+	}, thisNode)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
@@ -125,7 +136,7 @@ func (d *Driver) users(ctx context.Context) (map[int][]int, error) {
 				used[base] = append(used[base], vmid)
 			}
 		}
-	}, "nodes/*/lxc/*.conf", "lxc/*.conf")
+	}, anyNode, thisNode)
 	for _, list := range used {
 		slices.Sort(list)
 	}

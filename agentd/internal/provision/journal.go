@@ -64,36 +64,48 @@ func (js journals) with(work func(*os.Root) error) (err error) {
 
 func (js journals) write(j *journal) error {
 	j.Version = journalVersion
-	data, err := json.MarshalIndent(j, "", "  ")
+	return js.writeFile(journalName(j.VMID), j)
+}
+
+// writeFile replaces a file by the JSON of content.
+func (js journals) writeFile(name string, content any) error {
+	data, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return err
 	}
 	return js.with(func(root *os.Root) error {
-		return atomicfile.Write(root, journalName(j.VMID), append(data, '\n'), atomicfile.Attr{Mode: 0o600})
+		return atomicfile.Write(root, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
 	})
 }
 
-// readJournal returns nil if no run is unfinished.
-func (js journals) read(vmid int) (j *journal, err error) {
+// readFile returns the content of a file, and whether it exists.
+func (js journals) readFile(name string) (data []byte, exists bool, err error) {
 	if _, err := os.Lstat(js.dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // reading makes no directory
+		return nil, false, nil // reading makes no directory
 	}
 	err = js.with(func(root *os.Root) error {
-		data, err := regular.ReadIn(root, journalName(vmid), maxJournalBytes)
+		data, err = regular.ReadIn(root, name, maxJournalBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		j = &journal{}
-		if err := json.Unmarshal(data, j); err != nil || j.Version != journalVersion || j.VMID != vmid || j.ID == "" {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is not a journal of guest %d: %w", filepath.Join(js.dir, journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
-				"it says what an interrupted provisioning had started; look at guest, record and mount yourself, then remove it")
-		}
-		return nil
+		exists = err == nil
+		return err
 	})
-	return j, err
+	return data, exists, err
+}
+
+// read returns nil if no run is unfinished.
+func (js journals) read(vmid int) (j *journal, err error) {
+	data, exists, err := js.readFile(journalName(vmid))
+	if err != nil || !exists {
+		return nil, err
+	}
+	j = &journal{}
+	if err := json.Unmarshal(data, j); err != nil || j.Version != journalVersion || j.VMID != vmid || j.ID == "" {
+		return j, fault.WrapHint(fault.Invalid, fmt.Errorf("%s is not a journal of guest %d: %w", filepath.Join(js.dir, journalName(vmid)), vmid, errOr(err, "wrong version or guest")),
+			"it says what an interrupted provisioning had started; look at guest, record and mount yourself, then remove it")
+	}
+	return j, nil
 }
 
 func errOr(err error, text string) error {

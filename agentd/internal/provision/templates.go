@@ -5,18 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
-	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // templatesFile has the templates that this host made, finished or not; it is the
@@ -34,40 +30,24 @@ type templateList struct {
 func (js journals) writeTemplates(list []template) error {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b template) int { return a.VMID - b.VMID })
-	data, err := json.MarshalIndent(templateList{templatesVersion, list}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return js.with(func(root *os.Root) error {
-		return atomicfile.Write(root, templatesFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
-	})
+	return js.writeFile(templatesFile, templateList{templatesVersion, list})
 }
 
 func (js journals) readTemplates() (list []template, err error) {
-	if _, err := os.Lstat(js.dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // reading makes no directory
+	data, exists, err := js.readFile(templatesFile)
+	if err != nil || !exists {
+		return nil, err
 	}
-	err = js.with(func(root *os.Root) error {
-		data, err := regular.ReadIn(root, templatesFile, maxJournalBytes)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		var file templateList
-		err = json.Unmarshal(data, &file)
-		if err == nil && (file.Version != templatesVersion || slices.ContainsFunc(file.Templates, func(t template) bool { return t.VMID == 0 || t.ID == "" || t.Phase == "" })) {
-			err = errors.New("wrong version, or a template without VMID, ID or phase")
-		}
-		if err != nil {
-			return fault.WrapHint(fault.Invalid, fmt.Errorf("%s is not a list of templates: %w", filepath.Join(js.dir, templatesFile), err),
-				"look at the guests with the tag "+driver.TemplateTag+" yourself, then remove it")
-		}
-		list = file.Templates
-		return nil
-	})
-	return list, err
+	var file templateList
+	err = json.Unmarshal(data, &file)
+	if err == nil && (file.Version != templatesVersion || slices.ContainsFunc(file.Templates, func(t template) bool { return t.VMID == 0 || t.ID == "" || t.Phase == "" })) {
+		err = errors.New("wrong version, or a template without VMID, ID or phase")
+	}
+	if err != nil {
+		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("%s is not a list of templates: %w", filepath.Join(js.dir, templatesFile), err),
+			"look at the guests with the tag "+driver.TemplateTag+" yourself, then remove it")
+	}
+	return file.Templates, nil
 }
 
 // settleTemplates finishes or removes what an interrupted run left.

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
+	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -69,7 +69,7 @@ func verifyCached(ctx context.Context, job packJob, packed pack.Result, f *os.Fi
 	}
 	defer func() { err = errors.Join(err, cache.Close()) }()
 	splice := verify.Splice{Seam: packed.BaseAt}
-	if splice.Program, err = ownDigest(); err != nil {
+	if splice.Program, err = stage.OwnDigest(); err != nil {
 		return verify.Report{}, fmt.Errorf("verify: %w", err)
 	}
 	if packed.BaseReused {
@@ -84,9 +84,4 @@ func verifyCached(ctx context.Context, job packJob, packed pack.Result, f *os.Fi
 		_, err := w.Write(kept)
 		return err
 	})
-}
-
-// ownDigest names this program by its bytes: another one may find other things.
-func ownDigest() (string, error) {
-	return regular.Sum("/proc/self/exe", sha256.New())
 }

@@ -59,12 +59,12 @@ func (d Dir) Close() error { return errors.Join(os.RemoveAll(d.Path), filelock.C
 // Sweep removes what killed runs of this user left in the directory parent. If there is no
 // such directory, it does nothing.
 func Sweep(parent string) error {
-	left, err := filepath.Glob(filepath.Join(escape(parent), prefix+"*"))
+	left, err := fs.Glob(os.DirFS(filepath.Clean(parent)), prefix+"*") // parent may have brackets in it
 	if err != nil {
 		return err
 	}
 	for _, name := range left {
-		if err := removeStale(name); err != nil {
+		if err := removeStale(filepath.Join(parent, name)); err != nil {
 			return fmt.Errorf("clear what a killed run left: %w", err)
 		}
 	}
@@ -114,16 +114,4 @@ func lockDirectory(name string) (*os.File, error) {
 		return nil, filelock.Close(f) // removed before it was locked here
 	}
 	return f, nil
-}
-
-// escape makes filepath.Glob take dir as it is.
-func escape(dir string) string {
-	var out []rune
-	for _, c := range dir {
-		if c == '*' || c == '?' || c == '[' || c == '\\' {
-			out = append(out, '\\')
-		}
-		out = append(out, c)
-	}
-	return string(out)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -32,12 +33,21 @@ func (p *Plan) keyHint(file string) string {
 	return "look at " + key + " in the recipe: relative paths start at the recipe's directory"
 }
 
+// OwnDigest names this program by the SHA-256 of its bytes, which it reads once:
+// another program may build, or find, other things.
+var OwnDigest = sync.OnceValues(func() (string, error) {
+	sum, err := regular.Sum("/proc/self/exe", sha256.New())
+	if err != nil {
+		return "", fmt.Errorf("hash this program: %w", err)
+	}
+	return sum, nil
+})
+
 // resolveInputs hashes the files that the base depends on. Its error names
 // every one that cannot be read.
 func (p *Plan) resolveInputs() (in inputSums, err error) {
-	in.self, err = regular.Sum("/proc/self/exe", sha256.New())
-	if err != nil {
-		return in, fmt.Errorf("hash this program: %w", err)
+	if in.self, err = OwnDigest(); err != nil {
+		return in, err
 	}
 	var errs error
 	for _, s := range p.Sources {

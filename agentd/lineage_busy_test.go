@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -189,16 +188,8 @@ func TestEventsSurviveAKill(t *testing.T) {
 		"copied, when the overlap is over":      {copied: true, event: "parent: second\n", after: []int{8200}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t)
-			a := ancestor{bed: b, guests: filepath.Join(b.dir, "guests")}
-			text, err := os.ReadFile(b.config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text = append(text, fmt.Sprintf("hypervisor: lxc\nlxc: {path: %s}\n", a.guests)...)
-			if err := os.WriteFile(b.config, text, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			a := newLXCBed(t)
+			b := a.bed
 			a.conf(t, "8200", "0a", "parent: second\n")
 			if c.isAgain {
 				a.conf(t, "8200", "0a", "parent: second\n"+made)

@@ -19,18 +19,19 @@ type ancestor struct {
 	old    contract.Bootstrap
 }
 
-func newAncestor(t *testing.T) ancestor {
+// newLXCBed configures a host with liblxc. It has no guest yet.
+func newLXCBed(t *testing.T) ancestor {
 	t.Helper()
 	b := newBed(t)
 	a := ancestor{bed: b, guests: filepath.Join(b.dir, "guests")}
-	text, err := os.ReadFile(b.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = append(text, fmt.Sprintf("hypervisor: lxc\nlxc: {path: %s}\n", a.guests)...)
-	if err := os.WriteFile(b.config, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	appendTo(t, b.config, fmt.Sprintf("hypervisor: lxc\nlxc: {path: %s}\n", a.guests))
+	return a
+}
+
+func newAncestor(t *testing.T) ancestor {
+	t.Helper()
+	a := newLXCBed(t)
+	b := a.bed
 	a.conf(t, "8200", "0a", "parent: second\n")
 	a.old = b.add(t, "8200")
 	b.startProcess(t)

@@ -68,17 +68,7 @@ func (g *guest) interrupt(e *dockertest.Engine, ref string, runs bool) {
 func (g *guest) interruptWait(ref string) {
 	g.t.Helper()
 	g.set("controller_image", ref)
-	g.host.mu.Lock()
-	g.host.reports = nil // of the run before
-	g.host.mu.Unlock()
-	ctx, cancel := context.WithTimeout(g.t.Context(), 2*time.Minute)
-	defer cancel()
-	ended := g.start(ctx, "--ready-wait", "1h")
-	for !g.hasReport(func(r contract.Report) bool { return r.Step == contract.StepReady }) && ctx.Err() == nil {
-		<-time.After(time.Millisecond)
-	}
-	cancel()
-	<-ended
+	g.killInWait()
 }
 
 // await waits until the controller is of that image, and runs. The program must not

@@ -92,6 +92,7 @@ func (d doctor) bridge(context.Context) []checks.Finding {
 		if i, err := net.InterfaceByName(name); err == nil && i.Flags&net.FlagUp == 0 {
 			found = append(found, checks.Fail(fault.NotReady, "ip link set "+name+" up; see /etc/network/interfaces", "bridge %s is down", name))
 		}
+		found = append(found, borrowedAddress(d.NetDir, name)...)
 	}
 	return orFine(found, "%s", strings.Join(names, ", "))
 }

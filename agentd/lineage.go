@@ -157,11 +157,9 @@ func (a *ancestry) keep() error {
 	if err != nil || string(data) == a.onDisk {
 		return err
 	}
-	root, err := os.OpenRoot(a.cfg.StateDir)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(atomicfile.Write(root, lineageFile, data, atomicfile.Attr{Mode: 0o600}), root.Close())
+	err = atomicfile.In(a.cfg.StateDir, func(root *os.Root) error {
+		return atomicfile.Write(root, lineageFile, data, atomicfile.Attr{Mode: 0o600})
+	})
 	if err == nil {
 		a.onDisk = string(data)
 	}

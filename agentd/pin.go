@@ -179,13 +179,13 @@ func (r *rotator) run(ctx context.Context) error {
 		return err
 	}
 	// If it came back, the next rotation would be taken for this one.
-	return r.withDir(func(root *os.Root) error { return atomicfile.Remove(root, rotationFile) })
+	return atomicfile.In(tlsDir(r.cfg), func(root *os.Root) error { return atomicfile.Remove(root, rotationFile) })
 }
 
 // begin returns the pin of the key that is to become the current one: an
 // interrupted rotation's, or the next key's.
 func (r *rotator) begin() (to pin.Pin, err error) {
-	err = r.withDir(func(root *os.Root) error {
+	err = atomicfile.In(tlsDir(r.cfg), func(root *os.Root) error {
 		data, err := regular.ReadIn(root, rotationFile, 4<<10)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -203,14 +203,6 @@ func (r *rotator) begin() (to pin.Pin, err error) {
 		return atomicfile.Write(root, rotationFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
 	})
 	return to, err
-}
-
-func (r *rotator) withDir(work func(*os.Root) error) (err error) {
-	root, err := os.OpenRoot(tlsDir(r.cfg))
-	if err != nil {
-		return err
-	}
-	return errors.Join(work(root), root.Close())
 }
 
 // eachGuest calls work for each guest of this host and collects what could not

@@ -142,26 +142,19 @@ func WriteIfChanged(root *os.Root, name string, data []byte, attr Attr) (changed
 	return true, Write(root, name, data, attr)
 }
 
+// In calls work with the directory dir, which it closes afterwards.
+func In(dir string, work func(root *os.Root) error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(root), root.Close())
+}
+
 // SweepAll removes the temporary files that killed writes to any name left in
 // the directory root. The caller must exclude other writers meanwhile.
 func SweepAll(root *os.Root) error {
-	d, err := root.Open(".")
-	if err != nil {
-		return fmt.Errorf("sweep: %w", err)
-	}
-	names, err := d.Readdirnames(-1)
-	if err := errors.Join(err, d.Close()); err != nil {
-		return fmt.Errorf("sweep: %w", err)
-	}
-	for _, n := range names {
-		if Target(n) == "" {
-			continue
-		}
-		if err := root.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("sweep: %w", err)
-		}
-	}
-	return nil
+	return sweep(root, "", func(target string) bool { return target != "" })
 }
 
 // Target returns the name that the temporary file of the given name was written
@@ -178,22 +171,27 @@ func Target(name string) string {
 
 // Sweep removes the temporary files that killed writes to name left. The caller
 // must exclude other writers of name meanwhile.
-func Sweep(root *os.Root, name string) (err error) {
+func Sweep(root *os.Root, name string) error {
 	dir, base := path.Split(path.Clean(name))
+	return sweep(root, dir, func(target string) bool { return target == base })
+}
+
+// sweep removes the temporary files in dir, "" for root itself, of each target that matches.
+func sweep(root *os.Root, dir string, matches func(target string) bool) error {
 	d, err := root.Open(cmp.Or(dir, "."))
 	if err != nil {
-		return fmt.Errorf("sweep beside %s: %w", name, err)
+		return fmt.Errorf("sweep: %w", err)
 	}
 	names, err := d.Readdirnames(-1)
 	if err := errors.Join(err, d.Close()); err != nil {
-		return fmt.Errorf("sweep beside %s: %w", name, err)
+		return fmt.Errorf("sweep: %w", err)
 	}
 	for _, n := range names {
-		if len(n) != len("."+base+".")+randomLength+len(".tmp") || !strings.HasPrefix(n, "."+base+".") || !strings.HasSuffix(n, ".tmp") {
+		if !matches(Target(n)) {
 			continue
 		}
 		if err := root.Remove(dir + n); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("sweep beside %s: %w", name, err)
+			return fmt.Errorf("sweep: %w", err)
 		}
 	}
 	return nil

@@ -50,16 +50,11 @@ func journalsIn(stateDir string) journals { return journals{filepath.Join(stateD
 
 func journalName(vmid int) string { return strconv.Itoa(vmid) + ".json" }
 
-func (js journals) with(work func(*os.Root) error) (err error) {
+func (js journals) with(work func(*os.Root) error) error {
 	if err := os.MkdirAll(js.dir, 0o700); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(js.dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	return work(root)
+	return atomicfile.In(js.dir, work)
 }
 
 func (js journals) write(j *journal) error {

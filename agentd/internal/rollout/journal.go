@@ -101,25 +101,16 @@ func (r *Rollout) write(j *journal) error {
 	if err != nil {
 		return err
 	}
-	return r.in(func(root *os.Root) error {
+	return atomicfile.In(r.options.StateDir, func(root *os.Root) error {
 		return atomicfile.Write(root, journalName, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
 	})
 }
 
 func (r *Rollout) remove() error {
-	return r.in(func(root *os.Root) error {
+	return atomicfile.In(r.options.StateDir, func(root *os.Root) error {
 		if err := atomicfile.Remove(root, journalName); err != nil {
 			return err
 		}
 		return atomicfile.Sweep(root, journalName) // of writes that were killed
 	})
-}
-
-func (r *Rollout) in(work func(*os.Root) error) (err error) {
-	root, err := os.OpenRoot(r.options.StateDir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	return work(root)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -163,23 +162,13 @@ func (s *goodSettings) restore() (replaced time.Time, err error) {
 
 // writePrivate replaces a file unless it is the same, with that time of its content,
 // and removes what a killed write left.
-func writePrivate(path string, data []byte, written time.Time) (err error) {
-	dir, name := filepath.Split(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := atomicfile.Sweep(root, name); err != nil {
-		return err
-	}
-	if old, err := readSettings(path); err != nil || !bytes.Equal(old, data) {
-		if err := atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o600}); err != nil {
-			return err
+func writePrivate(path string, data []byte, written time.Time) error {
+	return inSwept(path, func(root *os.Root, name string) error {
+		if old, err := readSettings(path); err != nil || !bytes.Equal(old, data) {
+			if err := atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o600}); err != nil {
+				return err
+			}
 		}
-	}
-	return root.Chtimes(name, written, written)
+		return root.Chtimes(name, written, written)
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,26 +68,35 @@ func recall(path string) memory {
 	return m
 }
 
-func (m *memory) save() (err error) {
+func (m *memory) save() error {
 	m.Version = memoryVersion
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	dir, name := filepath.Split(m.path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("keep the last good state: %w", err)
-	}
-	root, err := os.OpenRoot(dir)
+	err = inSwept(m.path, func(root *os.Root, name string) error {
+		_, err := atomicfile.WriteIfChanged(root, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("keep the last good state: %w", err)
 	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := atomicfile.Sweep(root, name); err != nil {
+	return nil
+}
+
+// inSwept calls write with the directory of a file, which it makes if it is missing, and
+// the file's name in it, once what killed writes of the file left is removed.
+func inSwept(path string, write func(root *os.Root, name string) error) error {
+	dir, name := filepath.Split(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	_, err = atomicfile.WriteIfChanged(root, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
-	return err
+	return atomicfile.In(dir, func(root *os.Root) error {
+		if err := atomicfile.Sweep(root, name); err != nil {
+			return err
+		}
+		return write(root, name)
+	})
 }
 
 // proven keeps that the container with that ID and image has become ready.

@@ -73,10 +73,7 @@ func writeBacklog(path string, reports []contract.Report) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("keep undelivered reports: %w", err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("keep undelivered reports: %w", err)
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	return atomicfile.Write(root, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
+	return atomicfile.In(dir, func(root *os.Root) error {
+		return atomicfile.Write(root, name, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
+	})
 }

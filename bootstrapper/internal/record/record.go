@@ -71,7 +71,7 @@ type Step struct {
 }
 
 // Write replaces the result at path, and makes its directory if it is missing.
-func Write(path string, r Result) (err error) {
+func Write(path string, r Result) error {
 	r.Version = Version
 	data, err := Encode(r)
 	if err != nil {
@@ -81,25 +81,19 @@ func Write(path string, r Result) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	return atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o640})
+	return atomicfile.In(dir, func(root *os.Root) error {
+		return atomicfile.Write(root, name, data, atomicfile.Attr{Mode: 0o640})
+	})
 }
 
 // Sweep removes what killed writes left in the directory of the result at path. Call
 // it under the lock of [Lock].
-func Sweep(path string) (err error) {
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+func Sweep(path string) error {
+	err := atomicfile.In(filepath.Dir(path), atomicfile.SweepAll)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("clear the directory of the result: %w", err)
 	}
-	return errors.Join(atomicfile.SweepAll(root), root.Close())
+	return nil
 }
 
 // Encode returns the file's content.

@@ -128,15 +128,12 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 	if slices.Equal(before, conf.Settings) {
 		return nil
 	}
-	root, err := os.OpenRoot(d.dir(vmid))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
-		return err
-	}
-	return d.writeLXC(root, vmid, conf)
+	return atomicfile.In(d.dir(vmid), func(root *os.Root) error {
+		if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
+			return err
+		}
+		return d.writeLXC(root, vmid, conf)
+	})
 }
 
 // plug mounts m into the running guest, as PVE does: a clone of the directory's

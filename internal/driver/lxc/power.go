@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
@@ -104,17 +105,14 @@ func (d *Driver) checkMounts(vmid int, conf *pctconf.Config) error {
 
 // renew writes liblxc's configuration again: what the host can do may have
 // changed since the last start.
-func (d *Driver) renew(vmid int, conf *pctconf.Config) (err error) {
-	root, err := os.OpenRoot(d.dir(vmid))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
+func (d *Driver) renew(vmid int, conf *pctconf.Config) error {
 	ids, err := idMap(conf)
 	if err != nil {
 		return err
 	}
-	return errors.Join(closeGuest(d.dir(vmid), ids), d.writeLXC(root, vmid, conf))
+	return atomicfile.In(d.dir(vmid), func(root *os.Root) error {
+		return errors.Join(closeGuest(d.dir(vmid), ids), d.writeLXC(root, vmid, conf))
+	})
 }
 
 // complaints returns the errors that liblxc wrote into its log. The first has

@@ -50,14 +50,15 @@ func (d *Driver) putBackRules(ctx context.Context, vmid int, rules []byte) error
 }
 
 // putBack makes rules the firewall rules of a VMID; nil: it has none.
-func (d *Driver) putBack(vmid int, rules []byte) (err error) {
-	root, err := os.OpenRoot(d.firewallDir())
+func (d *Driver) putBack(vmid int, rules []byte) error {
+	err := atomicfile.In(d.firewallDir(), func(root *os.Root) error {
+		if rules == nil {
+			return root.Remove(rulesFile(vmid))
+		}
+		return atomicfile.Write(root, rulesFile(vmid), rules, atomicfile.Attr{Mode: 0o640})
+	})
 	if err != nil {
 		return fmt.Errorf("put back firewall rules: %w", err)
 	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	if rules == nil {
-		return root.Remove(rulesFile(vmid))
-	}
-	return atomicfile.Write(root, rulesFile(vmid), rules, atomicfile.Attr{Mode: 0o640})
+	return nil
 }

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -333,7 +334,8 @@ func (p *Provisioner) finish(ctx context.Context, c driver.Cloner, list []templa
 	return template{}, errors.Join(err, removeErr)
 }
 
-// remove removes t for good. If it is in use, it stays as it was.
+// remove removes t for good. If it is in use, it stays as it was, and the error is a
+// [driver.ErrInUse].
 func (p *Provisioner) remove(ctx context.Context, c driver.Cloner, list []template, t template) ([]template, error) {
 	before := t
 	t.Phase = phaseRemoving
@@ -347,7 +349,7 @@ func (p *Provisioner) remove(ctx context.Context, c driver.Cloner, list []templa
 		return p.drop(list, t.ID)
 	case errors.Is(err, driver.ErrInUse):
 		list, putErr := p.put(list, before)
-		return list, errors.Join(err, putErr)
+		return list, cmp.Or(putErr, err)
 	}
 	return list, err
 }

@@ -60,10 +60,10 @@ func (p *Provisioner) settleTemplates(ctx context.Context, c driver.Cloner, list
 		case phaseMaking:
 			list, err = p.settleMaking(ctx, c, list, t)
 		default:
+			t.Phase = phaseReady // again, if it is in use
 			list, err = p.remove(ctx, c, list, t)
 			if errors.Is(err, driver.ErrInUse) {
-				t.Phase = phaseReady
-				list, err = p.put(list, t)
+				err = nil
 			}
 		}
 		if err != nil {

@@ -74,15 +74,11 @@ func nesting(features string) bool {
 // disk sets storage and size. pct always gets both: without them it uses the
 // storage "local", which usually accepts no guests.
 func (p *plan) disk(s driver.Spec) error {
-	value, _ := p.config.Get("rootfs")
-	props, err := pctconf.ParseProperties(value, "volume")
-	if err != nil {
-		props = pctconf.Properties{}
-	}
 	p.storage = cmp.Or(s.Storage, pctconf.RootStorage(p.config))
 	p.bytes = int64(s.RootfsGiB) << 30
 	if s.RootfsGiB == 0 {
-		if p.bytes, err = pctconf.ParseSize(props["size"]); err != nil {
+		var err error
+		if p.bytes, err = pctconf.ParseSize(pctconf.Root(p.config)["size"]); err != nil {
 			return driver.Faultf(driver.ErrRefused, "name the size of the root file system", "the archive does not say it: %s", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -171,10 +172,13 @@ func (d *Driver) calm(ctx context.Context, vmid int) error {
 	return nil
 }
 
-// idle returns nil once no task works on the guest. PVE lists a task until the next
-// round of pvestatd, which is up to ten seconds after its end: a restore or a clone of
-// a moment ago, too.
+// idle returns nil once no task works on a template, as calm does, and PVE lists none
+// either: a task stays in its list until the next round of pvestatd, which is up to ten
+// seconds after its end, a restore or a clone of a moment ago, too.
 func (d *Driver) idle(ctx context.Context, vmid int) error {
+	if err := d.calm(ctx, vmid); err != nil {
+		return err
+	}
 	task := ""
 	ended, err := d.poll(ctx, d.o.Settle, func() (bool, error) {
 		w, err := d.tasks(ctx, vmid)
@@ -210,9 +214,6 @@ func (d *Driver) FinishTemplate(ctx context.Context, vmid int, description strin
 func (d *Driver) finishTemplate(ctx context.Context, vmid int, description string) error {
 	config, err := d.marked(ctx, vmid, description)
 	if err != nil || isFinished(config) {
-		return err
-	}
-	if err := d.calm(ctx, vmid); err != nil {
 		return err
 	}
 	if err := d.idle(ctx, vmid); err != nil {
@@ -288,9 +289,6 @@ func (d *Driver) removeTemplate(ctx context.Context, vmid int, description, stor
 	if unfinished(config) {
 		return d.discard(ctx, vmid, storage)
 	}
-	if err := d.calm(ctx, vmid); err != nil {
-		return err
-	}
 	if err := d.idle(ctx, vmid); err != nil {
 		return err
 	}
@@ -354,11 +352,10 @@ func (d *Driver) freeTemplate(ctx context.Context, vmid int, storage string, con
 	}
 	// Some storages refuse to free a disk that has another name since the interrupted
 	// conversion. Nothing else of the guest is left than its configuration.
-	root, openErr := os.OpenRoot(filepath.Join(d.o.PVEDir, "lxc"))
-	if openErr != nil {
-		return errors.Join(err, openErr)
-	}
-	if removeErr := errors.Join(root.Remove(strconv.Itoa(vmid)+".conf"), root.Close()); removeErr != nil {
+	removeErr := atomicfile.In(filepath.Join(d.o.PVEDir, "lxc"), func(root *os.Root) error {
+		return root.Remove(strconv.Itoa(vmid) + ".conf")
+	})
+	if removeErr != nil {
 		return errors.Join(err, removeErr)
 	}
 	return d.gone(ctx, vmid, err)

@@ -83,15 +83,10 @@ func TestARollbackBesideADamagedMount(t *testing.T) {
 // new token.
 func TestARepairedMountGetsAToken(t *testing.T) {
 	a := newAncestor(t)
-	file := filepath.Join(a.dir, "mounts/8200/bootstrap.json")
-	if err := os.Rename(file, file+".away"); err != nil {
-		t.Fatal(err)
-	}
+	putBack := a.takeBootstrap(t)
 	a.conf(t, "8200", "0a", "parent: first\n")
 	a.untilEnded(t)
-	if err := os.Rename(file+".away", file); err != nil {
-		t.Fatal(err)
-	}
+	putBack()
 	a.ask(t, a.untilRenewed(t), http.StatusOK)
 	a.ask(t, a.old, http.StatusUnauthorized)
 }
@@ -128,14 +123,9 @@ func TestWhenAnOwedTokenIsTriedAgain(t *testing.T) {
 			t.Errorf("%s: soon again %v, owed %v, %v, want %v and %v; %s", what, k.isOwing, r.IsOwed, err, isOwing, isOwed, k.said[8200])
 		}
 	}
-	file := filepath.Join(b.dir, "mounts/8200/bootstrap.json")
-	if err := os.Rename(file, file+".away"); err != nil {
-		t.Fatal(err)
-	}
+	putBack := b.takeBootstrap(t)
 	look("damaged", true, true)
-	if err := os.Rename(file+".away", file); err != nil {
-		t.Fatal(err)
-	}
+	putBack()
 	blocked := filepath.Join(b.dir, "mounts/8200", contract.RegistryHostsFile)
 	if err := os.RemoveAll(blocked); err != nil {
 		t.Fatal(err)
@@ -153,10 +143,7 @@ func TestWhenAnOwedTokenIsTriedAgain(t *testing.T) {
 // A guest whose tokens have ended can be revoked: it gets no new one after that.
 func TestAnEndedGuestIsRevoked(t *testing.T) {
 	a := newAncestor(t)
-	file := filepath.Join(a.dir, "mounts/8200/bootstrap.json")
-	if err := os.Rename(file, file+".away"); err != nil {
-		t.Fatal(err)
-	}
+	a.takeBootstrap(t)
 	a.conf(t, "8200", "0a", "parent: first\n")
 	a.untilEnded(t)
 	a.command(t, "guest", "revoke", "8200")
@@ -318,6 +305,20 @@ func (a ancestor) look(t *testing.T, change func(*ancestry)) []int {
 		t.Fatal(err)
 	}
 	return over
+}
+
+// takeBootstrap removes the bootstrap.json of guest 8200, and returns what puts it back.
+func (b *bed) takeBootstrap(t *testing.T) (putBack func()) {
+	t.Helper()
+	file := filepath.Join(b.dir, "mounts/8200/bootstrap.json")
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(file, file+".away")
+	return func() { t.Helper(); move(file+".away", file) }
 }
 
 func (a ancestor) update(t *testing.T, change func(*guests.Record)) {

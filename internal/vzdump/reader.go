@@ -145,12 +145,19 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// maxFilling bounds the zeros after the end marker: GNU tar writes 9 KiB at most
+// unless its blocking factor is raised, and a file of holes has them without end.
+const maxFilling = 1 << 20
+
 // finish reads what comes after the end marker: only zeros, in whole blocks. A
 // member there would be seen by some readers of tar and not by others.
 func (r *Reader) finish() error {
 	buf := make([]byte, 32<<10)
-	for {
+	for most := r.plain.n + maxFilling; ; {
 		n, err := r.plain.Read(buf)
+		if r.plain.n > most {
+			return refuse(ErrLimit, "", "the zeros after the end marker exceed the limit of %d bytes", maxFilling)
+		}
 		for i, c := range buf[:n] {
 			if c != 0 {
 				return refuse(ErrUnsupported, "", "bytes after the end marker, at byte %d of the tar stream", r.plain.n-int64(n)+int64(i))

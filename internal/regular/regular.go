@@ -14,6 +14,9 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotRegular is in the chain of each error about a name that is a directory,
@@ -23,8 +26,14 @@ var ErrNotRegular = errors.New("not a regular file")
 // ErrTooLarge is in the chain of each error about a file that exceeds a limit.
 var ErrTooLarge = errors.New("file too large")
 
-// Open opens the regular file name for reading.
+// Open opens the regular file name for reading. Files of the kernel that can
+// wait are refused; [Read] reads them, because most never do.
 func Open(name string) (*os.File, error) {
+	f, err := open(name)
+	return stored(name, f, err)
+}
+
+func open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if cause, ok := errors.AsType[*fs.PathError](err); ok {
 		err = &fs.PathError{Op: "open", Path: name, Err: cause.Err}
@@ -37,6 +46,26 @@ func Open(name string) (*os.File, error) {
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	return opened(name, f, err)
+}
+
+// patience is how long a read of a file of the kernel waits that has nothing to
+// read now, as /proc/kmsg. It counts for each read.
+const patience = 3 * time.Second
+
+// patient ends a read that waits. Files of file systems that store them do not.
+type patient struct {
+	f    *os.File
+	wait time.Duration
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	// The error is os.ErrNoDeadline for a file whose reads cannot wait.
+	_ = p.f.SetReadDeadline(time.Now().Add(p.wait))
+	n, err := p.f.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = notRegular(p.f.Name(), "file of the kernel that has nothing to read now")
+	}
+	return n, err
 }
 
 // Sum returns the digest of the regular file name by h, in hexadecimal.
@@ -73,7 +102,7 @@ func OpenIn(root *os.Root, name string, flags int, mode fs.FileMode) (*os.File, 
 // Read returns the content of the regular file name. A file of more than limit
 // bytes is an error.
 func Read(name string, limit int64) ([]byte, error) {
-	f, err := Open(name)
+	f, err := open(name)
 	return read(name, f, err, limit)
 }
 
@@ -101,11 +130,33 @@ func opened(name string, f *os.File, err error) (*os.File, error) {
 	return f, nil
 }
 
+// stored refuses an open file of /proc and the like whose reads can wait.
+func stored(name string, f *os.File, err error) (*os.File, error) {
+	if err != nil || errors.Is(f.SetReadDeadline(time.Time{}), os.ErrNoDeadline) {
+		return f, err
+	}
+	var st unix.Statfs_t
+	raw, err := f.SyscallConn()
+	if err == nil {
+		var statErr error
+		err = raw.Control(func(fd uintptr) { statErr = unix.Fstatfs(int(fd), &st) })
+		err = errors.Join(err, statErr)
+	}
+	switch st.Type {
+	case unix.PROC_SUPER_MAGIC, unix.TRACEFS_MAGIC, unix.DEBUGFS_MAGIC:
+		err = notRegular(name, "file of the kernel")
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 func read(name string, f *os.File, err error, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := io.ReadAll(io.LimitReader(patient{f, patience}, limit+1))
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}

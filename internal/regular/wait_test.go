@@ -1,0 +1,42 @@
+package regular
+
+import (
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+)
+
+// /proc/kmsg is regular by its mode, and a read of it waits for the next message
+// of the kernel. A pipe waits in the same way, and no message is lost to a test.
+func TestReadThatWaitsEnds(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("first"); err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(patient{r, 10 * time.Millisecond})
+	if string(data) != "first" || !errors.Is(err, ErrNotRegular) {
+		t.Errorf("%q, %v, want the first text and ErrNotRegular", data, err)
+	}
+	if err := errors.Join(r.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFilesOfTheKernel(t *testing.T) {
+	const file = "/proc/self/mountinfo" // its reads could wait, as far as can be seen
+	if data, err := Read(file, 1<<20); err != nil || len(data) == 0 {
+		t.Errorf("read: %d bytes, %v", len(data), err)
+	}
+	f, err := Open(file)
+	if !errors.Is(err, ErrNotRegular) {
+		t.Errorf("open: %v, want ErrNotRegular", err)
+	}
+	if err == nil {
+		_ = f.Close()
+	}
+}

@@ -141,6 +141,35 @@ func readSidecar(name string) (string, error) {
 	return f[0], nil
 }
 
+// checkConfigFile returns why writeConfig could not write name, before the work
+// begins, and refuses the archive itself. It makes no file.
+func checkConfigFile(name string, archive io.Reader) error {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := unix.Access(filepath.Dir(name), unix.W_OK|unix.X_OK); err != nil {
+			return &fs.PathError{Op: "write to", Path: filepath.Dir(name), Err: err}
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if f, ok := archive.(*os.File); ok {
+		if of, err := f.Stat(); err == nil && os.SameFile(info, of) {
+			return fmt.Errorf("%s is the archive", name)
+		}
+	}
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	f, err := regular.OpenIn(root, filepath.Base(name), os.O_WRONLY, 0)
+	if err == nil {
+		err = f.Close()
+	}
+	return errors.Join(err, root.Close())
+}
+
 // writeConfig writes the guest's configuration to a regular file, new or not.
 func writeConfig(name string, data []byte) (err error) {
 	root, err := os.OpenRoot(filepath.Dir(name))

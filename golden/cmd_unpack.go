@@ -40,6 +40,9 @@ Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
 		},
 		Action: func(c *cli.Context) error {
 			o := unpackOptions{archive: c.Args().Get(0), directory: filepath.Clean(c.Args().Get(1)), config: c.String("config")}
+			if o.directory == "." {
+				return misuse("unpack: the directory is the current one", "name a directory that does not exist yet: it takes its place by a rename")
+			}
 			var err error
 			if o.idmap, err = unpack.ParseIDMap(c.StringSlice("idmap")); err != nil {
 				return fault.WrapHint(fault.Misuse, err, "an unprivileged guest's usual map is b:0:100000:65536")
@@ -60,9 +63,14 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 	switch entries, err := os.ReadDir(o.directory); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return fault.Wrap(fault.Misuse, fmt.Errorf("unpack: %w", err))
+		return fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: %w", err), "name a directory that does not exist yet")
 	case len(entries) > 0:
 		return misuse(fmt.Sprintf("unpack: %s is not empty", o.directory), "name a directory that does not exist yet")
+	}
+	if o.config != "" {
+		if err := checkConfigFile(o.config, in); err != nil {
+			return fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: --config: %w", err), "name a new file in a directory that exists, outside of the one to unpack into")
+		}
 	}
 	parent := filepath.Dir(o.directory)
 	// A pipe cannot be read twice; what does not fit is found member by member.

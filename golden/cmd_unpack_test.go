@@ -31,6 +31,11 @@ func TestUnpackRefuses(t *testing.T) {
 		{"archive missing", []string{"/nowhere", filepath.Join(dir, "a")}, 2, "/nowhere"},
 		{"id map", []string{junk, filepath.Join(dir, "a"), "--idmap", "z"}, 2, "b:0:100000:65536"},
 		{"directory not empty", []string{junk, dir}, 2, "is not empty"},
+		{"current directory", []string{junk, "."}, 2, "the current one"},
+		{"no name of a directory", []string{junk, ""}, 2, "the current one"},
+		{"configuration over the archive", []string{"--config", junk, junk, filepath.Join(dir, "a")}, 2, "is the archive"},
+		{"configuration without a directory", []string{"--config", filepath.Join(dir, "none/x"), junk, filepath.Join(dir, "a")}, 2, "no such file"},
+		{"configuration in what is unpacked", []string{"--config", filepath.Join(dir, "a/x"), junk, filepath.Join(dir, "a")}, 2, "no such file"},
 		{"no archive", []string{junk, filepath.Join(dir, "a")}, 3, "unpack "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -41,6 +46,9 @@ func TestUnpackRefuses(t *testing.T) {
 			left, err := os.ReadDir(dir)
 			if err != nil || len(left) != 1 {
 				t.Errorf("left behind: %v %v", left, err)
+			}
+			if data, err := os.ReadFile(junk); string(data) != "junk" {
+				t.Errorf("the archive has become %q, %v", data, err)
 			}
 		})
 	}

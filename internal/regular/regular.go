@@ -15,8 +15,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrNotRegular is in the chain of each error about a name that is a directory,
@@ -135,15 +133,16 @@ func stored(name string, f *os.File, err error) (*os.File, error) {
 	if err != nil || errors.Is(f.SetReadDeadline(time.Time{}), os.ErrNoDeadline) {
 		return f, err
 	}
-	var st unix.Statfs_t
+	var st syscall.Statfs_t
 	raw, err := f.SyscallConn()
 	if err == nil {
 		var statErr error
-		err = raw.Control(func(fd uintptr) { statErr = unix.Fstatfs(int(fd), &st) })
+		err = raw.Control(func(fd uintptr) { statErr = syscall.Fstatfs(int(fd), &st) })
 		err = errors.Join(err, statErr)
 	}
+	const procfs, tracefs, debugfs = 0x9fa0, 0x74726163, 0x64626720 // linux/magic.h
 	switch st.Type {
-	case unix.PROC_SUPER_MAGIC, unix.TRACEFS_MAGIC, unix.DEBUGFS_MAGIC:
+	case procfs, tracefs, debugfs:
 		err = notRegular(name, "file of the kernel")
 	}
 	if err != nil {

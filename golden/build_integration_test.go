@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 )
 
@@ -58,9 +59,15 @@ var programs = sync.OnceValues(func() (string, error) {
 // written to stderr.
 func bake(t *testing.T, cmd *exec.Cmd) (archive, log string) {
 	t.Helper()
+	return bakeBy(t, cmd, cmd.Run)
+}
+
+// bakeBy is [bake] with what runs the command.
+func bakeBy(t *testing.T, cmd *exec.Cmd, run func() error) (archive, log string) {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	if err := run(); err != nil {
 		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
 	}
 	return strings.TrimSpace(stdout.String()), stderr.String()
@@ -128,9 +135,10 @@ func TestBuildTwice(t *testing.T) {
 		dir, umask, host string
 		mode             fs.FileMode
 		env              []string
+		contained        bool // in an unprivileged container
 	}{
-		{one, "022", "one", 0o644, []string{"TZ=UTC"}},
-		{two, "077", "other.example", 0o600, []string{"TZ=Asia/Tokyo", "LC_ALL=POSIX", "LANG=de_DE.UTF-8", "HOME=/nowhere", "TMPDIR=" + shm}},
+		{one, "022", "one", 0o644, []string{"TZ=UTC"}, false},
+		{two, "077", "other.example", 0o600, []string{"TZ=Asia/Tokyo", "LC_ALL=POSIX", "LANG=de_DE.UTF-8", "HOME=/nowhere", "TMPDIR=" + shm}, true},
 	} {
 		recipe := writeTwice(t, v.mode)
 		if i == 0 {
@@ -139,7 +147,11 @@ func TestBuildTwice(t *testing.T) {
 		}
 		cmd := exec.Command("unshare", "--uts", "sh", "-ec", script, "sh", v.umask, v.host, v.dir, golden, recipe, bootstrap)
 		cmd.Env = append(os.Environ(), v.env...)
-		archive, log := bake(t, cmd)
+		run := cmd.Run
+		if v.contained {
+			run = func() error { return entertest.RunContained(cmd, true) }
+		}
+		archive, log := bakeBy(t, cmd, run)
 		if got := packed(t, log); got != "done" {
 			t.Errorf("build %d with an empty cache: want the frame done again, got %q", i+1, got)
 		}

@@ -83,6 +83,10 @@ func failure(err error) outcome {
 	if errors.As(err, &unfit) {
 		return outcome{Error: err.Error(), Hint: unfit.hint, Refused: true}
 	}
+	var lack *lackError
+	if errors.As(err, &lack) {
+		return outcome{Error: err.Error(), Hint: lack.hint}
+	}
 	return outcome{Error: err.Error()}
 }
 

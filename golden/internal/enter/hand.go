@@ -37,7 +37,12 @@ func layHand(fd int) (err error) {
 	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, HandDir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("hand in a directory: %w", err)
 	}
-	if err := unix.Mount("", HandDir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+	var now unix.Statfs_t
+	if err := unix.Statfs(HandDir, &now); err != nil {
+		return fmt.Errorf("hand in a directory: %w", err)
+	}
+	keep := uintptr(now.Flags) & unix.MS_NOEXEC // ST_NOEXEC has the same number; a container may not take it away
+	if err := unix.Mount("", HandDir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|keep, ""); err != nil {
 		return fmt.Errorf("hand in a directory read-only: %w", err)
 	}
 	return nil

@@ -24,8 +24,9 @@ const policy = "#!/bin/sh\nexit 101\n"
 
 // machine makes a root into what a program takes for a machine.
 type machine struct {
-	ord  order
-	made []string // placeholders in the root that must be removed again
+	ord   order
+	made  []string // placeholders in the root that must be removed again
+	outer outer    // this machine's own root, until the root is complete
 }
 
 // build sets the namespaces up. All paths inside the root are looked up after
@@ -46,11 +47,14 @@ func (m *machine) build(report *json.Encoder) error {
 	}
 	unix.Umask(0) // modes of what we make are exact
 	for _, t := range m.mounts() {
-		if err := unix.Mount(t.source, t.target, t.kind, t.flags, t.data); err != nil {
+		if err := m.mount(t); err != nil {
 			return fmt.Errorf("mount %s: %w", t.target, err)
 		}
 	}
-	if err := makeDev(); err != nil {
+	if err := m.makeDev(); err != nil {
+		return err
+	}
+	if err := m.outer.leave(); err != nil {
 		return err
 	}
 	if err := layHand(hand); err != nil {
@@ -70,7 +74,7 @@ func (m *machine) build(report *json.Encoder) error {
 			return err
 		}
 	}
-	if err := dropCapabilities(); err != nil {
+	if err := m.dropCapabilities(); err != nil {
 		return err
 	}
 	if m.ord.NoSync {
@@ -82,7 +86,7 @@ func (m *machine) build(report *json.Encoder) error {
 	return nil
 }
 
-// pivot makes the root /, and the old / unreachable.
+// pivot makes the root /. The old / is unreachable by a path from then on, and is there until [outer.leave].
 func (m *machine) pivot() error {
 	flags := uintptr(unix.MS_BIND)
 	if m.ord.SharedTmp {
@@ -91,17 +95,16 @@ func (m *machine) pivot() error {
 	if err := unix.Mount(m.ord.Root, m.ord.Root, "", flags, ""); err != nil {
 		return fmt.Errorf("bind root: %w", err)
 	}
+	if err := m.outer.hold(); err != nil {
+		return err
+	}
 	if err := unix.Chdir(m.ord.Root); err != nil {
 		return fmt.Errorf("bind root: %w", err)
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot root: %w", err)
 	}
-	// The old root is stacked on the new one, and the current directory.
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("let the old root go: %w", err)
-	}
-	return unix.Chdir("/")
+	return nil
 }
 
 type mount struct {
@@ -115,7 +118,7 @@ func (m *machine) mounts() []mount {
 	table := []mount{
 		{"proc", "/proc", "proc", quiet | unix.MS_NOEXEC, ""},
 		// A package's sysctl file must not change this machine.
-		{"/proc/sys", "/proc/sys", "", unix.MS_BIND, ""},
+		{"/proc/sys", "/proc/sys", "", unix.MS_BIND | unix.MS_REC, ""},
 		{"", "/proc/sys", "", unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | quiet | unix.MS_NOEXEC, ""},
 		{"sysfs", "/sys", "sysfs", quiet | unix.MS_NOEXEC | unix.MS_RDONLY, ""},
 		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755,size=1m"},
@@ -125,6 +128,24 @@ func (m *machine) mounts() []mount {
 		table = append(table, mount{"tmpfs", "/tmp", "tmpfs", quiet, "mode=1777"})
 	}
 	return table
+}
+
+// mount mounts t, or what this machine has itself where the kernel refuses a new one.
+func (m *machine) mount(t mount) error {
+	if m.outer.seen && t.flags&unix.MS_REMOUNT != 0 { // what is mounted in it may be writable
+		return setAttributes(unix.AT_FDCWD, t.target, unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY)
+	}
+	err := unix.Mount(t.source, t.target, t.kind, t.flags, t.data)
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	switch t.kind {
+	case "proc":
+		return m.outer.bindProc()
+	case "sysfs":
+		return m.outer.bindSys()
+	}
+	return err
 }
 
 // checkRoot wants the mount points to be there: making them would change the
@@ -145,12 +166,17 @@ func checkRoot() error {
 	return nil
 }
 
-func makeDev() error {
+func (m *machine) makeDev() error {
 	for _, d := range []struct {
 		name         string
 		major, minor uint32
 	}{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}} {
-		if err := unix.Mknod("/dev/"+d.name, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
+		number := unix.Mkdev(d.major, d.minor)
+		err := unix.Mknod("/dev/"+d.name, unix.S_IFCHR|0o666, int(number))
+		if errors.Is(err, unix.EPERM) {
+			err = m.outer.bindDevice(d.name, number)
+		}
+		if err != nil {
 			return fmt.Errorf("make /dev/%s: %w", d.name, err)
 		}
 	}
@@ -310,12 +336,17 @@ func loopbackUp() (err error) {
 }
 
 // dropCapabilities takes away what would act on this machine and no image
-// script needs: its clock, its kernel modules, its log, its power.
-func dropCapabilities() error {
-	for _, c := range []uintptr{
+// script needs: its clock, its kernel modules, its log, its power. Where the
+// processes of this machine can be seen, it also takes away the way into them.
+func (m *machine) dropCapabilities() error {
+	drop := []uintptr{
 		unix.CAP_SYS_TIME, unix.CAP_SYS_MODULE, unix.CAP_SYS_BOOT, unix.CAP_SYS_RAWIO, unix.CAP_SYSLOG,
 		unix.CAP_WAKE_ALARM, unix.CAP_BLOCK_SUSPEND, unix.CAP_AUDIT_CONTROL, unix.CAP_MAC_ADMIN, unix.CAP_MAC_OVERRIDE,
-	} {
+	}
+	if m.outer.seen {
+		drop = append(drop, unix.CAP_SYS_PTRACE)
+	}
+	for _, c := range drop {
 		// EINVAL: a kernel that does not know it cannot grant it.
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("drop capability %d: %w", c, err)

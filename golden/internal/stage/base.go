@@ -253,6 +253,7 @@ func classify(tool string, err error, log string, p *Plan) error {
 		code  fault.Kind
 		hint  string
 	}{
+		{[]string{"mount /proc failed"}, fault.Failed, "this is a container in which the kernel mounts no new /proc: --engine dpkg, or engine: dpkg in the recipe, works here"},
 		{[]string{"No space left on device"}, fault.Failed, "the cache's disk is full: make room, or name another directory with --cache"},
 		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, fault.Mismatch, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
 		{[]string{"is expired", "is not valid yet"}, fault.Mismatch, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},

@@ -35,7 +35,7 @@ const validate = `set -e
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=.,upperdir=$1/upper,workdir=$1/work" "$1/root"
-mount -t proc proc "$1/root/proc"
+mount -t proc proc "$1/root/proc" 2>"$1/said" || mount --rbind /proc "$1/root/proc" # in some containers the kernel mounts no new one
 cat >"$1/root/run/daemon.json"
 dir=$1
 shift

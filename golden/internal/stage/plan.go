@@ -94,7 +94,7 @@ func Resolve(ctx context.Context, r recipe.Recipe, opts Options) (Plan, error) {
 	var errs [3]error
 	var wg sync.WaitGroup
 	wg.Go(func() { inputs, errs[0] = p.resolveInputs() })
-	wg.Go(func() { errs[1] = errors.Join(p.Engine.checkNamespace(opts.Machine), p.resolveTools(ctx)) })
+	wg.Go(func() { errs[1] = errors.Join(checkIDs(opts.Machine), p.resolveTools(ctx)) })
 	wg.Go(func() { errs[2] = p.resolveReleases(ctx, opts.Apt) })
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {

@@ -2,10 +2,12 @@ package stage
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,18 +28,44 @@ func (p *Plan) resolveTools(ctx context.Context) error {
 	return together(len(p.Tools), func(i int) error { return p.Tools[i].resolve(ctx) })
 }
 
-// wholeMap is what uid_map has outside of user namespaces.
-const wholeMap = "0 0 4294967295"
+// neededIDs is how many ids an image may use: the last one, 65534, is that of the user without files.
+const neededIDs = 65535
 
-// checkNamespace refuses a machine in a user namespace, such as an unprivileged container, for an engine that
-// runs programs in the root by package enter: the kernel does not let root mount /proc there.
-func (e Engine) checkNamespace(machine fs.FS) error {
-	data, err := fs.ReadFile(machine, "proc/self/uid_map")
-	if e == Mmdebstrap || err != nil || strings.Join(strings.Fields(string(data)), " ") == wholeMap {
-		return nil //nolint:nilerr // a kernel without user namespaces has no such file
+// checkIDs refuses a machine in a user namespace, such as an unprivileged container, that lacks ids of the image: dpkg
+// would end in the middle, when it gives a file its owner.
+func checkIDs(machine fs.FS) error {
+	for _, kind := range []string{"uid", "gid"} {
+		data, err := fs.ReadFile(machine, "proc/self/"+kind+"_map")
+		if err != nil {
+			continue // a kernel without user namespaces has no such file
+		}
+		if next := firstMissing(string(data)); next < neededIDs {
+			return fault.WrapHint(fault.Failed, fmt.Errorf("install packages: the user namespace of this process has no %s %d, and an image needs those from 0 to %d", kind, next, neededIDs-1),
+				"build as root, in a container that maps 65536 ids, or in a virtual machine")
+		}
 	}
-	return fault.WrapHint(fault.Failed, fmt.Errorf("engine %s: this is an unprivileged container, in which root cannot mount /proc for the image", e),
-		"build in a virtual machine or a privileged container; without scripts, engine: mmdebstrap in the recipe or --engine mmdebstrap works here")
+	return nil
+}
+
+// firstMissing returns the lowest id that a map of the kernel does not have.
+func firstMissing(table string) (next uint64) {
+	type ids struct{ first, count uint64 }
+	var list []ids
+	for line := range strings.Lines(table) {
+		var r ids
+		var outside uint64
+		if _, err := fmt.Sscan(line, &r.first, &outside, &r.count); err == nil {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b ids) int { return cmp.Compare(a.first, b.first) })
+	for _, r := range list {
+		if r.first > next {
+			break
+		}
+		next = max(next, r.first+r.count)
+	}
+	return next
 }
 
 func (t *Tool) resolve(ctx context.Context) error {

@@ -32,24 +32,34 @@ func TestToolVersion(t *testing.T) {
 	}
 }
 
-// An unprivileged container is refused before anything is fetched, also by --check.
-func TestCheckNamespace(t *testing.T) {
-	for _, tt := range []struct {
-		name, text string
-		engine     Engine
-		refused    bool
-	}{
-		{"machine", "         0          0 4294967295\n", Dpkg, false},
-		{"container", "         0     100000      65536\n", Dpkg, true},
-		{"container by name", "         0     100000       1000\n      1000       1000          1\n", Dpkg, true},
-		{"container", "         0     100000      65536\n", Mmdebstrap, false},
+// A container without the ids of an image is refused before anything is fetched, also by --check.
+func TestCheckIDs(t *testing.T) {
+	const all = "         0          0 4294967295\n"
+	for _, tt := range []struct{ name, uids, gids, missing string }{
+		{"machine", all, all, ""},
+		{"unprivileged container", "         0     100000      65536\n", "         0     100000      65536\n", ""},
+		{"with an id of the machine's", "0 100000 1000\n1000 1000 1\n1001 101001 64535\n", "0 100000 65536\n", ""},
+		{"in another order", "1000 101000 64536\n0 100000 1000\n", all, ""},
+		{"exactly", "0 100000 65535\n", "0 100000 65535\n", ""},
+		{"one id", "         0       1000          1\n", all, "no uid 1,"},
+		{"without the last", all, "0 100000 65534\n", "no gid 65534,"},
+		{"a gap", "0 100000 1000\n1001 101001 64535\n", all, "no uid 1000,"},
+		{"without root", "1 1 65535\n", all, "no uid 0,"},
+		{"none", "", all, "no uid 0,"},
+		{"a kernel without user namespaces", "-", "-", ""},
 	} {
-		err := tt.engine.checkNamespace(fstest.MapFS{"proc/self/uid_map": {Data: []byte(tt.text)}})
-		if (err != nil) != tt.refused || err != nil && (fault.Of(err) != fault.Failed || !strings.Contains(fault.HintOf(err), "engine: mmdebstrap")) {
-			t.Errorf("%s, %s: want refused: %v, got %v (hint %q)", tt.name, tt.engine, tt.refused, err, fault.HintOf(err))
+		machine := fstest.MapFS{}
+		for name, text := range map[string]string{"proc/self/uid_map": tt.uids, "proc/self/gid_map": tt.gids} {
+			if text != "-" {
+				machine[name] = &fstest.MapFile{Data: []byte(text)}
+			}
 		}
-	}
-	if err := Dpkg.checkNamespace(fstest.MapFS{}); err != nil {
-		t.Errorf("kernel without user namespaces: %v", err)
+		err := checkIDs(machine)
+		if tt.missing == "" && err == nil {
+			continue
+		}
+		if tt.missing == "" || err == nil || fault.Of(err) != fault.Failed || !strings.Contains(err.Error(), tt.missing) || fault.HintOf(err) == "" {
+			t.Errorf("%s: want %q, got %v (hint %q)", tt.name, tt.missing, err, fault.HintOf(err))
+		}
 	}
 }

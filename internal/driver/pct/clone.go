@@ -70,12 +70,12 @@ func (d *Driver) clone(ctx context.Context, t driver.Template, vmid int, s drive
 	if err := errors.Join(d.canClone(ctx, plan), d.checkTemplate(ctx, t, plan)); err != nil {
 		return err
 	}
+	rules, err := d.keepRules(vmid)
+	if err != nil {
+		return err
+	}
 	if progress != nil {
 		progress(0, size)
-	}
-	rules, err := d.readRules(vmid)
-	if err != nil {
-		return fmt.Errorf("firewall rules of that VMID, which could not be put back: %w", err)
 	}
 	_, cloneErr := d.call(ctx, changeTimeout, d.o.Pct, "clone", strconv.Itoa(t.VMID), strconv.Itoa(vmid), "--full=0", "--description="+s.Description)
 	made := cloneErr == nil
@@ -88,6 +88,9 @@ func (d *Driver) clone(ctx context.Context, t driver.Template, vmid int, s drive
 	if cloneErr != nil {
 		err := d.undo(ctx, vmid, plan, made, cloneErr)
 		return errors.Join(err, d.putBackRules(ctx, vmid, rules))
+	}
+	if err := d.forgetRules(vmid); err != nil {
+		return err
 	}
 	if progress != nil {
 		progress(size, size)

@@ -99,6 +99,9 @@ func (d *Driver) clear(ctx context.Context, vmid int, storage string, isOwn bool
 			return err
 		}
 	}
+	if _, err := d.returnRules(vmid); err != nil {
+		return err
+	}
 	return d.removeDirs(vmid)
 }
 

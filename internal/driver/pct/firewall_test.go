@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/internal/driver"
+	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
 )
 
@@ -139,5 +140,105 @@ func TestFailedRestoreKeepsTheOperatorsRules(t *testing.T) {
 			}
 			wantRules(t, file, operators)
 		})
+	}
+}
+
+// A process that is killed during a restore or a clone puts nothing back: PVE has
+// removed the operator's rules with the beginning of the clone, and with the
+// removal of what is left. The next one puts them back.
+func TestKilledRestoreKeepsTheOperatorsRules(t *testing.T) {
+	const operators = "[OPTIONS]\nenable: 1\n"
+	for name, c := range map[string]struct {
+		make    func(t *testing.T, d *pct.Driver, of driver.Template, p driver.Progress) error
+		kill    func(n *pcttest.Node)
+		discard func(t *testing.T, d *pct.Driver) error
+	}{
+		"restore": {
+			make: func(t *testing.T, d *pct.Driver, _ driver.Template, p driver.Progress) error {
+				return d.Restore(t.Context(), vmid, fast("a guest"), p)
+			},
+			kill:    func(n *pcttest.Node) { n.KillRestore(vmid, "local:backup/"+golden, "fast") },
+			discard: func(t *testing.T, d *pct.Driver) error { return d.Discard(t.Context(), vmid, "fast") },
+		},
+		"clone": {
+			make: func(t *testing.T, d *pct.Driver, of driver.Template, p driver.Progress) error {
+				return d.Clone(t.Context(), of, vmid, fast("a guest"), p)
+			},
+			kill:    func(n *pcttest.Node) { n.KillClone(templateID, vmid, "a guest", "config") },
+			discard: func(t *testing.T, d *pct.Driver) error { return d.DiscardClone(t.Context(), vmid, "a guest", "fast") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, d, of := withTemplate(t, "zfspool")
+			file := filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw")
+			kept := func(want int) {
+				t.Helper()
+				if copies, err := filepath.Glob(file + ".*"); err != nil || len(copies) != want {
+					t.Errorf("copies %v, %v, want %d", copies, err, want)
+				}
+			}
+			if err := os.WriteFile(file, []byte(operators), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			die := func() {
+				defer func() { _ = recover() }() // the process is killed: it undoes nothing
+				err := c.make(t, d, of, func(int64, int64) {
+					c.kill(n)
+					panic("killed")
+				})
+				t.Errorf("it was not killed: %v", err)
+			}
+			die()
+			kept(1)
+			if err := c.discard(t, d); err != nil {
+				t.Error(err)
+			}
+			wantRules(t, file, operators)
+			kept(0)
+			// What was left was removed by hand, and the rules with it.
+			die()
+			if err := errors.Join(os.RemoveAll(file), c.discard(t, d), os.Remove(file)); err != nil {
+				t.Error(err)
+			}
+			if err := os.WriteFile(file+".felhom-agentd", []byte(operators), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.make(t, d, of, nil); err != nil {
+				t.Error(err)
+			}
+			wantRules(t, file, operators)
+			kept(0)
+			if err := d.Destroy(t.Context(), vmid); err != nil {
+				t.Error(err)
+			}
+			wantRules(t, file, "")
+			kept(0)
+		})
+	}
+}
+
+// The whole guest of a killed restore has the rules that are there: the copy of them must
+// not come back after they were changed.
+func TestAdoptedGuestKeepsItsRules(t *testing.T) {
+	n, d := newDriver(t)
+	kept := filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw.felhom-agentd")
+	for name, change := range map[string]func() error{
+		"attach": func() error {
+			return d.Attach(t.Context(), vmid, driver.Mount{Source: n.Dir("local"), Target: "/mnt", ReadOnly: true})
+		},
+		"destroy": func() error { return d.Destroy(t.Context(), vmid) },
+	} {
+		if err := d.Restore(t.Context(), vmid, spec(), nil); err != nil && !errors.Is(err, driver.ErrExists) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(kept, []byte("[OPTIONS]\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if err := change(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(kept); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the copy is still there: %v", name, err)
+		}
 	}
 }

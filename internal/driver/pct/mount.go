@@ -2,6 +2,7 @@ package pct
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -55,7 +56,8 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	if err != nil {
 		return err
 	}
-	if err := d.guard(vmid, v.config); err != nil {
+	// A killed restore had made the whole guest: the firewall rules are its own now.
+	if err := errors.Join(d.guard(vmid, v.config), d.forgetRules(vmid)); err != nil {
 		return err
 	}
 	waiting, err := d.pending(ctx, vmid)

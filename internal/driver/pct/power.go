@@ -126,7 +126,10 @@ func (d *Driver) destroy(ctx context.Context, vmid int) error {
 		return driver.Faultf(driver.ErrRunning, "shut it down first", "its state is %s", v.state)
 	}
 	_, err = d.pct(ctx, "destroy", strconv.Itoa(vmid))
-	return d.gone(ctx, vmid, err)
+	if err := d.gone(ctx, vmid, err); err != nil {
+		return err
+	}
+	return d.forgetRules(vmid)
 }
 
 // gone reads back that nothing is left of a guest.

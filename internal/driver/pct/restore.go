@@ -24,12 +24,12 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	if err != nil {
 		return err
 	}
+	rules, err := d.keepRules(vmid)
+	if err != nil {
+		return err
+	}
 	if progress != nil {
 		progress(0, size)
-	}
-	rules, err := d.readRules(vmid)
-	if err != nil {
-		return fmt.Errorf("firewall rules of that VMID, which could not be put back: %w", err)
 	}
 	_, restoreErr := d.call(ctx, restoreTimeout, d.o.Pct, plan.args(vmid, s.Archive)...)
 	made := restoreErr == nil
@@ -45,6 +45,9 @@ func (d *Driver) restore(ctx context.Context, vmid int, s driver.Spec, progress 
 	if restoreErr != nil {
 		err := d.undo(ctx, vmid, plan, made, restoreErr)
 		return errors.Join(err, d.putBackRules(ctx, vmid, rules))
+	}
+	if err := d.forgetRules(vmid); err != nil {
+		return err
 	}
 	if progress != nil {
 		progress(size, size)

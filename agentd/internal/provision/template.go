@@ -197,10 +197,18 @@ func (r *run) clone(ctx context.Context, spec driver.Spec, progress driver.Progr
 	if err != nil {
 		return "", err
 	}
-	if list, err = p.settleTemplates(ctx, c, list); err != nil {
+	image, err := p.image(ctx, c, spec.Archive)
+	if err != nil {
 		return "", err
 	}
-	t, err := p.templateFor(ctx, c, list, spec)
+	// Only the template of this image that is not finished is needed: without it there
+	// would be two. Of the others Templates shows what they are, and prune why.
+	list, err = p.settleTemplates(ctx, c, list)
+	isNeeded := func(t template) bool { return t.Phase == phaseMaking && t.isOf(image, spec.Storage) }
+	if err != nil && (ctx.Err() != nil || slices.ContainsFunc(list, isNeeded)) {
+		return "", err
+	}
+	t, err := p.templateFor(ctx, c, list, image, spec)
 	if err != nil {
 		return "", err
 	}
@@ -217,11 +225,7 @@ func (r *run) clone(ctx context.Context, spec driver.Spec, progress driver.Progr
 }
 
 // templateFor returns a finished template for the guest, and makes it if there is none.
-func (p *Provisioner) templateFor(ctx context.Context, c driver.Cloner, list []template, spec driver.Spec) (template, error) {
-	image, err := p.image(ctx, c, spec.Archive)
-	if err != nil {
-		return template{}, err
-	}
+func (p *Provisioner) templateFor(ctx context.Context, c driver.Cloner, list []template, image goldenid.ID, spec driver.Spec) (template, error) {
 	for _, t := range list {
 		if t.Phase != phaseReady || !t.isOf(image, spec.Storage) {
 			continue

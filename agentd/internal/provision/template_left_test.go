@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
+	"github.com/felhom/felhom-golden/internal/driver"
 )
 
 // What a run says of a clone in the journal is not true of the guest that the next
@@ -73,4 +74,64 @@ func TestNoTemplatesAndADamagedRecord(t *testing.T) {
 	if _, broken, err := r.store.List(); err != nil || len(broken) != 1 {
 		t.Errorf("broken records %v, %v, want one", broken, err)
 	}
+}
+
+// A template that cannot be removed, of another image or of this one, is left for the next
+// run: new guests do not need it.
+func TestCloneBesideATemplateThatCannotBeRemoved(t *testing.T) {
+	for name, next := range map[string]func(t *testing.T, r *rig){
+		"of another image": func(t *testing.T, r *rig) { r.Golden = r.image(t, "second") },
+		"of the same one":  func(*testing.T, *rig) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newCloneRig(t)
+			r.Clone = provision.CloneAlways
+			r.apply(t, r.jobFor(vmid), provision.Provisioned)
+			_, err := r.Remove(t.Context(), vmid, true)
+			no(t, err)
+			r.hv.Fail("RemoveTemplate", errBroken)
+			_, err = provision.New(r.Options).PruneTemplates(t.Context(), true)
+			if !errors.Is(err, errBroken) {
+				t.Errorf("error %v, want %v", err, errBroken)
+			}
+			next(t, r)
+			r.apply(t, r.jobFor(vmid), provision.Provisioned)
+			want(t, "clones", r.hv.ClonesOf(9901), []int{vmid})
+			want(t, "templates", r.states(t), []string{"9900 unfinished []", "9901 current [8200]"})
+
+			// What can be removed is, although something else cannot.
+			_, err = r.Remove(t.Context(), vmid, true)
+			no(t, err)
+			r.hv.Fail("RemoveTemplate", nil)
+			want(t, "pruned", r.prune(t, true), []int{9900, 9901})
+		})
+	}
+	t.Run("while it is being made", func(t *testing.T) {
+		r := newCloneRig(t)
+		r.Clone = provision.CloneAlways
+		r.killWork(t, atCall("FinishTemplate"), func() { _, _ = r.Apply(t.Context(), r.jobFor(vmid)) })
+		r.hv.Fail("FinishTemplate", driver.ErrBusy)
+		if _, err := r.Apply(t.Context(), r.jobFor(vmid)); !errors.Is(err, driver.ErrBusy) {
+			t.Errorf("error %v, want %v: there would be two templates of one image", err, driver.ErrBusy)
+		}
+		r.hv.Fail("FinishTemplate", nil)
+		r.apply(t, r.jobFor(vmid), provision.Provisioned)
+		want(t, "clones", r.hv.ClonesOf(9900), []int{vmid})
+	})
+}
+
+// One template that cannot be settled does not keep prune from the others.
+func TestPruneContinues(t *testing.T) {
+	r := newCloneRig(t)
+	r.apply(t, r.jobFor(vmid), provision.Provisioned)
+	_, err := r.Remove(t.Context(), vmid, true)
+	no(t, err)
+	r.Golden = r.image(t, "second")
+	r.killWork(t, atCall("FinishTemplate"), func() { _, _ = r.Apply(t.Context(), r.jobFor(8201)) })
+	r.hv.Fail("FinishTemplate", driver.ErrBusy)
+	removed, err := provision.New(r.Options).PruneTemplates(t.Context(), true)
+	if !errors.Is(err, driver.ErrBusy) {
+		t.Errorf("error %v, want %v", err, driver.ErrBusy)
+	}
+	want(t, "removed", removed, []int{9900})
 }

@@ -50,8 +50,10 @@ func (js journals) readTemplates() (list []template, err error) {
 	return file.Templates, nil
 }
 
-// settleTemplates finishes or removes what an interrupted run left.
+// settleTemplates finishes or removes what an interrupted run left. The list is valid
+// with an error, which joins those of the templates that stay as they were.
 func (p *Provisioner) settleTemplates(ctx context.Context, c driver.Cloner, list []template) ([]template, error) {
+	var all []error
 	for _, t := range slices.Clone(list) {
 		var err error
 		switch t.Phase {
@@ -67,10 +69,10 @@ func (p *Provisioner) settleTemplates(ctx context.Context, c driver.Cloner, list
 			}
 		}
 		if err != nil {
-			return list, fmt.Errorf("template %d, which an interrupted run left: %w", t.VMID, err)
+			all = append(all, fmt.Errorf("template %d, which an interrupted run left: %w", t.VMID, err))
 		}
 	}
-	return list, nil
+	return list, errors.Join(all...)
 }
 
 func (p *Provisioner) settleMaking(ctx context.Context, c driver.Cloner, list []template, t template) ([]template, error) {
@@ -227,9 +229,8 @@ func (p *Provisioner) PruneTemplates(ctx context.Context, all bool) (removed []i
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	before := list
-	if list, err = p.settleTemplates(ctx, c, list); err != nil {
-		return nil, err
-	}
+	list, settleErr := p.settleTemplates(ctx, c, list)
+	defer func() { err = errors.Join(settleErr, err) }()
 	for _, t := range before {
 		if !slices.ContainsFunc(list, func(o template) bool { return o.ID == t.ID }) {
 			removed = append(removed, t.VMID)

@@ -8,7 +8,6 @@
 package preload
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -17,14 +16,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -33,7 +30,6 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
-	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // maxMember bounds one member of an OCI archive that is unpacked.
@@ -140,6 +136,11 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 	if _, err := os.Stat(out.Path); err == nil {
 		return out, nil
 	}
+	if want.Archive != "" { // a registry's client checks what it reads
+		if err := checkLayers(ctx, img); err != nil {
+			return Image{}, want.judge(err)
+		}
+	}
 	return out, cache.WriteFile(out.File, func(w io.Writer) error { return classify(tarball.Write(ref, img, w)) })
 }
 
@@ -152,20 +153,20 @@ func find(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 	img := source.image
 	cfg, err := img.ConfigFile()
 	if err != nil {
-		return nil, Image{}, classify(err)
+		return nil, Image{}, want.judge(err)
 	}
 	if cfg.OS != "linux" || cfg.Architecture != platform.Architecture {
 		return nil, Image{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want an image for linux/%s, got %s/%s", platform.Architecture, cfg.OS, cfg.Architecture), "the image must fit arch in the recipe")
 	}
 	config, err := img.ConfigName()
 	if err != nil {
-		return nil, Image{}, classify(err)
+		return nil, Image{}, want.judge(err)
 	}
 	out := Image{Reference: want.Reference, ConfigDigest: config.String(), IndexDigest: source.index, Names: source.names}
 	if source.hasManifest {
 		digest, err := img.Digest()
 		if err != nil {
-			return nil, Image{}, classify(err)
+			return nil, Image{}, want.judge(err)
 		}
 		out.ManifestDigest = digest.String()
 	}
@@ -199,158 +200,31 @@ func open(ctx context.Context, want Want, ref name.Reference, platform v1.Platfo
 	}
 	dir := want.Archive
 	if !info.IsDir() {
-		docker, err := isDocker(want.Archive)
+		in, err := look(want.Archive)
 		if err != nil {
 			return source{}, err
 		}
-		if docker {
-			return fromDocker(want.Archive, ref)
+		if _, isDocker := in[dockerManifest]; isDocker { // newer engines write an OCI layout beside it
+			return fromDocker(want.Archive, ref, in)
 		}
 		dir = filepath.Join(work, "layout")
 		if err := unpack(want.Archive, dir); err != nil {
 			return source{}, err
 		}
 	}
-	index, err := layout.ImageIndexFromPath(dir)
-	if err != nil {
-		return source{}, refused(want.Archive, err)
-	}
-	return choose(index, ref, platform)
-}
-
-func fromDocker(archive string, ref name.Reference) (source, error) {
-	if tag, ok := ref.(name.Tag); ok {
-		if img, err := tarball.ImageFromPath(archive, &tag); err == nil {
-			return source{image: img, names: []string{tag.Name()}}, nil
-		}
-	}
-	// One image under another name, or under none, is meant as well.
-	img, err := tarball.ImageFromPath(archive, nil)
-	if err != nil {
-		return source{}, refused(archive, err)
-	}
-	list, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return regular.Open(archive) })
-	if err != nil {
-		return source{}, refused(archive, err)
-	}
-	return source{image: img, names: list[0].RepoTags}, nil // it has one, or there was no image
-}
-
-// choose finds the image for platform, going into nested indexes.
-func choose(index v1.ImageIndex, ref name.Reference, platform v1.Platform) (source, error) {
-	m, err := index.IndexManifest()
-	if err != nil {
-		return source{}, classify(err)
-	}
-	var fitting []v1.Descriptor
-	for _, d := range m.Manifests {
-		if d.Platform == nil || d.Platform.Satisfies(platform) {
-			fitting = append(fitting, d)
-		}
-	}
-	if len(fitting) > 1 {
-		// Several images: that of the name, by the key of the OCI image layout.
-		for _, d := range fitting {
-			if n := d.Annotations[refNameKey]; n != "" && (n == ref.Identifier() || n == ref.String() || n == ref.Name()) {
-				fitting = []v1.Descriptor{d}
-				break
-			}
-		}
-	}
-	if len(fitting) != 1 {
-		return source{}, fault.WrapHint(fault.Invalid, fmt.Errorf("want one image for %s/%s, got %d", platform.OS, platform.Architecture, len(fitting)), "give an archive with that one image")
-	}
-	if fitting[0].MediaType.IsIndex() {
-		sub, err := index.ImageIndex(fitting[0].Digest)
-		if err != nil {
-			return source{}, classify(err)
-		}
-		s, err := choose(sub, ref, platform)
-		if s.index == "" { // the innermost one has the image
-			s.index = fitting[0].Digest.String()
-		}
-		s.names = append(s.names, namesOf(fitting[0])...)
-		return s, err
-	}
-	img, err := index.Image(fitting[0].Digest)
-	return source{image: img, hasManifest: true, names: namesOf(fitting[0])}, classify(err)
-}
-
-// isDocker looks for the manifest of "docker save"; newer engines write an OCI
-// layout beside it.
-func isDocker(archive string) (_ bool, err error) {
-	f, err := regular.Open(archive)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	oci := false
-	for tr := tar.NewReader(f); ; {
-		h, err := tr.Next()
-		switch {
-		case errors.Is(err, io.EOF) && oci:
-			return false, nil
-		case errors.Is(err, io.EOF):
-			return false, refused(archive, errors.New("neither manifest.json nor oci-layout is in it"))
-		case err != nil:
-			return false, refused(archive, err)
-		}
-		switch path.Clean(h.Name) {
-		case "manifest.json":
-			return true, nil
-		case "oci-layout":
-			oci = true
-		}
-	}
-}
-
-func unpack(archive, dir string) (err error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	f, err := regular.Open(archive)
-	if err != nil {
-		return errors.Join(err, root.Close())
-	}
-	defer func() { err = errors.Join(err, f.Close(), root.Close()) }()
-	for tr := tar.NewReader(f); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return refused(archive, err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue // directories are made as needed; a layout has nothing else
-		}
-		if h.Size > maxMember {
-			return refused(archive, fmt.Errorf("%s: want at most %d bytes, got %d", h.Name, int64(maxMember), h.Size))
-		}
-		if err := writeMember(root, path.Clean(h.Name), tr); err != nil {
-			return refused(archive, err)
-		}
-	}
-}
-
-func writeMember(root *os.Root, member string, r io.Reader) (err error) {
-	if err := root.MkdirAll(path.Dir(member), 0o700); err != nil {
-		return err
-	}
-	f, err := root.OpenFile(member, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, r)
-	return errors.Join(err, f.Close())
+	return fromLayout(want.Archive, dir, ref, platform)
 }
 
 func refused(archive string, err error) error {
 	return fault.WrapHint(fault.Invalid, fmt.Errorf("read %s: %w", archive, err), "want what \"docker save\" writes, or an OCI archive or layout")
+}
+
+// judge gives an error of reading the image its class.
+func (w Want) judge(err error) error {
+	if w.Archive == "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return classify(err)
+	}
+	return refused(w.Archive, err)
 }
 
 // classify gives what the registry said its class.

@@ -23,7 +23,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
-func sample(t *testing.T, arch string) v1.Image {
+func sample(t testing.TB, arch string) v1.Image {
 	t.Helper()
 	img, err := random.Image(4096, 2)
 	if err != nil {

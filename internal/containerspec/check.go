@@ -109,7 +109,10 @@ func (k *checker) ports(list []string) {
 			k.add(item("ports", i), err)
 			continue
 		}
-		total += len(published)
+		if total += len(published); total > MaxPorts {
+			k.add("ports", fmt.Errorf("%d ports exceed the limit of %d", total, MaxPorts))
+			return
+		}
 		for _, p := range published {
 			at := net(p)
 			if at == "" {
@@ -121,9 +124,6 @@ func (k *checker) ports(list []string) {
 			}
 			taken[at] = i
 		}
-	}
-	if total > MaxPorts {
-		k.add("ports", fmt.Errorf("%d ports exceed the limit of %d", total, MaxPorts))
 	}
 }
 

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,13 +46,16 @@ func ParseIDMap(specs []string) (IDMap, error) {
 			m.GIDs = append(m.GIDs, r)
 		}
 	}
-	return m, m.Check()
+	if err := m.Check(); err != nil {
+		return IDMap{}, err
+	}
+	return m, nil
 }
 
 func (m IDMap) empty() bool { return len(m.UIDs) == 0 && len(m.GIDs) == 0 }
 
-// Check returns an error unless each id of a guest is mapped exactly once. The
-// zero value is valid.
+// Check returns an error unless each id of a guest is mapped exactly once, to an id of
+// this machine that no other one has. The zero value is valid.
 func (m IDMap) Check() error {
 	if m.empty() {
 		return nil
@@ -72,6 +76,12 @@ func (m IDMap) Check() error {
 		for id, n := range times {
 			if n != 1 {
 				return fault.WrapHint(fault.Misuse, fmt.Errorf("id map: %s id %d is mapped %s, want once", kind.name, id, [...]string{"not at all", "", "more than once"}[n]), idMapForm)
+			}
+		}
+		byHost := slices.SortedFunc(slices.Values(kind.ranges), func(a, b Range) int { return a.Host - b.Host })
+		for i, r := range byHost[1:] { // the kernel refuses it, too: two users of the guest would be one
+			if before := byHost[i]; before.Host+before.Count > r.Host {
+				return fault.WrapHint(fault.Misuse, fmt.Errorf("id map: %s ids %d and %d of the guest are both mapped to %d of this machine", kind.name, before.Guest+r.Host-before.Host, r.Guest, r.Host), idMapForm)
 			}
 		}
 	}

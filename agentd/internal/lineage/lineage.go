@@ -55,11 +55,14 @@ type Guest struct {
 // maxSnapshots bounds what is kept of one guest.
 const maxSnapshots = 1000
 
-// Of returns what a configuration says. id returns the ID in a description.
+// Of returns what a configuration says. id returns the ID in a description. All of it
+// is UTF-8, as a State is when it was kept: another text would be another guest after
+// a restart.
 func Of(c *pctconf.Config, id func(description string) string) Guest {
-	g := Guest{ID: id(c.Description), Snapshots: map[string]string{}}
+	g := Guest{ID: valid(id(c.Description)), Snapshots: map[string]string{}}
 	g.Parent, _ = c.Get("parent")
 	g.Lock, _ = c.Get("lock")
+	g.Parent, g.Lock = valid(g.Parent), valid(g.Lock)
 	for number := range 32 {
 		if n, ok, err := c.Net(number); ok && err == nil && n.MAC != "" {
 			g.MACs = append(g.MACs, strings.ToLower(n.MAC))
@@ -67,7 +70,7 @@ func Of(c *pctconf.Config, id func(description string) string) Guest {
 	}
 	for _, p := range c.Mounts() {
 		if p.IsDirectory() {
-			g.Mounts = append(g.Mounts, p.Source)
+			g.Mounts = append(g.Mounts, valid(p.Source))
 		}
 	}
 	for _, s := range c.Snapshots[:min(len(c.Snapshots), maxSnapshots)] {
@@ -83,11 +86,13 @@ func Of(c *pctconf.Config, id func(description string) string) Guest {
 			}
 		}
 		if time != "" && isComplete {
-			g.Snapshots[s.Name] = time
+			g.Snapshots[valid(s.Name)] = valid(time)
 		}
 	}
 	return g
 }
+
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // Known is what the host knows of a guest itself.
 type Known struct {

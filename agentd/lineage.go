@@ -147,8 +147,12 @@ func (a *ancestry) read() error {
 	if err != nil {
 		return err
 	}
-	a.onDisk = string(data)
-	return json.Unmarshal(data, &a.now)
+	var now followed // of a damaged file nothing is known
+	if err := json.Unmarshal(data, &now); err != nil {
+		return fmt.Errorf("%s: %w", a.file(), err)
+	}
+	a.now, a.onDisk = now, string(data)
+	return nil
 }
 
 // keep writes what is followed, if it has changed.

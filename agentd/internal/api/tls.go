@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/felhom/felhom-golden/internal/contract"
 )
@@ -146,7 +147,7 @@ func ownAnswer(p []byte) (status string, ok bool) {
 		return "", false
 	}
 	line, _, ok := bytes.Cut(rest[len("1 "):], []byte("\r\n"))
-	if !ok || len(line) < len("400") {
+	if !ok || len(line) < len("400") || bytes.ContainsFunc(line, unicode.IsControl) {
 		return "", false
 	}
 	isPlain := bytes.HasPrefix(rest[len("1 ")+len(line):], []byte(plainHeaders))

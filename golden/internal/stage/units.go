@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 )
@@ -130,12 +131,22 @@ func enableLinks(dir, name string, text []byte) []overlay.File {
 			continue
 		}
 		for by := range strings.FieldsSeq(value) {
+			if !isUnitName(by) {
+				continue // systemd does the same; a name with slashes would be a link anywhere
+			}
 			list = append(list, overlay.File{
 				Path: path.Join(unitDir, by+suffix, name), Mode: fs.ModeSymlink | 0o777, Link: "/" + path.Join(dir, name),
 			})
 		}
 	}
 	return list
+}
+
+// isUnitName reports whether a word has only what names of units have.
+func isUnitName(word string) bool {
+	return word != "." && word != ".." && !strings.ContainsFunc(word, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(`:-_.\@%`, r)
+	})
 }
 
 // execPath is the program that a unit starts.

@@ -27,7 +27,7 @@ type bed struct {
 	faults []string
 }
 
-func open(t *testing.T, dir string, limit int64) *bed {
+func open(t testing.TB, dir string, limit int64) *bed {
 	t.Helper()
 	b := &bed{dir: dir}
 	c, err := blobcache.Open(dir, limit, func(err error) {

@@ -32,7 +32,7 @@ func addresses(all ...string) (out []netip.AddrPort) {
 	return out
 }
 
-func plan(t *testing.T, listen []netip.AddrPort, guests ...firewall.Guest) firewall.Plan {
+func plan(t testing.TB, listen []netip.AddrPort, guests ...firewall.Guest) firewall.Plan {
 	t.Helper()
 	p, err := firewall.NewPlan(listen, guests)
 	if err != nil {

@@ -3,6 +3,7 @@ package docker
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -124,11 +125,14 @@ func sumReceived(table []byte) (sum int64, err error) {
 			continue
 		}
 		first, _, _ := strings.Cut(strings.TrimSpace(counters), " ")
-		n, err := strconv.ParseInt(first, 10, 64)
+		n, err := strconv.ParseUint(first, 10, 63)
+		if err == nil && int64(n) > math.MaxInt64-sum {
+			err = strconv.ErrRange
+		}
 		if err != nil {
 			return 0, fmt.Errorf("%s: interface %s: %w", interfacesFile, name, err)
 		}
-		sum += n
+		sum += int64(n)
 	}
 	return sum, nil
 }

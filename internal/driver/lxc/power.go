@@ -14,6 +14,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/pctconf"
+	"github.com/felhom/felhom-golden/internal/regular"
+	"github.com/felhom/felhom-golden/internal/termtext"
 )
 
 // startLimit bounds lxc-start, which returns when the guest's init runs.
@@ -119,7 +121,7 @@ func (d *Driver) renew(vmid int, conf *pctconf.Config) error {
 // the cause, and the others follow from it. They are quoted because the log is
 // removed if the guest is undone.
 func (d *Driver) complaints(vmid int) string {
-	data, err := os.ReadFile(filepath.Join(d.dir(vmid), logFile))
+	data, err := regular.Read(filepath.Join(d.dir(vmid), logFile), maxLog)
 	if err != nil {
 		return ""
 	}
@@ -127,13 +129,18 @@ func (d *Driver) complaints(vmid int) string {
 	for line := range strings.Lines(string(data)) {
 		// lxc-start 8200 20261126073938.105 ERROR    start - ../src/lxc/start.c:…
 		if _, text, ok := strings.Cut(line, " ERROR "); ok && len(lines) < maxComplaints {
-			lines = append(lines, "\nliblxc: "+strings.TrimSpace(text))
+			lines = append(lines, "\nliblxc: "+termtext.Line(text, maxComplaint))
 		}
 	}
 	return strings.Join(lines, "")
 }
 
-const maxComplaints = 8
+// The bounds of complaints.
+const (
+	maxLog        = 4 << 20 // bytes; a start writes some kilobytes
+	maxComplaints = 8
+	maxComplaint  = 500 // bytes of one
+)
 
 // Shutdown implements [driver.Hypervisor].
 func (d *Driver) Shutdown(ctx context.Context, vmid int, grace time.Duration) (err error) {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -189,10 +188,13 @@ func (r *run) isPreloaded() bool {
 	return false
 }
 
-// reachable returns the name servers of a resolv.conf that are not on the
-// host's loopback.
+const maxResolvConf = 1 << 20
+
+// reachable returns the name servers of a resolv.conf that are not on the host's
+// loopback, and whose addresses mean the same in a guest: one with a zone is that of an
+// interface of the host.
 func reachable(file string) []string {
-	data, err := os.ReadFile(file)
+	data, err := regular.Read(file, maxResolvConf)
 	if err != nil {
 		return nil
 	}
@@ -202,7 +204,7 @@ func reachable(file string) []string {
 		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
-		if a, err := netip.ParseAddr(fields[1]); err == nil && !a.IsLoopback() && !a.IsUnspecified() {
+		if a, err := netip.ParseAddr(fields[1]); err == nil && !a.IsLoopback() && !a.IsUnspecified() && a.Zone() == "" {
 			list = append(list, fields[1])
 		}
 	}

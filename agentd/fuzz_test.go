@@ -73,4 +73,3 @@ func FuzzMappings(f *testing.F) {
 		}
 	})
 }
-

@@ -38,7 +38,9 @@ func FuzzChange(f *testing.F) {
 		neighborMessage(unix.RTM_NEWNEIGH, unix.AF_BRIDGE, 7, unix.NUD_REACHABLE, mac, attribute(unix.NDA_MASTER, 3, 0, 0, 0), attribute(unix.NDA_VLAN, 10, 0)),
 		neighborMessage(unix.RTM_NEWNEIGH, unix.AF_BRIDGE, 7, unix.NUD_REACHABLE, attribute(unix.NDA_MASTER), attribute(unix.NDA_VLAN)),
 		neighborMessage(unix.RTM_NEWNEIGH, unix.AF_INET6, 3, unix.NUD_STALE, attribute(unix.NDA_DST, make([]byte, 16)...), attribute(unix.NDA_LLADDR, make([]byte, 4)...)),
-		neighborMessage(unix.RTM_NEWNEIGH, unix.AF_INET, 3, 0, attribute(unix.NDA_CACHEINFO, 1)), neighborMessage(unix.RTM_NEWLINK, 0, 1, 0), {1, 2, 3}, {},
+		neighborMessage(unix.RTM_NEWNEIGH, unix.AF_INET, 3, 0, attribute(unix.NDA_CACHEINFO, 1)), neighborMessage(unix.RTM_NEWLINK, 0, 1, 0),
+		{1, 2, 3},
+		{},
 	} {
 		f.Add(m)
 	}

@@ -298,4 +298,3 @@ func writeMember(root *os.Root, member string, r io.Reader) (err error) {
 	_, err = io.Copy(f, r)
 	return errors.Join(err, f.Close())
 }
-

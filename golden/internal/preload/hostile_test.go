@@ -198,4 +198,3 @@ func FuzzFetch(f *testing.F) {
 		}
 	})
 }
-

@@ -39,8 +39,8 @@ const (
 // that has most of them. So clients without a token cannot keep out those that
 // have one.
 type Caps struct {
-	// Refused gets each connection that is closed because of a cap, with the cap. It is
-	// set before the first connection, and may be nil.
+	// Refused gets each connection that is closed because of a cap, with the cap; of a guest
+	// that has too many, when its token comes. It is set before the first connection, and may be nil.
 	Refused func(source netip.Prefix, why string)
 
 	perSource, total int

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -30,18 +31,26 @@ func (conn *Conn) Trust(guest int) bool {
 	if conn == nil {
 		return true
 	}
-	c := conn.caps
-	now := time.Now()
+	isKept, why := conn.caps.trust(conn, guest, time.Now())
+	if why != "" && conn.caps.Refused != nil {
+		conn.caps.Refused(conn.from, why)
+	}
+	return isKept
+}
+
+// trust is [Conn.Trust]. why names the cap because of which conn is not kept; it
+// is "" for one that was evicted before, and reported then.
+func (c *Caps) trust(conn *Conn, guest int, now time.Time) (isKept bool, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.vouch(conn.from, guest, now)
 	switch {
 	case !c.conns[conn]: // evicted meanwhile
-		return false
+		return false, ""
 	case conn.isTrusted:
-		return true
+		return true, ""
 	case c.guests[guest] >= c.perSource:
-		return false
+		return false, fmt.Sprintf("limits.connections_per_source, for guest %d from all its addresses", guest)
 	}
 	c.sources[conn.from].untrusted--
 	if !conn.isRecent {
@@ -49,7 +58,7 @@ func (conn *Conn) Trust(guest int) bool {
 	}
 	conn.isTrusted, conn.guest = true, guest
 	c.guests[guest]++
-	return true
+	return true, ""
 }
 
 // SetIdle records whether the connection is idle: another connection may

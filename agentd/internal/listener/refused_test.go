@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -65,5 +66,33 @@ func TestRefusedConnectionsAreNamed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A guest that has too many connections, of whatever addresses, is served and its
+// connection then closed: who looks for the reason finds it, once for each.
+func TestAGuestWithTooManyConnectionsIsNamed(t *testing.T) {
+	c := &counts{NewCaps(2, 64, 100), t, time.Now()}
+	var got []string
+	c.Refused = func(source netip.Prefix, why string) { got = append(got, source.String()+" "+why) }
+	for source := range byte(3) {
+		conn, _ := c.take(source)
+		for range 2 { // two requests
+			conn.Trust(8200)
+		}
+		if source < 2 {
+			continue
+		}
+		c.remove(conn)
+		if conn.Trust(8200) {
+			t.Error("a connection that is closed is said to be kept")
+		}
+	}
+	first, _ := c.take(9)
+	c.remove(first)
+	first.Trust(8201) // evicted before
+	want := "limits.connections_per_source, for guest 8200 from all its addresses"
+	if len(got) != 2 || got[0] != got[1] || !strings.HasSuffix(got[0], want) {
+		t.Errorf("reported %q, want %q for the third", got, want)
 	}
 }

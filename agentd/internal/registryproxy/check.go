@@ -28,8 +28,8 @@ type CheckedImage struct {
 	Digest string `json:"digest"`
 }
 
-// Check proves that the registry can be reached, that it accepts the credential,
-// and that the manifests of images, which are on it, can be pulled. It writes
+// Check proves that the registry can be reached, that it accepts the credential
+// (also if images names no manifest), and that the manifests of images, which are on it, can be pulled. It writes
 // nothing to the registry. An [*Error] says what is wrong.
 func Check(ctx context.Context, r Registry, images []Image) (Checked, error) {
 	u := newUpstream(r, time.Now, onlyPublic)
@@ -65,7 +65,18 @@ func Check(ctx context.Context, r Registry, images []Image) (Checked, error) {
 		}
 		out.Images = append(out.Images, CheckedImage{Image: name, Digest: m.digest.String()})
 	}
-	if learned.realm != nil && len(images) > 0 {
+	if learned.realm == nil {
+		return out, nil // the first request had the password, or none is wanted
+	}
+	scope := "" // as at a login
+	if len(images) > 0 {
+		scope = "repository:" + images[0].Repository + ":pull"
+	}
+	// No manifest may have needed a token.
+	if _, err := u.fetchToken(ctx, learned, scope); err != nil {
+		return out, u.timedOut(ctx, err)
+	}
+	if len(images) > 0 {
 		out.Push = u.canPush(ctx, learned, images[0].Repository)
 	}
 	return out, nil

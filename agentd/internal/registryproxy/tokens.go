@@ -194,7 +194,9 @@ func (u *upstream) learn(resp *http.Response) (way, error) {
 func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer, error) {
 	at := *w.realm
 	query := at.Query()
-	query.Set("scope", scope)
+	if scope != "" {
+		query.Set("scope", scope)
+	}
 	if w.service != "" {
 		query.Set("service", w.service)
 	}

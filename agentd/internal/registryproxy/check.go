@@ -66,7 +66,7 @@ func Check(ctx context.Context, r Registry, images []Image) (Checked, error) {
 		out.Images = append(out.Images, CheckedImage{Image: name, Digest: m.digest.String()})
 	}
 	if learned.realm == nil {
-		return out, nil // the first request had the password, or none is wanted
+		return out, nil // the first request had the password, or none is needed
 	}
 	scope := "" // as at a login
 	if len(images) > 0 {

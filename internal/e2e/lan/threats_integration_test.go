@@ -59,7 +59,7 @@ func TestThreats(t *testing.T) {
 		}
 	})
 	t.Run("guest B takes A's address while A is up", n.takenAddress)
-	t.Run("guest B fills the neighbour table", n.fullTable)
+	t.Run("the neighbour table loses A's entry again and again", n.lostEntry)
 	t.Run("lock-out of A by B's failures", func(t *testing.T) {
 		wrong := strings.TrimRight(n.token("8200"), "0123456789") + "x"
 		for range 50 { // the routes' own test has 1,000
@@ -271,9 +271,9 @@ func (n *network) takenAddress(t *testing.T) {
 	n.own(t)
 }
 
-// fullTable: the kernel removes A's entry, as it does with a full table, which
+// lostEntry: the kernel removes A's entry, as it does with a full table, which
 // all of this machine shares. A is served or asked to try again.
-func (n *network) fullTable(t *testing.T) {
+func (n *network) lostEntry(t *testing.T) {
 	for range 20 {
 		n.host.Forget(t, "vmbr0")
 		if status, body := n.ask(t, n.a, asA.ip, hostAddress, n.token("8200"), "/guest", patience); status != http.StatusOK && status != http.StatusServiceUnavailable && status != 0 { // 0: the entry was needed for the answer

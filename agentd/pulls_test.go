@@ -205,6 +205,18 @@ func TestPullsLeaveRoomForOtherEvents(t *testing.T) {
 	}
 }
 
+// A disk of the cache that is full, or cannot be read, must not fill the log.
+func TestFaultsOfTheCacheDoNotFillTheLog(t *testing.T) {
+	var out bytes.Buffer
+	failed := cacheFaults(newLogger(&out, logOptions{format: logJSON, level: logrus.InfoLevel}))
+	for range 1000 {
+		failed(errors.New("no space left on device"))
+	}
+	if n := strings.Count(out.String(), "\n"); n != trailBurst || !strings.Contains(out.String(), "no space left") {
+		t.Errorf("%d lines, want %d:\n%.2000s", n, trailBurst, out.String())
+	}
+}
+
 // A guest that pulls, or hangs up, many times a second must not fill the log.
 func TestPullsDoNotFillTheLog(t *testing.T) {
 	var out bytes.Buffer

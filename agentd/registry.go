@@ -48,7 +48,7 @@ func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger,
 	}
 	var out registry
 	if cfg.Cache != nil {
-		out.cache, err = blobcache.Open(cfg.Cache.Dir, cfg.Cache.Size, func(err error) { logger.WithError(err).Warn("blob cache") })
+		out.cache, err = blobcache.Open(cfg.Cache.Dir, cfg.Cache.Size, cacheFaults(logger))
 		if err != nil {
 			return registry{}, fault.WrapHint(fault.NotReady, err, "set cache.dir to a directory of its own that belongs to root, mode 0700")
 		}
@@ -61,6 +61,20 @@ func openRegistry(cfg config.Config, store *guests.Store, logger *logrus.Logger,
 		Failed: func(vmid int, err error) { logRegistryFault(logger, vmid, err); counts.RegistryFailed() },
 	})
 	return out, nil
+}
+
+// cacheFaults returns what logs the faults of the cache: some, and then one a
+// minute. With a full disk, each request of a guest would cause one.
+func cacheFaults(logger *logrus.Logger) func(error) {
+	var mu sync.Mutex
+	limits := lineLimits[string]{}
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if limits.allow("cache", trailBurst, time.Now()) {
+			logger.WithError(err).Warn("blob cache")
+		}
+	}
 }
 
 func (r registry) close() error {

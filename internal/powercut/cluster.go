@@ -27,6 +27,7 @@ type Cluster struct {
 	Dir      string
 	NoQuorum atomic.Bool // every change is EACCES, and reads work
 	Full     atomic.Bool // every write is ENOSPC
+	Broken   atomic.Bool // every read of a file is EIO
 
 	isDisk bool // a local disk instead: every call of a disk works, and syncs are noted
 
@@ -300,6 +301,9 @@ type file struct {
 
 // Read implements fs.FileReader.
 func (f *file) Read(ctx context.Context, dest []byte, offset int64) (fuse.ReadResult, syscall.Errno) {
+	if f.c.Broken.Load() {
+		return nil, syscall.EIO
+	}
 	return f.FileHandle.(fs.FileReader).Read(ctx, dest, offset)
 }
 

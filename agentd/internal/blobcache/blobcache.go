@@ -256,6 +256,22 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	return nil // its file has changed again
 }
 
+// Broken drops a blob whose file, which Open returned, could not be read to its end: the
+// next request has it from the registry.
+func (c *Cache) Broken(repository string, digest contract.Digest, err error) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	element := c.entries[nameOf(repository, digest)]
+	c.mu.Unlock()
+	if element == nil {
+		return
+	}
+	e, _ := element.Value.(*entry)
+	c.dropFaulty(e, err)
+}
+
 func (c *Cache) dropFaulty(e *entry, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -260,8 +260,8 @@ func TestAfterAKill(t *testing.T) {
 	}
 }
 
-// A file system without room, and one that turns read-only, cost nothing but
-// the cache: RLIMIT_FSIZE and a file in the directory's place stand in.
+// A blob whose file is removed while it is written is not kept. A full disk is in the
+// test of the proxy, TestPullsBesideAFaultyDisk.
 func TestWhatCannotBeWrittenIsNotKept(t *testing.T) {
 	b := open(t, t.TempDir(), 1000)
 	data, digest := blob('a', 100)

@@ -194,7 +194,11 @@ func (s *stream) fromCache(file *os.File, part string) {
 	if !s.request.wantsBody() {
 		return
 	}
-	err = copyExactly(s, io.NewSectionReader(file, first, length), length)
+	from := &noted{Reader: io.NewSectionReader(file, first, length)}
+	err = copyExactly(s, from, length)
+	if from.err != nil { // the guest asks for the rest, which must not be read there again
+		s.proxy.cache.Broken(s.request.name(), s.request.digest, from.err)
+	}
 	s.audit(status, true, err)
 }
 
@@ -359,39 +363,4 @@ func (t *tee) Write(p []byte) (int, error) {
 		_, _ = t.cache.Write(p) // what it could not write it does not keep
 	}
 	return n, err
-}
-
-// errLength is the error if a body does not have the announced length.
-var errLength = errors.New("the registry sent another length than it announced")
-
-const copyBytes = 64 << 10
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, copyBytes); return &b }}
-
-// copyExactly copies length bytes; a body that is shorter or longer is an error,
-// and nothing beyond length is written.
-func copyExactly(to io.Writer, from io.Reader, length int64) error {
-	buf, _ := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	left := length
-	for {
-		n, err := from.Read(*buf)
-		if int64(n) > left {
-			return errLength
-		}
-		if n > 0 {
-			if _, err := to.Write((*buf)[:n]); err != nil {
-				return err
-			}
-			left -= int64(n)
-		}
-		switch {
-		case errors.Is(err, io.EOF) && left == 0:
-			return nil
-		case errors.Is(err, io.EOF):
-			return errLength
-		case err != nil:
-			return err
-		}
-	}
 }

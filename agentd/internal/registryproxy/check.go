@@ -32,7 +32,7 @@ type CheckedImage struct {
 // (also if images names no manifest), and that the manifests of images, which are on it, can be pulled. It writes
 // nothing to the registry. An [*Error] says what is wrong.
 func Check(ctx context.Context, r Registry, images []Image) (Checked, error) {
-	u := newUpstream(r, time.Now, onlyPublic)
+	u := newUpstream(r, time.Now, onlyPublic, answerTimeout)
 	defer u.close()
 	out := Checked{Host: r.Host, Way: "none", Push: "unknown"}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

@@ -22,6 +22,8 @@ type Limits struct {
 	// MinRate is the least that either side must move while it is waited for, in
 	// bytes a second, measured over a time of Stall; default 4 KiB.
 	MinRate int64
+	// Answer is how long a manifest, and a token, may take to its last byte; default 30 s.
+	Answer  time.Duration
 	MaxBlob int64         // bytes of a blob; default 32 GiB
 	Check   time.Duration // between two looks at the token; default 1 s
 	Burst   int           // requests of one guest at once; default 2000
@@ -30,6 +32,9 @@ type Limits struct {
 	PerSecond float64
 }
 
+// answerTimeout is the default of Answer.
+const answerTimeout = 30 * time.Second
+
 // ownSlots are the requests that a guest may have under way however many the
 // others have.
 const ownSlots = 2
@@ -37,7 +42,7 @@ const ownSlots = 2
 func (l Limits) withDefaults() Limits {
 	return Limits{
 		PerGuest: cmp.Or(l.PerGuest, 6), Total: cmp.Or(l.Total, 64), Wait: cmp.Or(l.Wait, 30*time.Second), Stall: cmp.Or(l.Stall, time.Minute),
-		Longest: cmp.Or(l.Longest, 2*time.Hour), MinRate: cmp.Or(l.MinRate, 4<<10), MaxBlob: cmp.Or(l.MaxBlob, 32<<30), Check: cmp.Or(l.Check, time.Second),
+		Answer: cmp.Or(l.Answer, answerTimeout), Longest: cmp.Or(l.Longest, 2*time.Hour), MinRate: cmp.Or(l.MinRate, 4<<10), MaxBlob: cmp.Or(l.MaxBlob, 32<<30), Check: cmp.Or(l.Check, time.Second),
 		Burst: cmp.Or(l.Burst, 2000), PerSecond: cmp.Or(l.PerSecond, 20),
 	}
 }

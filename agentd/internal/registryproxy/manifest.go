@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/felhom/felhom-golden/internal/contract"
 )
@@ -23,7 +22,6 @@ import (
 const (
 	maxManifestBytes = 4 << 20 // of the distribution specification
 	maxDescriptors   = 1000
-	manifestTimeout  = 30 * time.Second
 	maxFetches       = 8 // manifests of one registry that are read at once, each in memory
 )
 
@@ -175,7 +173,7 @@ func digestOf(data []byte) contract.Digest {
 // its SHA-256 is known: for a digest it must be that one, for a tag the one
 // that the registry names.
 func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, digest contract.Digest) (*manifest, error) {
-	ctx, cancel := context.WithTimeout(ctx, manifestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, u.patience)
 	defer cancel()
 	if err := u.manifests.Acquire(ctx, 1); err != nil {
 		return nil, u.timedOut(ctx, err)

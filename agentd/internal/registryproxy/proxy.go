@@ -91,7 +91,7 @@ func New(o Options) *Proxy {
 	}
 	p.all = make(slots, p.limits.Total)
 	for _, r := range o.Registries {
-		p.upstreams[r.Host] = newUpstream(r, o.Now, p.check)
+		p.upstreams[r.Host] = newUpstream(r, o.Now, p.check, p.limits.Answer)
 	}
 	return p
 }
@@ -116,7 +116,7 @@ func (p *Proxy) upstream(host string) *upstream {
 	defer p.mu.Unlock()
 	u := p.upstreams[host]
 	if u == nil {
-		u = newUpstream(Registry{Host: host}, p.now, p.check)
+		u = newUpstream(Registry{Host: host}, p.now, p.check, p.limits.Answer)
 		p.upstreams[host] = u
 	}
 	return u
@@ -211,7 +211,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
 func (p *Proxy) extend(w http.ResponseWriter) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Time{}) // an end of the read side would end the request
-	_ = c.SetWriteDeadline(time.Now().Add(p.limits.Wait + manifestTimeout + tokenTimeout + p.limits.Stall))
+	_ = c.SetWriteDeadline(time.Now().Add(p.limits.Wait + 2*p.limits.Answer + p.limits.Stall))
 }
 
 // namespace returns the registry that an engine means. The rest of the query is

@@ -188,10 +188,11 @@ func (u *upstream) prove(ctx context.Context, scope, auth string, do func(contex
 			return nil, err
 		}
 	}
-	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	detached, cancelWith := context.WithCancelCause(context.WithoutCancel(ctx))
+	cancel := func() { cancelWith(context.Cause(ctx)) } // which tells a deadline from a guest that leaves
 	stop := context.AfterFunc(ctx, func() {
 		select {
-		case <-time.After(answerGrace):
+		case <-time.After(min(answerGrace, u.patience)):
 			cancel()
 		case <-detached.Done():
 		}

@@ -16,7 +16,6 @@ import (
 const (
 	maxTokenAnswer = 64 << 10
 	maxTokenBytes  = 16 << 10
-	tokenTimeout   = 30 * time.Second
 	// A token is valid for a minute by the specification if the server does not
 	// set another time.
 	minTokenLife = time.Minute
@@ -105,11 +104,11 @@ func (t *tokens) renew(ctx context.Context, u *upstream, scope, refused string, 
 	// Not ctx: others wait for the same token.
 	detached := context.WithoutCancel(ctx)
 	done := t.flight.DoChan(scope, func() (any, error) {
-		ctx, cancel := context.WithTimeout(detached, tokenTimeout)
+		ctx, cancel := context.WithTimeout(detached, u.patience)
 		defer cancel()
 		got, err := u.fetchToken(ctx, learned, scope)
 		if err != nil {
-			return "", err
+			return "", u.timedOut(ctx, err)
 		}
 		t.keep(scope, got, u.now())
 		return got.header, nil

@@ -49,6 +49,7 @@ type upstream struct {
 	refusals *refusals
 	echoes   echoes
 	now      func() time.Time
+	patience time.Duration // for a manifest, and for a token
 
 	manifests *semaphore.Weighted
 }
@@ -56,13 +57,13 @@ type upstream struct {
 // dockerHub is the name of a registry whose host has another name.
 const dockerHub = "docker.io"
 
-func newUpstream(r Registry, now func() time.Time, check control) *upstream {
+func newUpstream(r Registry, now func() time.Time, check control, patience time.Duration) *upstream {
 	if r.Host == dockerHub {
 		r.TokenHosts = append(slices.Clone(r.TokenHosts), "auth.docker.io")
 	}
 	u := &upstream{
 		registry: r, endpoint: hostPort(r.Host), own: newTransport(r.Roots, nil), foreign: newTransport(nil, check),
-		blobs: map[string]bool{}, refusals: newRefusals(), now: now, manifests: semaphore.NewWeighted(maxFetches),
+		blobs: map[string]bool{}, refusals: newRefusals(), now: now, patience: patience, manifests: semaphore.NewWeighted(maxFetches),
 	}
 	if r.Host == dockerHub {
 		u.endpoint = "registry-1.docker.io:443"

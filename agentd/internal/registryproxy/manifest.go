@@ -193,7 +193,8 @@ func (u *upstream) fetchManifest(ctx context.Context, repository, tag string, di
 		return nil, u.fail(causeBad, "answers a manifest with status %s and encoding %q", u.clip(resp.Status), u.clip(resp.Header.Get("Content-Encoding")))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifestBytes+1))
-	if err != nil {
+	// A registry that sees the end of the connection may still end its answer.
+	if err != nil || ctx.Err() != nil {
 		return nil, u.timedOut(ctx, u.unreached(ctx, u.endpoint, err))
 	}
 	if len(body) > maxManifestBytes {

@@ -225,7 +225,7 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 	defer func() { _ = resp.Body.Close() }() // only read
 	// No error of the decoder is shown: it may quote the token.
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer+1))
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		return bearer{}, u.unreached(ctx, at.Host, err)
 	}
 	var got struct {

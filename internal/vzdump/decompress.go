@@ -6,6 +6,8 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -51,35 +53,79 @@ func (p *plainReader) Read(b []byte) (int, error) {
 // decompress finds out the compression and returns the tar stream.
 func decompress(src io.Reader, limits Limits, facts *Facts) (plain io.Reader, closer func(), err error) {
 	br := bufio.NewReaderSize(src, 128<<10)
-	head, err := br.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
+	head, err := br.Peek(block)
+	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
 		return nil, nil, err
 	}
-	switch {
-	case len(head) == 0:
+	if len(head) == 0 {
 		return nil, nil, refuse(ErrTruncated, "", "it is empty")
-	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}):
-		facts.Compression = Zstd
+	}
+	facts.Compression = CompressionOf(head)
+	if facts.Compression != None && len(head) == block && looksLikeTar([block]byte(head)) {
+		return nil, nil, refuse(ErrUnsupported, "", "it begins as %s and as a plain tar: a reader that goes by the name's end sees other members", facts.Compression)
+	}
+	switch facts.Compression {
+	case Zstd:
 		dec, err := zstd.NewReader(newFrameWalker(br, limits, facts),
 			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(limits.Window)))
 		if err != nil {
 			return nil, nil, err
 		}
 		return dec, dec.Close, nil
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		facts.Compression = Gzip
+	case Gzip:
 		gz, err := gzip.NewReader(br)
 		if err != nil {
 			return nil, nil, err
 		}
 		return gz, func() {}, nil
-	case bytes.Equal(head, []byte{0x89, 'L', 'Z', 'O'}):
-		return nil, nil, refuse(ErrUnsupported, "", "it is packed with lzo; repack it with zstd")
-	case bytes.HasPrefix(head, []byte("BZh")), bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X'}):
-		return nil, nil, refuse(ErrUnsupported, "", "it is packed with bzip2 or xz, which vzdump does not write; repack it with zstd")
+	case None:
+		return br, func() {}, nil
 	}
-	facts.Compression = None
-	return br, func() {}, nil
+	return nil, nil, refuse(ErrUnsupported, "", "it is packed with %s; repack it with zstd", facts.Compression)
+}
+
+// CompressionOf returns how an archive is packed that begins with head; 8 bytes
+// are enough.
+func CompressionOf(head []byte) Compression {
+	skippable := len(head) >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18})
+	switch {
+	case skippable, bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return Zstd
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return Gzip
+	case bytes.HasPrefix(head, []byte{0x89, 'L', 'Z', 'O'}):
+		return lzo
+	case bytes.HasPrefix(head, []byte("BZh")):
+		return bzip2
+	case bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X'}):
+		return xz
+	}
+	return None
+}
+
+// looksLikeTar reports whether GNU tar takes b for a header, and with it the file
+// for a tar that is not packed: it knows more forms of the checksum than this
+// reader accepts.
+func looksLikeTar(b [block]byte) bool {
+	raw := fieldChecksum.of(&b)
+	if raw[0] == 0 {
+		raw = raw[1:]
+	}
+	digits := strings.TrimLeft(string(raw), " \t\n\v\f\r")
+	if end := strings.IndexAny(digits, "\x00 \t\n\v\f\r"); end >= 0 {
+		digits = digits[:end]
+	}
+	want, err := strconv.ParseUint(digits, 8, 32)
+	if err != nil {
+		return false
+	}
+	unsigned, signed := int64(8*' '), int64(8*' ')
+	for i, c := range b {
+		if i < fieldChecksum.at || i >= fieldChecksum.at+fieldChecksum.size {
+			unsigned, signed = unsigned+int64(c), signed+int64(int8(c))
+		}
+	}
+	return int64(want) == unsigned || int64(want) == signed
 }
 
 // explain gives an error of the decoders its class.

@@ -1,5 +1,11 @@
 package vzdump
 
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
 // Compression is how the tar stream is packed.
 type Compression string
 
@@ -8,7 +14,26 @@ const (
 	Zstd Compression = "zstd"
 	Gzip Compression = "gzip"
 	None Compression = "none"
+
+	lzo   Compression = "lzo"
+	bzip2 Compression = "bzip2"
+	xz    Compression = "xz"
 )
+
+var bySuffix = map[string]Compression{"zst": Zstd, "gz": Gzip, "lzo": lzo, "bz2": bzip2, "xz": xz}
+
+// CheckName returns an error if the end of an archive's name stands for another
+// compression: PVE goes by the name alone.
+func (c Compression) CheckName(name string) error {
+	want := None
+	if _, end, ok := strings.Cut(filepath.Base(name), ".tar."); ok {
+		want = bySuffix[end]
+	}
+	if c == want {
+		return nil
+	}
+	return fmt.Errorf("the archive's compression is %s, and the end of its name says %s: restore goes by the name alone", c, want)
+}
 
 // Facts is what a [Reader] found out about the whole archive. It is complete
 // once Next has returned io.EOF; Complete is true then.

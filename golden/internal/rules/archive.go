@@ -9,8 +9,8 @@ func archiveRules() []Rule {
 		},
 		{
 			ID: "zstd-frame", Group: Archive, Severity: Error, Restore: true,
-			Reason: "a stock zstd refuses a window above 128 MiB and any dictionary; without a content checksum a flipped bit is restored as data",
-			Check:  "every frame: window, checksum flag, dictionary id; no skippable frames",
+			Reason: "a stock zstd refuses a window above 128 MiB and any dictionary; without a content checksum a flipped bit is restored as data; PVE goes by the end of the name alone",
+			Check:  "the compression that the name's end says; every frame: window, checksum flag, dictionary id; no skippable frames",
 		},
 		{
 			ID: "archive-hash", Group: Archive, Severity: Error,

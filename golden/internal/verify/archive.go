@@ -17,6 +17,11 @@ func checkArchiveName(c *check) {
 }
 
 func checkFrames(c *check) {
+	if strings.Contains(c.name, ".tar") { // not for stdin
+		if err := c.Facts.Compression.CheckName(c.name); err != nil {
+			c.fail("", "%v", err)
+		}
+	}
 	if c.Facts.Compression != vzdump.Zstd {
 		return // gzip and none have no frames; PVE reads them
 	}

@@ -81,6 +81,8 @@ func brokenSamples() []broken {
 		{rule: "archive-name", what: "want vzdump-lxc", spot: func(s *sample, _ *verify.Options) { s.name = "golden.tar.zst" }},
 		{rule: "zstd-frame", what: "checksum", spot: func(s *sample, _ *verify.Options) { s.options = append(s.options, zstd.WithEncoderCRC(false)) }},
 		{rule: "zstd-frame", what: "skippable", spot: func(s *sample, _ *verify.Options) { s.tail = []byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4} }},
+		{rule: "zstd-frame", what: "compression is zstd, and the end of its name says none", spot: func(s *sample, _ *verify.Options) { s.name = strings.TrimSuffix(s.name, ".zst") }},
+		{rule: "zstd-frame", what: "says gzip", spot: func(s *sample, _ *verify.Options) { s.name = strings.TrimSuffix(s.name, ".zst") + ".gz" }},
 		{rule: "archive-hash", what: "want aaaa", spot: func(_ *sample, o *verify.Options) { o.SHA256 = strings.Repeat("a", 64) }},
 		{rule: "config-first", what: "no ./etc/vzdump/pct.conf", spot: without("etc/vzdump/pct.conf"), also: []string{"host-name"}},
 		{rule: "config-first", what: "nothing but", spot: file("etc/vzdump/other", "x"), also: []string{"parent-directories"}},

@@ -83,6 +83,13 @@ func (d *Driver) archive(ctx context.Context, archive string) (conf []byte, size
 	case len(bytes.TrimSpace(rules)) > 0:
 		return nil, 0, bringsRules(archive)
 	}
+	head := make([]byte, 8)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return nil, 0, err
+	}
+	if err := vzdump.CompressionOf(head).CheckName(path); err != nil {
+		return nil, 0, driver.Faultf(driver.ErrArchive, "rename it to what it is", "%s: %w", archive, err)
+	}
 	return conf, info.Size(), nil
 }
 

@@ -322,6 +322,10 @@ func TestCheckFinds(t *testing.T) {
 		{"unknown storage of the archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "nowhere:backup/x.tar.zst" }, driver.ErrArchive, "no storage nowhere"},
 		{"template for an archive", func(_ *pcttest.Node, s *driver.Spec) { s.Archive = "local:vztmpl/x.tar.zst" }, driver.ErrArchive, "not a backup"},
 		{"tgz", func(n *pcttest.Node, s *driver.Spec) { s.Archive = bare(t, n, "vzdump-lxc-1.tgz") }, driver.ErrArchive, ".tar.zst"},
+		{"packed otherwise than its name says", func(n *pcttest.Node, s *driver.Spec) { s.Archive = archive(t, n, "vzdump-lxc-1.tar", goldenConfig, 0) }, driver.ErrArchive, "the end of its name says none"},
+		{"packed with zstd and called gz", func(n *pcttest.Node, s *driver.Spec) {
+			s.Archive = archive(t, n, "vzdump-lxc-1.tar.gz", goldenConfig, 0)
+		}, driver.ErrArchive, "says gzip"},
 		{"privileged", config(t, "unprivileged: 1", "unprivileged: 0"), driver.ErrArchive, "privileged"},
 		{"without nesting", config(t, "nesting=1", "nesting=0"), driver.ErrArchive, "nesting=1"},
 		{"other architecture", config(t, "arch: ARCH", "arch: riscv32"), driver.ErrArchive, "riscv32"},

@@ -5,6 +5,7 @@ package isolate
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -46,6 +47,8 @@ func Test(t *testing.T) bool {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
 	said, err := cmd.CombinedOutput()
 	switch {
+	case errors.Is(err, unix.EPERM):
+		t.Errorf("start the test in namespaces of its own: %v: root needs CAP_SYS_ADMIN for them; start a container of the tests as privileged", err)
 	case err != nil:
 		t.Errorf("%v:\n%s", err, said)
 	case bytes.Contains(said, []byte("--- SKIP: "+t.Name()+" ")):

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,26 @@ func TestMountsOfAKilledTestEnd(t *testing.T) {
 	}
 	_ = cmd.Wait() // it was killed
 	await(t, "the end of mounts and processes", func() bool { return len(with(t, dir)) == 0 })
+}
+
+// Root of a container that is not privileged makes no namespaces: what is missing is named.
+func TestRootWithoutTheCapability(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounts need root")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The thread, whose children do not have the capability, ends with the test.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), self, "-test.run=^TestMounts$").CombinedOutput()
+	if err == nil || !bytes.Contains(said, []byte("root needs CAP_SYS_ADMIN")) {
+		t.Errorf("%v:\n%s", err, said)
+	}
 }
 
 // with lists the processes in whose namespace something is mounted at dir.

@@ -16,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/command"
+	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
 
@@ -48,9 +49,14 @@ Example:
 type findings []error
 
 // add keeps each error that err joins, each with its subject before it. Drivers
-// name the guest themselves: it is not named twice.
+// name the guest themselves: it is not named twice. What the host lacks is not a
+// guest's, and [fault.All] counts it once.
 func (f *findings) add(about string, err error) {
 	for _, one := range fault.Each(err) {
+		if host := ofHost(one); host != nil {
+			*f = append(*f, host)
+			continue
+		}
 		place, guest := "", about
 		if at := strings.LastIndex(about, ": "); at >= 0 {
 			place, guest = about[:at], about[at+2:]
@@ -64,6 +70,17 @@ func (f *findings) add(about string, err error) {
 		}
 		*f = append(*f, one)
 	}
+}
+
+// ofHost returns err without the guest that a driver was asked for, if the hypervisor is not
+// ready for any; nil if it is another error.
+func ofHost(err error) error {
+	for inner := err; errors.Is(inner, driver.ErrNotReady); inner = errors.Unwrap(inner) {
+		if strings.HasPrefix(inner.Error(), driver.ErrNotReady.Error()) {
+			return fault.WrapHint(fault.Of(err), inner, fault.HintOf(err))
+		}
+	}
+	return nil
 }
 
 // foreseen is what check prints of a guest.

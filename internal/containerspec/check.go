@@ -205,6 +205,9 @@ func ParseVolume(text string) (Volume, error) {
 	if err != nil {
 		return Volume{}, fmt.Errorf("%q is not a volume (%s); write SOURCE:TARGET, such as /srv/data:/data or data:/data:ro", text, reason(text, err))
 	}
+	if !path.IsAbs(point.Destination) { // the parser takes a path of Windows as well, which runc does not
+		return Volume{}, fmt.Errorf("%q is not a volume (%q is not an absolute path in the container); write SOURCE:TARGET, such as /srv/data:/data or data:/data:ro", text, point.Destination)
+	}
 	v := Volume{Source: point.Source, Target: path.Clean(point.Destination), Mode: point.Mode, IsBind: point.Type == mount.TypeBind}
 	if !v.IsBind {
 		v.Source = point.Name

@@ -25,7 +25,7 @@ func TestUnprivilegedContainer(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.skip=^TestUnprivilegedContainer$", "-test.timeout=5m")
+			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.skip=^TestUnprivilegedContainer$|^TestContainerLacks$", "-test.timeout=5m")
 			cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), insideVariable+"="+kind), &out, &out
 			if err := entertest.RunContained(cmd, kind == "masked"); err != nil {
 				t.Errorf("tests in the container: %v\n%s", err, out.String())
@@ -34,6 +34,34 @@ func TestUnprivilegedContainer(t *testing.T) {
 				if !strings.Contains(out.String(), "--- PASS: "+name+" ") {
 					t.Errorf("%s did not pass in the container:\n%s", name, out.String())
 				}
+			}
+		})
+	}
+}
+
+// What is bound must be what it is called.
+func TestContainerLacks(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, mount, want string }{
+		{"a file in place of a device", "touch /tmp/f; mount --bind /tmp/f /dev/zero", "/dev/zero of this machine: want the character device 1:5"},
+		{"another device", "mount --bind /dev/null /dev/urandom", "/dev/urandom of this machine: want the character device 1:9"},
+		{"no device", "mkdir /tmp/d; mount -t tmpfs tmpfs /tmp/d; for d in null zero full urandom; do touch /tmp/d/$d; mount --bind /dev/$d /tmp/d/$d; done; mount --rbind /tmp/d /dev", "this machine has no /dev/random"},
+		{"no sysfs", "mount -t tmpfs tmpfs /sys", "what this machine has at /sys is another file system"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec", "mount -t tmpfs tmpfs /tmp; "+tt.mount+`; exec "$@"`, "sh", "/proc/self/fd/3", "-test.run=^TestRunStatus$")
+			program, err := os.Open(self)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = program.Close() }()
+			cmd.ExtraFiles, cmd.Env, cmd.Stdout, cmd.Stderr = []*os.File{program}, append(os.Environ(), insideVariable+"=masked"), &out, &out
+			if err := entertest.RunContained(cmd, true); err == nil || !strings.Contains(out.String(), tt.want) {
+				t.Errorf("want %q, got %v\n%s", tt.want, err, out.String())
 			}
 		})
 	}

@@ -81,6 +81,26 @@ func (d *Driver) forgetRules(vmid int) error {
 	return nil
 }
 
+// adoptRules makes the present firewall rules those of the whole guest that a killed restore
+// left. It refuses if they are not those that keepRules kept: the archive may have
+// brought them.
+func (d *Driver) adoptRules(vmid int) error {
+	kept := filepath.Join(d.firewallDir(), keptRules(vmid))
+	before, err := regular.Read(kept, maxGuestConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	now, nowErr := d.readRules(vmid)
+	if err := errors.Join(err, nowErr); err != nil {
+		return err
+	}
+	if now != nil && !bytes.Equal(now, before) {
+		return driver.Faultf(driver.ErrRefused, "leave the right rules in "+rulesFile(vmid)+", and remove "+kept,
+			"its firewall rules are not those from before an interrupted restore, which are in %s", kept)
+	}
+	return d.forgetRules(vmid)
+}
+
 // putBackRules restores the firewall rules of a VMID from before a failed
 // restore, which has replaced them or removed them with the guest. It does
 // nothing if the guest exists: the rules are that guest's.

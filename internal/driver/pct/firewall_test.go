@@ -242,3 +242,27 @@ func TestAdoptedGuestKeepsItsRules(t *testing.T) {
 		}
 	}
 }
+
+// The archive of a killed restore may have replaced the operator's rules, and its whole
+// guest is adopted by the next run: not with those rules.
+func TestAdoptedGuestWithOtherRules(t *testing.T) {
+	n, d := newDriver(t)
+	file := filepath.Join(n.Dir("etc/pve/firewall"), "8200.fw")
+	if err := d.Restore(t.Context(), vmid, spec(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{file: "[RULES]\nIN ACCEPT\n", file + ".felhom-agentd": "[OPTIONS]\nenable: 1\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := driver.Mount{Source: n.Dir("local"), Target: "/mnt", ReadOnly: true}
+	wantClass(t, d.Attach(t.Context(), vmid, m), driver.ErrRefused, "8200.fw.felhom-agentd")
+	if err := os.Rename(file+".felhom-agentd", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Attach(t.Context(), vmid, m); err != nil {
+		t.Error(err)
+	}
+	wantRules(t, file, "[OPTIONS]\nenable: 1\n")
+}

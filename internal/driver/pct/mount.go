@@ -56,8 +56,7 @@ func (d *Driver) attach(ctx context.Context, vmid int, m driver.Mount) error {
 	if err != nil {
 		return err
 	}
-	// A killed restore had made the whole guest: the firewall rules are its own now.
-	if err := errors.Join(d.guard(vmid, v.config), d.forgetRules(vmid)); err != nil {
+	if err := errors.Join(d.guard(vmid, v.config), d.adoptRules(vmid)); err != nil {
 		return err
 	}
 	waiting, err := d.pending(ctx, vmid)

@@ -65,8 +65,8 @@ func Check(ctx context.Context, r Registry, images []Image) (Checked, error) {
 		}
 		out.Images = append(out.Images, CheckedImage{Image: name, Digest: m.digest.String()})
 	}
-	if learned.realm == nil {
-		return out, nil // the first request had the password, or none is needed
+	if learned.realm == nil || r.Credential == nil && len(images) == 0 {
+		return out, nil // the first request had the password, or there is none to prove
 	}
 	scope := "" // as at a login
 	if len(images) > 0 {

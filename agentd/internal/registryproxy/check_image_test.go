@@ -61,3 +61,26 @@ func TestCheckWithoutAnImage(t *testing.T) {
 		}
 	}
 }
+
+// Without a credential and an image there is nothing to prove: token servers may
+// refuse who wants no repository and does not say who it is.
+func TestCheckWithoutACredential(t *testing.T) {
+	up := newUpstream(t)
+	up.set(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.URL.Path == "/token" && r.URL.Query().Has("scope"):
+			_ = json.NewEncoder(w).Encode(map[string]string{"token": "opaque"})
+		case r.URL.Path == "/token":
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+up.URL+`/token",service="s"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return true
+	})
+	for _, images := range [][]registryproxy.Image{nil, {{Host: up.host, Repository: repository}}} {
+		if got, err := registryproxy.Check(t.Context(), registryproxy.Registry{Host: up.host, Roots: up.roots}, images); err != nil || got.Way != "token" {
+			t.Errorf("%v: %+v, %v, want it to work", images, got, err)
+		}
+	}
+}

@@ -153,9 +153,13 @@ bench-api: build
 bench-fleet: build
 	go build -o .cache/bench ./internal/e2e/bench && .cache/bench -only fleet
 
-# One large blob and whole pulls, from a registry, through the host's proxy, and from its cache. It needs five minutes or so.
+# One large blob and whole pulls, from a registry, through the host's proxy, and from its cache; whole pulls by Debian 13's engine and by one
+# of the 29 line with containerd's image store as well. It needs ten minutes or so.
+bench-registry: export BENCH = go test -count=1 -timeout 30m -tags integration -run ^$$ -benchtime 1x ./internal/e2e/registry -bench
 bench-registry:
-	$(BED) -own-engine -- go test -count=1 -timeout 30m -tags integration -run '^$$' -bench 'BenchmarkBlob|BenchmarkPull' -benchtime 1x ./internal/e2e/registry
+	$(BED) -own-engine -- $$BENCH 'BenchmarkBlob|BenchmarkPull'
+	engine=$$(tools/engine26/build); PATH="$$engine:$$PATH" .cache/withbed -own-engine -- $$BENCH BenchmarkPull
+	engine=$$(tools/engine29/build); PATH="$$engine:$$PATH" .cache/withbed -own-engine -engine-config '{"features":{"containerd-snapshotter":true}}' -- $$BENCH BenchmarkPull
 
 # What becomes of a guest's controller after faults, beside the shell script of the proof of concept, as a table.
 bench-faults: build

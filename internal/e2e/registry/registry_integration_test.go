@@ -260,7 +260,8 @@ func (s *scene) wantUnchanged(t *testing.T) {
 	}
 }
 
-// rotate gives the guest a new token; a new pull needs nothing else.
+// rotate gives the guest a new token and the host a new key, with another
+// certificate; a new pull needs nothing else, no restart of the engine either.
 func (s *scene) rotate(t *testing.T) {
 	t.Helper()
 	engine := s.bed.Engine(t)
@@ -271,7 +272,8 @@ func (s *scene) rotate(t *testing.T) {
 		_ = engine.RemoveImage(t.Context(), host+"/"+repository+":v1") // one of them has it
 	}
 	s.agentd(t, "guest", "add", s.vmid)
+	s.agentd(t, "pin", "rotate")
 	if out, err := s.apply(t); err != nil {
-		t.Errorf("with a new token: %v\n%s\n%s", err, out, s.daemon.Tail())
+		t.Errorf("with a new token and key: %v\n%s\n%s", err, out, s.daemon.Tail())
 	}
 }

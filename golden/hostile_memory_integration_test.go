@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -20,39 +22,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// memoryEnv makes the test binary the program, which prints its peak last.
-const memoryEnv = "FELHOM_GOLDEN_TEST_PRINT_PEAK"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(memoryEnv) == "" {
-		code := m.Run()
-		for _, undo := range after {
-			if err := undo(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				code = max(code, 1)
-			}
-		}
-		os.Exit(code)
-	}
-	code := mainCode()
-	status, err := os.ReadFile("/proc/self/status")
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	if err != nil || after == "" {
-		panic("no VmHWM")
-	}
-	fmt.Fprintln(os.Stderr, "\npeak", strings.Fields(after)[0])
-	os.Exit(code)
-}
-
-// after is called when all tests are over.
-var after []func() error
-
 // plain is this test's binary without the race detector, which takes several
 // times the memory that is measured here, and without the test bed.
 var plain = sync.OnceValues(func() (string, error) {
-	if isPlain {
-		return os.Executable()
-	}
 	dir, err := os.MkdirTemp("", "felhom-golden-memory-")
 	if err != nil {
 		return "", err

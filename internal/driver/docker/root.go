@@ -1,13 +1,9 @@
 package docker
 
-import (
-	"context"
-
-	"github.com/docker/docker/api/types/system"
-)
+import "context"
 
 // usesContainerd reports whether the engine has containerd's image store.
-func usesContainerd(info system.Info) bool {
+func usesContainerd(info engineAnswer) bool {
 	for _, line := range info.DriverStatus {
 		if line[0] == "driver-type" && line[1] == "io.containerd.snapshotter.v1" {
 			return true
@@ -24,7 +20,7 @@ const ContainerdRoot = "/var/lib/containerd"
 // counts first: a containerd that the engine has started itself has its own below
 // the engine's. None: the engine does not say.
 func (c *Client) ImageRoots(ctx context.Context) ([]string, error) {
-	info, err := c.api().Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
 		return nil, c.fault("ask the engine for its directory", err)
 	}

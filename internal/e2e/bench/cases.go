@@ -29,6 +29,7 @@ const (
 	floorLook  = "floor: one inspect"
 	spike      = "shell spike"
 	felhom     = "felhom-controller-bootstrap"
+	felhomOld  = "the other one (-before)"
 )
 
 // What is measured.
@@ -46,16 +47,20 @@ type contestant struct {
 	want int // exit status
 }
 
+// isBootstrapper reports whether c is a felhom-controller-bootstrap.
+func (c contestant) isBootstrapper() bool { return c.name == felhom || c.name == felhomOld }
+
 // field is what is measured on, prepared.
 type field struct {
-	engine  *testbed.Engine
-	image   string
-	guest   string // root directory of the guest
-	scratch string
-	measure string // binary
-	dist    string
-	cases   map[string][]contestant
-	order   []string
+	engine       *testbed.Engine
+	image        string
+	guest        string // root directory of the guest
+	scratch      string
+	measure      string // binary
+	dist         string
+	cases        map[string][]contestant
+	order        []string
+	bootstrapped bool // the container is one of felhom-controller-bootstrap
 }
 
 // prepare builds the two small programs, adds the guest and copies its mount.
@@ -105,6 +110,13 @@ func prepare(ctx context.Context, bed testbed.Bed, o options, settings host.Sett
 	own := contestant{name: felhom, argv: []string{
 		filepath.Join(o.dist, "felhom-controller-bootstrap"), "--root", f.guest, "--docker-host", bed.DockerHost, "apply",
 	}}
+	if o.before != "" {
+		old := own
+		old.name, old.argv = felhomOld, append([]string{o.before}, own.argv[1:]...)
+		f.order = []string{warm, noop}
+		f.cases = map[string][]contestant{warm: {floorOf(floorPull, "pull"), old, own}, noop: {floorOf(floorLook, "running"), old, own}}
+		return f, nil
+	}
 	fails := spiked
 	fails.want = 125 // the name is taken: the spike fails with that if it runs twice
 	f.cases = map[string][]contestant{
@@ -196,21 +208,23 @@ func (f *field) ready(ctx context.Context, c string, one contestant) error {
 		return f.clear(ctx, false)
 	}
 	// The second run must meet the bootstrapper's own container, not that of another contestant.
-	if one.name != felhom {
-		_, err := f.engine.ContainerInspect(ctx, containerName)
-		if err == nil {
-			return nil
-		}
+	if _, err := f.engine.ContainerInspect(ctx, containerName); err == nil && (f.bootstrapped || !one.isBootstrapper()) {
+		return nil
 	}
 	if err := f.clear(ctx, false); err != nil {
 		return err
 	}
-	cases := f.cases[warm]
-	_, err := f.take(ctx, cases[len(cases)-1])
+	starter := one
+	if !one.isBootstrapper() {
+		cases := f.cases[warm]
+		starter = cases[len(cases)-1]
+	}
+	_, err := f.take(ctx, starter)
 	return err
 }
 
 func (f *field) clear(ctx context.Context, imageToo bool) error {
+	f.bootstrapped = false
 	err := f.engine.Remove(ctx, containerName)
 	if imageToo && err == nil {
 		err = f.engine.RemoveImage(ctx, f.image)
@@ -228,7 +242,8 @@ func (f *field) take(ctx context.Context, c contestant) (sample, error) {
 		return s, fmt.Errorf("exit status %d, want %d\n%s", s.ExitCode, c.want, said)
 	}
 	s.Started = s.Wall
-	if c.name == felhom {
+	if c.isBootstrapper() {
+		f.bootstrapped = true
 		waited, err := readyStep(filepath.Join(f.guest, "var/lib/felhom/bootstrap-result.json"))
 		if err != nil {
 			return s, err

@@ -47,6 +47,7 @@ type options struct {
 	dist   string
 	image  string
 	only   string
+	before string
 	builds int
 	guests int
 	nodes  int
@@ -85,6 +86,7 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&o.dist, "dist", "dist", "`directory` of the binaries (make build)")
 	flags.StringVar(&o.image, "image", "v1", "`tag` of the sample image")
 	flags.StringVar(&o.only, "only", "", "`part` to measure alone: "+known+"; golden, api and fleet need no test bed, fleet and faults run by their names alone")
+	flags.StringVar(&o.before, "before", "", "another felhom-controller-bootstrap, a `file`, to measure in turn with that of -dist; cold runs and the spike are left out")
 	flags.IntVar(&o.builds, "builds", 3, "how often golden images are built from nothing and packed as a release, which take minutes")
 	flags.IntVar(&o.guests, "guests", 1000, "how many simulated guests boot at once on the local API")
 	flags.IntVar(&o.nodes, "nodes", 100, "how many daemons the fleet has")

@@ -83,9 +83,9 @@ test-engine-26: build
 	engine=$$(tools/engine26/build); export PATH="$$engine:$$PATH"; $(BED) -own-engine -- \
 	  go test $(RACE) -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry
 
-# What needs neither an engine nor guests. Some of it mounts and changes owners, so it needs root.
+# What needs neither an engine nor guests. Some of it mounts and changes owners, so it needs root. Those that take longest start first.
 unit:
-	go test -p 3 ./golden ./bootstrapper ./internal/driver/pct ./golden/internal/stage ./...
+	go test -p 3 ./agentd ./internal/driver/pct ./bootstrapper ./agentd/internal/provision ./...
 
 # The randomised tests, SOAK times as long as in "make test", a day of 200 guests in minutes, and the faults that take minutes. Each random
 # one prints its seed: SOAK_SEED=N repeats a run.

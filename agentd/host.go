@@ -65,7 +65,7 @@ func hostFrom(files identity.Files, addrs []netip.AddrPort, now time.Time) (host
 // process of this node works on them.
 func withFiles(ctx context.Context, cfg config.Config, work func(identity.Files) error) (err error) {
 	dir := tlsDir(cfg)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(dir, 0o700); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)

@@ -136,7 +136,7 @@ func pinRotate(ctx context.Context, cfg config.Config, asJSON bool, stdout, stde
 
 // claimRotation keeps other processes from rotating the keys.
 func claimRotation(cfg config.Config) (unlock func() error, err error) {
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil { // openHost makes it, and has not run yet
+	if err := atomicfile.MakeDirectory(cfg.StateDir, 0o700); err != nil { // openHost makes it, and has not run yet
 		return nil, err
 	}
 	unlock, err = filelock.Claim(filepath.Join(cfg.StateDir, "pin-rotate.lock"))

@@ -109,7 +109,7 @@ type change struct {
 func makeGuest(vmid int) func(context.Context, *cutHost, func()) error {
 	return func(ctx context.Context, h *cutHost, note func()) error {
 		return h.work(ctx, note, func(p *provision.Provisioner, _ config.Config) error {
-			_, err := p.Provision(ctx, provision.Job{VMID: vmid, Spec: driver.Spec{Archive: "/srv/golden.tar.zst", Net: driver.Net{Bridge: "vmbr0"}}})
+			_, err := p.Provision(ctx, provision.Job{VMID: vmid, Asked: provision.Asked{Secrets: map[string]string{"PASSWORD": "x"}}, Spec: driver.Spec{Archive: "/srv/golden.tar.zst", Net: driver.Net{Bridge: "vmbr0"}}})
 			return err
 		})
 	}
@@ -138,11 +138,25 @@ func rollOut(image string, vmids ...int) func(context.Context, *cutHost, func())
 	}
 }
 
+// report is a daemon that gets a report of the guest and ends, so that there is a file of its reports.
+func report(vmid int) func(context.Context, *cutHost, func()) error {
+	return func(ctx context.Context, h *cutHost, _ func()) error {
+		return h.work(ctx, nil, func(_ *provision.Provisioner, cfg config.Config) error {
+			store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
+			if err != nil {
+				return err
+			}
+			_, err = store.AddReport(ctx, vmid, contract.Report{Run: "a", Sequence: 1, Time: time.Unix(1e9, 0).UTC(), Step: contract.StepMount, State: contract.StateDone})
+			return errors.Join(err, store.Close())
+		})
+	}
+}
+
 func removeGuest(vmid int) func(context.Context, *cutHost, func()) error {
 	return func(ctx context.Context, h *cutHost, note func()) error {
 		return h.work(ctx, note, func(p *provision.Provisioner, _ config.Config) error {
 			_, err := p.Remove(ctx, vmid, true)
-			if fault.Of(err) == fault.NotFound { // it was removed
+			if errors.Is(err, provision.ErrKnownNothing) { // it was removed
 				return nil
 			}
 			return err
@@ -162,7 +176,9 @@ func cutChanges() []change {
 		{"guest rotate 8200", byCommand("guest", "rotate", "8200"), map[string]string{"8200": firstImage, "8201": firstImage}},
 		{"guest rollout", rollOut(secondImage, 8200, 8201), map[string]string{"8200": secondImage, "8201": secondImage}},
 		{"pin rotate", byCommand("pin", "rotate"), map[string]string{"8200": secondImage, "8201": secondImage}},
+		{"report of 8201", report(8201), map[string]string{"8200": secondImage, "8201": secondImage}},
 		{"guest remove 8201", removeGuest(8201), map[string]string{"8200": secondImage}},
+		{"report of 8200", report(8200), map[string]string{"8200": secondImage}},
 	}
 }
 
@@ -193,11 +209,12 @@ func TestPowerCut(t *testing.T) {
 	}
 	log, cuts := c.Changes(), 0
 	for k, n := 0, 0; n <= len(log); n++ {
-		for n > ends[k] {
+		for n >= ends[k] && k < len(changes)-1 {
 			k++
 		}
 		for _, end := range powercut.Ends() {
-			if !soak.IsLong() && random.IntN(36) > 0 { // a part of them
+			isAcknowledged := k > 0 && n == ends[k-1]                     // the change before this one
+			if !soak.IsLong() && !isAcknowledged && random.IntN(36) > 0 { // a part of them
 				continue
 			}
 			cuts++
@@ -241,6 +258,7 @@ func (p *powerCut) check(t *testing.T, original string) {
 		h.hv.Put(g)
 	}
 	must(t, os.MkdirAll(filepath.Join(h.disk, "mounts"), 0o755))
+	p.assertGone(t)
 	if err := p.start(t); err != nil {
 		t.Errorf("%s: the next start: %v", p.name, err)
 		return
@@ -280,6 +298,28 @@ func (p *powerCut) check(t *testing.T, original string) {
 	for _, name := range []string{"rollout.json", "tls/rotation.json"} {
 		if _, err := os.Lstat(filepath.Join(h.disk, "state", name)); !os.IsNotExist(err) {
 			t.Errorf("%s: %s is left over: %v", p.name, name, err)
+		}
+	}
+}
+
+// assertGone checks that no file of a guest is there whose removal was acknowledged.
+func (p *powerCut) assertGone(t *testing.T) {
+	t.Helper()
+	if p.k < 2 {
+		return
+	}
+	for _, removed := range p.changes[:p.k] {
+		for vmid := range removed.images {
+			if _, isKept := p.changes[p.k-1].images[vmid]; isKept {
+				continue
+			}
+			for _, pattern := range []string{"mounts/%s", "state/guests/%s*", "state/reports/%s*", "state/provision/%s.json"} {
+				left, err := filepath.Glob(filepath.Join(p.host.disk, fmt.Sprintf(pattern, vmid)))
+				must(t, err)
+				if len(left) > 0 {
+					t.Errorf("%s: guest %s was removed, and %v is back", p.name, vmid, left)
+				}
+			}
 		}
 	}
 }

@@ -241,6 +241,11 @@ func (n *node) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*
 	return nil, syscall.ENOSYS
 }
 
+// Tmpfile implements fs.NodeTmpfiler: pmxcfs has no files without a name.
+func (n *node) Tmpfile(context.Context, uint32, uint32, *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	return nil, nil, 0, syscall.ENOSYS
+}
+
 // Setattr implements fs.NodeSetattrer.
 func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	if e := n.c.refuses(); e != 0 {

@@ -35,6 +35,7 @@ func TestClusterFileSystem(t *testing.T) {
 		"hard link":         {os.Link(name, name+"2"), syscall.EPERM},
 		"symbolic link":     {os.Symlink(name, name+"3"), syscall.ENOSYS},
 		"pipe":              {syscall.Mkfifo(name+"4", 0o600), syscall.ENOSYS},
+		"no name":           {noName(dir), syscall.EOPNOTSUPP},
 		"large file":        {big(), syscall.EFBIG},
 		"attribute":         {unix.Setxattr(name, "user.x", []byte("y"), 0), syscall.EOPNOTSUPP},
 		"lock directory":    {os.Mkdir(filepath.Join(two, "priv/lock/x"), 0o700), nil},
@@ -62,4 +63,12 @@ func TestClusterFileSystem(t *testing.T) {
 	if readErr != nil {
 		t.Errorf("without quorum, read: %v", readErr)
 	}
+}
+
+func noName(dir string) error {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }

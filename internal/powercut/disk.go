@@ -12,13 +12,19 @@ import (
 // Disk is what a file system has after some of its operations and a loss of
 // power.
 type Disk struct {
-	files map[string]*content // by path
-	dirs  map[string]bool
+	root *entry
+	end  string
 }
 
-type content struct {
-	data, synced []byte
-	isSynced     bool
+// entry is a file, or a directory if names is not nil. It keeps what it is when it
+// gets another name.
+type entry struct {
+	names, durable map[string]*entry // now, and when the directory was last synced
+	data, synced   []byte
+}
+
+func newDirectory() *entry {
+	return &entry{names: map[string]*entry{}, durable: map[string]*entry{}}
 }
 
 // Ends returns the ends of a loss of power that a file system may come to, for [After].
@@ -30,80 +36,95 @@ const (
 	changesLost = "all that was not synced is lost"
 )
 
-// After replays operations and cuts the power.
+// After replays operations and cuts the power. A name is on disk when the directory
+// that it is in was synced, also the name of a directory; what is in a directory
+// whose name is lost is lost.
 func After(log []Operation, end string) Disk {
-	now := Disk{map[string]*content{}, map[string]bool{}}
-	durable := Disk{map[string]*content{}, map[string]bool{}}
+	root := newDirectory()
 	for _, o := range log {
-		f := now.files[o.path]
-		switch o.kind {
-		case "create":
-			now.files[o.path] = &content{}
-		case "write":
-			if missing := int(o.offset) + len(o.data) - len(f.data); missing > 0 {
-				f.data = append(f.data, make([]byte, missing)...)
-			}
-			f.data = slices.Clone(f.data)
-			copy(f.data[o.offset:], o.data)
-		case "truncate":
-			f.data = slices.Clone(f.data[:min(int(o.offset), len(f.data))])
-		case "sync":
-			if f != nil {
-				f.synced, f.isSynced = slices.Clone(f.data), true
-			}
-		case "rename":
-			now.files[o.to] = f
-			delete(now.files, o.path)
-		case "unlink":
-			delete(now.files, o.path)
-		case "mkdir":
-			now.dirs[o.path] = true
-		case "syncdir":
-			// The names in that directory, and that alone.
-			for path := range durable.files {
-				if filepath.Dir(path) == o.path && now.files[path] == nil {
-					delete(durable.files, path)
-				}
-			}
-			for path, f := range now.files {
-				if filepath.Dir(path) == o.path {
-					durable.files[path] = f
-				}
-			}
-		}
+		root.apply(o)
 	}
-	durable.dirs = now.dirs // made when the store is opened first
-	switch end {
-	case allKept:
-		return now
-	case dataLost:
-		return Disk{lost(now.files), now.dirs}
-	}
-	return Disk{lost(durable.files), durable.dirs}
+	return Disk{root, end}
 }
 
-// lost returns the files with what of them was synced.
-func lost(files map[string]*content) map[string]*content {
-	out := map[string]*content{}
-	for path, f := range files {
-		out[path] = &content{data: f.synced}
+// find returns what has that path now, or nil.
+func (e *entry) find(path string) *entry {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" || e == nil {
+			continue
+		}
+		e = e.names[name]
 	}
-	return out
+	return e
+}
+
+// apply does one operation below the root. One on a file that has no name any more changes
+// nothing that a loss of power leaves.
+func (e *entry) apply(o Operation) {
+	dir, name := e.find(filepath.Dir("/"+o.path)), filepath.Base(o.path)
+	at := e.find(o.path)
+	if dir == nil || at == nil && o.kind != "create" && o.kind != "mkdir" {
+		return
+	}
+	switch o.kind {
+	case "create":
+		dir.names[name] = &entry{}
+	case "mkdir":
+		dir.names[name] = newDirectory()
+	case "write":
+		if missing := int(o.offset) + len(o.data) - len(at.data); missing > 0 {
+			at.data = append(at.data, make([]byte, missing)...)
+		}
+		at.data = slices.Clone(at.data)
+		copy(at.data[o.offset:], o.data)
+	case "truncate":
+		at.data = append(slices.Clone(at.data), make([]byte, max(0, int(o.offset)-len(at.data)))...)[:o.offset]
+	case "sync":
+		at.synced = slices.Clone(at.data)
+	case "rename":
+		delete(dir.names, name)
+		e.find(filepath.Dir("/" + o.to)).names[filepath.Base(o.to)] = at
+	case "unlink", "rmdir":
+		delete(dir.names, name)
+	case "syncdir":
+		// The names in that directory, and that alone.
+		at.durable = maps.Clone(at.names)
+	}
 }
 
 // Write makes the files and directories below at.
 func (d Disk) Write(t testing.TB, at string) {
 	t.Helper()
-	for _, dir := range slices.Sorted(maps.Keys(d.dirs)) {
-		if err := os.MkdirAll(filepath.Join(at, dir), 0o700); err != nil {
-			t.Fatal(err)
+	if err := d.write(d.root, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d Disk) write(e *entry, at string) error {
+	names := e.names
+	if d.end == changesLost {
+		names = e.durable
+	}
+	for name, one := range names {
+		path := filepath.Join(at, name)
+		if one.names == nil {
+			data := one.data
+			if d.end != allKept {
+				data = one.synced
+			}
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		if err := d.write(one, path); err != nil {
+			return err
 		}
 	}
-	for path, f := range d.files {
-		if err := os.WriteFile(filepath.Join(at, path), f.data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return nil
 }
 
 // LastOf returns the last change, for messages.

@@ -121,7 +121,7 @@ type Log struct {
 
 // Open opens the log in dir, which it creates.
 func Open(dir string, now func() time.Time) (*Log, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -216,7 +216,7 @@ func (l *Log) add(events []Event) (err error) {
 		return err
 	}
 	for _, name := range tooOld { // the log has a line about it by now
-		if err := l.root.Remove(name); err != nil {
+		if err := atomicfile.Remove(l.root, name); err != nil {
 			return err
 		}
 	}

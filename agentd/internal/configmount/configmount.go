@@ -216,8 +216,15 @@ func (d Dir) open(vmid int, ids driver.IDs) (_ *os.Root, err error) {
 	}
 	defer func() { err = errors.Join(err, parent.Close()) }()
 	name := strconv.Itoa(vmid)
-	if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	switch err := parent.Mkdir(name, 0o700); {
+	case errors.Is(err, fs.ErrExist):
+	case err != nil:
 		return nil, err
+	default:
+		// Else a loss of power could take the mount with the token of a guest that was said to be there.
+		if err := atomicfile.SyncDirectory(parent, ""); err != nil {
+			return nil, err
+		}
 	}
 	mount, err := openMount(parent, name)
 	if err != nil {
@@ -341,7 +348,7 @@ func makeParents(path string) error {
 	case err != nil:
 		return err
 	}
-	return os.Chmod(path, parentMode)
+	return errors.Join(os.Chmod(path, parentMode), atomicfile.SyncPath(filepath.Dir(path)))
 }
 
 // openMount opens the directory that Lstat saw, and refuses one that has

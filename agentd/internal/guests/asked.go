@@ -111,8 +111,8 @@ func (s *Store) SweepSecrets(vmid int) error {
 		if name == keep || !strings.HasPrefix(name, secretsPrefix(vmid)) || !strings.HasSuffix(name, secretsSuffix) {
 			continue
 		}
-		if err := s.records.root().Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			all = append(all, fmt.Errorf("guest store: %w", err))
+		if err := atomicfile.Remove(s.records.root(), name); err != nil {
+			all = append(all, fmt.Errorf("guest store: %w", ReadOnly(err)))
 		}
 	}
 	return errors.Join(all...)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
 
 // ReportsDir is the name of the directory of reports in the state directory.
@@ -33,7 +35,7 @@ func (d *reportDirs) open(path string) error {
 		path string
 		into **os.Root
 	}{{path, &dirs.files}, {filepath.Join(path, "log"), &dirs.logs}} {
-		err := os.MkdirAll(dir.path, 0o700)
+		err := atomicfile.MakeDirectory(dir.path, 0o700)
 		if err == nil {
 			*dir.into, err = os.OpenRoot(dir.path)
 		}

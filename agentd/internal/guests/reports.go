@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -72,10 +73,10 @@ func (g *guestReports) apply(line logged) bool {
 	return true
 }
 
-// RemoveReports removes the file of what guest vmid reported. Lines about it in
+// RemoveReports removes the file of what guest vmid reported, for good. Lines about it in
 // the log belong to the guest's record: remove that as well.
 func (s *Store) RemoveReports(vmid int) error {
-	if err := s.dirs.files().Remove(fileName(vmid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := atomicfile.Remove(s.dirs.files(), fileName(vmid)); err != nil {
 		return fmt.Errorf("remove reports of guest %d: %w", vmid, err)
 	}
 	return nil

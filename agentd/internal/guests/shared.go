@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/filelock"
 )
@@ -34,7 +35,7 @@ func MakeShared(dir string) error {
 			return notMounted(fmt.Errorf("type %#x", st.Type))
 		}
 	}
-	if err := os.MkdirAll(filepath.Clean(dir), 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(dir, 0o700); err != nil {
 		return ReadOnly(err)
 	}
 	return nil

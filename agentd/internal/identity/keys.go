@@ -86,7 +86,7 @@ func (f Files) upcoming(used *ecdsa.PrivateKey, made *[]string) (*ecdsa.PrivateK
 }
 
 func (f Files) removeUpcoming() error {
-	if err := f.Keys.Remove(upcomingSlot + keySuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := atomicfile.Remove(f.Keys, upcomingSlot+keySuffix); err != nil {
 		return fmt.Errorf("upcoming key: %w", err)
 	}
 	return nil

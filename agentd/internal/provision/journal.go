@@ -51,7 +51,7 @@ func journalsIn(stateDir string) journals { return journals{filepath.Join(stateD
 func journalName(vmid int) string { return strconv.Itoa(vmid) + ".json" }
 
 func (js journals) with(work func(*os.Root) error) error {
-	if err := os.MkdirAll(js.dir, 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(js.dir, 0o700); err != nil {
 		return err
 	}
 	return atomicfile.In(js.dir, work)
@@ -157,7 +157,7 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 // killed write of the guest's journal left: the first one leaves nothing else, so that
 // no later command would look at this guest's files.
 func (js journals) claim(vmid int) (func() error, error) {
-	if err := os.MkdirAll(js.dir, 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(js.dir, 0o700); err != nil {
 		return nil, err
 	}
 	unlock, err := filelock.Claim(filepath.Join(js.dir, strconv.Itoa(vmid)+".lock"))

@@ -47,6 +47,10 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 		return Removed{}, err
 	}
 	if !isKnown && j == nil && !p.options.Mounts.Exists(vmid) {
+		// A removal that ended after the record was removed left them.
+		if err := p.removeFiles(vmid); err != nil {
+			return Removed{}, err
+		}
 		return Removed{}, fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, ErrKnownNothing), "felhom-agentd guest list shows those it knows")
 	}
 	id := ""
@@ -65,7 +69,7 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 			return Removed{}, err
 		}
 	}
-	err = errors.Join(p.options.Mounts.Remove(vmid), p.options.Store.RemoveReports(vmid), p.options.Store.Replace(ctx, vmid, nil), p.options.Store.SweepSecrets(vmid))
+	err = errors.Join(p.options.Mounts.Remove(vmid), p.options.Store.Replace(ctx, vmid, nil), p.removeFiles(vmid))
 	if err != nil {
 		return removed, err
 	}
@@ -78,6 +82,11 @@ func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Remov
 		}
 	}
 	return removed, nil
+}
+
+// removeFiles removes what the store has of a guest beside its record.
+func (p *Provisioner) removeFiles(vmid int) error {
+	return errors.Join(p.options.Store.RemoveReports(vmid), p.options.Store.SweepSecrets(vmid))
 }
 
 // release handles a guest that stays because its ID is not provision's: it

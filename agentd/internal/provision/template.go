@@ -86,7 +86,7 @@ func (t template) isOf(image goldenid.ID, storage string) bool {
 // templates returns the lock of the templates, and those of this host. It waits
 // for another run that works on them.
 func (p *Provisioner) templates(ctx context.Context) (list []template, unlock func() error, err error) {
-	if err := os.MkdirAll(p.journals.dir, 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(p.journals.dir, 0o700); err != nil {
 		return nil, nil, err
 	}
 	unlock, err = filelock.Wait(ctx, filepath.Join(p.journals.dir, "templates.lock"))

@@ -32,7 +32,7 @@ type journal struct {
 // locked runs work with the journal of a rollout that has not ended, nil if there
 // is none. Two rollouts at a time would change each other's guests.
 func (r *Rollout) locked(work func(*journal) (Status, error)) (s Status, err error) {
-	if err := os.MkdirAll(r.options.StateDir, 0o700); err != nil {
+	if err := atomicfile.MakeDirectory(r.options.StateDir, 0o700); err != nil {
 		return s, err
 	}
 	unlock, err := claim(filepath.Join(r.options.StateDir, lockName))

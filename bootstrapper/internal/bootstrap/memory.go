@@ -88,7 +88,7 @@ func (m *memory) save() error {
 // the file's name in it, once what killed writes of the file left is removed.
 func inSwept(path string, write func(root *os.Root, name string) error) error {
 	dir, name := filepath.Split(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MakeDirectory(dir, 0o755); err != nil {
 		return err
 	}
 	return atomicfile.In(dir, func(root *os.Root) error {

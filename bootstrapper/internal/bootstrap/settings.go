@@ -69,7 +69,7 @@ func (r rendered) replaces() bool {
 }
 
 func (r rendered) write() (_ outcome, err error) {
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+	if err := atomicfile.MakeDirectory(r.dir, 0o755); err != nil {
 		return outcome{}, fmt.Errorf("make the settings directory: %w", err)
 	}
 	root, err := os.OpenRoot(r.dir)

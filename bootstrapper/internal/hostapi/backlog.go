@@ -70,7 +70,7 @@ func writeBacklog(path string, reports []contract.Report) (err error) {
 	if err != nil {
 		return fmt.Errorf("keep undelivered reports: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MakeDirectory(dir, 0o755); err != nil {
 		return fmt.Errorf("keep undelivered reports: %w", err)
 	}
 	return atomicfile.In(dir, func(root *os.Root) error {

@@ -78,7 +78,7 @@ func Write(path string, r Result) error {
 		return err
 	}
 	dir, name := filepath.Split(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MakeDirectory(dir, 0o755); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return atomicfile.In(dir, func(root *os.Root) error {

@@ -244,7 +244,8 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 	if err := os.Rename(d.dir(vmid), d.partialDir(vmid)); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
-	if err := os.RemoveAll(d.partialDir(vmid)); err != nil {
+	// Else a loss of power could bring a guest back whose removal was acknowledged.
+	if err := errors.Join(os.RemoveAll(d.partialDir(vmid)), atomicfile.SyncPath(filepath.Dir(d.dir(vmid)))); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
 	return nil

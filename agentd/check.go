@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/scratch"
 )
 
 func checkCommand(stdout, stderr io.Writer) *cli.Command {
@@ -169,20 +170,24 @@ func (f *findings) look(ctx context.Context, cfg config.Config, o provisionArgs,
 }
 
 // withoutState returns cfg with a temporary directory for state, which done
-// removes, if this host has none yet: a check makes no keys and no records.
+// removes, if this host has none yet: a check makes no keys and no records. What a
+// killed check left of that is removed.
 func withoutState(cfg config.Config) (_ config.Config, done func() error, err error) {
+	if err := scratch.Sweep(os.TempDir()); err != nil {
+		return cfg, nil, err
+	}
 	if _, err := os.Stat(filepath.Join(cfg.StateDir, "tls")); !errors.Is(err, fs.ErrNotExist) {
 		return cfg, func() error { return nil }, nil
 	}
-	dir, err := os.MkdirTemp("", "felhom-agentd-check-")
+	dir, err := scratch.New("")
 	if err != nil {
 		return cfg, nil, err
 	}
 	if cfg.StoreDir == filepath.Join(cfg.StateDir, "guests") {
-		cfg.StoreDir = filepath.Join(dir, "guests")
+		cfg.StoreDir = filepath.Join(dir.Path, "guests")
 	}
-	cfg.StateDir = dir
-	return cfg, func() error { return os.RemoveAll(dir) }, nil
+	cfg.StateDir = dir.Path
+	return cfg, dir.Close, nil
 }
 
 // checkServing returns an error if the daemon does not answer: without it no

@@ -57,7 +57,7 @@ func isTemporary(name string) bool {
 		return of == "rollout" || of == "pin-rotate" || strings.Trim(of, "0123456789") == ""
 	}
 	return strings.HasSuffix(name, ".part") || strings.Contains(name, "tmp") && (strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tmp")) ||
-		strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".partial") || strings.HasPrefix(name, "felhom-agentd-check-")
+		strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".partial")
 }
 
 func temporary(dir string, skipped []string) (list []string, err error) {

@@ -27,7 +27,7 @@ func TestKillEndsTheCommand(t *testing.T) {
 func TestLeft(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
-	left := []string{".8200.json.ABCDEFGH.tmp", "8200.lock", ".8200.lock", "rollout.lock", ".tmp-x", ".felhom-golden-tmp-x", ".8200.partial", "felhom-agentd-check-1", "x.part"}
+	left := []string{".8200.json.ABCDEFGH.tmp", "8200.lock", ".8200.lock", "rollout.lock", ".tmp-x", ".felhom-golden-tmp-x", ".8200.partial", "x.part"}
 	for _, name := range append([]string{"audit.lock", "8200.json", "mine.tmpl", "root/.tmp-x"}, left...) {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)

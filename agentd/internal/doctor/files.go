@@ -17,6 +17,7 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/identity"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -80,15 +81,10 @@ func (d doctor) store(context.Context) []checks.Finding {
 	return orFine(found, "%s is writable and %d guests are readable", d.Config.StoreDir, len(records))
 }
 
-// writable writes a file, syncs and removes it.
+// writable writes a file and syncs it; nothing of it stays.
 func writable(dir string) []checks.Finding {
 	remedy := "look at the file system of " + dir + ": mount options, free space, and on pmxcfs the quorum (pvecm status)"
-	f, err := os.CreateTemp(dir, ".doctor-*.tmp")
-	if err != nil {
-		return checks.FromError(fault.Wrap(kindOf(err), err), remedy)
-	}
-	_, err = f.WriteString("felhom-agentd doctor\n")
-	if err := errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())); err != nil {
+	if err := atomicfile.Probe(dir); err != nil {
 		return checks.FromError(fault.Wrap(kindOf(err), err), remedy)
 	}
 	var st unix.Statfs_t

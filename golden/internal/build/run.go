@@ -18,12 +18,12 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/pack"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/golden/internal/verify"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/internal/regular"
+	"github.com/felhom/felhom-golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 

@@ -13,10 +13,10 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/provenance"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/regular"
+	"github.com/felhom/felhom-golden/internal/scratch"
 )
 
 // RecordSuffix is what the name of a staged root's record adds to that of the

@@ -27,9 +27,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
-	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/scratch"
 )
 
 // maxMember bounds one member of an OCI archive that is unpacked.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
-	"github.com/felhom/felhom-golden/golden/internal/scratch"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/scratch"
 )
 
 // trustDir is where a machine's own certificate authorities go.

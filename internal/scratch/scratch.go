@@ -1,5 +1,5 @@
-// Package scratch makes directories for results that are not finished, beside the
-// place of the result or in the directory of temporary files. Call [New]. A directory
+// Package scratch makes directories for results that are not finished, or are not kept, beside
+// the place of the result or in the directory of temporary files. Call [New]. A directory
 // is locked as long as its process lives, so that the next run knows and removes what
 // killed runs left: call [Sweep] where a run may end before it makes one.
 package scratch

@@ -218,10 +218,6 @@ func (k *keeper) ended(ctx context.Context, r guests.Record, done provision.Rene
 	return err
 }
 
-// untilUsed is how long a token stays valid that only the use of the next one
-// ends.
-const untilUsed = 100 * 365 * 24 * time.Hour
-
 // due is [provision.Renewal.Token] for what happened to the guest's disk, and for
 // tokens.rotate_every. The current token of
 // a guest never ends by its age: a guest that was off, or a host that was, finds
@@ -231,22 +227,15 @@ func (k *keeper) due(r guests.Record, profile contract.Profile) (isDue bool, ove
 	if overlap, mustEnd := k.ancestry.ends(r.VMID); mustEnd || r.IsOwed {
 		return true, overlap
 	}
-	every, expiry := k.cfg.Tokens.RotateEvery, k.cfg.Tokens.ExpireAfter
-	age := time.Since(r.Current.Minted)
+	every, age := k.cfg.Tokens.RotateEvery, time.Since(r.Current.Minted)
 	// A token from the future is one of a clock that was wrong.
 	if every == 0 || r.IsRevoked() || age >= -every && age < every {
 		return false, 0
 	}
-	switch {
-	case profile == contract.ProfilePlain:
-		// Its bootstrapper and engine read the mount, and nothing keeps a token.
-		return true, k.cfg.Limits.TokenOverlap
-	case r.Current.FirstUsed == nil && r.Previous != nil:
+	if profile != contract.ProfilePlain && r.Current.FirstUsed == nil && r.Previous != nil {
 		return false, 0 // the guest has not read this one: another is of no use
-	case expiry > 0:
-		return true, max(k.cfg.Limits.TokenOverlap, expiry-max(age, 0))
 	}
-	return true, untilUsed
+	return true, r.OverlapOf(profile, time.Now(), k.cfg.Limits.TokenOverlap, k.cfg.Tokens.ExpireAfter)
 }
 
 // say logs what went wrong with a guest, or with the host, once.

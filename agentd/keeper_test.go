@@ -166,8 +166,8 @@ func TestTokenIsDue(t *testing.T) {
 		overlap time.Duration
 	}{
 		"young":                          {0, record(stored(ago(29*day), &used), nil), contract.ProfileFelhom, false, 0},
-		"old":                            {0, record(stored(ago(30*day+time.Minute), &used), nil), contract.ProfileFelhom, true, untilUsed},
-		"never used":                     {0, record(stored(ago(31*day), nil), nil), contract.ProfileFelhom, true, untilUsed},
+		"old":                            {0, record(stored(ago(30*day+time.Minute), &used), nil), contract.ProfileFelhom, true, guests.UntilUsed},
+		"never used":                     {0, record(stored(ago(31*day), nil), nil), contract.ProfileFelhom, true, guests.UntilUsed},
 		"old, with expiry":               {60 * day, record(stored(ago(31*day), &used), nil), contract.ProfileFelhom, true, 29 * day},
 		"older than the expiry":          {60 * day, record(stored(ago(99*day), &used), nil), contract.ProfileFelhom, true, day},
 		"the guest has not read it":      {60 * day, record(stored(ago(99*day), nil), &before), contract.ProfileFelhom, false, 0},

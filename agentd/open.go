@@ -143,7 +143,7 @@ func provisionOptions(cfg config.Config, observer provision.Observer) (o provisi
 	store.Observe(auditChanges(cfg))
 	return provision.Options{
 		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
-		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap,
+		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap, ExpireAfter: cfg.Tokens.ExpireAfter,
 		Observer: observer, Now: time.Now, Poll: reportPoll,
 		BridgeAddresses: listener.InterfaceAddresses, Resolver: resolverOf(cfg), IsElsewhere: elsewhereOf(cfg),
 		Clone: provision.CloneMode(cfg.Provision.Clone), TemplateVMIDs: provision.Range(cfg.Provision.TemplateVMIDs), Golden: cfg.Provision.Golden,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/contract"
 )
 
 // ErrUnknownToken means that a token does not belong to a guest, or not any
@@ -156,6 +157,25 @@ func (r *Record) Confirm(minted Minted, now time.Time) {
 	} else {
 		r.end(EndReplaced, now, inUse)
 	}
+}
+
+// UntilUsed is how long a token stays valid that only the use of the next one
+// ends.
+const UntilUsed = 100 * 365 * 24 * time.Hour
+
+// OverlapOf returns for how long the token in use stays valid, unless the next one is used
+// before, when no operator asked for its end: until then, because the controller may run with
+// it for as long as a change fails. expireAfter is the age at which it ends all the same, but not before
+// overlap has passed; 0: none. Guests of the profile plain have overlap: their bootstrapper and
+// engine read the mount, and nothing keeps a token.
+func (r Record) OverlapOf(profile contract.Profile, now time.Time, overlap, expireAfter time.Duration) time.Duration {
+	switch {
+	case profile == contract.ProfilePlain:
+		return overlap
+	case expireAfter > 0:
+		return max(overlap, expireAfter-max(now.Sub(r.Current.Minted), 0))
+	}
+	return UntilUsed
 }
 
 // EndOthers ends every token but the current one.

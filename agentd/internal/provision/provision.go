@@ -85,6 +85,7 @@ type Options struct {
 	Mounts        Mounts
 	StateDir      string        // of the journals and locks
 	Overlap       time.Duration // how long a replaced token stays valid
+	ExpireAfter   time.Duration // the age at which a token ends that a change has replaced, see [guests.Record.OverlapOf]
 	// IsLookOnly is of a host whose local API has no address now: the endpoint and
 	// the pins of Bootstrap are placeholders. Check leaves findings about them out,
 	// and nothing else may be called.

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/goldenid"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/pctconf"
@@ -110,11 +111,32 @@ func (r *run) checkStale(isKnown bool) (StepResult, error) {
 func (r *run) needsBootstrap() bool { return !r.isUpdate || r.isStale }
 
 func (r *run) token(ctx context.Context) (StepResult, error) {
-	var err error
-	if r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, r.p.options.Overlap); err != nil {
+	overlap, err := r.overlap()
+	if err != nil {
+		return StepResult{}, err
+	}
+	if r.minted, err = r.p.options.Store.Mint(ctx, r.job.VMID, r.root.UID, overlap); err != nil {
 		return StepResult{}, err
 	}
 	return StepResult{}, r.await(ctx, r.minted.Token)
+}
+
+// overlap returns for how long the guest's token stays valid. That of an existing guest is the one
+// of the controller that runs: if the change fails, it runs on with that token.
+func (r *run) overlap() (time.Duration, error) {
+	overlap := r.p.options.Overlap
+	if !r.isUpdate {
+		return overlap, nil
+	}
+	record, err := r.p.options.Store.Get(r.job.VMID)
+	if err != nil {
+		return 0, err
+	}
+	profile := r.boot.Profile
+	if has, _, err := r.p.inMount(r.job.VMID); err != nil || has.Profile != profile {
+		profile = contract.ProfileFelhom // the controller that runs may be one that keeps a token
+	}
+	return record.OverlapOf(profile, r.p.options.Now(), overlap, r.p.options.ExpireAfter), nil
 }
 
 // await makes sure, before the guest gets a reason to run its bootstrap, that

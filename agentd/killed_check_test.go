@@ -21,7 +21,7 @@ func TestKilledCheckIsSwept(t *testing.T) {
 		cfg, _, err := withoutState(config.Config{StateDir: state})
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(cfg.StateDir, "current.key"), nil, 0o600))
-		fmt.Println("at work in " + cfg.StateDir)
+		_, _ = fmt.Fprintln(os.Stdout, "at work in "+cfg.StateDir)
 		select {}
 	}
 	for name, hasState := range map[string]bool{"the next one makes a directory, too": false, "the next one needs none": true} {

@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // The test binary is also pct, pvesh, pvesm and dpkg-query.
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 	if err := pcttest.Main(); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 const volume = "local:backup/vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"

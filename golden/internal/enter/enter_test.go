@@ -22,6 +22,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		})
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 // in runs a shell line inside root and returns its output.
@@ -211,6 +212,7 @@ func TestCancelEndsAndCleans(t *testing.T) {
 	before := tree(t, root)
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
+	defer func() { _ = w.Close() }()
 	go func() {
 		_, _ = io.ReadFull(r, make([]byte, 3))
 		cancel()

@@ -19,6 +19,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/enter"
 	"github.com/felhom/felhom-golden/golden/internal/enter/entertest"
 	"github.com/felhom/felhom-golden/golden/internal/sshd"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if code, isDaemon := sshd.MaybeDaemon(os.Stderr); isDaemon {
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 const password = "correct horse"

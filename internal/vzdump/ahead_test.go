@@ -2,6 +2,8 @@ package vzdump_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -101,7 +103,11 @@ func closeWhileTheSourceWaits(t *testing.T) {
 	var b bytes.Buffer
 	frame, err := vzdump.NewFrame(&b, vzdump.Fast, day, vzdump.NewMembers())
 	must(t, err)
-	must(t, frame.AddConfig([]byte("arch: amd64\n")))
+	noise := make([]byte, 1<<10)
+	_, err = rand.Read(noise)
+	must(t, err)
+	// The reader looks at a block before it returns: the frame is longer than that, packed as well.
+	must(t, frame.AddConfig([]byte("arch: amd64\n#"+hex.EncodeToString(noise)+"\n")))
 	must(t, frame.Close()) // more is to come
 	source := &silent{data: b.Bytes(), waits: make(chan struct{}), release: make(chan struct{})}
 	r, err := vzdump.NewAheadReader(source, vzdump.Limits{})

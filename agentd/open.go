@@ -49,7 +49,7 @@ func loadConfig(file string) (config.Config, error) {
 		return config.Config{}, fault.WrapHint(fault.Invalid, err, "write one (docs/agentd.md has a full example), or name it with --config")
 	}
 	if err != nil {
-		return config.Config{}, fault.Wrap(fault.Invalid, err)
+		return config.Config{}, fault.WrapHint(fault.Invalid, err, "name a regular file that root can read with --config")
 	}
 	cfg, err := config.Parse(file, data)
 	if err == nil && cfg.HostID == "" {

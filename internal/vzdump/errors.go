@@ -62,6 +62,19 @@ func (e *RefusedError) Unwrap() []error {
 	return []error{e.Class, e.Err}
 }
 
+const (
+	hintDamaged  = "copy the archive again, and compare its sha256sum with its maker's"
+	hintRepack   = "make it again with felhom-golden build or vzdump --compress zstd"
+	hintHostile  = "do not restore it: neither vzdump nor felhom-golden makes such an archive"
+	hintTooLarge = "docs/vzdump.md describes the limits; make a smaller archive"
+)
+
+// hints say what to do; what is said further out comes first.
+var hints = map[error]string{
+	ErrTruncated: hintDamaged, ErrCorrupt: hintDamaged, ErrUnsupported: hintRepack,
+	ErrEscape: hintHostile, ErrTwoConfigs: hintHostile, ErrLimit: hintTooLarge,
+}
+
 func refuse(class error, member, format string, args ...any) error {
-	return fault.Wrap(fault.Invalid, &RefusedError{Class: class, Member: member, Reason: fmt.Sprintf(format, args...)})
+	return fault.WrapHint(fault.Invalid, &RefusedError{Class: class, Member: member, Reason: fmt.Sprintf(format, args...)}, hints[class])
 }

@@ -58,7 +58,7 @@ func Render(name, text string, v Values) ([]byte, error) {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(out.String()), &doc); err != nil {
-		return nil, fmt.Errorf("%s: the result is not YAML: %s; quote every value: {{quote .Token}}", name, WithoutValues(err))
+		return nil, fmt.Errorf("%s: the result is not YAML: %s; quote every value: {{quote .Token}}", name, withoutValues(err))
 	}
 	if doc.Kind == 0 || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("%s: the result is not a YAML mapping (key: value lines)", name)
@@ -70,28 +70,14 @@ func cleanTemplateError(err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), "template: "))
 }
 
-// WithoutValues returns the text of a YAML error with its line and kind only, in
-// one line. The parser quotes scalars, anchors and tags, and a secret may be or
-// look like one.
-func WithoutValues(err error) string {
-	if typed, ok := errors.AsType[*yaml.TypeError](err); ok {
-		texts := make([]string, len(typed.Errors))
-		for i, text := range typed.Errors {
-			texts[i] = withoutValues(text)
-		}
-		return strings.Join(texts, "; ")
-	}
-	return withoutValues(strings.TrimPrefix(err.Error(), "yaml: "))
-}
-
-func withoutValues(text string) string {
+// withoutValues returns the text of an error of YAML's syntax with its line and kind
+// only. The parser quotes scalars, anchors and tags, and a secret may be or look like
+// one.
+func withoutValues(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line, rest, ok := strings.Cut(text, ": ")
 	if !ok || !strings.HasPrefix(line, "line ") {
 		line, rest = "", text
-	}
-	if what, ok := strings.CutPrefix(rest, "cannot unmarshal "); ok { // TAG `VALUE` into TYPE; the tag comes from the file, too
-		kind := what[strings.LastIndex(what, " ")+1:]
-		rest = "want " + kind + ", got something else"
 	}
 	for _, quote := range []string{"'", "`", "\""} {
 		rest, _, _ = strings.Cut(rest, quote)

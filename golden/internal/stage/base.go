@@ -291,11 +291,10 @@ func lastLines(log string, n int) string {
 // transcript keeps what stdout and stderr of a program say, which two
 // goroutines copy, and passes it on.
 type transcript struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-	to  io.Writer // may be nil
-
-	counter *packageCounter
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	to      io.Writer       // may be nil
+	counter *packageCounter // may be nil
 }
 
 func (t *transcript) Write(b []byte) (int, error) {
@@ -309,13 +308,6 @@ func (t *transcript) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return t.to.Write(b)
-}
-
-// expect passes on that n more packages are going to be installed.
-func (t *transcript) expect(n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.counter.expect(n)
 }
 
 func (t *transcript) String() string {

@@ -63,12 +63,12 @@ func (p *Plan) fill(ctx context.Context, root string, c Cache, h Hooks) error {
 	}
 	done := begin(h, "packages")
 	log := &transcript{to: h.Log}
-	counted := &transcript{counter: newPackageCounter(h.Packages)}
+	counter := newPackageCounter(h.Packages)
 	err := debroot.Fill(ctx, root, debroot.Request{
 		Suite: p.Recipe.Suite, Arch: p.Recipe.Arch, Sources: p.Sources, Releases: p.Releases, Packages: p.Packages,
 		Snapshot: p.Recipe.Apt.Snapshot != "", Key: p.choiceKey, State: p.stateKey, Cache: c.Dir, Env: environment(p.Epoch),
 		ScriptEnv: enter.MergeEnv(enter.BaseEnv(), append(scriptEnvironment(p.Epoch), "LANGUAGE=C.UTF-8", "DEBCONF_NONINTERACTIVE_SEEN=true")...),
-	}, debroot.Watch{Log: log, Dpkg: counted, Expect: counted.expect})
+	}, debroot.Watch{Log: log, Dpkg: counter, Expect: counter.expect})
 	if err != nil {
 		var program *run.Error
 		var dpkg *debroot.DpkgError

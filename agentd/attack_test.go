@@ -10,13 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -175,11 +173,7 @@ func TestARefusalClosesTheConnection(t *testing.T) {
 func TestMoreGuestsThanConnections(t *testing.T) {
 	b := startDaemon(t, "limits: {connections_total: 32}\n")
 	addr := strings.TrimPrefix(b.url, "https://")
-	store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := b.store(t)
 	for i := range 100 {
 		minted, err := store.Mint(t.Context(), 8200+i, 100000, time.Hour)
 		if err != nil {

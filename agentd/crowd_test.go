@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/contract"
 )
 
@@ -72,11 +71,7 @@ func (c *crowd) report(t testing.TB, run string, window time.Duration) []time.Du
 // lost returns how many of the acknowledged reports are not there.
 func (c *crowd) lost(t testing.TB, run string) int {
 	t.Helper()
-	store, err := guests.Open(filepath.Join(c.b.dir, "state/guests"), filepath.Join(c.b.dir, "state"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := c.b.store(t)
 	lost := 0
 	for i := range c.tokens {
 		p, err := store.Progress(8200 + i)
@@ -133,11 +128,7 @@ func TestKilledDaemonKeepsReports(t *testing.T) {
 		kill.Stop()
 		p.end(t, os.Kill)
 		check := func(when string) {
-			store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = store.Close() }()
+			store := b.store(t)
 			for g, n := range acknowledged {
 				if n == 0 {
 					continue

@@ -92,12 +92,8 @@ func addressChange(t *testing.T) {
 // aged makes the guest's token look as if it had been minted before.
 func (b *bed) aged(t *testing.T, vmid int, by time.Duration) {
 	t.Helper()
-	store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
-	err = store.Update(t.Context(), vmid, func(r *guests.Record) error {
+	store := b.store(t)
+	err := store.Update(t.Context(), vmid, func(r *guests.Record) error {
 		r.Current.Minted = r.Current.Minted.Add(-by)
 		return nil
 	})

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/soak"
 )
@@ -81,11 +80,7 @@ func TestKilledCommandsAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unlock() }()
-	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := b.store(t)
 	if _, err := openHost(t.Context(), cfg, time.Now); err != nil {
 		t.Fatal(err)
 	}

@@ -101,11 +101,7 @@ func TestWhenAnOwedTokenIsTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := b.store(t)
 	h, err := openHost(t.Context(), cfg, time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -242,11 +238,7 @@ func TestNothingIsSaidOfAGuestThatACommandRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Hypervisor, cfg.LXCPath = config.HypervisorLXC, a.guests
-	store, err := guests.Open(cfg.StoreDir, cfg.StateDir, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := b.store(t)
 	logger := logrus.New()
 	logger.SetOutput(io.Discard)
 	var noted []audit.Event
@@ -323,11 +315,7 @@ func (b *bed) takeBootstrap(t *testing.T) (putBack func()) {
 
 func (a ancestor) update(t *testing.T, change func(*guests.Record)) {
 	t.Helper()
-	store, err := guests.Open(filepath.Join(a.dir, "state/guests"), filepath.Join(a.dir, "state"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := a.store(t)
 	if err := store.Update(t.Context(), 8200, func(r *guests.Record) error { change(r); return nil }); err != nil {
 		t.Fatal(err)
 	}

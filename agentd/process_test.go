@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 )
 
@@ -82,11 +81,7 @@ type crowd struct {
 
 func (b *bed) crowd(t testing.TB, n int) *crowd {
 	t.Helper()
-	store, err := guests.Open(filepath.Join(b.dir, "state/guests"), filepath.Join(b.dir, "state"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close() }()
+	store := b.store(t)
 	c := &crowd{b: b}
 	for i := range n {
 		minted, err := store.Mint(t.Context(), 8200+i, 100000, time.Hour)

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/pin"
@@ -57,6 +58,22 @@ func newBed(t testing.TB, more ...string) *bed {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// store opens the host's store, as a command does, until the test ends.
+func (b *bed) store(t testing.TB) *guests.Store {
+	t.Helper()
+	state := filepath.Join(b.dir, "state")
+	store, err := guests.Open(filepath.Join(state, "guests"), state, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
 }
 
 func freeAddress(t testing.TB) string {

@@ -113,8 +113,8 @@ func argumentKinds(usage string) (kinds []string, many bool) {
 	return kinds, many
 }
 
-// Completion returns the program's completion for a shell: bash, zsh or fish.
-func Completion(a App, shell string) string {
+// completion returns the program's completion for a shell: bash, zsh or fish.
+func completion(a App, shell string) string {
 	write := map[string]func(App, []point) string{"bash": bash, "zsh": zsh, "fish": fish}[shell]
 	return write(a, points(a))
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Man returns the manual page of the program in the section, in the language
+// manPage returns the manual page of the program in the section, in the language
 // of man(7): every command with every flag, as --help has them. more is the
 // rest of the page in the same language, such as FILES and SEE ALSO.
-func Man(a App, section int, more string) string {
+func manPage(a App, section int, more string) string {
 	m := &manual{root: &cli.Command{Name: a.Name, Subcommands: a.commands()}}
 	title := map[int]string{1: "User commands", 8: "System administration"}[section]
 	m.line(".\\\" Written by \"make docs\" from the source of --help.")

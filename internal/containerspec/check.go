@@ -46,8 +46,8 @@ func Check(c contract.Container) Problems {
 	}
 	k.pairs("labels", "label", c.Labels)
 	for _, name := range slices.Sorted(maps.Keys(c.Labels)) {
-		if strings.HasPrefix(name, ReservedLabels) {
-			k.add(join("labels", name), fmt.Errorf("labels that begin with %s are the bootstrapper's own; choose another name", ReservedLabels))
+		if strings.HasPrefix(name, reservedLabels) {
+			k.add(join("labels", name), fmt.Errorf("labels that begin with %s are the bootstrapper's own; choose another name", reservedLabels))
 		}
 	}
 	k.command(c.Command)

@@ -24,8 +24,8 @@ const (
 	EngineSocket = "/var/run/docker.sock"
 )
 
-// ReservedLabels begins the labels that the bootstrapper gives to its containers.
-const ReservedLabels = "org.felhom."
+// reservedLabels begins the labels that the bootstrapper gives to its containers.
+const reservedLabels = "org.felhom."
 
 // Problem is one mistake in the settings.
 type Problem struct {

@@ -206,10 +206,10 @@ func (p *parser) store(key, value string, n int, replace bool) {
 // sectionKeys are valid only in a pending section or a snapshot.
 var sectionKeys = map[string]bool{"delete": true, "snapstate": true, "snaptime": true, "parent": true}
 
-// EncodeDescription returns text as the "#" lines of a file: control bytes,
+// encodeDescription returns text as the "#" lines of a file: control bytes,
 // bytes from 0x7f on, ":" and "%" become %XX. Empty lines at the end are left out, as PVE
 // does, and an empty text has no line.
-func EncodeDescription(text string) string {
+func encodeDescription(text string) string {
 	if text = strings.TrimRight(text, "\n"); text == "" {
 		return ""
 	}

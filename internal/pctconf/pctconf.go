@@ -136,7 +136,7 @@ func (c *Config) Format() []byte {
 }
 
 func writeSection(b *strings.Builder, description string, settings, lxc []Setting) {
-	b.WriteString(EncodeDescription(description))
+	b.WriteString(encodeDescription(description))
 	sorted := slices.Clone(settings)
 	slices.SortStableFunc(sorted, func(x, y Setting) int { return strings.Compare(x.Key, y.Key) })
 	for _, s := range slices.Concat(sorted, lxc) {

@@ -113,9 +113,9 @@ func (c *Cluster) MountAt(t testing.TB, at string) (unmount func()) {
 	}
 }
 
-// NeedFUSE skips the test on a machine without FUSE. What of the store's tests is independent of
+// needFUSE skips the test on a machine without FUSE. What of the store's tests is independent of
 // FUSE runs in its TestStoreConformance on a local disk and in TestReadOnlyStore.
-func NeedFUSE(t testing.TB) {
+func needFUSE(t testing.TB) {
 	t.Helper()
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
@@ -129,7 +129,7 @@ func NeedFUSE(t testing.TB) {
 // New returns a file system with the directories that PVE makes.
 func New(t testing.TB) *Cluster {
 	t.Helper()
-	NeedFUSE(t)
+	needFUSE(t)
 	c := &Cluster{Dir: t.TempDir()}
 	if err := os.MkdirAll(filepath.Join(c.Dir, "priv/lock"), 0o700); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func New(t testing.TB) *Cluster {
 // NewDisk returns an empty local disk.
 func NewDisk(t testing.TB) *Cluster {
 	t.Helper()
-	NeedFUSE(t)
+	needFUSE(t)
 	return &Cluster{Dir: t.TempDir(), isDisk: true}
 }
 

@@ -161,7 +161,7 @@ func (f *Frame) Content() int64 { return f.content }
 func (f *Frame) header(e *Entry) *tar.Header {
 	hdr := &tar.Header{
 		Format: tar.FormatPAX, Name: "./" + e.Path, Mode: int64(e.Mode), Uid: e.UID, Gid: e.GID, Size: e.Size,
-		ModTime: ClampTime(e.ModTime, f.epoch),
+		ModTime: clampTime(e.ModTime, f.epoch),
 	}
 	switch e.Type {
 	case Dir:
@@ -186,8 +186,8 @@ func (f *Frame) header(e *Entry) *tar.Header {
 	return hdr
 }
 
-// ClampTime returns t in whole seconds, limited to the time from 1970 to epoch.
-func ClampTime(t, epoch time.Time) time.Time {
+// clampTime returns t in whole seconds, limited to the time from 1970 to epoch.
+func clampTime(t, epoch time.Time) time.Time {
 	if t.After(epoch) {
 		t = epoch
 	}

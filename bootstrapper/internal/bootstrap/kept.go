@@ -18,10 +18,10 @@ import (
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 )
 
-// GoodSettingsFile is where a guest keeps controller.yaml as the controller had it
+// goodSettingsFile is where a guest keeps controller.yaml as the controller had it
 // that was ready last, below the root directory. What is the host's in it (token,
 // address, pins) is left out: it is that of now when the file is put back.
-const GoodSettingsFile = "/var/lib/felhom/last-good-controller.yaml"
+const goodSettingsFile = "/var/lib/felhom/last-good-controller.yaml"
 
 // goodSettings puts controller.yaml back as it was for the controller that was ready
 // last. A nil goodSettings is of a controller without such a file, and does nothing.

@@ -178,7 +178,7 @@ func (r *runner) run(ctx context.Context, o Options, engine Engine) error {
 	r.scrub = scrubber(b, append(containerspec.Pairs(environmentOf(b)), p.spec.Environment...))
 	if b.Profile != contract.ProfilePlain {
 		r.good = &goodSettings{
-			file: filepath.Join(at(o.Root, SettingsDir), SettingsFile), copy: at(o.Root, GoodSettingsFile), values: valuesOf(b), memory: &r.memory,
+			file: filepath.Join(at(o.Root, SettingsDir), SettingsFile), copy: at(o.Root, goodSettingsFile), values: valuesOf(b), memory: &r.memory,
 		}
 	}
 	host := &localapi.Client{Endpoint: b.LocalAPIEndpoint, Pins: b.LocalAPIPins, Token: b.LocalAPIToken}

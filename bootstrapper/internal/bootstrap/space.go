@@ -10,9 +10,9 @@ import (
 	"github.com/felhom/felhom-golden/internal/progress"
 )
 
-// EngineData is where the engine keeps images if it does not say, below the root
+// engineData is where the engine keeps images if it does not say, below the root
 // directory.
-const EngineData = "/var/lib/docker"
+const engineData = "/var/lib/docker"
 
 // pullNeeds is the free space that a pull needs to be worth its start: an engine
 // whose disk is full cannot keep the state of its containers either.
@@ -39,7 +39,7 @@ func imageRoot(ctx context.Context, engine imageRooter, root string) string {
 	defer cancel()
 	dirs, err := engine.ImageRoots(ctx)
 	if err != nil || len(dirs) == 0 {
-		dirs = []string{EngineData}
+		dirs = []string{engineData}
 	}
 	for _, dir := range dirs {
 		if info, err := os.Stat(at(root, dir)); err == nil && info.IsDir() {

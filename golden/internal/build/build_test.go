@@ -66,13 +66,13 @@ func TestCheckEmpty(t *testing.T) {
 
 func TestReadRecord(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
-	if _, err := ReadRecord(root); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
+	if _, err := readRecord(root); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
 		t.Errorf("missing: want misuse with a hint, got %v", err)
 	}
 	if err := os.WriteFile(root+RecordSuffix, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadRecord(root); fault.Of(err) != fault.Invalid {
+	if _, err := readRecord(root); fault.Of(err) != fault.Invalid {
 		t.Errorf("broken: want refused, got %v", err)
 	}
 }

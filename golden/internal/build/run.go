@@ -82,7 +82,7 @@ func Run(ctx context.Context, r recipe.Recipe, t Target, s Settings) (_ Result, 
 // Pack makes the archive of a root that [Stage] has made and that may have been
 // changed since. It seals root, and writes its closed preset again.
 func Pack(ctx context.Context, root string, t Target, s Settings) (Result, error) {
-	rec, err := ReadRecord(root)
+	rec, err := readRecord(root)
 	if err != nil {
 		return Result{}, err
 	}

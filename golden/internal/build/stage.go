@@ -91,8 +91,8 @@ func checkEmpty(root string) error {
 // maxRecord bounds a record; a real one has a few kilobytes.
 const maxRecord = 16 << 20
 
-// ReadRecord reads what [Stage] has written beside root.
-func ReadRecord(root string) (Record, error) {
+// readRecord reads what [Stage] has written beside root.
+func readRecord(root string) (Record, error) {
 	data, err := regular.Read(root+RecordSuffix, maxRecord)
 	if err != nil {
 		return Record{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")

@@ -12,9 +12,9 @@ func usesContainerd(info engineAnswer) bool {
 	return false
 }
 
-// ContainerdRoot is where containerd keeps images unless it is configured otherwise,
+// containerdRoot is where containerd keeps images unless it is configured otherwise,
 // which the engine does not know.
-const ContainerdRoot = "/var/lib/containerd"
+const containerdRoot = "/var/lib/containerd"
 
 // ImageRoots returns the directories in which the engine keeps images, the one that
 // counts first: a containerd that the engine has started itself has its own below
@@ -28,7 +28,7 @@ func (c *Client) ImageRoots(ctx context.Context) ([]string, error) {
 		return nil, nil
 	}
 	if usesContainerd(info) {
-		return []string{ContainerdRoot, info.DockerRootDir}, nil
+		return []string{containerdRoot, info.DockerRootDir}, nil
 	}
 	return []string{info.DockerRootDir}, nil
 }

@@ -32,13 +32,14 @@ func buildCommand(std stdio) *cli.Command {
 with .notes, .sha256, ` + provenance.SBOMSuffix + ` and ` + provenance.Suffix + ` beside it, once it has passed verify. Its path is the one line on stdout.
 SOURCE_DATE_EPOCH sets the image's time; the default is the newest date of the sources. Equal inputs give equal bytes.
 
+Exit codes: 0 done (--explain: no recorded input differs), 1 failed (--explain: some differ), 2 misuse, 3 recipe or image
+refused, 4 a signature or digest did not fit, 5 a mirror or registry does not answer, 130 interrupted.
+
+Example:
     felhom-golden build --print-recipe > golden.yaml
     felhom-golden build --recipe golden.yaml --check
     felhom-golden build --recipe golden.yaml --out .
-    felhom-golden build --explain A.tar.zst B.tar.zst
-
-Exit code: 0 done (--explain: no recorded input differs), 1 failed (--explain: some differ), 2 misuse, 3 recipe or image
-refused, 4 a signature or digest did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
+    felhom-golden build --explain A.tar.zst B.tar.zst`,
 		Flags: append(bakeFlags(),
 			&cli.StringFlag{Name: "out", Value: ".", Usage: "`DIRECTORY` for the archive and its records"},
 			&cli.StringFlag{Name: "compression", Usage: "`SETTING` fast or release, in place of the recipe's"},

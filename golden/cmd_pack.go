@@ -25,9 +25,10 @@ func packCommand(std stdio) *cli.Command {
 		Description: `ROOT was made by stage, and may have been changed by run, serve or by hand since. It is sealed in place. ARCHIVE is the file to
 write; without it the name is made of VMID and time, in the working directory. The archive appears once it has passed verify.
 
-    felhom-golden pack /var/tmp/root
+Exit codes: 0 done, 1 failed, 2 misuse, 3 image refused, 130 interrupted.
 
-Exit code: 0 done, 1 failed, 2 misuse, 3 image refused, 130 interrupted.`,
+Example:
+    felhom-golden pack /var/tmp/root`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace an existing archive"}},
 		Action: func(c *cli.Context) error {
 			o := packOptions{root: filepath.Clean(c.Args().First()), target: build.Target{Dir: ".", Path: c.Args().Get(1), Force: c.Bool("force")}}

@@ -36,9 +36,10 @@ and /tmp. No package that it installs starts a service. Whatever ends it, it lea
 The environment is passed on, but for what says who and where you are (HOME, PATH, LANG, TMPDIR, SSH_*, SUDO_* and the like);
 --clean-env passes only --env. Unless --offline is given, this machine's network and name servers can be used.
 
-    felhom-golden run /var/tmp/root -- ./scripts/10-motd.sh
+Exit codes: the script's own, 128+n when signal n ended it; 2 misuse, 3 ROOT or SCRIPT refused, 1 could not start, 130 interrupted.
 
-Exit code: the script's own, 128+n when signal n ended it; 2 misuse, 3 ROOT or SCRIPT refused, 1 could not start, 130 interrupted.`,
+Example:
+    felhom-golden run /var/tmp/root -- ./scripts/10-motd.sh`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "env", Usage: "set a variable for the script, `NAME=VALUE`; may be repeated"},
 			&cli.StringFlag{Name: "dir", Value: "/", Usage: "`DIRECTORY` of the root to start in"},

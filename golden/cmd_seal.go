@@ -28,7 +28,7 @@ Example:
 			&cli.StringSliceFlag{Name: "enable", Usage: "apply only this `RULE`; may be repeated"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "do not apply this `RULE`; may be repeated"},
 			&cli.StringFlag{Name: "hostname", Value: seal.DefaultHostname, Usage: "`NAME` for /etc/hostname"},
-			&cli.StringFlag{Name: "machine-id", Value: string(seal.MachineIDEmpty), Usage: "empty, or uninitialized for a first boot with presets"},
+			&cli.StringFlag{Name: "machine-id", Value: string(seal.MachineIDEmpty), Usage: "`CONTENT` of /etc/machine-id: empty, or uninitialized for a first boot with presets"},
 			&cli.BoolFlag{Name: "list", Usage: "list the rules that seal applies"},
 			&cli.StringFlag{Name: "explain", Usage: "explain one `RULE`"},
 		},

@@ -41,10 +41,11 @@ With COMMAND, which makes ROOT, the port is opened first and the server goes to 
 ended. When it fails, they are refused, and its status is passed on. The server ends with the process --watch-pid. Without
 COMMAND it serves in the foreground until interrupted.
 
-    FELHOM_GOLDEN_PASSWORD=... felhom-golden serve /var/tmp/root \
-        --watch-pid 4711 -- felhom-golden stage /var/tmp/root
+Exit codes: COMMAND's own; 2 misuse, 5 the port is taken, 1 could not start, 130 interrupted.
 
-Exit code: COMMAND's own; 2 misuse, 5 the port is taken, 1 could not start, 130 interrupted.`,
+Example:
+    FELHOM_GOLDEN_PASSWORD=... felhom-golden serve /var/tmp/root \
+        --watch-pid 4711 -- felhom-golden stage /var/tmp/root`,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "port", Value: 2222, Usage: "`PORT` on 127.0.0.1"},
 			&cli.IntFlag{Name: "watch-pid", Usage: "end when process `PID` does; needed with COMMAND"},

@@ -148,9 +148,10 @@ func stageCommand(std stdio) *cli.Command {
 		Description: `ROOT is a directory that does not exist yet, or is empty. Beside it ROOT` + build.RecordSuffix + ` records what it was made of, which pack reads.
 The base (packages, scripts) comes from the cache when nothing it depends on has changed.
 
-    felhom-golden stage --recipe golden.yaml /var/tmp/root
+Exit codes: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signature did not fit, 5 a mirror or registry does not answer, 130 interrupted.
 
-Exit code: 0 done, 1 failed, 2 misuse, 3 recipe refused, 4 an archive's signature did not fit, 5 a mirror or registry does not answer, 130 interrupted.`,
+Example:
+    felhom-golden stage --recipe golden.yaml /var/tmp/root`,
 		Flags: bakeFlags(),
 		Action: func(c *cli.Context) error {
 			o, err := newBakeOptions(c, true)

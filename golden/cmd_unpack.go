@@ -31,9 +31,10 @@ func unpackCommand(std stdio) *cli.Command {
 		Description: `DIRECTORY must not exist or be empty; on an error it is as before. What is below /dev and the guest's configuration do not come in;
 --config keeps the latter. Owners are those of the archive unless --idmap says what they become.
 
-    felhom-golden unpack --idmap b:0:100000:65536 ARCHIVE DIRECTORY
+Exit codes: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.
 
-Exit code: 0 done, 1 failed, 2 misuse, 3 archive refused, 130 interrupted.`,
+Example:
+    felhom-golden unpack --idmap b:0:100000:65536 ARCHIVE DIRECTORY`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "idmap", Usage: "`TYPE:GUEST:HOST:COUNT` with type u, g or b for both; may be repeated"},
 			&cli.StringFlag{Name: "config", Usage: "`FILE` to write the guest's pct.conf to"},

@@ -31,7 +31,7 @@ func verifyCommand(std stdio) *cli.Command {
 Example:
     felhom-golden verify --strict vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "profile", Value: string(verify.Golden), Usage: "golden: all rules; restore: only what restore fails on or changes silently"},
+			&cli.StringFlag{Name: "profile", Value: string(verify.Golden), Usage: "`NAME` of a set of rules: golden, which has all; restore, only what restore fails on or changes silently"},
 			&cli.StringSliceFlag{Name: "enable", Usage: "check only this `RULE`; may be repeated"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "do not check this `RULE`; may be repeated"},
 			&cli.BoolFlag{Name: "strict", Usage: "count warnings as errors"},

@@ -48,7 +48,7 @@ func (r *run) check(ctx context.Context) (StepResult, error) {
 	r.text = conf.Description
 	r.storage = cmp.Or(r.job.Spec.Storage, pctconf.RootStorage(conf))
 	if r.p.options.Clone == CloneAlways {
-		if err := r.p.canClone(ctx, r.cloneSpec(r.job.Spec)); err != nil {
+		if _, err := r.p.canClone(ctx, r.cloneSpec(r.job.Spec)); err != nil {
 			return StepResult{}, hinted(err, cloneHint)
 		}
 	}

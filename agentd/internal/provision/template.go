@@ -124,13 +124,14 @@ func (p *Provisioner) cloner() (driver.Cloner, error) {
 	return c, nil
 }
 
-// canClone returns why the guest of the job cannot be a clone.
-func (p *Provisioner) canClone(ctx context.Context, spec driver.Spec) error {
+// canClone returns the driver that clones if it can make the guest of the spec; the
+// error says why it cannot.
+func (p *Provisioner) canClone(ctx context.Context, spec driver.Spec) (driver.Cloner, error) {
 	c, err := p.cloner()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.CanClone(ctx, spec)
+	return c, c.CanClone(ctx, spec)
 }
 
 // make makes the guest of the run: as a clone where it is asked for and possible,
@@ -185,7 +186,8 @@ func reason(err error) string {
 // template while it is cloned.
 func (r *run) clone(ctx context.Context, spec driver.Spec, progress driver.Progress) (how string, err error) {
 	p := r.p
-	if err := p.canClone(ctx, spec); err != nil {
+	c, err := p.canClone(ctx, spec)
+	if err != nil {
 		return "", err
 	}
 	list, unlock, err := p.templates(ctx)
@@ -193,10 +195,6 @@ func (r *run) clone(ctx context.Context, spec driver.Spec, progress driver.Progr
 		return "", err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	c, err := p.cloner()
-	if err != nil {
-		return "", err
-	}
 	image, err := p.image(ctx, c, spec.Archive)
 	if err != nil {
 		return "", err

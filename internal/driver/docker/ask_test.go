@@ -121,7 +121,7 @@ func TestAnswersAboutTheEngine(t *testing.T) {
 	if diff := cmp.Diff(want, subnets, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" || err != nil {
 		t.Errorf("subnets, %v (- want, + got):\n%s", err, diff)
 	}
-	if roots, err := c.ImageRoots(t.Context()); err != nil || !cmp.Equal(roots, []string{ContainerdRoot, "/data"}) {
+	if roots, err := c.ImageRoots(t.Context()); err != nil || !cmp.Equal(roots, []string{containerdRoot, "/data"}) {
 		t.Errorf("roots %q, %v", roots, err)
 	}
 	if reads, err := c.ReadsHostsFile(t.Context()); err != nil || !reads {

@@ -67,7 +67,7 @@ func parsePorts(ports []string) (nat.PortSet, nat.PortMap, error) {
 func (c *Client) Container(ctx context.Context, name string) (Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	got, err := c.inspectContainer(ctx, name)
+	got, err := c.api().ContainerInspect(ctx, name)
 	if err != nil {
 		if isNotFound(err) {
 			return Container{}, fmt.Errorf("container %s: %w", name, ErrNotFound)
@@ -77,14 +77,17 @@ func (c *Client) Container(ctx context.Context, name string) (Container, error) 
 	out := Container{
 		ID: got.ID, Name: strings.TrimPrefix(got.Name, "/"), ImageID: got.Image, Created: got.Created, Restarts: got.RestartCount,
 	}
-	out.Image, out.Labels = got.Config.Image, got.Config.Labels
-	s := got.State
-	out.Status, out.ExitCode, out.Error = s.Status, s.ExitCode, s.Error
-	if s.Health.Status != container.NoHealthcheck {
-		out.Health = s.Health.Status
-		out.HealthSays = lastWords(s.Health.Log)
+	if got.Config != nil {
+		out.Image, out.Labels = got.Config.Image, got.Config.Labels
 	}
-	out.StartedAt, _ = time.Parse(time.RFC3339Nano, s.StartedAt) // unreadable counts as never started
+	if s := got.State; s != nil {
+		out.Status, out.ExitCode, out.Error = s.Status, s.ExitCode, s.Error
+		if s.Health != nil && s.Health.Status != container.NoHealthcheck {
+			out.Health = s.Health.Status
+			out.HealthSays = lastWords(s.Health.Log)
+		}
+		out.StartedAt, _ = time.Parse(time.RFC3339Nano, s.StartedAt) // unreadable counts as never started
+	}
 	return out, nil
 }
 
@@ -94,8 +97,8 @@ const maxHealthWords = 300
 
 // lastWords returns the output of the last health test in one line, or its exit
 // code if it failed without output.
-func lastWords(log []healthResult) string {
-	if len(log) == 0 {
+func lastWords(log []*container.HealthcheckResult) string {
+	if len(log) == 0 || log[len(log)-1] == nil {
 		return ""
 	}
 	last := log[len(log)-1]

@@ -110,7 +110,7 @@ func classify(err error) Kind {
 	switch {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
 		return EngineDenied
-	case client.IsErrConnectionFailed(err), isUnreached(err):
+	case client.IsErrConnectionFailed(err):
 		if strings.Contains(err.Error(), "permission denied") {
 			return EngineDenied
 		}
@@ -140,11 +140,6 @@ func classify(err error) Kind {
 		return RegistryBusy
 	}
 	return Unknown
-}
-
-func isUnreached(err error) bool {
-	_, ok := errors.AsType[*unreachedError](err)
-	return ok
 }
 
 func isStream(err error) bool {

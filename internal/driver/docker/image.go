@@ -40,14 +40,14 @@ type Health struct {
 func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	got, err := c.inspectImage(ctx, ref)
+	got, err := c.api().ImageInspect(ctx, ref)
 	if err != nil {
 		if isNotFound(err) {
 			return Image{}, fmt.Errorf("image %s: %w", ref, ErrNotFound)
 		}
 		return Image{}, c.fault("inspect image "+ref, err)
 	}
-	img := Image{ID: got.ID, Architecture: got.Architecture, OS: got.OS, Size: got.Size}
+	img := Image{ID: got.ID, Architecture: got.Architecture, OS: got.Os, Size: got.Size}
 	for _, name := range got.RepoDigests {
 		if _, digest, ok := strings.Cut(name, "@"); ok {
 			img.Manifests = append(img.Manifests, digest)
@@ -56,15 +56,21 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 			img.Containerd = img.Containerd || digest == got.ID
 		}
 	}
-	img.Containerd = img.Containerd || got.Descriptor != nil
-	for port := range got.Config.ExposedPorts {
-		img.Ports = append(img.Ports, port)
+	if got.Descriptor != nil { // set by the containerd store only, API 1.48
+		img.Containerd = true
 	}
-	slices.SortFunc(img.Ports, func(a, b string) int {
-		return cmp.Or(cmp.Compare(nat.Port(a).Int(), nat.Port(b).Int()), cmp.Compare(a, b))
-	})
-	if h := got.Config.Healthcheck; len(h.Test) > 0 && h.Test[0] != "NONE" {
-		img.Health = &Health{Interval: h.Interval, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
+	if got.Config != nil {
+		for port := range got.Config.ExposedPorts {
+			img.Ports = append(img.Ports, port)
+		}
+		slices.SortFunc(img.Ports, func(a, b string) int {
+			return cmp.Or(cmp.Compare(nat.Port(a).Int(), nat.Port(b).Int()), cmp.Compare(a, b))
+		})
+	}
+	if got.Config != nil && got.Config.Healthcheck != nil {
+		if h := got.Config.Healthcheck; len(h.Test) > 0 && h.Test[0] != "NONE" {
+			img.Health = &Health{Interval: h.Interval, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
+		}
 	}
 	return img, nil
 }
@@ -183,7 +189,7 @@ func (c *Client) Tag(ctx context.Context, source, target string) error {
 func (c *Client) RemoveImage(ctx context.Context, id, ref string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	got, err := c.inspectImage(ctx, id)
+	got, err := c.api().ImageInspect(ctx, id)
 	if isNotFound(err) {
 		return fmt.Errorf("image %s: %w", short(id), ErrNotFound)
 	}

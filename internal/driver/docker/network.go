@@ -3,6 +3,8 @@ package docker
 import (
 	"context"
 	"net/netip"
+
+	"github.com/docker/docker/api/types/network"
 )
 
 // Subnet is a range of addresses that the engine uses, or may give to a new network.
@@ -17,7 +19,7 @@ const maxSubnets = 1000
 // Subnets returns the subnets of the engine's networks, and the address pools
 // that its configuration names. A part that the engine does not report is missing.
 func (c *Client) Subnets(ctx context.Context) ([]Subnet, error) {
-	networks, err := c.networks(ctx)
+	networks, err := c.api().NetworkList(ctx, network.ListOptions{})
 	if err != nil {
 		return nil, c.fault("list the networks", err)
 	}
@@ -35,7 +37,7 @@ func (c *Client) Subnets(ctx context.Context) ([]Subnet, error) {
 			add(n.Name, config.Subnet)
 		}
 	}
-	info, err := c.info(ctx)
+	info, err := c.api().Info(ctx)
 	if err != nil {
 		return list, c.fault("ask for the address pools", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -112,7 +111,7 @@ var realmWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 func (c *Client) ReachesDirectly(ctx context.Context, host string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	info, err := c.info(ctx)
+	info, err := c.api().Info(ctx)
 	if err != nil || info.HTTPProxy != "" || info.HTTPSProxy != "" || info.RegistryConfig == nil {
 		return false
 	}
@@ -131,12 +130,8 @@ func (c *Client) ReachesDirectly(ctx context.Context, host string) bool {
 		return true // the probe reports it as well
 	}
 	for _, cidr := range info.RegistryConfig.InsecureRegistryCIDRs {
-		prefix, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return false // it may be one that contains the address
-		}
 		for _, a := range addresses {
-			if prefix.Contains(a.Unmap()) {
+			if cidr != nil && (*net.IPNet)(cidr).Contains(a.Unmap().AsSlice()) {
 				return false
 			}
 		}
@@ -198,7 +193,7 @@ const hostsFileVersion = 28
 // ReadsHostsFile reports whether the engine goes to registries by the hosts.toml
 // files of certs.d: those with containerd's image store do, unless they are old.
 func (c *Client) ReadsHostsFile(ctx context.Context) (bool, error) {
-	info, err := c.info(ctx)
+	info, err := c.api().Info(ctx)
 	if err != nil {
 		return false, c.fault("ask the engine for its image store", err)
 	}

@@ -1,9 +1,13 @@
 package docker
 
-import "context"
+import (
+	"context"
+
+	"github.com/docker/docker/api/types/system"
+)
 
 // usesContainerd reports whether the engine has containerd's image store.
-func usesContainerd(info engineAnswer) bool {
+func usesContainerd(info system.Info) bool {
 	for _, line := range info.DriverStatus {
 		if line[0] == "driver-type" && line[1] == "io.containerd.snapshotter.v1" {
 			return true
@@ -20,7 +24,7 @@ const containerdRoot = "/var/lib/containerd"
 // counts first: a containerd that the engine has started itself has its own below
 // the engine's. None: the engine does not say.
 func (c *Client) ImageRoots(ctx context.Context) ([]string, error) {
-	info, err := c.info(ctx)
+	info, err := c.api().Info(ctx)
 	if err != nil {
 		return nil, c.fault("ask the engine for its directory", err)
 	}

@@ -57,7 +57,7 @@ demo-local: build
 # Unit, contract, CLI, integration and end-to-end tests. Installs what is missing, starts what is needed, takes it down.
 test: build
 	tools/need gcc=gcc,libc6-dev chromium=chromium curl=curl systemd-analyze=systemd fish=fish zsh=zsh nft=nftables
-	$(BED) -- go test $(RACE) -p 3 -tags integration -timeout 60m $(SLOW) ./...
+	$(BED) -- go test $(RACE) -p 3 -tags integration -timeout 120m $(SLOW) ./...
 
 # The packages: Debian's own checker, then apt in guests of Debian 12 and 13: install, upgrade, remove, purge; and docs/quickstart.md as
 # printed, with guests within a bare Debian 13, where the daemon is upgraded while they report; and examples/docker-ce.

@@ -135,7 +135,7 @@ func guestsBesideAttackers(t *testing.T) {
 				// A guest that was never seen before, and then one that was. Its
 				// handshake has seconds, which a busy machine may take from it: it
 				// tries again, as guests do.
-				if err := retry(t.Context(), 10, func() error { return askOnce(t.Context(), addr, good) }); err != nil {
+				if err := retry(t.Context(), 40, func() error { return askOnce(t.Context(), addr, good) }); err != nil {
 					t.Fatalf("request %d of the guest: %v", i, err)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,22 @@ func (p *permissive) take() []string {
 	return seen
 }
 
+// await waits until the registry was asked for what, and forgets what was asked until then.
+func (p *permissive) await(t *testing.T, what string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var all []string
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+		if all = append(all, p.take()...); slices.Contains(all, what) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the registry was not asked for %s, but for %q", what, all)
+		}
+	}
+}
+
 // raw sends bytes over one connection, and returns all that comes back.
 func raw(addr, request string) (string, error) {
 	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
@@ -100,8 +117,8 @@ func TestOneTokenReachesNoOtherImages(t *testing.T) {
 	b := startDaemon(t, fmt.Sprintf("registry_access: proxy\nregistries: [{host: %q, ca_file: %s}]\nrepositories: [%q]\n", up.host, up.ca, up.host+"/team/app:v1"))
 	addr := strings.TrimPrefix(b.url, "https://")
 	token, other := b.add(t, "8200").LocalAPIToken.Reveal(), b.add(t, "8201").LocalAPIToken.Reveal()
-	up.take() // of the check at the start
 	own, others := "/v2/team/app/manifests/v1", "/v2/team/secret/manifests/v1"
+	up.await(t, "GET "+own) // the last request of the check that runs beside the start
 	head := "Host: " + addr + "\r\nAuthorization: Bearer " + token + "\r\n"
 	last := "GET /guest HTTP/1.1\r\n" + head + "Connection: close\r\n\r\n" // the connection ends with it
 	get := func(target, more string) string { return "GET " + target + " HTTP/1.1\r\n" + head + more + "\r\n" }

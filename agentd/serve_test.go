@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -76,16 +77,24 @@ func (b *bed) store(t testing.TB) *guests.Store {
 	return store
 }
 
+// freeAddress returns an address on which nothing listens. Its port is one that the kernel
+// gives to no socket by itself: a server of another test would take it before the daemon does.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var free net.Listener
+		free, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err != nil {
+			continue // something else has it
+		}
+		if err := free.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return free.Addr().String()
 	}
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return free.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 func startDaemon(t *testing.T, more ...string) *bed {

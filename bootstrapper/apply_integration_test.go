@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,14 +52,22 @@ func realGuest(t *testing.T) (*guest, testbed.Bed, *testbed.Engine) {
 	return g, bed, bed.Engine(t)
 }
 
+// freePort returns that address with a port on which nothing listens. It is one that the kernel
+// gives to no socket by itself: a server of another test would take it before the engine does.
 func freePort(t *testing.T, address string) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var l net.Listener
+		l, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(address, strconv.Itoa(10_000+rand.IntN(20_000))))
+		if err != nil {
+			continue // something else has it
+		}
+		defer func() { _ = l.Close() }()
+		return l.Addr().String()
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 func (g *guest) ports(hostPort string) {

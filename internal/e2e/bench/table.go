@@ -71,9 +71,9 @@ func figures(s samples, size float64) []target {
 	return []target{
 		over("warm, above pull + create + start", s[warm][floorPull]),
 		over("warm, above create + start alone", s[warm][floorKnown]),
-		timed("CPU, warm", 12, warmRuns, cpu),
+		timed("CPU, warm", 20, warmRuns, cpu),
 		{"peak RSS", 12, "MB", mb(max(medianRSS(warmRuns), medianRSS(s[cold][felhom]), medianRSS(s[noop][felhom]))), mb(lowest(everywhere, rss))},
-		timed("run again, nothing to do", 30, s[noop][felhom], wall),
+		timed("run again, nothing to do", 25, s[noop][felhom], wall),
 		{"binary", 9, "MB", size, size},
 	}
 }

@@ -22,7 +22,7 @@ import (
 
 // patience is how long what the tests have ended may take to end, on a machine that
 // does much beside.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run runs the tests and returns their exit status, or 1 if they pass and a goroutine
 // or a descriptor is left that was not there before. What a library keeps for the

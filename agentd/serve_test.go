@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +21,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/freeport"
 	"github.com/felhom/felhom-golden/internal/pin"
 )
 
@@ -51,7 +51,7 @@ func newBed(t testing.TB, more ...string) *bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	addr := freeAddress(t)
+	addr := freeport.Address(t, "127.0.0.1")
 	b := &bed{dir: dir, config: filepath.Join(dir, "agentd.yaml"), url: "https://" + addr, logs: &output{}, daemon: &output{}}
 	text := fmt.Sprintf("host_id: demo\nhub_url: https://hub.example\ncontroller_image: registry.example/felhom/controller:v1\n"+
 		"listen: [%q]\nstate_dir: %[2]s/state\nmounts_dir: %[2]s/mounts\nhealth_socket: %[2]s/health.sock\nstorage: {folder: %[2]s/guests}\n", addr, dir) + strings.Join(more, "")
@@ -75,26 +75,6 @@ func (b *bed) store(t testing.TB) *guests.Store {
 		}
 	})
 	return store
-}
-
-// freeAddress returns an address on which nothing listens. Its port is one that the kernel
-// gives to no socket by itself: a server of another test would take it before the daemon does.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	var err error
-	for range 100 {
-		var free net.Listener
-		free, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
-		if err != nil {
-			continue // something else has it
-		}
-		if err := free.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return free.Addr().String()
-	}
-	t.Fatal(err)
-	return ""
 }
 
 func startDaemon(t *testing.T, more ...string) *bed {
@@ -416,7 +396,7 @@ func TestHealth(t *testing.T) {
 // The status page answers on the Unix socket and on its own address, and nowhere
 // else.
 func TestStatusPage(t *testing.T) {
-	own := freeAddress(t)
+	own := freeport.Address(t, "127.0.0.1")
 	b := startDaemon(t, "status_listen: "+own+"\n")
 	boot := b.add(t, "8200")
 	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

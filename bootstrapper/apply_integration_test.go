@@ -5,11 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 )
 
 const controllerName = "felhom-controller"
@@ -46,28 +45,10 @@ func realGuest(t *testing.T) (*guest, testbed.Bed, *testbed.Engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.ports(freePort(t, bed.Address))
+	g.ports(freeport.Address(t, bed.Address))
 	g.set("registry", map[string]string{"host": bed.Registry, "username": bed.Username, "token": token},
 		"controller_image", bed.Registry+"/felhom/controller:v1")
 	return g, bed, bed.Engine(t)
-}
-
-// freePort returns that address with a port on which nothing listens. It is one that the kernel
-// gives to no socket by itself: a server of another test would take it before the engine does.
-func freePort(t *testing.T, address string) string {
-	t.Helper()
-	var err error
-	for range 100 {
-		var l net.Listener
-		l, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(address, strconv.Itoa(10_000+rand.IntN(20_000))))
-		if err != nil {
-			continue // something else has it
-		}
-		defer func() { _ = l.Close() }()
-		return l.Addr().String()
-	}
-	t.Fatal(err)
-	return ""
 }
 
 func (g *guest) ports(hostPort string) {
@@ -202,7 +183,7 @@ func TestUnmanagedContainerIsRefusedAndLeftAlone(t *testing.T) {
 func TestFirstContainerOnATakenPortIsRemoved(t *testing.T) {
 	g, bed, engine := realGuest(t)
 	pullV1(t, bed, engine)
-	taken := freePort(t, bed.Address)
+	taken := freeport.Address(t, bed.Address)
 	hold(t, bed, engine, taken)
 	g.ports(taken)
 	g.want(5, []string{"hint: find who holds the port"})
@@ -214,7 +195,7 @@ func TestFirstContainerOnATakenPortIsRemoved(t *testing.T) {
 func TestRegistryDownAndImagePresent(t *testing.T) {
 	g, bed, engine := realGuest(t)
 	pullV1(t, bed, engine)
-	down := freePort(t, bed.Address) + "/felhom/controller"
+	down := freeport.Address(t, bed.Address) + "/felhom/controller"
 	if err := engine.ImageTag(t.Context(), bed.Registry+"/felhom/controller:v1", down+":v1"); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/e2e/faultregistry"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 	"github.com/felhom/felhom-golden/internal/soak"
 )
 
@@ -73,7 +74,7 @@ func silent(t *testing.T, _ testbed.Bed, _ http.Handler) string {
 }
 
 func refused(t *testing.T, bed testbed.Bed, _ http.Handler) string {
-	return freePort(t, bed.Address) + "/felhom/faulty:v1"
+	return freeport.Address(t, bed.Address) + "/felhom/faulty:v1"
 }
 
 // fromBed pulls an image of the bed's own registry.
@@ -112,7 +113,7 @@ func pullFaults(t *testing.T) []pullFault {
 		hintLimits   = "the registry limits its callers"
 		hintUntimely = "compare the clocks of guest and host"
 	)
-	down := "http://" + freePort(t, "127.0.0.1") + "/token"
+	down := "http://" + freeport.Address(t, "127.0.0.1") + "/token"
 	return []pullFault{
 		{name: "wrong password", login: true, registry: func(a faultregistry.Artifact) faultregistry.Registry {
 			return faultregistry.Registry{Artifact: a, Password: "right"}

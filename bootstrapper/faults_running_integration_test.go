@@ -10,6 +10,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 )
 
 // faultsBesideWhatRan are faults of a change while a controller runs. Those of
@@ -26,7 +27,7 @@ var faultsBesideWhatRan = []struct {
 		g.set("controller_image", bed.Registry+"/felhom/controller:v2", "controller_image_manifest_digest", "sha256:"+strings.Repeat("0", 64))
 	}, imageFault(4, 1, "the registry gives another image", "want manifest digest sha256:0000", "got sha256:")},
 	{"port taken", func(t *testing.T, g *guest, bed testbed.Bed, e *testbed.Engine) {
-		taken := freePort(t, bed.Address)
+		taken := freeport.Address(t, bed.Address)
 		hold(t, bed, e, taken)
 		g.ports(taken)
 	}, containerFault(3, "find who holds the port")},

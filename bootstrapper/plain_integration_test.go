@@ -22,6 +22,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 )
 
 // plainContainer is what the engine has of a container, beside testbed.Container.
@@ -96,7 +97,7 @@ func exposing(t *testing.T, bed testbed.Bed, e *testbed.Engine, port string) str
 // and the host say is merged; a new token touches nothing.
 func TestApplyPlain(t *testing.T) {
 	g, bed, engine := realGuest(t)
-	port := freePort(t, bed.Address)
+	port := freeport.Address(t, bed.Address)
 	g.write("etc/felhom/controller-container.yaml", "environment: {A: golden, B: golden}\nlabels: [com.example.a=golden]\n")
 	g.set("profile", "plain", "hub_url", nil, "host_id", nil, "container", map[string]any{
 		"ports": []string{port + ":8080"}, "environment": map[string]string{"B": "host"}, "labels": map[string]string{"com.example.b": "host"},
@@ -148,7 +149,7 @@ func TestApplyPlainPublishesWhatTheImageExposes(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.set("profile", "plain")
-	_, port, err := net.SplitHostPort(freePort(t, "0.0.0.0"))
+	_, port, err := net.SplitHostPort(freeport.Address(t, "0.0.0.0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,17 +4,16 @@ package main
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 )
 
 // sshRecipe is for Ansible: Debian 12's plays on Debian 12. It takes one
@@ -76,7 +75,11 @@ func TestPacker(t *testing.T) {
 				"-var", "work_dir=" + work, "-var", "output_dir=" + output, "-var", `script_env=["SITE=Example's \"$1\" Street"]`,
 			}
 			if name == "golden-ssh" {
-				vars = append(vars, "-var", "port="+freePort(t))
+				_, port, err := net.SplitHostPort(freeport.Address(t, "127.0.0.1"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				vars = append(vars, "-var", "port="+port)
 			}
 			packer := func(args ...string) (string, error) {
 				cmd := exec.Command("packer", append(args, directory)...)
@@ -140,27 +143,6 @@ func TestPacker(t *testing.T) {
 			checkNoMount(t, work)
 		})
 	}
-}
-
-// freePort returns a port on which nothing listens. It is one that the kernel gives to no
-// socket by itself: a server of another test would take it before felhom-golden does.
-func freePort(t *testing.T) string {
-	t.Helper()
-	var err error
-	for range 100 {
-		port := strconv.Itoa(10_000 + rand.IntN(20_000))
-		var l net.Listener
-		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-		if err != nil {
-			continue // something else has it
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatal(err)
-	return ""
 }
 
 func checkGone(t *testing.T, dir string) {

@@ -21,6 +21,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/host"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 )
 
 const (
@@ -49,7 +50,7 @@ func newScene(t testing.TB, withTokens bool) *scene {
 	for _, container := range []string{controller, controller + "-next", controller + "-previous"} {
 		bed.RemoveAfter(t, container)
 	}
-	s := &scene{bed: bed, dir: t.TempDir(), root: filepath.Join(bed.Dir, id), agent: freePort(t, bed.Address), vmid: strconv.Itoa(testbed.VMIDs(t, 1)[0])}
+	s := &scene{bed: bed, dir: t.TempDir(), root: filepath.Join(bed.Dir, id), agent: freeport.Address(t, bed.Address), vmid: strconv.Itoa(testbed.VMIDs(t, 1)[0])}
 	s.programs = build(t)
 	s.upstream = startUpstream(t, bed, t.TempDir(), withTokens)
 	t.Cleanup(func() {
@@ -67,7 +68,7 @@ func newScene(t testing.TB, withTokens bool) *scene {
 		}
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(s.root) }) // below the bed's own directory
-	write(t, filepath.Join(s.root, "etc/felhom/controller-container.yaml"), fmt.Sprintf("ports: [%q]\n", freePort(t, bed.Address)+":8080"))
+	write(t, filepath.Join(s.root, "etc/felhom/controller-container.yaml"), fmt.Sprintf("ports: [%q]\n", freeport.Address(t, bed.Address)+":8080"))
 	// The engine looks into the machine's certs.d, the guest writes into its own.
 	for _, host := range []string{s.host, s.agent} {
 		link := filepath.Join(certs, host)

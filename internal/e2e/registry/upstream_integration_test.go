@@ -33,6 +33,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/freeport"
 )
 
 const (
@@ -54,7 +55,7 @@ type upstream struct {
 // with a token server, and copies the sample controller into it.
 func startUpstream(t testing.TB, bed testbed.Bed, dir string, withTokens bool) *upstream {
 	t.Helper()
-	u := &upstream{host: freePort(t, bed.Address), ca: filepath.Join(dir, "upstream.crt"), secret: filepath.Join(dir, "upstream.secret")}
+	u := &upstream{host: freeport.Address(t, bed.Address), ca: filepath.Join(dir, "upstream.crt"), secret: filepath.Join(dir, "upstream.secret")}
 	u.makeCertificate(t, net.ParseIP(bed.Address), filepath.Join(dir, "upstream.key"))
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails
@@ -259,16 +260,6 @@ func trusting(t testing.TB, file string) *http.Transport {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
-}
-
-func freePort(t testing.TB, address string) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func write(t testing.TB, path, text string) {

@@ -35,7 +35,7 @@ const (
 )
 
 // members are the members of an archive by their clean names. Of a name that is
-// there again it is the largest size; -1 is that of a link.
+// there again it is the largest size; -1 is that of a link, unless a file was before it.
 type members map[string]int64
 
 // look reads the members' names and sizes. An archive that says more than it has is
@@ -68,7 +68,7 @@ func look(archive string) (_ members, err error) {
 		}
 		size, again := found[name]
 		switch {
-		case h.Typeflag == tar.TypeReg:
+		case h.Typeflag == tar.TypeReg && size >= 0: // a link before it is what readers follow
 			found[name] = max(size, h.Size)
 		case h.Typeflag != tar.TypeDir && !again:
 			found[name] = -1

@@ -122,6 +122,7 @@ func TestFetchOfHostileArchives(t *testing.T) {
 		{"large configuration", tarOf(t, member{name: "manifest.json", content: manifest}, member{name: "c", content: strings.Repeat(" ", maxDocument+1)}), "exceeds the limit"},
 		{"large manifest", tarOf(t, member{name: "manifest.json", content: strings.Repeat(" ", maxDocument+1)}), "exceeds the limit"},
 		{"configuration behind links", tarOf(t, member{name: "manifest.json", content: manifest}, member{name: "c", link: "c"}), "not a regular file"},
+		{"link before the configuration", tarOf(t, member{name: "manifest.json", content: manifest}, member{name: "c", link: "big"}, member{name: "c", content: "{}"}, member{name: "big", content: strings.Repeat(" ", maxDocument+1)}), "not a regular file"},
 		{"other layers", otherLayers(t), "want the content"},
 		{"no images", tarOf(t, member{name: "manifest.json", content: "[]"}), "single image"},
 		{"name that leads out", tarOf(t, marker, member{name: "../../x", content: "x"}), "escapes"},

@@ -25,14 +25,19 @@ var bySuffix = map[string]Compression{"zst": Zstd, "gz": Gzip, "lzo": lzo, "bz2"
 // CheckName returns an error if the end of an archive's name stands for another
 // compression: PVE goes by the name alone.
 func (c Compression) CheckName(name string) error {
-	want := None
-	if _, end, ok := strings.Cut(filepath.Base(name), ".tar."); ok {
-		want = bySuffix[end]
+	base := filepath.Base(name)
+	end := filepath.Ext(base)
+	want, known := None, true
+	if strings.HasSuffix(strings.TrimSuffix(base, end), ".tar") { // a.tar.b.tar.zst is packed once
+		want, known = bySuffix[strings.TrimPrefix(end, ".")]
 	}
-	if c == want {
-		return nil
+	switch {
+	case !known:
+		return fmt.Errorf("the archive's compression is %s, and the end of its name, %s, stands for none: restore goes by the name alone", c, end)
+	case c != want:
+		return fmt.Errorf("the archive's compression is %s, and the end of its name says %s: restore goes by the name alone", c, want)
 	}
-	return fmt.Errorf("the archive's compression is %s, and the end of its name says %s: restore goes by the name alone", c, want)
+	return nil
 }
 
 // Facts is what a [Reader] found out about the whole archive. It is complete

@@ -142,8 +142,11 @@ func readSidecar(name string) (string, error) {
 }
 
 // checkConfigFile returns why writeConfig could not write name, before the work
-// begins, and refuses the archive itself. It makes no file.
-func checkConfigFile(name string, archive io.Reader) error {
+// begins, and refuses the archive itself, and what directory takes the place of. It makes no file.
+func checkConfigFile(name, directory string, archive io.Reader) error {
+	if isSame(filepath.Dir(name), directory) || filepath.Base(name) == filepath.Base(directory) && isSame(filepath.Dir(name), filepath.Dir(directory)) {
+		return fmt.Errorf("%s is in the place of the directory to unpack into", name)
+	}
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := unix.Access(filepath.Dir(name), unix.W_OK|unix.X_OK); err != nil {
@@ -153,6 +156,9 @@ func checkConfigFile(name string, archive io.Reader) error {
 	}
 	if err != nil {
 		return err
+	}
+	if p, ok := archive.(*pipeReader); ok { // stdin can be a file
+		archive = p.f
 	}
 	if f, ok := archive.(*os.File); ok {
 		if of, err := f.Stat(); err == nil && os.SameFile(info, of) {
@@ -168,6 +174,16 @@ func checkConfigFile(name string, archive io.Reader) error {
 		err = f.Close()
 	}
 	return errors.Join(err, root.Close())
+}
+
+// isSame reports whether two names lead to one file that exists.
+func isSame(a, b string) bool {
+	of, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(of, other)
 }
 
 // writeConfig writes the guest's configuration to a regular file, new or not.

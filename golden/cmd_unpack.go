@@ -69,7 +69,7 @@ func unpackArchive(ctx context.Context, std stdio, o unpackOptions) (err error) 
 		return misuse(fmt.Sprintf("unpack: %s is not empty", o.directory), "name a directory that does not exist yet")
 	}
 	if o.config != "" {
-		if err := checkConfigFile(o.config, in); err != nil {
+		if err := checkConfigFile(o.config, o.directory, in); err != nil {
 			return fault.WrapHint(fault.Misuse, fmt.Errorf("unpack: --config: %w", err), "name a new file in a directory that exists, outside of the one to unpack into")
 		}
 	}

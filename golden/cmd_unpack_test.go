@@ -16,7 +16,7 @@ import (
 )
 
 func TestUnpackRefuses(t *testing.T) {
-	dir := t.TempDir()
+	dir, empty := t.TempDir(), t.TempDir()
 	junk := filepath.Join(dir, "junk.tar.zst")
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
@@ -36,6 +36,8 @@ func TestUnpackRefuses(t *testing.T) {
 		{"configuration over the archive", []string{"--config", junk, junk, filepath.Join(dir, "a")}, 2, "is the archive"},
 		{"configuration without a directory", []string{"--config", filepath.Join(dir, "none/x"), junk, filepath.Join(dir, "a")}, 2, "no such file"},
 		{"configuration in what is unpacked", []string{"--config", filepath.Join(dir, "a/x"), junk, filepath.Join(dir, "a")}, 2, "no such file"},
+		{"configuration in the place of what is unpacked", []string{"--config", filepath.Join(dir, "a"), junk, filepath.Join(dir, "a")}, 2, "in the place of the directory"},
+		{"configuration in an empty directory", []string{"--config", filepath.Join(empty, "x"), junk, empty}, 2, "in the place of the directory"},
 		{"no archive", []string{junk, filepath.Join(dir, "a")}, 3, "unpack "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,6 +53,31 @@ func TestUnpackRefuses(t *testing.T) {
 				t.Errorf("the archive has become %q, %v", data, err)
 			}
 		})
+	}
+}
+
+// An archive that the shell opens is not overwritten either.
+func TestUnpackConfigOverStdin(t *testing.T) {
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "a.tar")
+	writeArchive(t, archive, "one\n")
+	want, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, talk := callTimed(t.Context(), t, f, "unpack", "--config", archive, "-", filepath.Join(dir, "guest"))
+	if code != 2 || out != "" || !strings.Contains(talk, "is the archive") {
+		t.Errorf("code %d, stdout %q, stderr %q", code, out, talk)
+	}
+	if got, err := os.ReadFile(archive); !bytes.Equal(got, want) {
+		t.Errorf("the archive has become %q, %v", got, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -75,7 +75,7 @@ func (t *Tool) resolve(ctx context.Context) error {
 	}
 	res, err := run.Run(ctx, run.Cmd{Path: t.Name, Args: []string{"--version"}, Env: environment(time.Time{})})
 	if run.IsNotFound(err) {
-		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "golden images are made on Debian: apt-get install apt dpkg mmdebstrap")
+		return fault.WrapHint(fault.Failed, fmt.Errorf("%s is not installed", t.Name), "golden images are made on Debian: apt-get install "+strings.TrimSuffix(t.Name, "-get"))
 	}
 	if err != nil {
 		return err

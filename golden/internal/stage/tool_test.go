@@ -32,6 +32,19 @@ func TestToolVersion(t *testing.T) {
 	}
 }
 
+// Who builds with dpkg is not told to install mmdebstrap.
+func TestToolMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, engine := range []Engine{Dpkg, Mmdebstrap} {
+		for _, tool := range engine.tools() {
+			hint := fault.HintOf(tool.resolve(t.Context()))
+			if !strings.Contains(hint, "apt-get install ") || strings.Contains(hint, "mmdebstrap") != (tool.Name == "mmdebstrap") {
+				t.Errorf("%s: the hint is %q", tool.Name, hint)
+			}
+		}
+	}
+}
+
 // A container without the ids of an image is refused before anything is fetched, also by --check.
 func TestCheckIDs(t *testing.T) {
 	const all = "         0          0 4294967295\n"

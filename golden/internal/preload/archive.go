@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -253,6 +254,46 @@ func checkLayer(ctx context.Context, layer v1.Layer, want v1.Hash) (err error) {
 	}
 	return nil
 }
+
+// unpackEach returns the image of a Docker archive with each layer unpacked that is packed, or why if its layers are other ones
+// then too. The library goes by the first layer: where that one is not packed, it unpacks none. But an engine that keeps layers as it
+// gets them saves those of a loaded image and those that a build has added in one archive.
+func unpackEach(ctx context.Context, img v1.Image, why error) (v1.Image, error) {
+	mixed, err := partial.UncompressedToImage(mixedImage{img})
+	if err == nil {
+		err = checkLayers(ctx, mixed)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = why
+	}
+	return mixed, err
+}
+
+// mixedImage looks at each layer whether it is packed.
+type mixedImage struct{ v1.Image }
+
+// LayerByDiffID implements [partial.UncompressedImageCore].
+func (i mixedImage) LayerByDiffID(id v1.Hash) (partial.UncompressedLayer, error) {
+	layer, err := i.Image.LayerByDiffID(id)
+	return mixedLayer{layer}, err
+}
+
+type mixedLayer struct{ v1.Layer }
+
+// Uncompressed implements [partial.UncompressedLayer].
+func (l mixedLayer) Uncompressed() (io.ReadCloser, error) {
+	stored, err := partial.CompressedToLayer(storedLayer(l))
+	if err != nil {
+		return nil, err
+	}
+	return stored.Uncompressed()
+}
+
+// storedLayer gives out a layer as the archive has it.
+type storedLayer struct{ v1.Layer }
+
+// Compressed implements [partial.CompressedLayer].
+func (l storedLayer) Compressed() (io.ReadCloser, error) { return l.Uncompressed() }
 
 func unpack(archive, dir string) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -3,6 +3,7 @@ package preload
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -139,6 +140,45 @@ func TestFetchOfHostileArchives(t *testing.T) {
 			}
 			if left, _ := os.ReadDir(cache); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// An engine that keeps layers as it gets them saves packed ones beside others. The result has what the configuration says.
+func TestFetchOfMixedLayers(t *testing.T) {
+	first, second := string(tarOf(t, member{name: "a", content: "b"})), string(tarOf(t, member{name: "c", content: "d"}))
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write([]byte(second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sums := []string{fmt.Sprintf(`"sha256:%x"`, sha256.Sum256([]byte(first))), fmt.Sprintf(`"sha256:%x"`, sha256.Sum256([]byte(second)))}
+	for _, tt := range []struct{ name, ids, layers string }{
+		{"packed last", sums[0] + "," + sums[1], `"1","2"`},
+		{"packed first", sums[1] + "," + sums[0], `"2","1"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[` + tt.ids + `]}}`
+			file := filepath.Join(t.TempDir(), "a.tar")
+			archive := tarOf(t, member{name: "c", content: config}, member{name: "1", content: first}, member{name: "2", content: packed.String()},
+				member{name: "manifest.json", content: `[{"Config":"c","RepoTags":["a:1"],"Layers":[` + tt.layers + `]}]`})
+			if err := os.WriteFile(file, archive, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := Fetch(t.Context(), Want{Reference: "a:1", Archive: file}, "amd64", t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := tarball.ImageFromPath(got.Path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := checkLayers(t.Context(), result); err != nil {
+				t.Error(err)
 			}
 		})
 	}

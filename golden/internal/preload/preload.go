@@ -137,7 +137,11 @@ func fetch(ctx context.Context, want Want, ref name.Reference, platform v1.Platf
 		return out, nil
 	}
 	if want.Archive != "" { // a registry's client checks what it reads
-		if err := checkLayers(ctx, img); err != nil {
+		err := checkLayers(ctx, img)
+		if err != nil && out.ManifestDigest == "" { // a Docker archive
+			img, err = unpackEach(ctx, img, err)
+		}
+		if err != nil {
 			return Image{}, want.judge(err)
 		}
 	}

@@ -61,9 +61,34 @@ func (p patient) Read(b []byte) (int, error) {
 	_ = p.f.SetReadDeadline(time.Now().Add(p.wait))
 	n, err := p.f.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = notRegular(p.f.Name(), "file of the kernel that has nothing to read now")
+		return p.last(b)
 	}
 	return n, err
+}
+
+// last reads what can be read at once. On a busy machine the time can be over before the
+// file was asked, and /etc/pve is of the files that the deadline counts for.
+func (p patient) last(b []byte) (n int, err error) {
+	raw, err := p.f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var readErr error
+	err = raw.Control(func(fd uintptr) {
+		for n, readErr = syscall.Read(int(fd), b); errors.Is(readErr, syscall.EINTR); n, readErr = syscall.Read(int(fd), b) {
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(readErr, syscall.EAGAIN): // the file was opened with O_NONBLOCK
+		return 0, notRegular(p.f.Name(), "file of the kernel that has nothing to read now")
+	case readErr != nil:
+		return 0, &fs.PathError{Op: "read", Path: p.f.Name(), Err: readErr}
+	case n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // Sum returns the digest of the regular file name by h, in hexadecimal.

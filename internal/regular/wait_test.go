@@ -32,6 +32,26 @@ func TestReadThatWaitsEnds(t *testing.T) {
 	}
 }
 
+// The time is over before the first read, as on a machine that does much else in between.
+func TestReadOnABusyMachine(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("text"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(patient{r, -time.Hour}); err != nil || string(data) != "text" {
+		t.Errorf("%q, %v, want all", data, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFilesOfTheKernel(t *testing.T) {
 	const file = "/proc/self/mountinfo" // its reads could wait, as far as can be seen
 	if data, err := Read(file, 1<<20); err != nil || len(data) == 0 {

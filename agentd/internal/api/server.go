@@ -156,7 +156,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		refused.write(w)
 		return
 	}
-	if listener.FromContext(r.Context()).Trust(vmid) {
+	// The context of a connection that has ended is that of all its later requests too.
+	if listener.FromContext(r.Context()).Trust(vmid) && r.Context().Err() == nil {
 		h.Del("Connection")
 	}
 	route, own, ok := s.route(w, r, vmid)

@@ -20,22 +20,39 @@ type Conn struct {
 
 	// Guarded by caps.mu.
 	isTrusted bool
-	guest     int       // the guest whose token came first
-	idle      time.Time // since when it is idle; zero: a request is being served
+	asked     *time.Time // the read deadline that the server asked for, if it got an earlier one
+	guest     int        // the guest whose token came first
+	idle      time.Time  // since when it is idle; zero: a request is being served
 }
 
 // Trust records that a valid token of the guest came over the connection. It
 // reports whether the connection may be kept: a guest that has too many is
-// served and its connection then closed.
+// served and its connection then closed. It must not run beside SetReadDeadline.
 func (conn *Conn) Trust(guest int) bool {
 	if conn == nil {
 		return true
 	}
 	isKept, why := conn.caps.trust(conn, guest, time.Now())
+	if isKept {
+		conn.extend()
+	}
 	if why != "" && conn.caps.Refused != nil {
 		conn.caps.Refused(conn.from, why)
 	}
 	return isKept
+}
+
+// extend sets the read deadline that the server asked for. net/http reads on while it
+// serves a request: it takes a read that ends for the end of the client, and ends the
+// context of the connection, which is that of all later requests too.
+func (conn *Conn) extend() {
+	conn.caps.mu.Lock()
+	asked := conn.asked
+	conn.asked = nil
+	conn.caps.mu.Unlock()
+	if asked != nil {
+		_ = conn.Conn.SetReadDeadline(*asked) // it fails on a connection that is closed
+	}
 }
 
 // trust is [Conn.Trust]. why names the cap because of which conn is not kept; it
@@ -79,11 +96,12 @@ func (conn *Conn) SetIdle(isIdle bool) {
 // later than a short time after the connection was accepted.
 func (conn *Conn) SetReadDeadline(t time.Time) error {
 	conn.caps.mu.Lock()
-	isTrusted := conn.isTrusted
-	conn.caps.mu.Unlock()
-	if last := conn.accepted.Add(untrustedLife); !isTrusted && (t.IsZero() || t.After(last)) {
-		t = last
+	conn.asked = nil
+	if last := conn.accepted.Add(untrustedLife); !conn.isTrusted && (t.IsZero() || t.After(last)) {
+		asked := t
+		conn.asked, t = &asked, last
 	}
+	conn.caps.mu.Unlock()
 	return conn.Conn.SetReadDeadline(t)
 }
 

@@ -19,7 +19,7 @@ const (
 	// meterPatience is how long a request waits for a look.
 	meterPatience = time.Second
 
-	// meterAge is how long the figures of a look may be used again if a later
+	// meterAge is how long the outcome of a look may be used again if a later
 	// look does not end.
 	meterAge = 5 * time.Minute
 )
@@ -41,7 +41,8 @@ type meter struct {
 type figures struct {
 	look  *look // under way, or nil
 	usage []driver.Usage
-	taken time.Time // of usage; zero: there is none
+	none  error     // that the guest has no figures, or nil
+	taken time.Time // of usage or none; zero: there is neither
 }
 
 type look struct {
@@ -54,7 +55,13 @@ func newMeter(storage driver.Storage, now func() time.Time) *meter {
 	return &meter{storage: storage, now: now, slots: make(chan struct{}, meterSlots), guests: map[int]*figures{}}
 }
 
-// usage returns current figures, or those of the last look if this one takes
+// hasNone reports whether err, of a look, is that the guest has no figures, as on a
+// host that keeps its guests elsewhere, and not that they could not be read.
+func hasNone(err error) bool {
+	return errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrNoFigures)
+}
+
+// usage returns current figures, or the outcome of the last look if this one takes
 // too long.
 func (m *meter) usage(ctx context.Context, vmid int) ([]driver.Usage, error) {
 	under := m.start(ctx, vmid)
@@ -104,8 +111,8 @@ func (m *meter) run(ctx context.Context, vmid int, f *figures, under *look) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		f.look = nil
-		if under.err == nil {
-			f.usage, f.taken = under.usage, m.now()
+		if under.err == nil || hasNone(under.err) {
+			f.usage, f.none, f.taken = under.usage, under.err, m.now()
 		}
 		<-m.slots
 		close(under.done)
@@ -120,5 +127,5 @@ func (m *meter) last(vmid int) ([]driver.Usage, error) {
 	if f.taken.IsZero() || m.now().Sub(f.taken) > meterAge {
 		return nil, errNoFigures
 	}
-	return f.usage, nil
+	return f.usage, f.none
 }

@@ -87,3 +87,45 @@ func TestStorageThatHangs(t *testing.T) {
 		}
 	}
 }
+
+// slowStorage has no figures of any guest, and takes its time to find that.
+type slowStorage struct {
+	began chan struct{}
+	end   chan struct{}
+}
+
+func (s *slowStorage) Storage(_ context.Context, vmid int) ([]driver.Usage, error) {
+	s.began <- struct{}{}
+	<-s.end
+	return nil, driver.NoGuest(vmid)
+}
+
+// A guest without figures is told so by a look that ended, however late, and does not get
+// 503 for as long as the storage is slow.
+func TestSlowStorageWithoutFigures(t *testing.T) {
+	b := newBed(t, 8200)
+	s := &slowStorage{began: make(chan struct{}, 9), end: make(chan struct{})}
+	b.Server = api.New(api.Options{
+		Guests: b.store, Storage: s, HostID: "demo", Hosts: []string{hostPort}, ReportsPerMinute: 60, Now: b.clock, Event: func(api.Event) {},
+	})
+	ask := func(when string, want int) {
+		t.Helper()
+		if got := b.ask("GET", "/storage", b.tokens[8200].Reveal(), ""); got.status != want {
+			t.Errorf("%s: %d %s, want %d", when, got.status, got.body, want)
+		}
+	}
+	ask("before a look has ended", http.StatusServiceUnavailable)
+	<-s.began
+	s.end <- struct{}{}
+	for isNew := false; !isNew; { // until a look is under way that does not end
+		ask("after a look", http.StatusOK)
+		select {
+		case <-s.began:
+			isNew = true
+		default:
+		}
+	}
+	b.advance(time.Hour)
+	ask("an hour later", http.StatusServiceUnavailable)
+	close(s.end)
+}

@@ -9,7 +9,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/driver"
 )
 
 // Right is what a row of the route table demands of the guest that asks.
@@ -120,7 +118,7 @@ func (s *Server) getStorage(ctx context.Context, req request) (reply, error) {
 		return ok(out), nil
 	}
 	usage, err := s.meter.usage(ctx, req.vmid)
-	if errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrNoFigures) {
+	if hasNone(err) {
 		// The token is valid, so the guest exists; the host only has no
 		// figures.
 		return ok(out), nil

@@ -165,17 +165,21 @@ const UntilUsed = 100 * 365 * 24 * time.Hour
 
 // OverlapOf returns for how long the token in use stays valid, unless the next one is used
 // before, when no operator asked for its end: until then, because the controller may run with
-// it for as long as a change fails. expireAfter is the age at which it ends all the same, but not before
-// overlap has passed; 0: none. Guests of the profile plain have overlap: their bootstrapper and
-// engine read the mount, and nothing keeps a token.
+// it for as long as a change fails. An end that it has already stays. expireAfter is the age at
+// which it ends all the same; 0: none. It is never less than overlap. Guests of the profile
+// plain have overlap: their bootstrapper and engine read the mount, and nothing keeps a token.
 func (r Record) OverlapOf(profile contract.Profile, now time.Time, overlap, expireAfter time.Duration) time.Duration {
-	switch {
-	case profile == contract.ProfilePlain:
+	if profile == contract.ProfilePlain {
 		return overlap
-	case expireAfter > 0:
-		return max(overlap, expireAfter-max(now.Sub(r.Current.Minted), 0))
 	}
-	return UntilUsed
+	minted, stays := r.Current.Minted, UntilUsed
+	if p := r.Previous; r.Current.FirstUsed == nil && p != nil && p.validAt(now) {
+		minted, stays = p.Minted, p.ValidUntil.Sub(now)
+	}
+	if expireAfter > 0 {
+		stays = min(stays, expireAfter-max(now.Sub(minted), 0))
+	}
+	return max(overlap, stays)
 }
 
 // EndOthers ends every token but the current one.

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
+	"github.com/felhom/felhom-golden/internal/contract"
 )
 
 func assertEnded(t *testing.T, s *guests.Store, tok token.Token, name string, want guests.EndReason) {
@@ -94,5 +96,34 @@ func TestReplacedTokensAreRemembered(t *testing.T) {
 	data, encodeErr := json.Marshal(r)
 	if err := errors.Join(err, encodeErr); err != nil || len(r.Ended) != 32 || len(data) > 8<<10 {
 		t.Errorf("%d ended tokens in %d bytes, %v, want the last 32", len(r.Ended), len(data), err)
+	}
+}
+
+// A change that the guest never reads does not give the token in use a new life: one that was
+// to end, by guest rotate or by its age, ends, however many changes follow.
+func TestOverlapOfATokenThatEnds(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	in := func(d time.Duration) *time.Time { at := now.Add(d); return &at }
+	stored := func(text string, age time.Duration, used, until *time.Time) guests.Stored {
+		return guests.Stored{SHA256: token.Sum(text), Minted: now.Add(-age), FirstUsed: used, ValidUntil: until}
+	}
+	for name, c := range map[string]struct {
+		current, previous guests.Stored
+		expireAfter, want time.Duration
+	}{
+		"rotated":                   {stored("new", 0, nil, nil), stored("old", 90*day, in(-90*day), in(2*day)), 0, 2 * day},
+		"rotated a while ago":       {stored("new", day, nil, nil), stored("old", 90*day, in(-90*day), in(time.Hour)), 0, day},
+		"rotated, with an age":      {stored("new", 0, nil, nil), stored("old", 10*day, in(-9*day), in(2*day)), 60 * day, 2 * day},
+		"changed":                   {stored("new", 0, nil, nil), stored("old", 90*day, in(-90*day), in(guests.UntilUsed)), 0, guests.UntilUsed},
+		"changed, with an age":      {stored("new", 0, nil, nil), stored("old", 50*day, in(-50*day), in(10*day)), 60 * day, 10 * day},
+		"changed before the age":    {stored("new", 0, nil, nil), stored("old", 50*day, in(-50*day), in(guests.UntilUsed)), 60 * day, 10 * day},
+		"the one before has ended":  {stored("new", 5*day, nil, nil), stored("old", 90*day, in(-90*day), in(-day)), 0, guests.UntilUsed},
+		"the new one is used by it": {stored("new", 5*day, in(-day), nil), stored("old", 90*day, in(-90*day), in(day)), 60 * day, 55 * day},
+	} {
+		r := guests.Record{Version: 1, Current: c.current, Previous: &c.previous}
+		if got := r.OverlapOf(contract.ProfileFelhom, now, day, c.expireAfter); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"crypto/tls"
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -85,8 +85,8 @@ func (p *permissive) await(t *testing.T, what string) {
 }
 
 // raw sends bytes over one connection, and returns all that comes back.
-func raw(addr, request string) (string, error) {
-	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+func raw(ctx context.Context, addr, request string) (string, error) {
+	conn, err := connect(ctx, "127.0.0.1", addr, false)
 	if err != nil {
 		return "", err
 	}
@@ -189,7 +189,7 @@ func TestOneTokenReachesNoOtherImages(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := raw(addr, c.request+last)
+			got, err := raw(t.Context(), addr, c.request+last)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,7 +46,7 @@ func isGuestPort(dir, name string) bool {
 		return true
 	}
 	index, peer := attribute(port, "ifindex"), attribute(port, "iflink")
-	if index == peer || isStacked(port) {
+	if index == peer || peer == "0" || isStacked(port) { // a tunnel that is bound to no interface has 0
 		return false
 	}
 	return strings.HasPrefix(name, "fwpr") || !hasPeer(dir, index, peer)

@@ -31,6 +31,7 @@ func TestTakesGuestAddress(t *testing.T) {
 		{"a VLAN of a card", map[string]string{"br0": bridge, "eno1.7": "lower_eno1/ uevent=DEVTYPE=vlan address=90:00:00:00:00:01 ifindex=4 iflink=3"}, "", false},
 		{"a bond", map[string]string{"br0": bridge, "bond0": "uevent=DEVTYPE=bond address=90:00:00:00:00:01 ifindex=4 iflink=4"}, "", false},
 		{"a tunnel", map[string]string{"br0": bridge, "vxlan0": "uevent=DEVTYPE=vxlan address=90:00:00:00:00:01 ifindex=4 iflink=0"}, "", false},
+		{"a tunnel of Ethernet over GRE", map[string]string{"br0": bridge, "gre1": "address=90:00:00:00:00:01 ifindex=4 iflink=0"}, "", false},
 		{"a virtual machine", map[string]string{"br0": bridge, "tap8201i0": "tun_flags=0x1 address=fe:00:00:00:00:01 ifindex=4 iflink=4"}, "tap8201i0", true},
 		{"two guests", map[string]string{"br0": bridge, "veth1": "address=fe:00:00:00:00:02 ifindex=4 iflink=2", "veth2": "address=fe:00:00:00:00:01 ifindex=5 iflink=2"}, "veth2", true},
 		{"a pair to another bridge", map[string]string{"br0": bridge, "up0": "address=52:00:00:00:00:01 ifindex=4 iflink=5", "-up1": "address=52:00:00:00:00:02 ifindex=5 iflink=4"}, "", false},

@@ -53,15 +53,23 @@ func meaning(k docker.Kind) faultMeaning {
 	case docker.PolicyDenied:
 		return faultMeaning{fault.Mismatch, "a policy of the registry blocks this image (scan, signature, severity): look at the image there, or name one that the policy allows"}
 	case docker.ProxyRefused:
-		return faultMeaning{fault.NotReady, "a proxy wants a login: look at the proxy of the engine (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json)"}
+		return faultMeaning{fault.NotReady, "a proxy wants a login, or does not let the engine reach this registry: look at the proxy of the engine (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json)"}
+	case docker.ProxyDown:
+		return faultMeaning{fault.NotReady, "the engine's proxy does not answer, or does not reach the registry: check that proxy and its name (systemctl show -p Environment docker.service; proxies in /etc/docker/daemon.json); the next run tries again"}
+	case docker.TLSRefused:
+		return faultMeaning{fault.NotReady, "the registry, or what is in front of it, ended the TLS handshake: check host and port of controller_image; one that wants a client certificate needs client.cert and client.key in /etc/docker/certs.d/HOST[:PORT] in the guest"}
 	case docker.NotAnImage:
 		return faultMeaning{fault.Invalid, "controller_image names something that is not a container image, such as a Helm chart: correct its repository or tag"}
+	case docker.OldImage:
+		return faultMeaning{fault.Invalid, "the image has a manifest of schema 1, which engines do not read any more: build and push it again with a current tool"}
+	case docker.UnmappedIDs:
+		return faultMeaning{fault.Invalid, "the image has files of a user or group that this guest does not have, most often an id above 65535: build it with smaller ids"}
 	case docker.ZstdLayers:
 		return faultMeaning{fault.Invalid, "its layers are likely compressed with zstd, which needs Docker 23 or later: update the engine in the golden image, or push the image with gzip layers"}
 	case docker.BadLayer:
 		return faultMeaning{fault.Failed, "a layer of this image is not a tar archive that the engine reads: build and push the image again"}
 	case docker.UntrustedTLS:
-		return faultMeaning{fault.Mismatch, "put the authority's certificate of that registry at /etc/docker/certs.d/HOST[:PORT]/ca.crt in the guest; dockerd needs no restart"}
+		return faultMeaning{fault.Mismatch, "if the message says that the authority is unknown, put the authority's certificate of that registry at /etc/docker/certs.d/HOST[:PORT]/ca.crt in the guest (dockerd needs no restart); if it names another host, use a name of that certificate in controller_image"}
 	case docker.ClockOrExpiry:
 		return faultMeaning{fault.NotReady, "compare the clocks of guest and host (date -u); when they agree, the registry's certificate must be renewed"}
 	case docker.PlainHTTP:

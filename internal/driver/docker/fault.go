@@ -31,7 +31,11 @@ const (
 	NoNameServer   Kind = "name-server-down"      // no name server answers
 	PolicyDenied   Kind = "policy-denied"         // 412: the registry's policy blocks the image
 	ProxyRefused   Kind = "proxy-refused"         // 407
+	ProxyDown      Kind = "proxy-unreachable"     // the engine's proxy, or what it says it cannot reach
+	TLSRefused     Kind = "tls-refused"           // the other side ended the handshake
 	NotAnImage     Kind = "not-an-image"          // a chart or another artifact
+	OldImage       Kind = "image-too-old"         // manifest of schema 1
+	UnmappedIDs    Kind = "ids-unmapped"          // files of ids that the guest does not have
 	ZstdLayers     Kind = "zstd-unsupported"      // an engine before 23
 	BadLayer       Kind = "layer-unreadable"      // digest right, content not a tar archive
 	UntrustedTLS   Kind = "certificate-untrusted" // unknown authority, wrong name
@@ -74,9 +78,9 @@ const (
 func (k Kind) Verdict() Verdict {
 	switch k {
 	case Credential401, NoCredential, Denied, WrongPlatform, UntrustedTLS, PlainHTTP, BlobMissing, EngineDenied,
-		NameTaken, AppArmor, BadReference, APIVersion, PolicyDenied, NotAnImage, ZstdLayers:
+		NameTaken, AppArmor, BadReference, APIVersion, PolicyDenied, NotAnImage, OldImage, UnmappedIDs, ZstdLayers:
 		return Permanent
-	case UnknownImage, NoName, NotARegistry, ProxyRefused, Corrupt, BadLayer, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
+	case UnknownImage, NoName, NotARegistry, ProxyRefused, TLSRefused, Corrupt, BadLayer, DiskFull, PortTaken, NetworkMissing, Unknown, NotFoundHere:
 		return RetryFew
 	}
 	return Retry

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -155,9 +156,18 @@ func kindOfDial(err error) Kind {
 	if strings.Contains(err.Error(), "server gave HTTP response") { // net/http has no type for it
 		return PlainHTTP
 	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return NotARegistry
+	}
+	if strings.Contains(err.Error(), "remote error: tls: ") {
+		return TLSRefused
+	}
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH),
+		errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.EHOSTDOWN):
 		return Unreachable
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return CutShort
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return TimedOut
 	}

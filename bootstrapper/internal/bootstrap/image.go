@@ -279,10 +279,10 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 	if !ok {
 		fault = &docker.FaultError{Op: "pull", Kind: docker.Unknown, Err: err}
 	}
-	if s.probe == nil || !slices.Contains([]docker.Kind{docker.Unknown, docker.RateLimited, docker.Credential401, docker.Denied}, fault.Kind) {
-		return fault, 0
+	var probe docker.Probe
+	if s.probe != nil && slices.Contains([]docker.Kind{docker.Unknown, docker.RateLimited, docker.Credential401, docker.Denied}, fault.Kind) {
+		probe = s.probe(ctx, host)
 	}
-	probe := s.probe(ctx, host)
 	// Engines report a login page that answers 401 or 403 as a wrong
 	// credential.
 	isPage := (fault.Kind == docker.Credential401 || fault.Kind == docker.Denied) && probe.Kind == docker.NotARegistry
@@ -292,6 +292,10 @@ func (s imageStep) judge(ctx context.Context, host string, err error) (*docker.F
 			kind = docker.Unknown // a probe explains, and never makes a fault final
 		}
 		fault = &docker.FaultError{Op: fault.Op, Kind: kind, Err: fmt.Errorf("%w (asked directly: %w)", fault.Err, probe.Err)}
+	}
+	// Without a credential, there is none to renew or to give a right.
+	if (fault.Kind == docker.Credential401 || fault.Kind == docker.Denied) && s.credential == (docker.Credential{}) && s.proxy == nil {
+		fault = &docker.FaultError{Op: fault.Op, Kind: docker.NoCredential, Err: fault.Err}
 	}
 	return fault, probe.RetryAfter
 }

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -288,5 +289,30 @@ func TestCredentialGoesToItsOwnRegistryAlone(t *testing.T) {
 	b.RegistryMirror = "mirror.example"
 	if got := credentialFor(b); got != (docker.Credential{}) {
 		t.Error("the mirror gets the registry's credential")
+	}
+}
+
+// TestRefusalWithoutCredential: a credential that was not given cannot be renewed.
+func TestRefusalWithoutCredential(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		step  imageStep
+		given docker.Kind
+		want  docker.Kind
+	}{
+		{"none, refused", imageStep{}, docker.Credential401, docker.NoCredential},
+		{"none, denied", imageStep{}, docker.Denied, docker.NoCredential},
+		{"none, policy", imageStep{}, docker.PolicyDenied, docker.PolicyDenied},
+		{"one, refused", imageStep{credential: docker.Credential{Username: "u"}}, docker.Credential401, docker.Credential401},
+		{"one, denied", imageStep{credential: docker.Credential{Username: "u"}}, docker.Denied, docker.Denied},
+		{"one of hosts.toml", imageStep{proxy: &proxied{}}, docker.Credential401, docker.Credential401},
+		{"none, a page", imageStep{probe: func(context.Context, string) docker.Probe {
+			return docker.Probe{Kind: docker.NotARegistry, Err: errors.New("page")}
+		}}, docker.Denied, docker.NotARegistry},
+	} {
+		got, _ := test.step.judge(t.Context(), "reg.example", &docker.FaultError{Op: "pull", Kind: test.given, Err: errors.New("text")})
+		if got.Kind != test.want {
+			t.Errorf("%s: kind %q, want %q", test.name, got.Kind, test.want)
+		}
 	}
 }

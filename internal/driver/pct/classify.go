@@ -19,9 +19,10 @@ type rule struct {
 }
 
 var rules = []rule{
-	{has(`no quorum\?`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
+	{has(`no quorum[?!]`), driver.ErrNotReady, "the cluster has no quorum: bring its nodes back, see pvecm status"},
+	{has(`ipcc_send_rec\[|Unable to load access control list|atomic file '/etc/pve/.*' failed|unable to open file '/etc/pve/.*' - (Permission denied|Input/output error)`), driver.ErrNotReady, "the cluster file system cannot be read or written: systemctl status pve-cluster, and pvecm status for the quorum"},
 	{has(`please run as root`), driver.ErrWrongHost, "run it as root"},
-	{has(`hostname lookup '.*' failed`), driver.ErrWrongHost, "name the node as pvecm and /etc/hosts know it"},
+	{has(`hostname lookup '.*' failed|no such cluster node '`), driver.ErrWrongHost, "name the node as pvecm and /etc/hosts know it"},
 	{has(`(CT|VM) \d+ already exists`), driver.ErrExists, otherVMID},
 	{has(`Configuration file 'nodes/.*' does not exist`), driver.ErrNotFound, ""},
 	{has(`CT is locked \((create|destroyed)\)`), driver.ErrBusy, "another task works on it, or one was killed: then pct unlock VMID, and pct destroy VMID"},
@@ -37,7 +38,10 @@ var rules = []rule{
 	{has(`used in HA resources`), driver.ErrProtected, "take the guest out of HA first: ha-manager remove ct:VMID"},
 	{has(`There is a replication job|to a replicated VM`), driver.ErrProtected, "remove the guest's replication job first: pvesr delete JOB"},
 	{has(`if it's a template|convert a template`), driver.ErrProtected, "a template cannot run: clone it, or restore the archive"},
-	{has(`(?i)no space left on device|insufficient free space|not enough free space|out of space|disk quota exceeded`), driver.ErrNoSpace, "make space on the storage, or name another or a larger root file system"},
+	{has(`(?i)no space left on device|insufficient free space|not enough free space|out of space|disk quota exceeded|free space in thin pool \S+ reached threshold`), driver.ErrNoSpace, "make space on the storage, or name another or a larger root file system"},
+	{has(`command '.*' failed: (got signal \d+|interrupted by signal)`), driver.ErrNotReady, "it was ended from outside, by an administrator, a shutdown or for want of memory (journalctl -k); try again"},
+	{has(`got lock (request )?timeout|failed: got timeout|dataset is busy|image still has watchers`), driver.ErrNotReady, "the storage is busy with another task; try again"},
+	{has(`(could not|unable to) activate storage '|no such logical volume|Volume group ".*" not found`), driver.ErrNoStorage, "pvesm status says which storages this node reaches"},
 	{has(`storage: No such storage|storage '.*' (does not exist|is disabled|is not available|is not online|does not support container)`), driver.ErrNoStorage, storageHint},
 	{has(`bridge '.*' does not exist`), driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists them"},
 	{has(`unsupported debian version`), driver.ErrArchive, "pve-container is too old for the archive's Debian: apt full-upgrade"},

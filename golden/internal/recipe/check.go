@@ -62,6 +62,7 @@ func check(doc *strictyaml.Document, r *Recipe) {
 	checkLogs(doc, r)
 	checkImages(doc, r)
 	checkGuest(doc, r.Guest)
+	checkSeal(doc, r.Seal)
 	if doc.Err() == nil {
 		checkConfig(doc, r)
 	}

@@ -18,6 +18,7 @@ var (
 		"allow-nondistributable-artifacts", "authorization-plugins", "cdi-spec-dirs", "dns", "dns-opts", "dns-search", "exec-opts", "hosts",
 		"insecure-registries", "labels", "registry-mirrors", "storage-opts",
 	}
+	objects = []string{"default-address-pools", "default-network-opts", "default-ulimits", "node-generic-resources", "runtimes"}
 	numbers = []string{
 		"cpu-rt-period", "cpu-rt-runtime", "default-shm-size", "max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts",
 		"mtu", "network-control-plane-mtu", "oom-score-adjust", "shutdown-timeout",
@@ -54,10 +55,22 @@ func checkDaemon(doc *strictyaml.Document, daemon map[string]any) {
 			v.Bool()
 		case slices.Contains(texts, key):
 			v.Text()
-		case strings.HasSuffix(key, "-opt") && slices.Contains(slices.Concat(textMaps, lists), key+"s"):
-			v.Add("unknown key; did you mean %q?", key+"s")
+		default:
+			for _, plural := range slices.Concat(textMaps, lists, objects) {
+				if key == singular(plural) {
+					v.Add("unknown key; did you mean %q?", plural)
+				}
+			}
 		}
 	}
+}
+
+// singular returns dockerd's flag for a key that holds several values.
+func singular(key string) string {
+	if stem, ok := strings.CutSuffix(key, "ies"); ok {
+		return stem + "y"
+	}
+	return strings.TrimSuffix(key, "s")
 }
 
 // daemonFile is what docker.daemon becomes.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/strictyaml"
 )
@@ -67,6 +68,46 @@ func checkConfig(doc *strictyaml.Document, r *Recipe) {
 		var c pctconf.Config
 		if err := c.Set(s.key, s.value); err != nil {
 			doc.Add(s.from, "%v", err)
+			continue
+		}
+		if why := (pctconf.Setting{Key: s.key, Value: s.value}).ReachesOut(nil); why != "" {
+			doc.Add(s.from, "%s", why)
+		}
+	}
+	if _, err := pctconf.ParseSize(r.Guest.RootFS); err != nil {
+		doc.Add("guest.rootfs", "%v", err)
+	}
+	features, err := pctconf.ParseProperties(r.Guest.Features, "")
+	for _, name := range []string{"nesting", "keyctl"} {
+		if on, parseErr := pctconf.ParseBool(features[name]); err == nil && (parseErr != nil || !on) {
+			doc.Add("guest.features", "want nesting=1 and keyctl=1, which Docker needs")
+			break
+		}
+	}
+	if n := len(r.Guest.Description); n > maxDescription {
+		doc.Add("guest.description", "%d bytes, which exceeds the limit of %d", n, maxDescription)
+	}
+}
+
+// maxDescription is what PVE takes for an existing guest.
+const maxDescription = 8192
+
+// checkSeal refuses what the seal would refuse once the packages are installed.
+func checkSeal(doc *strictyaml.Document, s Seal) {
+	if len(s.Enable) > 0 && len(s.Skip) > 0 {
+		doc.Add("seal", "rules to enable and rules to skip are given, want one of the two")
+	}
+	for _, l := range []struct {
+		at  string
+		ids []string
+	}{{"seal.enable", s.Enable}, {"seal.skip", s.Skip}} {
+		for i, id := range l.ids {
+			switch r, known := rules.ByID(id); {
+			case !known:
+				doc.Add(strictyaml.Index(l.at, i), "unknown rule %q; felhom-golden seal --list shows them", id)
+			case r.Seal == "":
+				doc.Add(strictyaml.Index(l.at, i), "seal does nothing for rule %q; felhom-golden seal --list shows those that it applies", id)
+			}
 		}
 	}
 }

@@ -48,6 +48,8 @@ func TestBakeRefuses(t *testing.T) {
 	}{
 		{"argument", []string{"build", "x"}, 2, "unexpected argument"},
 		{"compression", []string{"build", "--compression", "best"}, 2, "--compression: want fast or release"},
+		{"empty recipe", []string{"build", "--recipe", "", "--check"}, 2, "--recipe is empty"},
+		{"empty cache", []string{"build", "--cache=", "--check"}, 2, "--cache is empty"},
 		{"engine", []string{"build", "--engine", "debootstrap"}, 2, "engine \"debootstrap\": want dpkg or mmdebstrap"},
 		{"two modes", []string{"build", "--print-recipe", "--explain"}, 2, "give one of them"},
 		{"json alone", []string{"build", "--json"}, 2, "without --explain"},

@@ -45,6 +45,11 @@ func bakeFlags() []cli.Flag {
 
 func newBakeOptions(c *cli.Context, needsRoot bool) (bakeOptions, error) {
 	o := bakeOptions{recipe: c.String("recipe"), cache: c.String("cache"), bootstrap: c.String("bootstrap"), verbose: c.Bool("verbose")}
+	for _, flag := range []string{"recipe", "cache", "bootstrap"} {
+		if c.IsSet(flag) && c.String(flag) == "" { // most often a variable of a script that is not set
+			return o, misuse("--"+flag+" is empty", "leave it out for the default")
+		}
+	}
 	var err error
 	if o.engine, err = stage.ParseEngine(c.String("engine")); err != nil {
 		return o, err

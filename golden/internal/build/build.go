@@ -58,6 +58,9 @@ type baked struct {
 // prepare does all up to the point where base and overlay are there. The caller
 // closes the base.
 func prepare(ctx context.Context, r recipe.Recipe, s Settings) (_ *baked, err error) {
+	if err := checkCache(s.Cache); err != nil {
+		return nil, err
+	}
 	st := s.Progress.Start("plan")
 	plan, err := stage.Resolve(ctx, r, stage.Options{Epoch: s.Epoch, Engine: s.Engine, SealSpec: fmt.Sprint(r.Seal)})
 	if err := fault.All(err); err != nil {

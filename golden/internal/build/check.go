@@ -2,7 +2,11 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +29,7 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	found := make([]preload.Image, len(images))
 	errs := make([]error, 2+len(images))
 	errs[0] = checkTarget(t)
+	errs = append(errs, checkCache(s.Cache))
 	if s.Bootstrap != "" {
 		errs = append(errs, stage.CheckBinary(s.Bootstrap, r.Arch))
 	}
@@ -54,4 +59,22 @@ func Check(ctx context.Context, r recipe.Recipe, t Target, s Settings) (path str
 	}
 	st.Done("done", plan.Epoch.Format(time.RFC3339))
 	return path, nil
+}
+
+// checkCache refuses a cache that is, or would be below, something else than a
+// directory.
+func checkCache(path string) error {
+	const hint = "name a directory, or one that can be made"
+	for dir := path; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir):
+		case err != nil:
+			return misplaced(fmt.Errorf("look at the cache: %w", err), hint)
+		case !info.IsDir():
+			return misplaced(fmt.Errorf("look at the cache: %s is not a directory", dir), hint)
+		default:
+			return nil
+		}
+	}
 }

@@ -10,6 +10,9 @@ import (
 const (
 	engineInterval = 30 * time.Second
 	engineRetries  = 3
+	// engineLeast is the shortest time that an engine accepts in a request. An image
+	// from another tool may have less, such as 30 for seconds.
+	engineLeast = time.Millisecond
 )
 
 // How often a health test runs while a controller starts.
@@ -35,14 +38,14 @@ func graceOf(image *docker.Health) time.Duration {
 		return 0
 	}
 	interval, retries := image.Interval, image.Retries
-	if interval <= 0 {
+	if interval < engineLeast {
 		interval = engineInterval
 	}
 	if retries <= 0 {
 		retries = engineRetries
 	}
 	period := min(max(image.StartPeriod, 0), mostReadyWait)
-	if interval > mostReadyWait/time.Duration(min(retries, 1<<20)) {
+	if interval > mostReadyWait/time.Duration(retries) {
 		return mostReadyWait
 	}
 	return min(period+interval*time.Duration(retries), mostReadyWait)
@@ -67,12 +70,15 @@ func schedule(image *docker.Health, knowsStartInterval bool) *docker.Health {
 		if grace > longGrace {
 			h.StartInterval = slowInterval
 		}
+		if image.Interval > 0 && image.Interval < engineLeast {
+			h.Interval = engineInterval
+		}
 		return h
 	}
 	// Engines before 25 have one interval only. 2 s finds a ready controller
 	// soon and costs one short process each time.
 	h := &docker.Health{StartPeriod: grace}
-	if image.Interval <= 0 || image.Interval > onlyInterval {
+	if image.Interval < engineLeast || image.Interval > onlyInterval {
 		h.Interval = onlyInterval
 		// After the start as well, the test may fail for as long as the image
 		// allows.

@@ -63,3 +63,28 @@ func TestGraceIsNeverLessThanTheImageGives(t *testing.T) {
 		t.Errorf("without a test: %s, limit %s", diff, readyLimit(nil))
 	}
 }
+
+// TestOddHealthOfImages: other tools than engines write any numbers into an image,
+// such as an interval of 30 that means seconds. Engines refuse times below 1 ms in
+// what they are asked for, and not in what an image has.
+func TestOddHealthOfImages(t *testing.T) {
+	for name, image := range map[string]docker.Health{
+		"nanoseconds":          {Interval: 30, Retries: 3, StartPeriod: 5},
+		"one try":              {Interval: 1, Retries: 1},
+		"overflow":             {Interval: 50 * time.Millisecond, Retries: 200_000_000_000},
+		"overflow to positive": {Interval: 50 * time.Millisecond, Retries: 400_000_000_000},
+		"negative":             {Interval: -1, Retries: -1, StartPeriod: -1},
+	} {
+		for _, knows := range []bool{true, false} {
+			h := schedule(&image, knows)
+			for _, d := range []time.Duration{h.Interval, h.StartPeriod, h.StartInterval} {
+				if d < 0 || d > 0 && d < time.Millisecond {
+					t.Errorf("%s, start interval known %v: engines refuse %+v", name, knows, *h)
+				}
+			}
+			if h.StartPeriod == 0 || h.Retries < 0 || image.Interval > 0 && image.Interval < time.Millisecond && h.Interval == 0 {
+				t.Errorf("%s, start interval known %v: %+v", name, knows, *h)
+			}
+		}
+	}
+}

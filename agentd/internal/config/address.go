@@ -67,15 +67,18 @@ func (g Guest) checkAddresses() []error {
 	}
 	n := g.net()
 	for _, f := range []struct {
-		key     string
-		ip      pctconf.IP
-		gateway netip.Addr
-	}{{"ip", n.IP, n.Gateway}, {"ip6", n.IP6, n.Gateway6}} {
+		key, gatewayKey string
+		ip              pctconf.IP
+		gateway         netip.Addr
+	}{{"ip", "gateway", n.IP, n.Gateway}, {"ip6", "gateway6", n.IP6, n.Gateway6}} {
 		if !f.ip.IsFixed() {
 			continue
 		}
 		if why := unusable(f.ip.Prefix); why != "" {
 			add(f.key, "%s is %s; no guest can have it", f.ip, why)
+		}
+		if why := noRouter(f.gateway, f.ip.Prefix); why != "" {
+			add(f.gatewayKey, "%s is %s; no router has it", f.gateway, why)
 		}
 		if f.gateway == f.ip.Prefix.Addr() {
 			add(f.key, "%s is the gateway's address; a guest needs its own", f.gateway)
@@ -108,6 +111,19 @@ func unusable(p netip.Prefix) string {
 		return "the broadcast address of " + p.Masked().String()
 	}
 	return ""
+}
+
+// noRouter returns why no router has the IPv4 address of a gateway of p; "" if one can.
+// A router of IPv6 has any address: that of the network is the one of all its routers
+// (RFC 4291, 2.6.1).
+func noRouter(gateway netip.Addr, p netip.Prefix) string {
+	switch {
+	case !gateway.Is4(), gateway.IsLinkLocalUnicast():
+		return ""
+	case !p.Contains(gateway): // the length of its network is not known
+		return unusable(netip.PrefixFrom(gateway, gateway.BitLen()))
+	}
+	return unusable(netip.PrefixFrom(gateway, p.Bits()))
 }
 
 // lastOf returns the last address of an IPv4 network.

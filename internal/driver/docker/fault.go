@@ -135,7 +135,11 @@ func classify(err error) Kind {
 	case errdefs.IsConflict(err):
 		return NameTaken
 	case errdefs.IsUnauthorized(err):
-		return Credential401
+		return inContext(Credential401, err.Error())
+	case errdefs.IsPermissionDenied(err) && strings.Contains(err.Error(), "error from registry: "): // others are the engine's own
+		return inContext(Denied, err.Error())
+	case errdefs.IsResourceExhausted(err):
+		return RateLimited
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return EngineGone
 	// containerd has the registry's text alone, for a 500 and a 429 of a blob as

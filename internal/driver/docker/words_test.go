@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/containerd/errdefs"
 )
 
 // TestWordsOfOthers holds texts that other registries, proxies, firewalls and
@@ -195,5 +197,26 @@ func TestProbeOfStrangePorts(t *testing.T) {
 		}
 		_ = l.Close()
 		<-done
+	}
+}
+
+// TestClassOfRegistryRefusals: the 29 line gives the registry's text, which may be
+// anything, and the class of its code.
+func TestClassOfRegistryRefusals(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		class error
+		want  Kind
+	}{
+		{"error from registry: requested access to the resource is refused", errdefs.ErrPermissionDenied, Denied},
+		{"error from registry: the registry is in maintenance mode", errdefs.ErrPermissionDenied, RegistryBusy},
+		{"error from registry: the account is temporarily locked", errdefs.ErrUnauthenticated, RegistryBusy},
+		{"error from registry: no", errdefs.ErrUnauthenticated, Credential401},
+		{"error from registry: slow down", errdefs.ErrResourceExhausted, RateLimited},
+		{"authorization denied by plugin x", errdefs.ErrPermissionDenied, Unknown},
+	} {
+		if got := classify(&textError{text: test.text, cause: test.class}); got != test.want {
+			t.Errorf("%q: kind %q, want %q", test.text, got, test.want)
+		}
 	}
 }

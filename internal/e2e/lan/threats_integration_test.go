@@ -217,7 +217,7 @@ func (n *network) rogueHost(t *testing.T) {
 	for name, chain := range map[string][][]byte{"own certificate": {own}, "the host's certificate appended": append([][]byte{own}, shown...), "the host's certificate": shown} {
 		var l net.Listener
 		err := n.lan.Do(func() (err error) {
-			l, err = net.Listen("tcp", net.JoinHostPort(asLAN.ip, port))
+			l, err = net.Listen("tcp", net.JoinHostPort(asLAN.ip, "0")) // a port that was just closed can be open in a process that starts
 			return err
 		})
 		if err != nil {
@@ -228,7 +228,7 @@ func (n *network) rogueHost(t *testing.T) {
 		go func() {
 			ended <- server.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: key}}}))
 		}()
-		c, err := dial(n.a, asA.ip, net.JoinHostPort(asLAN.ip, port), patience)
+		c, err := dial(n.a, asA.ip, l.Addr().String(), patience)
 		if err != nil {
 			t.Fatal(err)
 		}

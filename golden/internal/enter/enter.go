@@ -227,7 +227,7 @@ func childCommand(opts Options, p *pipes, script *os.File) *exec.Cmd {
 	cmd := &exec.Cmd{
 		Path:       "/proc/self/exe",
 		Args:       []string{childName},
-		Env:        []string{}, // the program's own comes in the order
+		Env:        childEnv,
 		Stdin:      opts.Stdin,
 		Stdout:     opts.Stdout,
 		Stderr:     opts.Stderr,

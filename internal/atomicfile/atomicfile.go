@@ -61,7 +61,7 @@ func WriteInBatch(root *os.Root, name string, data []byte, attr Attr) error {
 
 func write(root *os.Root, name string, r io.Reader, attr Attr, syncsDirectory bool, rename func(root *os.Root, from, to string) error) (err error) {
 	dir, base := path.Split(path.Clean(name))
-	tmp := dir + "." + base + "." + rand.Text()[:randomLength] + ".tmp"
+	tmp := dir + temporary(base)
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -156,6 +156,9 @@ func In(dir string, work func(root *os.Root) error) error {
 func SweepAll(root *os.Root) error {
 	return sweep(root, "", func(target string) bool { return target != "" })
 }
+
+// temporary returns a new name for a temporary file of the target base.
+func temporary(base string) string { return "." + base + "." + rand.Text()[:randomLength] + ".tmp" }
 
 // Target returns the name that the temporary file of the given name was written
 // for, or "" if it is not the name of a temporary file.

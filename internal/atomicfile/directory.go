@@ -2,7 +2,6 @@ package atomicfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,12 +33,5 @@ func MakeDirectory(name string, mode fs.FileMode) error {
 
 // SyncPath is [SyncDirectory] for a directory by its path.
 func SyncPath(dir string) error {
-	d, err := os.Open(filepath.Clean(dir))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync the directory: %w", err)
-	}
-	return nil
+	return In(filepath.Clean(dir), func(root *os.Root) error { return SyncDirectory(root, "") })
 }

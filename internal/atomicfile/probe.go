@@ -1,7 +1,6 @@
 package atomicfile
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -35,7 +34,7 @@ func probeByName(root *os.Root) error {
 	if err := Sweep(root, probeName); err != nil {
 		return err
 	}
-	name := "." + probeName + "." + rand.Text()[:randomLength] + ".tmp"
+	name := temporary(probeName)
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

@@ -108,11 +108,10 @@ func (d *Driver) putBackRules(ctx context.Context, vmid int, rules []byte) error
 	if _, _, err := d.config(context.WithoutCancel(ctx), vmid); !errors.Is(err, driver.ErrNotFound) {
 		return nil //nolint:nilerr // not known to be gone; undo has reported it
 	}
-	if now, err := d.readRules(vmid); err == nil && bytes.Equal(now, rules) && (now == nil) == (rules == nil) {
-		return d.forgetRules(vmid)
-	}
-	if err := d.putBack(vmid, rules); err != nil {
-		return err
+	if now, err := d.readRules(vmid); err != nil || !bytes.Equal(now, rules) || (now == nil) != (rules == nil) {
+		if err := d.putBack(vmid, rules); err != nil {
+			return err
+		}
 	}
 	return d.forgetRules(vmid)
 }

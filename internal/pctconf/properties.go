@@ -23,6 +23,12 @@ type schema struct {
 // Properties holds the parts of a property string.
 type Properties map[string]string
 
+// IsOn reports whether a property has a value that PVE takes for true.
+func (p Properties) IsOn(name string) bool {
+	on, err := ParseBool(p[name])
+	return err == nil && on
+}
+
 // ParseProperties splits "a=1,b=2"; a part without a name gets the name
 // defaultKey. It checks only the form, not the values.
 func ParseProperties(s, defaultKey string) (Properties, error) {

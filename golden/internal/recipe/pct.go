@@ -77,12 +77,8 @@ func checkConfig(doc *strictyaml.Document, r *Recipe) {
 	if _, err := pctconf.ParseSize(r.Guest.RootFS); err != nil {
 		doc.Add("guest.rootfs", "%v", err)
 	}
-	features, err := pctconf.ParseProperties(r.Guest.Features, "")
-	for _, name := range []string{"nesting", "keyctl"} {
-		if on, parseErr := pctconf.ParseBool(features[name]); err == nil && (parseErr != nil || !on) {
-			doc.Add("guest.features", "want nesting=1 and keyctl=1, which Docker needs")
-			break
-		}
+	if features, err := pctconf.ParseProperties(r.Guest.Features, ""); err == nil && (!features.IsOn("nesting") || !features.IsOn("keyctl")) {
+		doc.Add("guest.features", "want nesting=1 and keyctl=1, which Docker needs")
 	}
 	if n := len(r.Guest.Description); n > maxDescription {
 		doc.Add("guest.description", "%d bytes, which exceeds the limit of %d", n, maxDescription)

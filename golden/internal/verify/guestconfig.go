@@ -90,11 +90,11 @@ func (c *check) checkImageSetting(s pctconf.Setting) {
 	case "mp":
 		c.failSetting(s, "want none: it names a volume or path of one host")
 	case "unprivileged":
-		if !isOn(s.Value) {
+		if on, _ := pctconf.ParseBool(s.Value); !on {
 			c.failSetting(s, "want 1")
 		}
 	case "features":
-		if !isOn(props["nesting"]) || !isOn(props["keyctl"]) {
+		if !props.IsOn("nesting") || !props.IsOn("keyctl") {
 			c.failSetting(s, "want nesting=1 and keyctl=1, which Docker needs")
 		}
 	case "net":
@@ -109,11 +109,6 @@ func (c *check) checkNet(s pctconf.Setting, props pctconf.Properties) {
 	if s.Key != "net0" {
 		c.failSetting(s, "want net0 alone: the host sets up one interface for each guest")
 	}
-}
-
-func isOn(value string) bool {
-	on, err := pctconf.ParseBool(value)
-	return err == nil && on
 }
 
 // rootfsBytes returns the size in a rootfs line; 0 if it has none.

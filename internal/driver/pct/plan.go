@@ -64,11 +64,7 @@ func newPlan(vmid int, s driver.Spec, conf []byte) (*plan, error) {
 
 func nesting(features string) bool {
 	props, err := pctconf.ParseProperties(features, "")
-	if err != nil {
-		return false
-	}
-	on, _ := pctconf.ParseBool(props["nesting"])
-	return on
+	return err == nil && props.IsOn("nesting")
 }
 
 // disk sets storage and size. pct always gets both: without them it uses the

@@ -98,11 +98,8 @@ func checkSeal(doc *strictyaml.Document, s Seal) {
 		ids []string
 	}{{"seal.enable", s.Enable}, {"seal.skip", s.Skip}} {
 		for i, id := range l.ids {
-			switch r, known := rules.ByID(id); {
-			case !known:
-				doc.Add(strictyaml.Index(l.at, i), "unknown rule %q; felhom-golden seal --list shows them", id)
-			case r.Seal == "":
-				doc.Add(strictyaml.Index(l.at, i), "seal does nothing for rule %q; felhom-golden seal --list shows those that it applies", id)
+			if why := rules.Unsealable(id); why != "" {
+				doc.Add(strictyaml.Index(l.at, i), "%s %q; felhom-golden seal --list shows those that it applies", why, id)
 			}
 		}
 	}

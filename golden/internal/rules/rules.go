@@ -114,6 +114,17 @@ func (r Rule) describe() (seal, check string) {
 	return strings.Join(do, "; "), strings.Join(want, "; ")
 }
 
+// Unsealable returns why seal can neither apply nor skip the rule of that name; "" if it can.
+func Unsealable(id string) string {
+	switch r, ok := ByID(id); {
+	case !ok:
+		return "unknown rule"
+	case r.Seal == "":
+		return "seal does nothing for rule"
+	}
+	return ""
+}
+
 // ByID returns the rule of that name.
 func ByID(id string) (Rule, bool) {
 	for _, r := range All() {

@@ -113,19 +113,13 @@ func Apply(ctx context.Context, root string, opts Options) (report Report, err e
 
 // choose gives the rules to apply, in the order of the table.
 func choose(opts Options) ([]rules.Rule, error) {
-	sealable := Sealable()
 	if len(opts.Enable) > 0 && len(opts.Skip) > 0 {
 		return nil, fault.WrapHint(fault.Misuse, errors.New("seal: both rules to enable and rules to skip given"), "give one of the two")
 	}
 	for _, id := range slices.Concat(opts.Enable, opts.Skip) {
-		if slices.ContainsFunc(sealable, func(r rules.Rule) bool { return r.ID == id }) {
-			continue
+		if why := rules.Unsealable(id); why != "" {
+			return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: %s %q", why, id), "felhom-golden seal --list shows the rules that it applies")
 		}
-		what := "unknown rule"
-		if _, ok := rules.ByID(id); ok {
-			what = "seal does nothing for rule"
-		}
-		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: %s %q", what, id), "felhom-golden seal --list shows the rules that it applies")
 	}
 	if m := opts.MachineID; m != "" && m != MachineIDEmpty && m != MachineIDUninitialized {
 		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: machine id %q", m), "want \"empty\" or \"uninitialized\"")
@@ -133,7 +127,7 @@ func choose(opts Options) ([]rules.Rule, error) {
 	if h := opts.Hostname; strings.ContainsAny(h, " \t\n/") || len(h) > 253 {
 		return nil, fault.WrapHint(fault.Misuse, fmt.Errorf("seal: host name %q", h), "want a DNS name")
 	}
-	return slices.DeleteFunc(sealable, func(r rules.Rule) bool {
+	return slices.DeleteFunc(Sealable(), func(r rules.Rule) bool {
 		return slices.Contains(opts.Skip, r.ID) || len(opts.Enable) > 0 && !slices.Contains(opts.Enable, r.ID)
 	}), nil
 }

@@ -72,7 +72,7 @@ func (c *Client) Container(ctx context.Context, name string) (Container, error) 
 		if isNotFound(err) {
 			return Container{}, fmt.Errorf("container %s: %w", name, ErrNotFound)
 		}
-		return Container{}, c.fault("inspect container "+name, err)
+		return Container{}, c.fault("inspect container "+name, err, imageNames(name))
 	}
 	out := Container{
 		ID: got.ID, Name: strings.TrimPrefix(got.Name, "/"), ImageID: got.Image, Created: got.Created, Restarts: got.RestartCount,
@@ -135,7 +135,7 @@ func (c *Client) Create(ctx context.Context, spec Spec) (string, error) {
 	defer cancel()
 	made, err := c.api().ContainerCreate(ctx, config, host, nil, nil, spec.Name)
 	if err != nil {
-		return "", c.fault("create container "+spec.Name, err)
+		return "", c.fault("create container "+spec.Name, err, spec.names())
 	}
 	return made.ID, nil
 }
@@ -150,21 +150,21 @@ func (c *Client) KnowsStartInterval() bool {
 func (c *Client) Start(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.fault("start container "+short(id), c.api().ContainerStart(ctx, id, container.StartOptions{}))
+	return c.startFault(ctx, "start container "+short(id), id, c.api().ContainerStart(ctx, id, container.StartOptions{}))
 }
 
 // Stop asks the container to end and kills it after grace.
 func (c *Client) Stop(ctx context.Context, id string, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.fault("stop container "+short(id), c.api().ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
+	return c.startFault(ctx, "stop container "+short(id), id, c.api().ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Restart is Stop and Start in one request.
 func (c *Client) Restart(ctx context.Context, id string, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.fault("restart container "+short(id), c.api().ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
+	return c.startFault(ctx, "restart container "+short(id), id, c.api().ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Remove removes the container, running or not, with its anonymous volumes. It
@@ -176,14 +176,14 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	if isNotFound(err) {
 		return nil
 	}
-	return c.fault("remove container "+short(id), err)
+	return c.startFault(ctx, "remove container "+short(id), id, err)
 }
 
 // Rename gives the container another name.
 func (c *Client) Rename(ctx context.Context, id, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.fault("rename container "+short(id)+" to "+name, c.api().ContainerRename(ctx, id, name))
+	return c.fault("rename container "+short(id)+" to "+name, c.api().ContainerRename(ctx, id, name), imageNames(id), imageNames(name))
 }
 
 // maxLogBytes bounds what Logs reads: the last lines of a controller, not its history.

@@ -108,15 +108,16 @@ func (c *Client) Connect(ctx context.Context) (Engine, error) {
 	return Engine{API: version}, nil
 }
 
-// fault wraps an error of the client library, sentinel or classified.
-func (c *Client) fault(op string, err error) error {
+// fault wraps an error of the client library, sentinel or classified, of a request
+// with those names.
+func (c *Client) fault(op string, err error, of ...names) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", op, context.Canceled)
 	}
-	kind := c.kind(err)
+	kind := c.kind(err, of...)
 	if kind == NotFoundHere {
 		return fmt.Errorf("%s: %w", op, ErrNotFound)
 	}
@@ -128,8 +129,8 @@ const zstdAPI = "1.42"
 
 // kind classifies err by the engine's age as well: the text by which an old
 // engine rejects zstd means a damaged layer in an engine that reads zstd.
-func (c *Client) kind(err error) Kind {
-	kind := classify(err)
+func (c *Client) kind(err error, of ...names) Kind {
+	kind := classify(err, of...)
 	if kind == ZstdLayers && !versions.LessThan(c.api().ClientVersion(), zstdAPI) {
 		return BadLayer
 	}

@@ -107,15 +107,17 @@ func KindOf(err error) Kind {
 	return Unknown
 }
 
-// classify returns the kind of an error of the client library or of a stream.
-func classify(err error) Kind {
+// classify returns the kind of an error of the client library or of a stream. The
+// names of the request, if it has any, are not what decides.
+func classify(err error, of ...names) Kind {
+	said := names{}.and(of...).takenFrom(err.Error())
 	// Structured facts first. EACCES before "cannot connect": the client
 	// library gives both the same class.
 	switch {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
 		return EngineDenied
 	case client.IsErrConnectionFailed(err):
-		if strings.Contains(err.Error(), "permission denied") {
+		if strings.Contains(said, "permission denied") {
 			return EngineDenied
 		}
 		return EngineAbsent
@@ -126,7 +128,7 @@ func classify(err error) Kind {
 	case isTimeout(err):
 		return Timeout
 	}
-	if kind := fromText(err.Error()); kind != Unknown {
+	if kind := fromText(said); kind != Unknown {
 		return kind
 	}
 	switch {
@@ -135,16 +137,16 @@ func classify(err error) Kind {
 	case errdefs.IsConflict(err):
 		return NameTaken
 	case errdefs.IsUnauthorized(err):
-		return inContext(Credential401, err.Error())
-	case errdefs.IsPermissionDenied(err) && strings.Contains(err.Error(), "error from registry: "): // others are the engine's own
-		return inContext(Denied, err.Error())
+		return inContext(Credential401, said)
+	case errdefs.IsPermissionDenied(err) && strings.Contains(said, "error from registry: "): // others are the engine's own
+		return inContext(Denied, said)
 	case errdefs.IsResourceExhausted(err):
 		return RateLimited
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return EngineGone
 	// containerd has the registry's text alone, for a 500 and a 429 of a blob as
 	// well. It may be anything; what is final has a class or known words.
-	case strings.Contains(err.Error(), "error from registry: "):
+	case strings.Contains(said, "error from registry: "):
 		return RegistryBusy
 	}
 	return Unknown

@@ -45,7 +45,7 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 		if isNotFound(err) {
 			return Image{}, fmt.Errorf("image %s: %w", ref, ErrNotFound)
 		}
-		return Image{}, c.fault("inspect image "+ref, err)
+		return Image{}, c.fault("inspect image "+ref, err, imageNames(ref))
 	}
 	img := Image{ID: got.ID, Architecture: got.Architecture, OS: got.Os, Size: got.Size}
 	for _, name := range got.RepoDigests {
@@ -114,7 +114,7 @@ func (c *Client) Pull(ctx context.Context, ref string, credential Credential, re
 
 	body, err := c.api().ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
 	if err != nil {
-		return c.pullFault(ctx, op, err)
+		return c.pullFault(ctx, ref, err)
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	if err := readStream(body, func(p Progress) {
@@ -123,19 +123,20 @@ func (c *Client) Pull(ctx context.Context, ref string, credential Credential, re
 			report(p)
 		}
 	}); err != nil {
-		return c.pullFault(ctx, op, err)
+		return c.pullFault(ctx, ref, err)
 	}
 	return nil
 }
 
-func (c *Client) pullFault(ctx context.Context, op string, err error) error {
+func (c *Client) pullFault(ctx context.Context, ref string, err error) error {
+	op := "pull " + ref
 	if cause, ok := errors.AsType[*FaultError](context.Cause(ctx)); ok {
 		return cause
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	}
-	kind := c.kind(err)
+	kind := c.kind(err, imageNames(ref))
 	if kind == NotFoundHere { // of a pull: the registry has no such image
 		kind = UnknownImage
 	}
@@ -179,7 +180,7 @@ func (c *Client) Load(ctx context.Context, path string) (names []string, err err
 func (c *Client) Tag(ctx context.Context, source, target string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.fault("tag "+target, c.api().ImageTag(ctx, source, target))
+	return c.fault("tag "+target, c.api().ImageTag(ctx, source, target), imageNames(source), imageNames(target))
 }
 
 // RemoveImage removes the image of that ID with the names of ref's repository and
@@ -194,19 +195,19 @@ func (c *Client) RemoveImage(ctx context.Context, id, ref string) error {
 		return fmt.Errorf("image %s: %w", short(id), ErrNotFound)
 	}
 	if err != nil {
-		return c.fault("inspect image "+id, err)
+		return c.fault("inspect image "+id, err, imageNames(ref))
 	}
 	op := "remove image " + ref
 	if len(got.RepoTags) == 0 {
 		_, err := c.api().ImageRemove(ctx, id, image.RemoveOptions{PruneChildren: true})
-		return c.fault(op, err)
+		return c.fault(op, err, imageNames(ref))
 	}
 	for _, name := range got.RepoTags {
 		if withoutHost(name) != withoutHost(ref) {
 			continue
 		}
 		if _, err := c.api().ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true}); err != nil {
-			return c.fault(op, err)
+			return c.fault(op, err, imageNames(name))
 		}
 	}
 	return nil

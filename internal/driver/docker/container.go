@@ -150,21 +150,21 @@ func (c *Client) KnowsStartInterval() bool {
 func (c *Client) Start(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.startFault(ctx, "start container "+short(id), id, c.api().ContainerStart(ctx, id, container.StartOptions{}))
+	return c.containerFault(ctx, "start container "+short(id), id, c.api().ContainerStart(ctx, id, container.StartOptions{}))
 }
 
 // Stop asks the container to end and kills it after grace.
 func (c *Client) Stop(ctx context.Context, id string, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.startFault(ctx, "stop container "+short(id), id, c.api().ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
+	return c.containerFault(ctx, "stop container "+short(id), id, c.api().ContainerStop(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Restart is Stop and Start in one request.
 func (c *Client) Restart(ctx context.Context, id string, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	return c.startFault(ctx, "restart container "+short(id), id, c.api().ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
+	return c.containerFault(ctx, "restart container "+short(id), id, c.api().ContainerRestart(ctx, id, container.StopOptions{Timeout: seconds(grace)}))
 }
 
 // Remove removes the container, running or not, with its anonymous volumes. It
@@ -176,7 +176,7 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	if isNotFound(err) {
 		return nil
 	}
-	return c.startFault(ctx, "remove container "+short(id), id, err)
+	return c.containerFault(ctx, "remove container "+short(id), id, err)
 }
 
 // Rename gives the container another name.

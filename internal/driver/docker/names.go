@@ -121,9 +121,9 @@ func (n names) and(others ...names) names {
 	return n
 }
 
-// startFault is fault for a request that has a container's ID alone. A failed
+// containerFault is fault for a request that has a container's ID alone. A failed
 // start quotes what the container was made from.
-func (c *Client) startFault(ctx context.Context, op, id string, err error) error {
+func (c *Client) containerFault(ctx context.Context, op, id string, err error) error {
 	if err == nil {
 		return nil
 	}

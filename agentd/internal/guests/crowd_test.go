@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -141,4 +142,43 @@ func TestACrowdBesideADiskThatDoesNotAnswer(t *testing.T) {
 	asking.Wait()
 	release()
 	assertToken(t, b.Store, tok, "minted", true)
+}
+
+// On a disk where each look at all records takes longer than a request waits,
+// every guest got 503 for ever.
+func TestASlowDiskGivesAnswers(t *testing.T) {
+	b := open(t)
+	tok, other := mint(t, b.Store, 8200), mint(t, b.Store, 8201)
+	assertToken(t, b.Store, tok, "minted", true)
+	slowLook := func() {
+		release := b.HoldLook()
+		b.clock.advance(3 * time.Second)
+		release()
+	}
+	slowLook()
+	b.clock.advance(4 * time.Second) // to the guest's next try
+	release := b.HoldLook()
+	assertToken(t, b.Store, tok, "minted, on a slow disk,", true)
+
+	// A change by this node counts at once, also while the disk is slow.
+	if err := os.Remove(filepath.Join(b.records, "8200.json")); err != nil {
+		t.Fatal(err)
+	}
+	assertBusy := func(tok token.Token, what string) {
+		t.Helper()
+		if _, err := b.Authenticate(tok); !errors.Is(err, guests.ErrBusy) {
+			t.Errorf("%s: error %v, want ErrBusy", what, err)
+		}
+	}
+	assertBusy(tok, "a removed guest")
+	assertToken(t, b.Store, other, "the other guest's", true)
+	release()
+	assertToken(t, b.Store, tok, "removed guest's", false)
+
+	slowLook()
+	release = b.HoldLook()
+	b.clock.advance(time.Minute)
+	assertBusy(other, "records of more than a minute ago")
+	release()
+	assertToken(t, b.Store, other, "after that look, the other guest's", true)
 }

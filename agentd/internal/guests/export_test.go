@@ -9,12 +9,11 @@ func (s *Store) SetCheckpointSize(size int64) { s.writer.maxSize = size }
 func (s *Store) HoldLook() (release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := &look{isOfAll: true, done: make(chan struct{})}
+	held := &look{isOfAll: true, began: s.now(), done: make(chan struct{})}
 	s.index.look = held
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.index.look = nil
-		close(held.done)
+		s.index.end(held, nil, s.now())
 	}
 }

@@ -42,6 +42,10 @@ const (
 	// change.
 	maxAge = time.Second
 
+	// slowAge is the same for a disk on which a look at all records takes longer
+	// than maxAge: within it, a guest's tries to ask again find an answer.
+	slowAge = time.Minute
+
 	// commandPatience is how long a command waits for the store's lock.
 	commandPatience = 30 * time.Second
 
@@ -182,7 +186,11 @@ func (s *Store) List() ([]Record, map[string]error, error) {
 // missing.
 func (s *Store) recordsOf(batch []incoming) map[int]Record {
 	out := make(map[int]Record, len(batch))
-	if s.refresh(false, readPatience) != nil {
+	names := make([]string, len(batch))
+	for i, one := range batch {
+		names[i] = fileName(one.vmid)
+	}
+	if s.refresh(false, readPatience, names...) != nil {
 		return out
 	}
 	s.mu.Lock()

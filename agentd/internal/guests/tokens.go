@@ -303,7 +303,7 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 // shows nothing of that.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
-	if err := s.refresh(false, readPatience); err != nil {
+	if err := s.refresh(false, readPatience, fileName(tok.VMID())); err != nil {
 		return Match{}, err
 	}
 	s.mu.Lock()

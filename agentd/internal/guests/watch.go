@@ -27,7 +27,8 @@ type index struct {
 	byVMID map[int]Record
 	broken map[string]error // by file name
 	seen   map[string]stamp // by file name; the zero stamp of one that could not be read
-	taken  time.Time        // when all files were looked at last
+	taken  time.Time        // when the last look at all files began
+	took   time.Duration    // that it took
 
 	notices  int           // inotify descriptor; -1: none, each look is at all files
 	buffer   [4 << 10]byte // of notices: on the stack of each request it would be copied as that grows
@@ -41,6 +42,9 @@ type index struct {
 // look is one reading of files. It has ended once done is closed.
 type look struct {
 	isOfAll bool
+	began   time.Time
+	names   []string // with notices when it began
+	isBlind bool     // there were changes whose names are not known
 	done    chan struct{}
 	err     error
 }
@@ -130,7 +134,10 @@ func (x *index) collect() {
 // refresh returns once the index has all changes that were made before the call,
 // or [ErrBusy] if the disk has not answered by then. Any number of callers wait
 // for one look. isForAll looks at all files, whatever the notices say.
-func (s *Store) refresh(isForAll bool, limit time.Duration) error {
+//
+// If the caller needs the records of those names alone, a disk that answers too
+// slowly does not end in [ErrBusy]: see isUsable.
+func (s *Store) refresh(isForAll bool, limit time.Duration, names ...string) error {
 	var late <-chan time.Time
 	for isOld := true; ; isOld = false {
 		under, isNew := s.startLook(isForAll)
@@ -143,6 +150,9 @@ func (s *Store) refresh(isForAll bool, limit time.Duration) error {
 		select {
 		case <-under.done:
 		case <-late:
+			if s.isUsable(names) {
+				return nil
+			}
 			return fmt.Errorf("%w: the records could not be read within %v", ErrBusy, limit)
 		}
 		if under.err != nil {
@@ -153,6 +163,28 @@ func (s *Store) refresh(isForAll bool, limit time.Duration) error {
 			return nil
 		}
 	}
+}
+
+// isUsable reports whether the index may be used for the records of those names
+// while a look is late. On a disk where each look takes longer than a caller can
+// wait, no caller would ever have an answer. So the index is used for slowAge if the
+// last look at all files ended and took that long too. No change with a notice is
+// passed: what this node's commands did counts at the next request.
+func (s *Store) isUsable(names []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := &s.index
+	x.collect()
+	age := s.now().Sub(x.taken)
+	if len(names) == 0 || x.lost || x.took < maxAge || age < 0 || age >= slowAge {
+		return false
+	}
+	if x.look != nil && x.look.isBlind {
+		return false
+	}
+	return !slices.ContainsFunc(names, func(name string) bool {
+		return x.changes[name] || x.look != nil && slices.Contains(x.look.names, name)
+	})
 }
 
 // startLook returns the look to wait for before the index is up to date, or nil
@@ -171,15 +203,16 @@ func (s *Store) startLook(isForAll bool) (_ *look, isNew bool) {
 	if !isForAll && len(x.changes) == 0 {
 		return nil, false
 	}
-	x.look = &look{isOfAll: isForAll, done: make(chan struct{})}
-	names := slices.Collect(maps.Keys(x.changes))
+	x.look = &look{
+		isOfAll: isForAll, began: now, names: slices.Collect(maps.Keys(x.changes)), isBlind: x.lost, done: make(chan struct{}),
+	}
 	x.lost = false
 	clear(x.changes)
-	go s.runLook(x.look, names, now)
+	go s.runLook(x.look)
 	return x.look, true
 }
 
-func (s *Store) runLook(l *look, names []string, now time.Time) {
+func (s *Store) runLook(l *look) {
 	x := &s.index
 	notices := -1
 	if s.records.reopen() || x.taken.IsZero() { // only a look writes it
@@ -190,7 +223,7 @@ func (s *Store) runLook(l *look, names []string, now time.Time) {
 	if l.isOfAll {
 		l.err = s.readAll(found)
 	} else {
-		for _, name := range names {
+		for _, name := range l.names {
 			found[name] = s.readFile(name)
 		}
 	}
@@ -206,10 +239,15 @@ func (s *Store) runLook(l *look, names []string, now time.Time) {
 		}
 		x.notices = notices
 	}
+	x.end(l, found, s.now())
+}
+
+// end enters what the look found.
+func (x *index) end(l *look, found map[string]seenFile, now time.Time) {
 	x.look = nil
 	x.lost = x.lost || l.err != nil
 	if l.err == nil && l.isOfAll {
-		x.taken = now
+		x.taken, x.took = l.began, now.Sub(l.began)
 	}
 	for name, file := range found {
 		x.enter(name, file)

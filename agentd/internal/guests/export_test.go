@@ -1,5 +1,11 @@
 package guests
 
+import (
+	"time"
+
+	"github.com/felhom/felhom-golden/internal/contract"
+)
+
 // SetCheckpointSize makes checkpoints follow logs of that size. Call it before
 // the first report.
 func (s *Store) SetCheckpointSize(size int64) { s.writer.maxSize = size }
@@ -17,3 +23,6 @@ func (s *Store) HoldLook() (release func()) {
 		s.index.end(held, nil, s.now())
 	}
 }
+
+// Add adds a report as the store does.
+func (p *Progress) Add(r contract.Report, now time.Time) bool { return p.add(r, now) }

@@ -109,18 +109,41 @@ func (p *Progress) add(r contract.Report, now time.Time) bool {
 // noteFailure keeps got if it is a failure, and drops the failure before it if
 // got reports a success of the same step or of the whole run. A failure of a
 // step is preferred to that of the whole run, which says less. Reports can
-// arrive out of order.
+// arrive out of order: the result is that of their sequence.
 func (p *Progress) noteFailure(got Received) {
 	r, was := got.Report, p.Failure
-	isNewer := was == nil || was.Report.Run != r.Run || was.Report.Sequence < r.Sequence
+	isNew := was == nil || was.Report.Run != r.Run // a failure is the first of its run
+	isLater := isNew || was.Report.Sequence < r.Sequence
 	switch {
-	case !isNewer:
-	case r.State == contract.StateFailed && (r.Step != contract.StepRun || was == nil || was.Report.Run != r.Run || was.Report.Step == contract.StepRun):
-		p.Failure = &got
-	case was == nil || r.State != contract.StateDone && r.State != contract.StateDegraded && r.State != contract.StateSkipped:
-	case r.Step == contract.StepRun || r.Step == was.Report.Step:
+	case r.State == contract.StateFailed:
+		isPreferred := !isNew && was.Report.Step == contract.StepRun && r.Step != contract.StepRun
+		isLess := !isNew && was.Report.Step != contract.StepRun && r.Step == contract.StepRun
+		if (isLater && !isLess || isPreferred) && !p.ranSince(r) {
+			p.Failure = &got
+		}
+	case was == nil || !isLater || !isSuccess(r):
+	case r.Step == contract.StepRun:
 		p.Failure = nil
+	case r.Step == was.Report.Step:
+		p.Failure = nil
+		if at := slices.IndexFunc(p.Steps, func(k Received) bool {
+			return k.Report.Step == contract.StepRun && k.Report.State == contract.StateFailed && k.Report.Sequence > r.Sequence
+		}); at >= 0 {
+			run := p.Steps[at]
+			p.Failure = &run
+		}
 	}
+}
+
+// ranSince reports whether the whole run succeeded after r was made.
+func (p *Progress) ranSince(r contract.Report) bool {
+	return slices.ContainsFunc(p.Steps, func(k Received) bool {
+		return k.Report.Step == contract.StepRun && isSuccess(k.Report) && k.Report.Sequence > r.Sequence
+	})
+}
+
+func isSuccess(r contract.Report) bool {
+	return r.State == contract.StateDone || r.State == contract.StateDegraded || r.State == contract.StateSkipped
 }
 
 // Progress returns all that guest vmid reported and the host acknowledged, or

@@ -93,12 +93,14 @@ func (c *Cluster) MountAt(t testing.TB, at string) (unmount func()) {
 		t.Fatal(err)
 	}
 	data := &fs.LoopbackRoot{Path: c.Dir, Dev: st.Dev}
-	root := &node{LoopbackNode: fs.LoopbackNode{RootData: data}, c: c}
+	open := &handles{}
+	root := &node{LoopbackNode: fs.LoopbackNode{RootData: data}, c: c, open: open}
 	data.RootNode = root
 	zero := time.Duration(0)
-	_, err := fs.Mount(at, root, &fs.Options{
+	server, err := fs.Mount(at, root, &fs.Options{
 		AttrTimeout: &zero, EntryTimeout: &zero,
-		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "pmxcfs-test", DisableXAttrs: !c.isDisk},
+		// go-fuse keeps the pipes that it splices by, and /dev/null, for the whole process.
+		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "pmxcfs-test", DisableXAttrs: !c.isDisk, DisableSplice: true},
 	})
 	if err != nil {
 		t.Fatalf("mount by FUSE: %v", err)
@@ -109,6 +111,8 @@ func (c *Cluster) MountAt(t testing.TB, at string) (unmount func()) {
 			// The descriptors of stores keep a detached mount alive: it is ended.
 			_ = unix.Unmount(at, unix.MNT_FORCE)
 			_ = unix.Unmount(at, unix.MNT_DETACH)
+			server.Wait()
+			open.close()
 		})
 	}
 }
@@ -146,12 +150,13 @@ func NewDisk(t testing.TB) *Cluster {
 
 type node struct {
 	fs.LoopbackNode
-	c *Cluster
+	c    *Cluster
+	open *handles
 }
 
 // WrapChild implements fs.NodeWrapChilder.
 func (n *node) WrapChild(context.Context, fs.InodeEmbedder) fs.InodeEmbedder {
-	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, c: n.c}
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, c: n.c, open: n.open}
 }
 
 func (n *node) at(name string) string { return filepath.Join(n.Path(n.Root()), name) }
@@ -169,7 +174,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return nil, nil, 0, e
 	}
 	n.c.note(Operation{kind: "create", path: n.at(name)})
-	return inode, &file{inner, n.c, inode}, fuse.FOPEN_DIRECT_IO, 0
+	return inode, n.opened(inner, inode), fuse.FOPEN_DIRECT_IO, 0
 }
 
 // Open implements fs.NodeOpener.
@@ -181,7 +186,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 	if e != 0 {
 		return nil, 0, e
 	}
-	return &file{inner, n.c, n.EmbeddedInode()}, fuse.FOPEN_DIRECT_IO, 0
+	return n.opened(inner, n.EmbeddedInode()), fuse.FOPEN_DIRECT_IO, 0
 }
 
 // change makes a change and notes it.
@@ -302,6 +307,13 @@ type file struct {
 	fs.FileHandle
 	c     *Cluster
 	inode *fs.Inode
+	open  *handles
+}
+
+func (n *node) opened(inner fs.FileHandle, inode *fs.Inode) *file {
+	f := &file{inner, n.c, inode, n.open}
+	n.open.add(f, func() { _ = f.Release(context.Background()) }) // nothing is asked of it any more
+	return f
 }
 
 // Read implements fs.FileReader.
@@ -336,6 +348,7 @@ func (f *file) Flush(ctx context.Context) syscall.Errno {
 
 // Release implements fs.FileReleaser.
 func (f *file) Release(ctx context.Context) syscall.Errno {
+	f.open.remove(f)
 	return f.FileHandle.(fs.FileReleaser).Release(ctx)
 }
 
@@ -353,7 +366,12 @@ type directory struct {
 // OpendirHandle implements fs.NodeOpendirHandler.
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	inner, _, e := n.LoopbackNode.OpendirHandle(ctx, flags)
-	return &directory{inner, n}, 0, e
+	if e != 0 {
+		return nil, 0, e
+	}
+	d := &directory{inner, n}
+	n.open.add(d, func() { d.Releasedir(context.Background(), 0) })
+	return d, 0, 0
 }
 
 // Readdirent implements fs.FileReaddirenter.
@@ -368,6 +386,7 @@ func (d *directory) Seekdir(ctx context.Context, offset uint64) syscall.Errno {
 
 // Releasedir implements fs.FileReleasedirer.
 func (d *directory) Releasedir(ctx context.Context, flags uint32) {
+	d.n.open.remove(d)
 	d.FileHandle.(fs.FileReleasedirer).Releasedir(ctx, flags)
 }
 

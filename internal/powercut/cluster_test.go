@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -63,6 +64,50 @@ func TestClusterFileSystem(t *testing.T) {
 	if readErr != nil {
 		t.Errorf("without quorum, read: %v", readErr)
 	}
+}
+
+// A file system that is unmounted under open files keeps none of its own open.
+func TestUnmountClosesFiles(t *testing.T) {
+	c := powercut.New(t)
+	at := t.TempDir()
+	unmount := c.MountAt(t, at)
+	name := filepath.Join(at, "priv/f")
+	if err := os.WriteFile(name, make([]byte, 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{name, filepath.Dir(name)} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() }) // its file system is gone
+	}
+	if _, err := os.ReadFile(name); err != nil { // TestMain finds pipes that are left by it
+		t.Fatal(err)
+	}
+	if n := opened(t, c.Dir); n < 2 { // those of ended calls are closed some time later
+		t.Errorf("%d files and directories are open below %s, want 2 or more", n, c.Dir)
+	}
+	unmount()
+	if n := opened(t, c.Dir); n != 0 {
+		t.Errorf("%d files and directories are open after the file system was unmounted, want none", n)
+	}
+}
+
+// opened returns how many descriptors of this process are at dir or below it.
+func opened(t *testing.T, dir string) (n int) {
+	t.Helper()
+	names, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		// The descriptor of the directory that is listed is gone.
+		if target, err := os.Readlink(name); err == nil && strings.HasPrefix(target, dir+"/") {
+			n++
+		}
+	}
+	return n
 }
 
 func noName(dir string) error {

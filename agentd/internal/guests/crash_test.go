@@ -38,13 +38,14 @@ func send(t *testing.T, s *guests.Store, one sent) {
 // files and later ones in the log.
 type crashBed struct {
 	bed
-	logged []sent // one for each line of the log
-	wants  map[int]map[int][]string
+	crashed string // a copy of the directories: a checkpoint, half a minute later, does not change it
+	logged  []sent // one for each line of the log
+	wants   map[int]map[int][]string
 }
 
 func newCrashBed(t *testing.T) crashBed {
 	t.Helper()
-	b := crashBed{bed: open(t), wants: map[int]map[int][]string{}}
+	b := crashBed{bed: open(t), crashed: t.TempDir(), wants: map[int]map[int][]string{}}
 	steps := contract.Steps()
 	first := b.another(t)
 	for vmid := 8200; vmid < 8203; vmid++ {
@@ -69,6 +70,9 @@ func newCrashBed(t *testing.T) crashBed {
 				b.logged = append(b.logged, one)
 			}
 		}
+	}
+	if err := os.CopyFS(b.crashed, os.DirFS(b.state)); err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
@@ -114,7 +118,7 @@ func progressOf(t *testing.T, s *guests.Store) map[int][]string {
 func (b crashBed) copied(t *testing.T, change func(state string)) *guests.Store {
 	t.Helper()
 	state := t.TempDir()
-	if err := os.CopyFS(state, os.DirFS(b.state)); err != nil {
+	if err := os.CopyFS(state, os.DirFS(b.crashed)); err != nil {
 		t.Fatal(err)
 	}
 	change(state)
@@ -168,7 +172,7 @@ func onlyLog(t *testing.T, state string) string {
 // anywhere.
 func TestReportsAfterEachPrefixOfTheLog(t *testing.T) {
 	b := newCrashBed(t)
-	data, err := os.ReadFile(onlyLog(t, b.state))
+	data, err := os.ReadFile(onlyLog(t, b.crashed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +269,7 @@ func TestReportsAfterEachPrefixOfACheckpoint(t *testing.T) {
 // Between a checkpoint's start and its end there are two logs.
 func TestReportsInTwoLogs(t *testing.T) {
 	b := newCrashBed(t)
-	data, err := os.ReadFile(onlyLog(t, b.state))
+	data, err := os.ReadFile(onlyLog(t, b.crashed))
 	if err != nil {
 		t.Fatal(err)
 	}

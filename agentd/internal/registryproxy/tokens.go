@@ -228,23 +228,32 @@ func (u *upstream) fetchToken(ctx context.Context, w way, scope string) (bearer,
 	if err != nil || ctx.Err() != nil {
 		return bearer{}, u.unreached(ctx, at.Host, err)
 	}
+	token, life, problem := parseToken(body)
+	if problem != "" {
+		return bearer{}, u.fail(causeBad, "its token server %s %s", u.clip(at.Host), problem)
+	}
+	return bearer{header: "Bearer " + token, until: asked.Add(life - tokenSlack)}, nil
+}
+
+// parseToken returns the token in a token server's answer, and for how long it is used.
+// problem is what is wrong with the answer, without its content, or "".
+func parseToken(body []byte) (token string, life time.Duration, problem string) {
 	var got struct {
 		Token       string  `json:"token"`
 		AccessToken string  `json:"access_token"`
 		ExpiresIn   float64 `json:"expires_in"`
 	}
 	if len(body) > maxTokenAnswer || json.Unmarshal(body, &got) != nil {
-		return bearer{}, u.fail(causeBad, "its token server %s answers with what is not a token", u.clip(at.Host))
+		return "", 0, "answers with what is not a token"
 	}
-	token := got.Token
+	token = got.Token
 	if token == "" {
 		token = got.AccessToken
 	}
 	if token == "" || len(token) > maxTokenBytes || !isVisible(token) {
-		return bearer{}, u.fail(causeBad, "its token server %s gives a token that is not valid", u.clip(at.Host))
+		return "", 0, "gives a token that is not valid"
 	}
-	life := time.Duration(min(max(got.ExpiresIn, minTokenLife.Seconds()), maxTokenLife.Seconds())) * time.Second
-	return bearer{header: "Bearer " + token, until: asked.Add(life - tokenSlack)}, nil
+	return token, time.Duration(min(max(got.ExpiresIn, minTokenLife.Seconds()), maxTokenLife.Seconds())) * time.Second, ""
 }
 
 // judgeToken returns what a token server's answer means if it has no token.

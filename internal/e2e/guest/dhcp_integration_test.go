@@ -59,8 +59,15 @@ func TestDHCPGuest(t *testing.T) {
 		const noLease = "no DHCP lease"
 		poll(t, g, "the channel step to name the missing lease", []string{"journalctl", "--boot", "--unit=" + unit, "--output=cat"},
 			func(out string) bool { return strings.Contains(out, noLease) })
-		if out := g.Console(); !strings.Contains(out, noLease) {
-			t.Errorf("the console does not say %q:\n%s", noLease, out)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		if err := guest.Poll(ctx, func() error {
+			if out := g.Console(); !strings.Contains(out, noLease) {
+				return fmt.Errorf("the console does not say %q:\n%s", noLease, out)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
 		}
 		s.startDHCP(t, address, "192.0.2.53")
 		wantAddress(t, g, address)

@@ -63,7 +63,7 @@ func (s *stack) search(t *testing.T, secrets guest.Secrets, vmids ...int) scan {
 	}
 	for _, vmid := range vmids {
 		g := s.guest(vmid)
-		text, err := g.Ask(t.Context(), "journalctl", "--no-pager", "--output=export")
+		text, err := readJournal(t.Context(), g, "--no-pager", "--output=export")
 		if err != nil || text == "" {
 			t.Errorf("journal of %d: %v", vmid, err)
 		}

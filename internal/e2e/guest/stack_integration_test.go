@@ -232,7 +232,7 @@ const unit = "felhom-controller-bootstrap.service"
 // starts counts how often systemd has started the bootstrap in this boot.
 func starts(ctx context.Context, g guest.Guest) (int, error) {
 	const unitStarting = "7d4958e842da4a758f6c1cdc7b36dcc5" // SD_MESSAGE_UNIT_STARTING, systemd's catalogue
-	out, err := g.Ask(ctx, "journalctl", "--boot", "--quiet", "--output=cat", "--unit="+unit, "MESSAGE_ID="+unitStarting)
+	out, err := readJournal(ctx, g, "--boot", "--quiet", "--output=cat", "--unit="+unit, "MESSAGE_ID="+unitStarting)
 	return strings.Count(out, "\n"), err
 }
 
@@ -276,8 +276,17 @@ func wantStarts(t *testing.T, g guest.Guest, cause string, n int) {
 	}
 }
 
+// readJournal returns what journalctl prints with these options. Programs hand
+// their lines over and do not wait: journald must have written them first.
+func readJournal(ctx context.Context, g guest.Guest, options ...string) (string, error) {
+	if _, err := g.Ask(ctx, "journalctl", "--sync"); err != nil {
+		return "", err
+	}
+	return g.Ask(ctx, append([]string{"journalctl"}, options...)...)
+}
+
 func journal(g guest.Guest) string {
-	out, err := g.Ask(context.Background(), "journalctl", "--boot", "--no-pager", "--unit=felhom-controller-bootstrap*", "--unit=etc-felhom*")
+	out, err := readJournal(context.Background(), g, "--boot", "--no-pager", "--unit=felhom-controller-bootstrap*", "--unit=etc-felhom*")
 	if err != nil {
 		return err.Error()
 	}

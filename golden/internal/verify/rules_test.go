@@ -216,6 +216,12 @@ func brokenSamples() []broken {
 		{rule: "apt-sources", what: "no source", spot: without("etc/apt/sources.list.d/deb.sources")},
 		{rule: "editor-residue", what: "fstab~", spot: file("etc/fstab~", "x")},
 		{rule: "build-names", what: `"buildhost"`, spot: both(file("etc/x", "made on buildhost.\n"), func(_ *sample, o *verify.Options) { o.BuildNames = []string{"buildhost"} })},
+		{rule: "build-names", what: `"buildhost"`, spot: func(s *sample, o *verify.Options) {
+			o.BuildNames = []string{"buildhost"}
+			s.dir("var/cache/debconf", 0o755)
+			s.put("var/cache/debconf/config.dat", 0o644, "Name: postfix/mailname\nTemplate: postfix/mailname\nValue: buildhost\n")
+			s.put("var/cache/debconf/templates.dat", 0o644, "Name: x/y\nDescription: such as buildhost\n")
+		}},
 
 		{rule: "sockets-and-fifos", what: "fifo", spot: func(s *sample, _ *verify.Options) {
 			s.members["opt/x"] = &tar.Header{Typeflag: tar.TypeFifo, Mode: 0o600}

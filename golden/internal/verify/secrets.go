@@ -58,14 +58,15 @@ var (
 )
 
 // settingsPlace reports whether a file is where people put settings, not where
-// packages put code and examples.
+// packages put code and examples. The answers that debconf keeps are settings, the
+// packages' own templates of its questions are not.
 func settingsPlace(name string) bool {
 	if name == contents.Path {
 		return false // it repeats the names of packages and images, which are nowhere else searched
 	}
 	for _, dir := range []string{"etc/", "root/", "home/", "var/", "opt/", "srv/", "usr/local/"} {
 		if strings.HasPrefix(name, dir) {
-			return !strings.HasPrefix(name, "var/lib/dpkg/") && !strings.HasPrefix(name, "var/cache/debconf/")
+			return !strings.HasPrefix(name, "var/lib/dpkg/") && !strings.HasPrefix(name, "var/cache/debconf/templates.dat")
 		}
 	}
 	return false

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,65 @@ func FuzzUnit(f *testing.F) {
 					t.Errorf("%q: [%s] %q has the values %q", text, section, key, values)
 				}
 			}
+		}
+	})
+}
+
+// FuzzPreset: the first line of a preset file whose pattern matches decides on a unit, and
+// a line that is read is written so that it is read as the same.
+func FuzzPreset(f *testing.F) {
+	for _, s := range []string{"enable a.service\ndisable *\n", " disable\ta@.service 1 2\n#enable *\n;\n", "enable *[\ndisable [!a]*\nenable a\\\n", "enable\nEnable a\nignore a\n", "\x00\xff\n", "enable " + strings.Repeat("*a", 50)} {
+		f.Add(s, "a.service")
+	}
+	f.Fuzz(func(t *testing.T, text, unit string) {
+		var all []Preset
+		for line := range strings.Lines(text) {
+			p, ok := parsePreset(line, "a.preset")
+			if !ok {
+				if p != (Preset{}) {
+					t.Errorf("%q is refused, and is %+v", line, p)
+				}
+				continue
+			}
+			word := "disable "
+			if p.Enable {
+				word = "enable "
+			}
+			if again, ok := parsePreset(word+p.Pattern+"\n", "a.preset"); !ok || again != p {
+				t.Errorf("%q is %+v, which is written and read as %+v", line, p, again)
+			}
+			all = append(all, p)
+		}
+		got := PresetFor(all, unit)
+		i := slices.Index(all, got)
+		if i < 0 && !got.Enable {
+			t.Errorf("%q: %q is disabled by none of its lines", text, unit)
+		}
+		for _, p := range all[:max(i, 0)] {
+			if p.Pattern == "*" || p.Pattern == unit && !strings.ContainsAny(unit, `*?[\`) {
+				t.Errorf("%q: %+v decides on %q, and %+v is before it", text, got, unit, p)
+			}
+		}
+	})
+}
+
+// FuzzOSRelease: what is read of os-release is written so that it is read as the same, and a
+// comment has no value.
+func FuzzOSRelease(f *testing.F) {
+	for _, s := range []string{"ID=debian\nVERSION_ID=\"13\"\nPRETTY_NAME='Debian GNU/Linux 13'\n#ID=x\n", "=\n=x\n", "A==\n A = b \n", "A=\"b\n", "A='\"b\"'", "ID=a\r\nID=b\x00\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		values := parseOSRelease(text)
+		var written strings.Builder
+		for key, value := range values {
+			if key == "" || strings.HasPrefix(key, "#") || !strings.Contains(text, key+"=") || !strings.Contains(text, value) {
+				t.Errorf("%q has %q=%q", text, key, value)
+			}
+			written.WriteString(key + "=\"" + value + "\"\n")
+		}
+		if again := parseOSRelease(written.String()); !maps.Equal(again, values) {
+			t.Errorf("%q is written and read as %q", values, again)
 		}
 	})
 }

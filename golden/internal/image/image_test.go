@@ -147,7 +147,8 @@ func TestUnits(t *testing.T) {
 			t.Errorf("%s: got %+v, masked %v, want %q", name, e, masked, want)
 		}
 	}
-	if p := image.PresetFor(u.Presets(), "on.service"); !p.Enable || p.From != "10-a.preset" {
+	all, _ := u.Presets()
+	if p := image.PresetFor(all, "on.service"); !p.Enable || p.From != "10-a.preset" {
 		t.Errorf("preset: got %+v, want the administrator's file", p)
 	}
 }

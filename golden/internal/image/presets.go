@@ -15,9 +15,13 @@ type Preset struct {
 // pvePreset is what PVE writes into a Debian guest at every start.
 const pvePreset = "enable container-getty@.service\ndisable getty@.service\ndisable systemd-networkd.service\ndisable systemd-networkd.socket\n"
 
+// MaxPresets is how many lines [Units.Presets] reads; Debian has some fifty. Each
+// unit is compared with each line.
+const MaxPresets = 4096
+
 // Presets returns the lines of all preset files and of PVE's own, in the order
-// that counts.
-func (u *Units) Presets() []Preset {
+// that counts. isAll is false if there are more than [MaxPresets].
+func (u *Units) Presets() (all []Preset, isAll bool) {
 	files := map[string]string{"00-pve.preset": ""} // base name to path: the first directory wins
 	for _, dir := range presetDirs {
 		for _, e := range u.image.Below(dir) {
@@ -28,19 +32,31 @@ func (u *Units) Presets() []Preset {
 			}
 		}
 	}
-	var all []Preset
 	for _, base := range sortedKeys(files) {
 		text := pvePreset
 		if files[base] != "" {
 			text, _ = u.image.Text(files[base])
 		}
 		for line := range strings.Lines(text) {
-			if f := strings.Fields(line); len(f) >= 2 && (f[0] == "enable" || f[0] == "disable") {
-				all = append(all, Preset{f[0] == "enable", f[1], base})
+			if p, ok := parsePreset(line, base); ok {
+				if len(all) == MaxPresets {
+					return all, false
+				}
+				all = append(all, p)
 			}
 		}
 	}
-	return all
+	return all, true
+}
+
+// parsePreset reads a line of the file with that base name. ok is false if it
+// is not a preset, such as a comment.
+func parsePreset(line, from string) (p Preset, ok bool) {
+	f := strings.Fields(line)
+	if len(f) < 2 || f[0] != "enable" && f[0] != "disable" {
+		return Preset{}, false
+	}
+	return Preset{f[0] == "enable", f[1], from}, true
 }
 
 // PresetFor returns the line that decides on a unit: the first that matches, or

@@ -36,9 +36,13 @@ func (img *Image) OSRelease() map[string]string {
 	if !ok {
 		text = img.Content["etc/os-release"]
 	}
+	return parseOSRelease(string(text))
+}
+
+func parseOSRelease(text string) map[string]string {
 	values := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && key != "" && !strings.HasPrefix(key, "#") {
 			values[key] = strings.Trim(value, `"'`)
 		}
 	}

@@ -1,12 +1,14 @@
 package image
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/unit"
 
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -50,7 +52,12 @@ type Units struct {
 	image   *Image
 	enabled map[string][]string // unit to the links that enable it
 	dropIns map[string][]*Entry // unit to its drop-ins, in the order of UnitDirs
+	loaded  int                 // bytes that Load has read
 }
+
+// maxLoaded bounds what Load reads of one image. Units of a Debian system have a
+// tenth; but many names can lead to one large file, and each is read on its own.
+const maxLoaded = 16 << 20
 
 // Units returns systemd's view of the image.
 func (img *Image) Units() *Units { return img.units }
@@ -170,15 +177,32 @@ func (img *Image) contentOf(e *Entry) string {
 }
 
 // Load reads a unit and its drop-ins. A unit that does not exist has no settings.
+// It is not safe for concurrent use.
 func (u *Units) Load(name string) UnitFile {
 	f := UnitFile{values: map[setting][]string{}, sections: map[string]bool{}}
+	files := u.dropIns[name]
 	if e, _ := u.Find(name); e != nil {
-		f.add(u.image.contentOf(e))
+		files = slices.Concat([]*Entry{e}, files)
 	}
-	for _, e := range u.dropIns[name] {
-		f.add(u.image.contentOf(e))
+	for _, e := range files {
+		text := u.image.contentOf(e)
+		if u.loaded += len(text); u.loaded > maxLoaded {
+			f.Err = u.Err()
+			break
+		}
+		f.add(text)
 	}
 	return f
+}
+
+// Err returns an error of kind [fault.Invalid] if [Units.Load] has left out a unit because there
+// are too many, or nil.
+func (u *Units) Err() error {
+	if u.loaded <= maxLoaded {
+		return nil
+	}
+	return fault.WrapHint(fault.Invalid, fmt.Errorf("read units: by all their names they exceed the limit of %d bytes", maxLoaded),
+		"a Debian system has a tenth of that: look for large unit files to which many names lead")
 }
 
 // UnitFile is the settings of a unit.

@@ -78,7 +78,11 @@ func checkFirstBootCondition(c *check) {
 
 func checkPresets(c *check) {
 	u := c.Units()
-	all := u.Presets()
+	all, isAll := u.Presets()
+	if !isAll {
+		c.fail("", "presets have more than %d lines, want no more: each unit is compared with each of them", image.MaxPresets)
+		return
+	}
 	expected, also, seen := map[string]image.Preset{}, map[string]bool{}, map[string]bool{}
 	for _, dir := range image.UnitDirs {
 		for _, e := range c.Entries {
@@ -107,11 +111,17 @@ func checkPresets(c *check) {
 			}
 		}
 	}
+	instances := map[string]bool{} // names up to the "@" of units that are enabled
+	for _, name := range u.Enabled() {
+		if prefix, _, ok := strings.Cut(name, "@"); ok {
+			instances[prefix] = true
+		}
+	}
 	for _, name := range sortedKeys(expected) {
 		p := expected[name]
 		on := len(u.EnabledBy(name)) > 0
-		if strings.Contains(name, "@.") {
-			on = slices.ContainsFunc(u.Enabled(), func(n string) bool { return strings.HasPrefix(n, strings.TrimSuffix(name, path.Ext(name))) })
+		if prefix, isTemplate := strings.CutSuffix(name, "@"+path.Ext(name)); isTemplate {
+			on = instances[prefix]
 		}
 		unit, _ := u.Find(name)
 		switch {

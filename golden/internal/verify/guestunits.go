@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +16,11 @@ const unfitRemedy = "; name it in units.mask of the recipe, or leave its package
 // guest: by name, by program, and by what the unit asks of systemd.
 func checkGuestUnits(c *check) {
 	u := c.Units()
-	for _, name := range started(u) {
+	names, isAll := started(u)
+	if !isAll {
+		c.fail("", "boot starts more than %d units, want no more: not each is looked at", maxStarted)
+	}
+	for _, name := range names {
 		file, masked := u.Find(name)
 		if file == nil || masked {
 			continue
@@ -45,18 +50,27 @@ func checkGuestUnits(c *check) {
 	}
 }
 
+// maxStarted is how many units of one boot are looked at; a Debian system has some hundred.
+const maxStarted = 5000
+
 // started lists what boot starts: enabled units, what they pull in, and what
-// their timers, sockets and paths start.
-func started(u *image.Units) []string {
-	queue, seen := u.Enabled(), map[string]bool{}
-	for i := 0; i < len(queue); i++ {
-		name := queue[i]
-		if seen[name] {
-			continue
+// their timers, sockets and paths start. isAll is false if there are more than
+// maxStarted.
+func started(u *image.Units) (names []string, isAll bool) {
+	seen := map[string]bool{}
+	add := func(list ...string) {
+		for _, name := range list {
+			if !seen[name] && len(names) <= maxStarted {
+				seen[name] = true
+				names = append(names, name)
+			}
 		}
-		seen[name] = true
+	}
+	add(u.Enabled()...)
+	for i := 0; i < len(names); i++ { // it grows
+		name := names[i]
 		f := u.Load(name)
-		queue = append(queue, f.List("Unit", "Wants", "Requires", "BindsTo", "Requisite")...)
+		add(f.List("Unit", "Wants", "Requires", "BindsTo", "Requisite")...)
 		section := map[string]string{".timer": "Timer", ".socket": "Socket", ".path": "Path"}[path.Ext(name)]
 		if section == "" {
 			continue
@@ -66,12 +80,14 @@ func started(u *image.Units) []string {
 			key = "Service"
 		}
 		if other := f.List(section, key); len(other) > 0 {
-			queue = append(queue, other...)
+			add(other...)
 		} else {
-			queue = append(queue, strings.TrimSuffix(name, path.Ext(name))+".service")
+			add(strings.TrimSuffix(name, path.Ext(name)) + ".service")
 		}
 	}
-	return sortedKeys(seen)
+	isAll = len(names) <= maxStarted
+	slices.Sort(names)
+	return names, isAll
 }
 
 // skippedInGuest reports whether a condition keeps the unit from starting in a
@@ -122,7 +138,10 @@ func otherAlternatives(f image.UnitFile) []string {
 
 // unfit returns what the unit does that it must not, or "".
 func (s *subject) unfit(name string, f image.UnitFile) string {
-	commands := s.commands(f)
+	commands, isAll := s.commands(f)
+	if !isAll {
+		return fmt.Sprintf("has more than %d words of commands, or %d bytes of variables for them", maxCommandWords, maxVariables)
+	}
 	if slices.ContainsFunc(commands, leavesClock) {
 		return ""
 	}
@@ -206,20 +225,31 @@ func unfitMount(what, kind string) string {
 	return ""
 }
 
+// maxCommandWords bounds the words of all commands of a unit, with its variables in place,
+// and maxVariables the bytes of the files that have those. Short names can stand for
+// long values, and one file can be named many times.
+const (
+	maxCommandWords = 1 << 16
+	maxVariables    = 1 << 20
+)
+
 // commands returns the programs that the unit starts, with their arguments,
 // but not those whose failure it ignores. Variables are looked up in its
-// EnvironmentFile.
-func (s *subject) commands(f image.UnitFile) [][]string {
-	env := map[string]string{}
+// EnvironmentFile. isAll is false if there are more than are looked at.
+func (s *subject) commands(f image.UnitFile) (list [][]string, isAll bool) {
+	env, size := map[string][]string{}, 0
 	for _, name := range f.All("Service", "EnvironmentFile") {
 		text, _ := s.Text(strings.TrimPrefix(name, "-"))
+		if size += len(text); size > maxVariables {
+			return nil, false
+		}
 		for line := range strings.Lines(text) {
 			if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-				env[k] = strings.Trim(v, `"'`)
+				env[k] = strings.Fields(strings.Trim(v, `"'`))
 			}
 		}
 	}
-	var list [][]string
+	total := 0
 	for _, line := range f.All("Service", "ExecCondition", "ExecStartPre", "ExecStart") {
 		line = strings.TrimLeft(line, "@:+!|")
 		if strings.HasPrefix(line, "-") {
@@ -227,15 +257,18 @@ func (s *subject) commands(f image.UnitFile) [][]string {
 		}
 		var words []string
 		for _, word := range strings.Fields(line) {
+			add := []string{word}
 			if v, ok := strings.CutPrefix(word, "$"); ok {
-				words = append(words, strings.Fields(env[strings.Trim(v, "{}")])...)
-				continue
+				add = env[strings.Trim(v, "{}")]
 			}
-			words = append(words, word)
+			if total += len(add); total > maxCommandWords {
+				return nil, false
+			}
+			words = append(words, add...)
 		}
 		if len(words) > 0 {
 			list = append(list, words)
 		}
 	}
-	return list
+	return list, true
 }

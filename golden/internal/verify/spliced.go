@@ -64,7 +64,8 @@ func Spliced(ctx context.Context, r io.ReaderAt, size int64, name string, opts O
 		s, err := rescan(ctx, io.NewSectionReader(r, 0, splice.Seam), name, opts, k)
 		if err == nil {
 			s.sha256 = hex.EncodeToString(whole)
-			return judge(s, opts, chosen), nil, nil
+			report, err := judge(s, opts, chosen)
+			return report, nil, err
 		}
 		if err := context.Cause(ctx); err != nil {
 			return Report{}, nil, fmt.Errorf("verify %s: %w", name, err)
@@ -78,8 +79,12 @@ func Spliced(ctx context.Context, r io.ReaderAt, size int64, name string, opts O
 	if s.sha256 != hex.EncodeToString(whole) {
 		return Report{}, nil, fmt.Errorf("verify %s: it changed while it was read", name)
 	}
+	report, err := judge(s, opts, chosen)
+	if err != nil {
+		return Report{}, nil, err
+	}
 	keep, err := s.keep(splice.Seam, want)
-	return judge(s, opts, chosen), keep, err
+	return report, keep, err
 }
 
 // bothSums returns the SHA-256 of a and of b, which it reads at the same time.

@@ -121,14 +121,14 @@ func Archive(ctx context.Context, r io.Reader, name string, opts Options) (Repor
 	if err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", name, err)
 	}
-	return judge(archive, opts, chosen), nil
+	return judge(archive, opts, chosen)
 }
 
 // baseName returns what is after the last slash.
 func baseName(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
-// judge applies the rules to an archive that was read.
-func judge(archive *subject, opts Options, chosen []rules.Rule) Report {
+// judge applies the rules to an archive that was read. The error is as that of [Archive].
+func judge(archive *subject, opts Options, chosen []rules.Rule) (Report, error) {
 	report := Report{
 		Archive: archive.name, Profile: opts.Profile, SHA256: archive.sha256,
 		Packed: archive.Facts.Packed, Unpacked: archive.Facts.Content, Entries: archive.Facts.Entries,
@@ -143,7 +143,10 @@ func judge(archive *subject, opts Options, chosen []rules.Rule) Report {
 		}
 		report.add(rule, c, opts.Strict)
 	}
-	return report
+	if err := archive.Units().Err(); err != nil {
+		return Report{}, fmt.Errorf("verify %s: %w", archive.name, err)
+	}
+	return report, nil
 }
 
 func (r *Report) add(rule rules.Rule, c *check, strict bool) {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/felhom/felhom-golden/golden/internal/rules"
 )
 
 // sealPasswords locks what has a password or an empty one in shadow(5) and
@@ -16,10 +18,22 @@ func sealPasswords(w *work) error {
 	if !w.opts.Epoch.IsZero() {
 		epochDays = int(w.opts.Epoch.Unix() / int64(24*time.Hour/time.Second))
 	}
-	for _, file := range []struct {
-		name string
-		edit func(fields []string)
-	}{
+	for _, file := range accountFiles(epochDays) {
+		if err := w.editLines(file.name, file.edit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accountFile is a file with a line for each account or group, and what is done to the fields of a line.
+type accountFile struct {
+	name string
+	edit func(fields []string)
+}
+
+func accountFiles(epochDays int) []accountFile {
+	return []accountFile{
 		{"etc/shadow", func(f []string) {
 			lock(f, "*")
 			if days, err := strconv.Atoi(field(f, 2)); err == nil && epochDays > 0 && days > epochDays {
@@ -38,20 +52,13 @@ func sealPasswords(w *work) error {
 				f[1] = "x"
 			}
 		}},
-	} {
-		if err := w.editLines(file.name, file.edit); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // lock replaces a password, or an empty one, by a value that no password has.
 func lock(f []string, value string) {
-	if len(f) > 1 && !strings.HasPrefix(f[1], "*") && !strings.HasPrefix(f[1], "!") {
+	if len(f) > 1 && !rules.IsLocked(f[1]) {
 		f[1] = value
-	} else if len(f) > 1 && len(f[1]) > 2 && strings.Contains(f[1], "$") {
-		f[1] = value // "!" before a hash: unlocking would bring the password back
 	}
 }
 
@@ -71,7 +78,15 @@ func (w *work) editLines(name string, edit func([]string)) error {
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(string(old), "\n")
+	if text := editedLines(string(old), edit); text != string(old) {
+		return w.rewrite(name, []byte(text), st)
+	}
+	return nil
+}
+
+// editedLines calls edit with the fields of each line that is not empty.
+func editedLines(text string, edit func([]string)) string {
+	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		if line == "" {
 			continue
@@ -80,10 +95,7 @@ func (w *work) editLines(name string, edit func([]string)) error {
 		edit(fields)
 		lines[i] = strings.Join(fields, ":")
 	}
-	if text := strings.Join(lines, "\n"); text != string(old) {
-		return w.rewrite(name, []byte(text), st)
-	}
-	return nil
+	return strings.Join(lines, "\n")
 }
 
 func sealHostName(w *work) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/golden/internal/deb822"
 	"github.com/felhom/felhom-golden/golden/internal/image"
+	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
@@ -50,9 +51,6 @@ func checkHostKeys(c *check) {
 }
 
 func checkPasswords(c *check) {
-	locked := func(f string) bool {
-		return strings.HasPrefix(f, "*") || strings.HasPrefix(f, "!") && !strings.Contains(f, "$")
-	}
 	if _, ok := c.Text("etc/shadow"); !ok {
 		c.fail("etc/shadow", "is missing or too large, want it with every account locked")
 	}
@@ -62,12 +60,12 @@ func checkPasswords(c *check) {
 			c.fail("etc/shadow", "line %d: %d field(s), want NAME:PASSWORD:...", n, len(f))
 		case f[1] == "":
 			c.fail("etc/shadow", "line %d: account %s has an empty password, want it locked", n, f[0])
-		case !locked(f[1]):
+		case !rules.IsLocked(f[1]):
 			c.fail("etc/shadow", "line %d: account %s has a password, want it locked", n, f[0])
 		}
 	})
 	c.eachLine("etc/gshadow", func(n int, f []string) {
-		if len(f) > 1 && f[1] != "" && !locked(f[1]) {
+		if len(f) > 1 && f[1] != "" && !rules.IsLocked(f[1]) {
 			c.fail("etc/gshadow", "line %d: group %s has a password, want none", n, f[0])
 		}
 	})

@@ -35,14 +35,6 @@ type Cluster struct {
 	log []Operation
 }
 
-// Operation is one change, for the simulation of a power cut.
-type Operation struct {
-	kind     string // create, write, truncate, sync, rename, unlink, mkdir, rmdir, syncdir
-	path, to string
-	offset   int64
-	data     []byte
-}
-
 // Facts of pmxcfs.
 const (
 	MaxFile = 1 << 20 // of pmxcfs
@@ -231,9 +223,17 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 	})
 }
 
-// Link implements fs.NodeLinker.
-func (n *node) Link(context.Context, fs.InodeEmbedder, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+// Link implements fs.NodeLinker: pmxcfs has no second names.
+func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (inode *fs.Inode, e syscall.Errno) {
+	if !n.c.isDisk {
+		return nil, syscall.EPERM
+	}
+	from := target.EmbeddedInode().Path(nil)
+	e = n.change(Operation{kind: "link", path: from, to: n.at(name)}, func() (e syscall.Errno) {
+		inode, e = n.LoopbackNode.Link(ctx, target, name, out)
+		return e
+	})
+	return inode, e
 }
 
 // Symlink implements fs.NodeSymlinker.

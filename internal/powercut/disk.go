@@ -1,6 +1,7 @@
 package powercut
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -8,6 +9,14 @@ import (
 	"strings"
 	"testing"
 )
+
+// Operation is one change, for the simulation of a power cut.
+type Operation struct {
+	kind     string // create, write, truncate, sync, rename, link, unlink, mkdir, rmdir, syncdir
+	path, to string
+	offset   int64
+	data     []byte
+}
 
 // Disk is what a file system has after some of its operations and a loss of
 // power.
@@ -81,8 +90,10 @@ func (e *entry) apply(o Operation) {
 		at.data = append(slices.Clone(at.data), make([]byte, max(0, int(o.offset)-len(at.data)))...)[:o.offset]
 	case "sync":
 		at.synced = slices.Clone(at.data)
-	case "rename":
-		delete(dir.names, name)
+	case "link", "rename":
+		if o.kind == "rename" {
+			delete(dir.names, name)
+		}
 		e.find(filepath.Dir("/" + o.to)).names[filepath.Base(o.to)] = at
 	case "unlink", "rmdir":
 		delete(dir.names, name)
@@ -125,6 +136,25 @@ func (d Disk) write(e *entry, at string) error {
 		}
 	}
 	return nil
+}
+
+// Cut is a loss of power after some changes.
+type Cut struct {
+	After int    // changes
+	Name  string // for messages
+	Disk
+}
+
+// Cuts calls check with each loss of power after from or more of the changes, in each way in which a file
+// system may end. It stops when the test has failed.
+func (c *Cluster) Cuts(t testing.TB, from int, check func(Cut)) {
+	t.Helper()
+	log := c.Changes()
+	for n := from; n <= len(log) && !t.Failed(); n++ {
+		for _, end := range Ends() {
+			check(Cut{n, fmt.Sprintf("cut after %d of %d operations (%s), %s", n, len(log), LastOf(log[:n]), end), After(log[:n], end)})
+		}
+	}
 }
 
 // LastOf returns the last change, for messages.

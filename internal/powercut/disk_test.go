@@ -31,6 +31,11 @@ func TestAfter(t *testing.T) {
 		{"rename of the directory", func(at string) error { return os.Rename(filepath.Join(at, "d"), filepath.Join(at, "e")) }, "e/", "e/", "d/"},
 		{"rmdir of it", func(at string) error { return os.Remove(filepath.Join(at, "e")) }, "", "", "d/"},
 		{"fsync after it", sync, "", "", ""},
+		{"a file", func(at string) error { return os.WriteFile(filepath.Join(at, "f"), []byte("y"), 0o600) }, "f=y", "f=", ""},
+		{"a second name of it", func(at string) error { return os.Link(filepath.Join(at, "f"), filepath.Join(at, "g")) }, "f=y g=y", "f= g=", ""},
+		{"fsync of both names", sync, "f=y g=y", "f= g=", "f= g="},
+		{"unlink of the first", func(at string) error { return os.Remove(filepath.Join(at, "f")) }, "g=y", "g=", "f= g="},
+		{"fsync by the second", func(at string) error { return sync(filepath.Join(at, "g")) }, "g=y", "g=y", "f=y g=y"},
 	}
 	c := powercut.NewDisk(t)
 	at := c.Mount(t)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
@@ -70,7 +72,7 @@ func (d *Driver) Restore(ctx context.Context, vmid int, s driver.Spec, p driver.
 		return fmt.Errorf("restore guest %d: %w", vmid, err)
 	}
 	if err := d.restore(ctx, partial, vmid, s, p); err != nil {
-		return errors.Join(fmt.Errorf("restore guest %d: %w", vmid, err), os.RemoveAll(partial))
+		return errors.Join(fmt.Errorf("restore guest %d: %w", vmid, err), d.removePartial(vmid))
 	}
 	return nil
 }
@@ -132,7 +134,31 @@ func (d *Driver) restore(ctx context.Context, partial string, vmid int, s driver
 	if err := os.Remove(filepath.Join(partial, reservedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // pct.conf has the ids now
 	}
-	return os.Rename(partial, d.dir(vmid))
+	return d.publish(partial, vmid)
+}
+
+// publish gives the guest in partial its name. A loss of power then leaves the whole guest: its files are on the
+// disk before it has its name. One call writes all of their file system, which is faster than one for each file.
+func (d *Driver) publish(partial string, vmid int) error {
+	f, err := os.Open(partial)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
+		return fmt.Errorf("write %s to the disk: %w", partial, err)
+	}
+	if err := os.Rename(partial, d.dir(vmid)); err != nil {
+		return err
+	}
+	if err := atomicfile.SyncPath(d.o.Path); err != nil {
+		return errors.Join(err, os.Rename(d.dir(vmid), partial))
+	}
+	return nil
+}
+
+// removePartial removes a partial guest for good: a loss of power does not bring it back.
+func (d *Driver) removePartial(vmid int) error {
+	return errors.Join(os.RemoveAll(d.partialDir(vmid)), atomicfile.SyncPath(d.o.Path))
 }
 
 func parseArchived(archive string, data []byte) (*pctconf.Config, error) {
@@ -218,7 +244,10 @@ func (d *Driver) Discard(ctx context.Context, vmid int, _ string) (err error) {
 	if _, err := os.Lstat(d.dir(vmid)); err == nil {
 		return driver.Fault(driver.ErrExists, "", fmt.Errorf("discard guest %d: %w, a whole one", vmid, driver.ErrExists))
 	}
-	return os.RemoveAll(d.partialDir(vmid))
+	if err := d.removePartial(vmid); err != nil {
+		return fmt.Errorf("discard guest %d: %w", vmid, err)
+	}
+	return nil
 }
 
 // Destroy implements [driver.Hypervisor]. A guest that is only partly removed
@@ -245,7 +274,7 @@ func (d *Driver) Destroy(ctx context.Context, vmid int) (err error) {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
 	// Else a loss of power could bring a guest back whose removal was acknowledged.
-	if err := errors.Join(os.RemoveAll(d.partialDir(vmid)), atomicfile.SyncPath(filepath.Dir(d.dir(vmid)))); err != nil {
+	if err := d.removePartial(vmid); err != nil {
 		return fmt.Errorf("destroy guest %d: %w", vmid, err)
 	}
 	return nil

@@ -32,6 +32,8 @@ func packageOf(command string) []string {
 		return []string{"openssh-client"}
 	case "nginx":
 		return []string{"nginx-light"}
+	case "mkfs.ext4":
+		return []string{"e2fsprogs"}
 	case "newuidmap":
 		return []string{"uidmap"}
 	}

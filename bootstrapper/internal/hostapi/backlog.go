@@ -53,7 +53,9 @@ func readBacklog(path string) (reports []contract.Report, exists bool) {
 func writeBacklog(path string, reports []contract.Report) (err error) {
 	dir, name := filepath.Split(path)
 	if len(reports) == 0 {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// For good: reports that come back after later runs would count as those of a new run.
+		err := atomicfile.In(filepath.Dir(path), func(root *os.Root) error { return atomicfile.Remove(root, name) })
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove delivered reports: %w", err)
 		}
 		return nil

@@ -202,31 +202,14 @@ func publish(ctx context.Context, path string, force bool, job packJob, m proven
 	if err != nil {
 		return Result{}, err
 	}
-	records := []struct {
-		suffix string
-		data   []byte
-	}{
+	records := []document{
 		{".notes", []byte(m.Notes())},
 		{".sha256", []byte(m.Archive.SHA256 + "  " + name + "\n")},
 		{provenance.SBOMSuffix, sbom},
 		{provenance.Suffix, manifest},
 	}
-	for _, r := range records {
-		if err := os.WriteFile(job.path+r.suffix, r.data, 0o644); err != nil {
-			return Result{}, fmt.Errorf("write records: %w", err)
-		}
-	}
-	for _, r := range records {
-		if err := os.Rename(job.path+r.suffix, path+r.suffix); err != nil {
-			return Result{}, fmt.Errorf("publish records: %w", err)
-		}
-	}
-	move := os.Rename
-	if !force {
-		move = os.Link // fails when another process was quicker
-	}
-	if err := move(job.path, path); err != nil {
-		return Result{}, fmt.Errorf("publish archive: %w", err)
+	if err := place(job.path, path, force, records); err != nil {
+		return Result{}, err
 	}
 	return Result{Path: path, Manifest: m, Report: report}, nil
 }

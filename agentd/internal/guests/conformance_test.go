@@ -283,7 +283,8 @@ func TestTwoNodes(t *testing.T) {
 	for _, b := range []bed{one, two} {
 		all.Go(func() {
 			for range 10 {
-				if err := b.Sweep(t.Context()); err != nil {
+				// Sweep waits for the locks no longer than 5 s, as the daemon's start does not depend on it.
+				if err := b.Sweep(t.Context()); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 					t.Error(err)
 				}
 			}

@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -247,20 +248,36 @@ func childCommand(opts Options, p *pipes, script *os.File) *exec.Cmd {
 	return cmd
 }
 
+// maxOutcome bounds the reports: a program may get hold of the pipe of pid 1, because it
+// is root in there. maxStatus is the highest exit status that there is.
+const (
+	maxOutcome = 1 << 20
+	maxStatus  = 255
+)
+
 // readOutcome reads reports until pid 1 has ended or said its last word. The
 // placeholders are kept from the first report, also when no last one comes.
 func readOutcome(r io.Reader) (outcome, error) {
-	dec := json.NewDecoder(r)
-	var first, last outcome
+	dec := json.NewDecoder(io.LimitReader(r, maxOutcome))
+	var first outcome
 	if err := dec.Decode(&first); err != nil {
 		return outcome{}, err
 	}
-	if first.Error != "" {
-		return first, nil
+	if slices.ContainsFunc(first.Made, func(path string) bool { return path != policyRcD && path != resolvConf }) {
+		return outcome{}, errors.New("it names a file that it does not make")
 	}
-	err := dec.Decode(&last)
-	last.Made = first.Made
-	return last, err
+	last := first
+	if first.Error == "" {
+		last = outcome{}
+		if err := dec.Decode(&last); err != nil {
+			return outcome{Made: first.Made}, err
+		}
+		last.Made = first.Made
+	}
+	if last.Code < 0 || last.Code > maxStatus {
+		return outcome{Made: first.Made}, fmt.Errorf("it reports the exit status %d", last.Code)
+	}
+	return last, nil
 }
 
 func name(argv []string) string { return filepath.Base(argv[0]) }

@@ -61,6 +61,16 @@ func hostFrom(files identity.Files, addrs []netip.AddrPort, now time.Time) (host
 	return host{addrs: addrs, identity: id}, err
 }
 
+// lockKeys waits until no other process of this node works on what is in the directory of
+// the keys, or sweeps it.
+func lockKeys(ctx context.Context, cfg config.Config) (unlock func() error, err error) {
+	unlock, err = filelock.WaitAtMost(ctx, filepath.Join(cfg.StateDir, "tls.lock"), tlsPatience)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fault.WrapHint(fault.Busy, fmt.Errorf("keys of this host: %w", err), "another command of felhom-agentd works on the keys; try again when it has ended")
+	}
+	return unlock, err
+}
+
 // withFiles calls work with the files of keys and certificates, while no other
 // process of this node works on them.
 func withFiles(ctx context.Context, cfg config.Config, work func(identity.Files) error) (err error) {
@@ -85,10 +95,7 @@ func withFiles(ctx context.Context, cfg config.Config, work func(identity.Files)
 	}
 	// Two commands that both find no key would each make one, and print the
 	// pins of the key that is overwritten.
-	unlock, err := filelock.WaitAtMost(ctx, filepath.Join(cfg.StateDir, "tls.lock"), tlsPatience)
-	if errors.Is(err, filelock.ErrHeld) {
-		return fault.WrapHint(fault.Busy, fmt.Errorf("keys of this host: %w", err), "another command of felhom-agentd works on the keys; try again when it has ended")
-	}
+	unlock, err := lockKeys(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func claimRotation(cfg config.Config) (unlock func() error, err error) {
 // switched, then the daemon shows the new one, and only then mounts lose the old
 // pin.
 func (r *rotator) run(ctx context.Context) error {
-	to, err := r.begin()
+	to, err := r.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,12 @@ func (r *rotator) run(ctx context.Context) error {
 
 // begin returns the pin of the key that is to become the current one: an
 // interrupted rotation's, or the next key's.
-func (r *rotator) begin() (to pin.Pin, err error) {
+func (r *rotator) begin(ctx context.Context) (to pin.Pin, err error) {
+	unlock, err := lockKeys(ctx, r.cfg) // others remove unfinished files there
+	if err != nil {
+		return to, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	err = atomicfile.In(tlsDir(r.cfg), func(root *os.Root) error {
 		data, err := regular.ReadIn(root, rotationFile, 4<<10)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -16,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/agentd/internal/identity"
 	"github.com/felhom/felhom-golden/internal/contract"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pin"
@@ -223,5 +227,34 @@ func TestPinRotateReadsNothingBeforeItsLock(t *testing.T) {
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Another command sweeps the directory of the keys under their lock: a rotation that
+// writes there without it loses its unfinished file.
+func TestPinRotateWritesUnderTheLockOfTheKeys(t *testing.T) {
+	cfg := config.Config{StateDir: t.TempDir()}
+	if err := os.Mkdir(tlsDir(cfg), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockKeys(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := &x509.Certificate{}
+	r := rotator{cfg: cfg, host: host{identity: identity.Identity{Current: tls.Certificate{Leaf: keys}, Next: tls.Certificate{Leaf: keys}}}}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if to, err := r.begin(ctx); err == nil {
+		t.Errorf("a rotation to %s has begun while another command had the lock", to)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.begin(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(tlsDir(cfg), rotationFile)); err != nil {
+		t.Error(err)
 	}
 }

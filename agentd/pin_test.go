@@ -246,7 +246,7 @@ func TestPinRotateWritesUnderTheLockOfTheKeys(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if to, err := r.begin(ctx); err == nil {
-		t.Errorf("a rotation to %s has begun while another command had the lock", to)
+		t.Errorf("a rotation to %s started while another command had the lock", to)
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,10 @@ func TestAKilledServerEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			t.Error("the child was not killed")
+		}
 	case <-ctx.Done():
 		t.Errorf("process %d has not ended: it waits for an answer of its own", cmd.Process.Pid)
 	}
@@ -76,6 +79,8 @@ func openAndWait(t *testing.T) {
 	if err := unix.Dup3(int(f.Fd()), int(low.Fd()), unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("open")
+	if _, err := fmt.Fprintln(os.Stdout, "open"); err != nil {
+		t.Fatal(err)
+	}
 	select {}
 }

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/freeport"
+	"github.com/felhom/felhom-golden/internal/soak"
 )
 
 // sshRecipe is for Ansible: Debian 12's plays on Debian 12. It takes one
@@ -154,40 +154,9 @@ func checkGone(t *testing.T, dir string) {
 	}
 }
 
-// checkNoMount waits until nothing is mounted in dir. It also looks into the mounts of every
-// other process: a namespace that lives on is a process that does. The server of a root
+// checkNoMount waits until no mount in dir and no process of it is left, whatever files it has. The server of a root
 // notices the end of Packer some time after it.
 func checkNoMount(t *testing.T, dir string) {
 	t.Helper()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for deadline := time.Now().Add(2 * time.Minute); ; <-again.C {
-		left := mounted(t, dir)
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("something is still mounted in %s: %v", dir, left)
-			return
-		}
-	}
-}
-
-// mounted lists the tables of mounts that have one below dir.
-func mounted(t *testing.T, dir string) (list []string) {
-	t.Helper()
-	tables, err := filepath.Glob("/proc/[0-9]*/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range tables {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			continue // the process ended
-		}
-		if strings.Contains(string(data), dir+"/") {
-			list = append(list, name)
-		}
-	}
-	return list
+	soak.AwaitNothing(t, "after the build", dir, dir)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -135,10 +137,16 @@ func readSidecar(name string) (string, error) {
 		return "", err
 	}
 	f := strings.Fields(string(data))
-	if len(f) == 0 || len(f[0]) != 64 {
+	if len(f) == 0 || !isHash(f[0]) {
 		return "", fault.WrapHint(fault.Invalid, fmt.Errorf("%s: want 64 hex digits and a file name, as sha256sum writes them", name), hint)
 	}
 	return f[0], nil
+}
+
+// isHash reports whether text is a SHA-256 as sha256sum(1) writes it, in either case.
+func isHash(text string) bool {
+	sum, err := hex.DecodeString(text)
+	return err == nil && len(sum) == sha256.Size
 }
 
 // checkConfigFile returns why writeConfig could not write name, before the work

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,13 +67,17 @@ func checkVerifyOptions(c *cli.Context) (verifyOptions, error) {
 	}
 	opts := verifyOptions{archive: c.Args().First(), format: "text", sidecar: !c.IsSet("sha256"), check: verify.Options{
 		Profile: verify.Profile(c.String("profile")), Enable: c.StringSlice("enable"), Skip: c.StringSlice("skip"), Strict: c.Bool("strict"),
-		SHA256: c.String("sha256"), BuildNames: c.StringSlice("forbid-name"), Hostnames: c.StringSlice("hostname"),
+		SHA256: strings.TrimSpace(c.String("sha256")), BuildNames: c.StringSlice("forbid-name"), Hostnames: c.StringSlice("hostname"),
 		Allow: verify.Allow{
 			SetID: c.StringSlice("allow-set-id"), WorldWritable: c.StringSlice("allow-world-writable"),
 			Capabilities: c.StringSlice("allow-capability"), Secrets: c.StringSlice("allow-secret"),
 		},
 	}}
 	switch {
+	case !opts.sidecar && opts.check.SHA256 == "": // most often a variable of a script that is not set: nothing would be compared
+		return opts, misuse("--sha256 is empty", "leave it out: ARCHIVE.sha256 is compared if it exists")
+	case !opts.sidecar && !isHash(opts.check.SHA256):
+		return opts, misuse(fmt.Sprintf("--sha256: want 64 hex digits, got %q", opts.check.SHA256), "give the first word that sha256sum prints")
 	case c.Bool("json") && c.Bool("junit"):
 		return opts, misuse("verify: both --json and --junit given", "give one of the two")
 	case c.Bool("json"):

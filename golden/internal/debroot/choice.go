@@ -50,20 +50,25 @@ func (f *filler) remembered(ctx context.Context) (_ *choice, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what apt has chosen: %w", err)
 	}
-	var c choice
-	if json.Unmarshal(data, &c) != nil {
+	c, ok := parseChoice(data)
+	if !ok {
 		return nil, nil //nolint:nilnil // damaged: apt is asked again
 	}
 	for _, s := range []selection{c.Essential, c.Rest} {
-		if !s.plain() {
-			return nil, nil //nolint:nilnil // likewise
-		}
 		if missing, err := f.store.missing(ctx, s.Packages); err != nil || len(missing) > 0 {
 			return nil, err
 		}
 	}
 	dir.Used(name)
 	return &c, nil
+}
+
+// parseChoice reads what remember has written; ok is false if it is damaged.
+func parseChoice(data []byte) (c choice, ok bool) {
+	if json.Unmarshal(data, &c) != nil || !c.Essential.plain() || !c.Rest.plain() {
+		return choice{}, false
+	}
+	return c, true
 }
 
 func (f *filler) remember(c choice) (err error) {

@@ -96,7 +96,7 @@ func (s *selection) plain() bool {
 	for _, p := range s.Packages {
 		names = append(names, p.Name)
 		files[p.Name] = plainSum.MatchString(p.Sum)
-		if !files[p.Name] {
+		if !files[p.Name] || p.File != "" && !plainFile.MatchString(p.File) {
 			return false
 		}
 	}

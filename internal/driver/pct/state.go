@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,8 +43,13 @@ func (d *Driver) socket(vmid int) (state driver.State, ok bool) {
 		return "", false
 	}
 	defer func() { ok = errors.Join(f.Close()) == nil && ok }()
-	name := "@" + filepath.Join(d.o.LXCDir, strconv.Itoa(vmid), "command")
-	lines := bufio.NewScanner(f)
+	return listens(f, "@"+filepath.Join(d.o.LXCDir, strconv.Itoa(vmid), "command"))
+}
+
+// listens reports whether a list of sockets, of the form of /proc/net/unix, has one of
+// that name. It returns false if the list is not understood.
+func listens(list io.Reader, name string) (state driver.State, ok bool) {
+	lines := bufio.NewScanner(list)
 	lines.Buffer(nil, maxSocketLine)
 	const columns = 8
 	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "Num ") || !strings.HasSuffix(strings.TrimSpace(lines.Text()), "Path") {
@@ -55,7 +61,10 @@ func (d *Driver) socket(vmid int) (state driver.State, ok bool) {
 			state = driver.Running
 		}
 	}
-	return state, lines.Err() == nil
+	if lines.Err() != nil {
+		return "", false
+	}
+	return state, true
 }
 
 // task is one of PVE's list of active tasks.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,6 +28,10 @@ type Cluster struct {
 	Full     atomic.Bool // every write is ENOSPC
 	Broken   atomic.Bool // every read of a file is EIO
 
+	// Noted is called after each change with the number of changes so far, before the program
+	// that made the change continues. It is set before the first mount.
+	Noted func(changes int)
+
 	isDisk bool // a local disk instead: every call of a disk works, and syncs are noted
 
 	mu  sync.Mutex
@@ -40,26 +43,6 @@ const (
 	MaxFile = 1 << 20 // of pmxcfs
 	WWWData = 33      // the group of its files
 )
-
-func (c *Cluster) note(o Operation) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.log = append(c.log, o)
-}
-
-// Changes returns the changes so far.
-func (c *Cluster) Changes() []Operation {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.log)
-}
-
-// Length returns the number of changes so far.
-func (c *Cluster) Length() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.log)
-}
 
 // refuses returns why a change is refused now.
 func (c *Cluster) refuses() syscall.Errno {

@@ -18,6 +18,30 @@ type Operation struct {
 	data     []byte
 }
 
+func (c *Cluster) note(o Operation) {
+	c.mu.Lock()
+	c.log = append(c.log, o)
+	length := len(c.log)
+	c.mu.Unlock()
+	if c.Noted != nil {
+		c.Noted(length)
+	}
+}
+
+// Changes returns the changes so far.
+func (c *Cluster) Changes() []Operation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.log)
+}
+
+// Length returns the number of changes so far.
+func (c *Cluster) Length() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.log)
+}
+
 // Disk is what a file system has after some of its operations and a loss of
 // power.
 type Disk struct {

@@ -34,6 +34,10 @@ func newAncestor(t *testing.T) ancestor {
 	b := a.bed
 	a.conf(t, "8200", "0a", "parent: second\n")
 	a.old = b.add(t, "8200")
+	killed := filepath.Join(b.dir, "state", "."+lineageFile+".ABCDEFGH.tmp")
+	if err := os.WriteFile(killed, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b.startProcess(t)
 	a.ask(t, a.old, http.StatusOK)
 	// The daemon has seen the guest as it is.
@@ -41,6 +45,9 @@ func newAncestor(t *testing.T) ancestor {
 		data, err := os.ReadFile(filepath.Join(b.dir, "state", lineageFile))
 		return err == nil && strings.Contains(string(data), `"8200"`)
 	})
+	if _, err := os.Lstat(killed); !os.IsNotExist(err) {
+		t.Errorf("the file of a killed daemon stays: %v", err)
+	}
 	return a
 }
 

@@ -212,6 +212,9 @@ func (l *Log) add(events []Event) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := atomicfile.Sweep(l.root, headFile); err != nil { // of killed processes: the lock is held
+		return err
+	}
 	if err := atomicfile.Write(l.root, headFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
 		return err
 	}

@@ -145,6 +145,20 @@ func TestAnInterruptedWriteIsRepaired(t *testing.T) {
 	}
 }
 
+func TestTheNextAddRemovesWhatAKilledOneLeft(t *testing.T) {
+	dir := filled(t)
+	stale := filepath.Join(dir, ".audit.head.ABCDEFGH.tmp")
+	if err := os.WriteFile(stale, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := openLog(t, dir).Add(t.Context(), audit.Event{Kind: audit.TokenMinted, Guest: 8210}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(stale); !os.IsNotExist(err) {
+		t.Errorf("%s stays: %v", stale, err)
+	}
+}
+
 func TestFilesRotate(t *testing.T) {
 	dir := t.TempDir()
 	l := openLog(t, dir)

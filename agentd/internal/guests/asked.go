@@ -1,6 +1,7 @@
 package guests
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -108,7 +109,8 @@ func (s *Store) SweepSecrets(vmid int) error {
 	var all []error
 	for _, entry := range entries {
 		name := entry.Name()
-		if name == keep || !strings.HasPrefix(name, secretsPrefix(vmid)) || !strings.HasSuffix(name, secretsSuffix) {
+		of := cmp.Or(atomicfile.Target(name), name)
+		if name == keep || !strings.HasPrefix(of, secretsPrefix(vmid)) || !strings.HasSuffix(of, secretsSuffix) {
 			continue
 		}
 		if err := atomicfile.Remove(s.records.root(), name); err != nil {

@@ -114,8 +114,15 @@ var conformance = map[string]func(*testing.T, bed){
 		if _, err := b.PutSecrets(8200, map[string]string{"A": strings.Repeat("x", 1<<20)}); err == nil {
 			t.Error("secrets that cannot be read again were written")
 		}
+		killed := filepath.Join(b.records, "."+name+".ABCDEFGH.tmp")
+		if err := os.WriteFile(killed, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if err := b.SweepSecrets(8200); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := os.Lstat(killed); !os.IsNotExist(err) {
+			t.Errorf("the file of a killed write stays: %v", err)
 		}
 		if _, err := b.Secrets(name); err == nil {
 			t.Error("the secrets stay")

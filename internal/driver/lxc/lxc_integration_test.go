@@ -258,13 +258,24 @@ func TestUmask(t *testing.T) {
 	if err := b.Start(t.Context(), vmid); err != nil {
 		t.Fatal(err)
 	}
+	dir := filepath.Join(b.path, fmt.Sprint(vmid))
+	killed := []string{filepath.Join(dir, ".pct.conf.ABCDEFGH.tmp"), filepath.Join(dir, ".config.ABCDEFGH.tmp")}
+	for _, name := range killed {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := b.Attach(t.Context(), vmid, driver.Mount{Source: source, Target: "/made/target"}); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range killed {
+		if _, err := os.Lstat(name); !os.IsNotExist(err) {
+			t.Errorf("the file of a killed change stays: %v", err)
+		}
 	}
 	if now := syscall.Umask(0o077); now != 0o077 {
 		t.Errorf("the umask of the process is %#o now", now)
 	}
-	dir := filepath.Join(b.path, fmt.Sprint(vmid))
 	for path, want := range map[string]os.FileMode{
 		filepath.Dir(b.path): 0o711, b.path: 0o711, dir: 0o710, filepath.Join(dir, "rootfs"): 0o755, filepath.Join(dir, "rootfs/made"): 0o755,
 	} {

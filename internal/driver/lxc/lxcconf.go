@@ -25,6 +25,9 @@ func (d *Driver) writeLXC(root *os.Root, vmid int, c *pctconf.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := atomicfile.Sweep(root, lxcFile); err != nil { // of killed changes
+		return err
+	}
 	_, err = atomicfile.WriteIfChanged(root, lxcFile, []byte(text), atomicfile.Attr{Mode: 0o644})
 	return err
 }

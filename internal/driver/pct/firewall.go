@@ -126,6 +126,9 @@ func (d *Driver) putBack(vmid int, rules []byte) error {
 
 func (d *Driver) writeRules(name string, rules []byte) error {
 	err := atomicfile.In(d.firewallDir(), func(root *os.Root) error {
+		if err := atomicfile.Sweep(root, name); err != nil { // of killed changes: the guest's lock is held
+			return err
+		}
 		return atomicfile.Write(root, name, rules, atomicfile.Attr{Mode: 0o640})
 	})
 	if err != nil {

@@ -190,11 +190,18 @@ func TestKilledRestoreKeepsTheOperatorsRules(t *testing.T) {
 			}
 			die()
 			kept(1)
+			killed := filepath.Join(filepath.Dir(file), ".8200.fw.ABCDEFGH.tmp")
+			if err := errors.Join(os.WriteFile(killed, nil, 0o640), os.RemoveAll(file)); err != nil {
+				t.Fatal(err)
+			}
 			if err := c.discard(t, d); err != nil {
 				t.Error(err)
 			}
 			wantRules(t, file, operators)
 			kept(0)
+			if _, err := os.Lstat(killed); !os.IsNotExist(err) {
+				t.Errorf("the file of a killed write stays: %v", err)
+			}
 			// What was left was removed by hand, and the rules with it.
 			die()
 			if err := errors.Join(os.RemoveAll(file), c.discard(t, d), os.Remove(file)); err != nil {

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 // registry has the images reg.example/c:{v1,v2,nohealth,exits,unhealthy}, and
 // the guest's root in its directory "g".
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true, UpdateScripts: os.Getenv("UPDATE") != "",
 		Setup: func(env *testscript.Env) error {

@@ -49,6 +49,7 @@ func TestReportsArriveThoughTheHostWasStopped(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes six seconds")
 	}
+	t.Parallel()
 	engine := dockertest.Start(t)
 	engine.Push("reg.example/c:v1")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStandInHost$")
@@ -112,6 +113,7 @@ func TestReportsArriveThoughTheHostWasStopped(t *testing.T) {
 
 // TestUndeliveredReportsComeWithTheNextRun starts the host after the first run.
 func TestUndeliveredReportsComeWithTheNextRun(t *testing.T) {
+	t.Parallel()
 	engine := dockertest.Start(t)
 	engine.Push("reg.example/c:v1")
 	g := newGuest(t, t.TempDir(), engine.Host)
@@ -146,6 +148,7 @@ func TestUndeliveredReportsComeWithTheNextRun(t *testing.T) {
 // TestWhyAPullIsTriedAgainIsReported: who waits on the host sees the reason, and
 // not only that the image step has started.
 func TestWhyAPullIsTriedAgainIsReported(t *testing.T) {
+	t.Parallel()
 	const refusal = "received unexpected HTTP status: 503 Service Unavailable"
 	engine := dockertest.Start(t)
 	engine.Push("reg.example/c:v1")

@@ -43,6 +43,7 @@ func filesOf(t *testing.T, dir string) []string {
 // TestKilledApplyAtRandom ends changes of the image by SIGKILL anywhere: at no
 // time do two controllers run, a plain run converges, and nothing is left over.
 func TestKilledApplyAtRandom(t *testing.T) {
+	t.Parallel()
 	random, rounds := soak.Start(t, 8)
 	engine := dockertest.Start(t)
 	engine.Push("reg.example/c:v1", "reg.example/c:v2")

@@ -94,12 +94,13 @@ func (g *guest) wantGood(e *dockertest.Engine, id, settings string) {
 // A change of settings that fails is rolled back, container and controller.yaml, is
 // tried once, and the host hears it.
 func TestSettingsThatFailAreRolledBack(t *testing.T) {
+	t.Parallel()
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			g, e, first := judgedGuest(t)
 			before := g.settings()
 			change(g, "unhealthy")
-			g.want(3, []string{"runs again and is ready"}, "--ready-wait", "20s")
+			g.want(3, []string{"runs again and is ready"}, "--ready-wait", "2m")
 			g.wantGood(e, first, before)
 
 			// A boot, and a second one.
@@ -130,7 +131,7 @@ func TestSettingsThatFailAreRolledBack(t *testing.T) {
 				t.Errorf("controller.yaml is as before:\n%s", corrected)
 			}
 			g.template("exits")
-			g.want(3, []string{"runs again and is ready"}, "--ready-wait", "20s")
+			g.want(3, []string{"runs again and is ready"}, "--ready-wait", "2m")
 			g.wantGood(e, second, corrected)
 		})
 	}
@@ -140,6 +141,7 @@ func TestSettingsThatFailAreRolledBack(t *testing.T) {
 // same input, returns to the settings of before; one that fails before it comes to
 // the controller does so too.
 func TestSettingsOnTrialSurviveAKill(t *testing.T) {
+	t.Parallel()
 	for name, change := range changes {
 		for next, spoil := range map[string]func(g *guest){
 			"the same":      func(*guest) {},
@@ -254,6 +256,6 @@ func TestLargeSettingsAreRolledBack(t *testing.T) {
 		t.Errorf("the host hears of %s: %s", last.State, last.Message)
 	}
 	large("unhealthy")
-	g.want(3, []string{"runs again and is ready"}, "--ready-wait", "20s")
+	g.want(3, []string{"runs again and is ready"}, "--ready-wait", "2m")
 	g.wantGood(e, first, before)
 }

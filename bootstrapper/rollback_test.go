@@ -299,6 +299,7 @@ func TestOldImagesAreRemoved(t *testing.T) {
 // The host reverts a change that a killed run had started: the container before is
 // still there, and is not made again.
 func TestRevertAfterAKill(t *testing.T) {
+	t.Parallel()
 	for _, runs := range []bool{false, true} {
 		g, e := fakeGuest(t)
 		g.want(0, nil)
@@ -320,6 +321,7 @@ func TestRevertAfterAKill(t *testing.T) {
 
 // What prevents a rollback once does not leave the guest with a controller that failed.
 func TestRollbackIsRepeatedIfItFails(t *testing.T) {
+	t.Parallel()
 	for _, request := range []string{"DELETE /containers/", "POST /containers/0000000000000000000000000000000000000000000000000000000abc000001/rename"} {
 		g, e := fakeGuest(t)
 		g.want(0, nil)
@@ -337,6 +339,7 @@ func TestRollbackIsRepeatedIfItFails(t *testing.T) {
 
 // A damaged file makes no run fail, and touches no controller.
 func TestDamagedMemory(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"", "{", `{"version":1,"container":7}`, `{"version":99,"container":"x"}`} {
 		g, e := fakeGuest(t)
 		g.want(0, nil)

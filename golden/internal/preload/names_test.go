@@ -18,6 +18,7 @@ import (
 // An archive of last week's image, under this week's reference, is taken as the
 // recipe says, and the build says so; every name that means the same is silent.
 func TestArchiveOfAnotherImageIsWarnedOf(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // Check looks for what killed programs left there
 	img := sample(t, "amd64")
 	manifest, err := img.Digest()
 	if err != nil {

@@ -50,7 +50,7 @@ func (d *Driver) output(ctx context.Context, timeout time.Duration, path string,
 	case res.ExitCode < 0:
 		return res, err // not started, or killed from outside
 	}
-	return res, classify(run.Quote(name, args...), string(res.Stdout), string(res.Stderr))
+	return res, classify(run.Quote(name, args...), args, string(res.Stdout), string(res.Stderr))
 }
 
 // pct changes a guest.

@@ -33,7 +33,7 @@ var rules = []rule{
 	{has(`already running|container is running|can't overwrite running container|if the CT is running`), driver.ErrRunning, ""},
 	{has(`(CT|VM) \d+ not running`), driver.ErrNotRunning, ""},
 	{has(`protection mode enabled`), driver.ErrProtected, "pct set VMID --protection 0 allows it"},
-	{has(`base volume '.*' is still in use by linked clone`), driver.ErrInUse, "remove those guests first"},
+	{has(`base volume '[^']*' is still in use by linked clone`), driver.ErrInUse, "remove those guests first"},
 	{has(`Linked clone feature for '.*' is not available|Template feature is not available for '|parameter 'storage' not allowed for linked clones|unable to clone mountpoint`), driver.ErrNoClone, "restore the archive: provision.clone: never"},
 	{has(`used in HA resources`), driver.ErrProtected, "take the guest out of HA first: ha-manager remove ct:VMID"},
 	{has(`There is a replication job|to a replicated VM`), driver.ErrProtected, "remove the guest's replication job first: pvesr delete JOB"},
@@ -42,11 +42,11 @@ var rules = []rule{
 	{has(`command '.*' failed: (got signal \d+|interrupted by signal)`), driver.ErrNotReady, "it was ended from outside, by an administrator, a shutdown or for want of memory (journalctl -k); try again"},
 	{has(`got lock (request )?timeout|failed: got timeout|dataset is busy|image still has watchers`), driver.ErrNotReady, "the storage is busy with another task; try again"},
 	{has(`(could not|unable to) activate storage '|no such logical volume|Volume group ".*" not found`), driver.ErrNoStorage, "pvesm status says which storages this node reaches"},
-	{has(`storage: No such storage|storage '.*' (does not exist|is disabled|is not available|is not online|does not support container)`), driver.ErrNoStorage, storageHint},
-	{has(`bridge '.*' does not exist`), driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists them"},
+	{has(`storage: No such storage|storage '[^']*' (does not exist|is disabled|is not available|is not online|does not support container)`), driver.ErrNoStorage, storageHint},
+	{has(`bridge '[^']*' does not exist`), driver.ErrNoBridge, "name a bridge of this node; ip link show type bridge lists them"},
 	{has(`unsupported debian version`), driver.ErrArchive, "pve-container is too old for the archive's Debian: apt full-upgrade"},
 	{has(`can't find file '|volume '[^']*:backup/[^']*' does not exist|archive contains no configuration file|content type needs to be 'backup'|unrecognized compression format|does not look like a template archive|configuration could not be recovered|unable to detect disk size|unable to parse version info|unable to detect OS distribution|unable to parse (volume ID|directory volume name)`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
-	{has(`volume '.*' does not exist`), driver.ErrStart, "the guest's disk is gone: bring its storage back, or remove the guest"},
+	{has(`volume '[^']*' does not exist`), driver.ErrStart, "the guest's disk is gone: bring its storage back, or remove the guest"},
 	{has(`missing '(arch|ostype)' - internal error`), driver.ErrStart, "an interrupted restore left it: pct destroy VMID removes it"},
 	{has(`mount points configured, but 'rootfs' not set`), driver.ErrRefused, ""},
 	{has(`command '.*tar .*' failed`), driver.ErrArchive, "felhom-golden verify says what is wrong with an archive"},
@@ -56,10 +56,11 @@ var rules = []rule{
 
 func has(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
 
-// classify makes an error from a program's output. A worker's stderr is merged
-// into stdout, so both are searched, stderr first.
-func classify(command, stdout, stderr string) error {
+// classify makes an error from the output of a program that was called with args. A
+// worker's stderr is merged into stdout, so both are searched, stderr first.
+func classify(command string, args []string, stdout, stderr string) error {
 	words := lastWords(stdout, stderr)
+	stdout, stderr = withoutNames(stdout, args), withoutNames(stderr, args)
 	for _, text := range []string{stderr, stdout} {
 		for _, r := range rules {
 			if errors.Is(r.is, driver.ErrArchive) && stdoutSaysFull(stdout) {

@@ -35,7 +35,7 @@ func FuzzOutput(f *testing.F) {
 		if err := json.Unmarshal([]byte(text), &n); err == nil && !strings.HasPrefix(strings.Trim(text, " \t\r\n\""), "-") && n < 0 {
 			t.Errorf("%s is the number %d", text, n)
 		}
-		for _, err := range []error{classify("pct start 8200", text, ""), classify("pct start 8200", "", text)} {
+		for _, err := range []error{classify("pct start 8200", nil, text, ""), classify("pct start 8200", nil, "", text)} {
 			words := err.Error()
 			if strings.ContainsFunc(words, func(r rune) bool { return !termtext.IsSafe(r) }) || len(words) > maxWords+200 {
 				t.Errorf("%q gives the error %q", text, words)

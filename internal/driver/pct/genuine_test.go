@@ -146,7 +146,7 @@ func TestGenuineTexts(t *testing.T) {
 			if c.code == 0 {
 				return
 			}
-			err := pct.Classify("pct", stdout.String(), stderr.String())
+			err := pct.Classify("pct", nil, stdout.String(), stderr.String())
 			if c.class != nil && !errors.Is(err, c.class) || c.class == nil && errors.Is(err, driver.ErrRefused) {
 				t.Errorf("error %v, want %v", err, c.class)
 			}

@@ -260,7 +260,7 @@ func (d *Driver) convert(ctx context.Context, vmid int, description string, conf
 	case err != nil:
 		return err
 	}
-	return classify("pct template "+strconv.Itoa(vmid), string(res.Stdout), string(res.Stderr)) // it exits with 0
+	return classify("pct template "+strconv.Itoa(vmid), nil, string(res.Stdout), string(res.Stderr)) // it exits with 0
 }
 
 var baseVolume = regexp.MustCompile(`[:/](?:base|basevol)-[0-9]+-[^/]*$`)

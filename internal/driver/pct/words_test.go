@@ -36,7 +36,7 @@ func TestWordsOfStorages(t *testing.T) {
 		{"CT 8200 already exists on node 'pve'", driver.ErrExists},
 		{"unable to create CT 8200: VM 8200 already exists on node 'pve'", driver.ErrExists},
 	} {
-		if err := classify("pct restore 8200", "", test.text); !errors.Is(err, test.want) {
+		if err := classify("pct restore 8200", nil, "", test.text); !errors.Is(err, test.want) {
 			t.Errorf("%q: %v, want class %q", test.text, err, test.want)
 		}
 	}

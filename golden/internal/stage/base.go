@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -254,7 +255,7 @@ func classify(tool string, err error, log string, p *Plan) error {
 		hint  string
 	}{
 		{[]string{"mount /proc failed"}, fault.Failed, "this is a container in which the kernel mounts no new /proc: --engine dpkg, or engine: dpkg in the recipe, works here"},
-		{[]string{"No space left on device"}, fault.Failed, "the cache's disk is full: make room, or name another directory with --cache"},
+		{[]string{fullText}, fault.Failed, "the cache's disk is full: make room, or name another directory with --cache"},
 		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, fault.Mismatch, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
 		{[]string{"is expired", "is not valid yet"}, fault.Mismatch, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
 		{[]string{"Unable to locate package", "has no installation candidate", "couldn't find any package"}, fault.Invalid, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
@@ -263,6 +264,9 @@ func classify(tool string, err error, log string, p *Plan) error {
 		{[]string{"unmet dependencies", "held broken packages"}, fault.Invalid, "the packages do not fit together: look at packages in the recipe"},
 	} {
 		for _, text := range c.texts {
+			if text == fullText && !saysDiskFull(log) {
+				continue
+			}
 			if strings.Contains(log, text) {
 				return fault.WrapHint(c.code, fmt.Errorf("install packages of %s: %s: %s", p.Recipe.Suite, tool, pick(log, text)), c.hint)
 			}
@@ -316,8 +320,20 @@ func (t *transcript) String() string {
 	return t.buf.String()
 }
 
+const fullText = "No space left on device"
+
+// diskFull and cannotRun match causes, which are last in a line or in brackets: the
+// directories, packages and files that a message names can be called the same.
+var (
+	diskFull  = regexp.MustCompile(`(?m)(?:\((?:28: )?No space left on device\)|: No space left on device[.;]?\s*$)`)
+	cannotRun = regexp.MustCompile(`(?m): exec format error\s*$`)
+)
+
+func saysDiskFull(text string) bool { return diskFull.MatchString(text) }
+
+// diskHint gives a full disk its way out.
 func diskHint(err error) error {
-	if err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "No space left on device")) {
+	if err != nil && (errors.Is(err, syscall.ENOSPC) || saysDiskFull(err.Error())) {
 		return fault.WrapHint(fault.Failed, err, "the cache's disk is full: make room, or name another directory with --cache")
 	}
 	return err

@@ -76,7 +76,7 @@ func (p *Plan) fill(ctx context.Context, root string, c Cache, h Hooks) error {
 			// What dpkg-deb says is in the error alone.
 			return classify("apt or dpkg", err, log.String()+"\n"+err.Error(), p)
 		}
-		if strings.Contains(err.Error(), "exec format error") {
+		if cannotRun.MatchString(err.Error()) {
 			return fault.WrapHint(fault.Failed, err, "this machine does not run programs of "+p.Recipe.Arch+": apt-get install qemu-user-static, or build on a machine that does")
 		}
 		return diskHint(err)

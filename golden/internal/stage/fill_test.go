@@ -15,6 +15,7 @@ import (
 
 	"github.com/felhom/felhom-golden/golden/internal/debroot"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
+	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/isolate"
 )
@@ -62,6 +63,42 @@ func TestDiskHint(t *testing.T) {
 	}
 	if diskHint(nil) != nil || fault.HintOf(diskHint(fs.ErrNotExist)) != "" {
 		t.Error("want no hint without a full disk")
+	}
+}
+
+// A directory or a package can be called like a cause.
+func TestNamesAreNotCauses(t *testing.T) {
+	const full = "disk is full"
+	for _, tt := range []struct {
+		text string // what cp or dpkg wrote
+		full bool
+	}{
+		{"cp: error writing '/c/a': No space left on device", true},
+		{"cp: error writing '/c/a': No space left on device\ncp: x", true},
+		{"dpkg: error processing archive a.deb: cannot copy extracted data for './x' to './x.dpkg-new': failed to write (No space left on device)", true},
+		{"E: Write error - write (28: No space left on device)", true},
+		{"E: You don't have enough free space: No space left on device.", true},
+		{"cp: cannot create directory '/c/No space left on device': Permission denied", false},
+		{"cp: cannot create directory '/c/x: No space left on device': Permission denied", false},
+		{"cp: cannot stat '/c/x: No space left on device/b': No such file or directory", false},
+		{"dpkg: error processing archive /c/No space left on device/a.deb (--unpack):", false},
+	} {
+		program := &run.Error{Command: "cp --archive '/c/x: No space left on device' /d", ExitCode: 1, Stderr: tt.text + "\n", Err: errors.New("exit status 1")}
+		if got := fault.HintOf(diskHint(program)); strings.Contains(got, full) != tt.full {
+			t.Errorf("%s: want a full disk %v, got the hint %q", tt.text, tt.full, got)
+		}
+		if got := fault.HintOf(classify("apt or dpkg", program, "Get:1 x\n"+program.Error(), &Plan{})); strings.Contains(got, full) != tt.full {
+			t.Errorf("packages: %s: want a full disk %v, got the hint %q", tt.text, tt.full, got)
+		}
+	}
+	for text, want := range map[string]bool{
+		"run dpkg: start /usr/bin/dpkg: exec format error":                  true,
+		"open /c/exec format error/a.deb: no such file or directory":        false,
+		"open /c/x: exec format error/root: start /bin/sh: not a directory": false,
+	} {
+		if got := cannotRun.MatchString(text); got != want {
+			t.Errorf("%s: want a program that cannot run %v, got %v", text, want, got)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func apply(ctx context.Context, o applyOptions, stderr io.Writer) (err error) {
 	limit := noHostLimit
 	defer func() {
 		if lost, closeErr := reporter.Close(limit); lost > 0 {
-			newTalk(stderr, "").undelivered(lost)
+			newTalk(stderr, "").undelivered(lost, closeErr == nil)
 			err = errors.Join(err, closeErr)
 		}
 	}()

@@ -236,9 +236,13 @@ func (t *talk) finish(r record.Result) {
 	})
 }
 
-// undelivered prints how many reports the host did not get.
-func (t *talk) undelivered(count int) {
-	t.note(fmt.Sprintf("the host did not accept %d reports; the next run delivers them", count), map[string]any{"undelivered": count})
+// undelivered prints how many reports the host did not get, and whether they were kept.
+func (t *talk) undelivered(count int, kept bool) {
+	then := "the next run delivers them"
+	if !kept {
+		then = "they could not be kept either; the next run reports its own"
+	}
+	t.note(fmt.Sprintf("the host did not accept %d reports; %s", count, then), map[string]any{"undelivered": count})
 }
 
 // note prints what happens between two runs.

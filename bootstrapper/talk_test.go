@@ -81,3 +81,14 @@ func TestAPullIsShownWithRateAndTimeLeft(t *testing.T) {
 		t.Errorf("%d reports of the pull's bytes: %+v", n, host.reports)
 	}
 }
+
+// What could not be kept is not promised.
+func TestUndeliveredReportsThatAreNotKept(t *testing.T) {
+	for kept, want := range map[bool]string{true: "the next run delivers them", false: "could not be kept"} {
+		var text strings.Builder
+		newTalk(&text, "run").undelivered(2, kept)
+		if !strings.Contains(text.String(), "did not accept 2 reports") || !strings.Contains(text.String(), want) {
+			t.Errorf("kept %v: got %q, want %q", kept, text.String(), want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -280,9 +281,11 @@ func (r *Reporter) signal() {
 // byte of text can become six. The rest is for the other members.
 const maxEncoded = contract.MaxReportBytes * 7 / 16
 
-// cut shortens text to what a report may hold, also when it is encoded.
+// cut shortens text to what a report may hold, also when it is encoded. A host refuses
+// NUL for good, and counts three bytes for each one that is not UTF-8.
 func cut(text string) string {
-	text = termtext.Cut(text, contract.MaxMessageBytes)
+	valid := string([]rune(termtext.Cut(text, contract.MaxMessageBytes)))
+	text = termtext.Cut(strings.ReplaceAll(valid, "\x00", "\uFFFD"), contract.MaxMessageBytes)
 	for {
 		if raw, err := json.Marshal(text); err != nil || len(raw) <= maxEncoded {
 			return text // strings can always be encoded

@@ -131,6 +131,9 @@ func (w *waiter) died(cause error) error {
 	if st.ConsoleFile != "" {
 		hint = "its whole console is in " + st.ConsoleFile + "\n" + hint
 	}
+	if w.failure != nil {
+		hint = strings.TrimLeft(termtext.Lines(w.failure.Report.Hint)+"\n"+hint, "\n")
+	}
 	return fault.WrapHint(fault.Failed, errors.New(text), hint)
 }
 

@@ -81,6 +81,31 @@ func TestWaitDied(t *testing.T) {
 	}
 }
 
+// A guest that failed, tried again and stopped: its failure is named with the hint,
+// in lines that are harmless.
+func TestWaitDiedAfterAFailure(t *testing.T) {
+	const odd = "a\r\n\tb\x1b[2J\u202ec\u2028d\x9be"
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.running()
+		r.report(t, with(report("a", contract.StepImage, contract.StateFailed), "not-ready", "no registry "+odd, "start it "+odd),
+			with(report("a", contract.StepRun, contract.StateFailed), "not-ready", "image: no registry", ""),
+			with(report("b", contract.StepImage, contract.StateStarted), "", "pulling "+odd, ""))
+		time.AfterFunc(time.Second, func() { r.hv.Die(vmid, "console "+odd) })
+		err := r.Wait(t.Context(), vmid, "", time.Minute)
+		wantError(t, err, fault.Failed, "start it", "the last failure it reported: image failed: no registry a b", "; now: image started: pulling a b")
+		hint := fault.HintOf(err)
+		if !strings.HasPrefix(hint, "start it a\n") || !strings.Contains(hint, "the same command starts it again") {
+			t.Errorf("hint %q", hint)
+		}
+		for _, text := range []string{err.Error(), hint} {
+			if strings.ContainsAny(text, "\x1b\r\u202e\u2028") || strings.Contains(text, "\x9b") {
+				t.Errorf("text %q is not cleaned", text)
+			}
+		}
+	})
+}
+
 // A guest that reboots, and a hypervisor that cannot say, end no wait.
 func TestWaitContinues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package cachedir keeps the directories of the cache, which several builds may
-// fill at the same time. Call [Open], and publish by [Dir.WriteFile], [Dir.Share] or
-// [Dir.MakeDir]: what is not finished has a temporary name, what has its own
+// fill at the same time. Call [Open], and publish by [Dir.WriteFile], [Dir.WriteRecord],
+// [Dir.Share] or [Dir.MakeDir]: what is not finished has a temporary name, what has its own
 // name is whole. What killed builds left is removed when no build is at work.
 package cachedir
 

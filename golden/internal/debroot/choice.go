@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/felhom/felhom-golden/golden/internal/cachedir"
-	"github.com/felhom/felhom-golden/internal/regular"
 )
 
 // choicesKept is how many choices are remembered; maxChoice bounds one. A package takes 200 bytes or so.
@@ -19,6 +17,9 @@ const (
 	choicesKept = 50
 	maxChoice   = 8 << 20
 )
+
+// choiceSuffix ends the name of one; its content has a digest before it.
+const choiceSuffix = ".choice"
 
 // choice is what apt has chosen for a root. It depends on nothing but what [Request.Key] names, so that it is asked for once:
 // apt takes as long for it as dpkg does for a small root.
@@ -42,9 +43,9 @@ func (f *filler) remembered(ctx context.Context) (_ *choice, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	name := f.req.Key + ".json"
-	data, err := regular.Read(dir.Path(name), maxChoice)
-	if errors.Is(err, fs.ErrNotExist) {
+	name := f.req.Key + choiceSuffix
+	data, err := dir.ReadRecord(name, maxChoice)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, cachedir.ErrDamaged) {
 		return nil, nil //nolint:nilnil // none is the usual case of a first build
 	}
 	if err != nil {
@@ -77,6 +78,9 @@ func (f *filler) remember(c choice) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	err = dir.WriteFile(f.req.Key+".json", func(w io.Writer) error { return json.NewEncoder(w).Encode(c) })
+	data, err := json.Marshal(c)
+	if err == nil {
+		err = dir.WriteRecord(f.req.Key+choiceSuffix, data)
+	}
 	return errors.Join(err, dir.Trim(choicesKept, func(name string) error { return os.Remove(dir.Path(name)) }))
 }

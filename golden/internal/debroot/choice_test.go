@@ -46,8 +46,12 @@ func TestRemembered(t *testing.T) {
 	if c, err := f.remembered(t.Context()); err != nil || c == nil || len(c.Rest.Packages) != 1 {
 		t.Errorf("whole: got %v, %v", c, err)
 	}
-	file := filepath.Join(cache, "choices", "k.json")
-	good, err := os.ReadFile(file)
+	choices, err := f.choices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = choices.Close() })
+	good, err := choices.ReadRecord("k"+choiceSuffix, maxChoice)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,11 +66,26 @@ func TestRemembered(t *testing.T) {
 		if text == string(good) {
 			t.Fatal("a case changes nothing")
 		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := choices.WriteRecord("k"+choiceSuffix, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 		if c, err := f.remembered(t.Context()); err != nil || c != nil {
 			t.Errorf("%q: want none, got %v, %v", text, c, err)
 		}
+	}
+	// Another version of the package would be as plain.
+	if err := choices.WriteRecord("k"+choiceSuffix, good); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(choices.Path("k" + choiceSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := strings.Replace(string(whole), `"Version":"1"`, `"Version":"2"`, 1)
+	if err := os.WriteFile(choices.Path("k"+choiceSuffix), []byte(bad), 0o600); err != nil || bad == string(whole) {
+		t.Fatal(err)
+	}
+	if c, err := f.remembered(t.Context()); err != nil || c != nil {
+		t.Errorf("with a damaged byte: want none, got %v, %v", c, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/felhom/felhom-golden/golden/internal/cachedir"
 	"github.com/felhom/felhom-golden/golden/internal/contents"
 	"github.com/felhom/felhom-golden/golden/internal/sums"
 	"github.com/felhom/felhom-golden/internal/regular"
@@ -82,7 +83,7 @@ func (j *job) frameKey() (string, error) {
 // lookup opens the cached archive with the same base, or returns nil when there
 // is none. Whether it is damaged shows when it is copied.
 func (j *job) lookup() (*os.File, record, error) {
-	data, err := regular.Read(j.cache.Path(j.key+recordSuffix), maxRecord)
+	data, err := j.cache.ReadRecord(j.key+recordSuffix, maxRecord)
 	if isUnusable(err) {
 		return nil, record{}, nil
 	}
@@ -105,9 +106,9 @@ func (j *job) lookup() (*os.File, record, error) {
 }
 
 // isUnusable reports whether a name of the cache means nothing that this program
-// has written: the frames are made again, and replace what the name means.
+// has written, or what is damaged: the frames are made again, and replace what the name means.
 func isUnusable(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, regular.ErrNotRegular) || errors.Is(err, regular.ErrTooLarge)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, regular.ErrNotRegular) || errors.Is(err, regular.ErrTooLarge) || errors.Is(err, cachedir.ErrDamaged)
 }
 
 // keep puts the archive at path, which is complete and is not changed again, into
@@ -121,8 +122,11 @@ func (j *job) keep(path string, res Result, b *base) error {
 		return err
 	}
 	rec := record{SHA256: sum, Size: res.Size, Base: j.baseAt, Content: b.scan.total, Members: len(b.scan.members), Sample: b.sample, Parents: b.parents, Dropped: j.dropped}
-	err = j.cache.WriteFile(j.key+recordSuffix, func(w io.Writer) error { return gob.NewEncoder(w).Encode(rec) })
-	if err != nil {
+	var data bytes.Buffer
+	if err := gob.NewEncoder(&data).Encode(rec); err != nil {
+		return err
+	}
+	if err := j.cache.WriteRecord(j.key+recordSuffix, data.Bytes()); err != nil {
 		return err
 	}
 	// A build that reads an archive while it is removed reads it to its end; a later

@@ -155,6 +155,8 @@ func TestMachine(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, line, want string }{
 		{"host name", "uname -n", "localhost\n"},
+		{"domain name", "cat /proc/sys/kernel/domainname", "localdomain\n"},
+		{"name in proc", "cat /proc/sys/kernel/hostname", "localhost\n"},
 		{"process id 1 is this program", "echo $PPID", "1\n"},
 		{"no service may start", "/usr/sbin/policy-rc.d; echo $?", "101\n"},
 		{"name servers", "cat /etc/resolv.conf", string(machine)},

@@ -16,8 +16,11 @@ const (
 	policyRcD  = "/usr/sbin/policy-rc.d"
 )
 
-// hostName is what the program sees: not the name of a real machine.
-const hostName = "localhost"
+// hostName and domainName (of NIS) are what the program sees: not those of a real machine.
+const (
+	hostName   = "localhost"
+	domainName = "localdomain"
+)
 
 // policy forbids every start of a service; 101 is policy-rc.d's word for it.
 const policy = "#!/bin/sh\nexit 101\n"
@@ -68,6 +71,9 @@ func (m *machine) build(report *json.Encoder) error {
 	}
 	if err := unix.Sethostname([]byte(hostName)); err != nil {
 		return fmt.Errorf("set host name: %w", err)
+	}
+	if err := unix.Setdomainname([]byte(domainName)); err != nil {
+		return fmt.Errorf("set domain name: %w", err)
 	}
 	if m.ord.Resolver == nil {
 		if err := loopbackUp(); err != nil {

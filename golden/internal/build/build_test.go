@@ -96,6 +96,7 @@ func TestDistinctiveNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"vm": "", "debian": "", "localhost": "", "localhost.localdomain": "", "build-07": "build-07",
 		"build-07.corp.example": "build-07.corp.example build-07", "vm.corp.example": "vm.corp.example", "6f1c09a1b2c3": "6f1c09a1b2c3", "workstation": "workstation",
+		"Build-07": "Build-07 build-07", "BUILD-07.Corp.example": "BUILD-07.Corp.example BUILD-07 build-07.corp.example build-07", "Workstation": "Workstation", "VM": "",
 	} {
 		if got := strings.Join(distinctive(name), " "); got != want {
 			t.Errorf("%s: want %q, got %q", name, want, got)

@@ -242,14 +242,16 @@ func builderNames() []string {
 	return distinctive(name)
 }
 
-// distinctive returns name and its first label, but not a word that is common in the
-// text of packages, such as "vm", "debian" or "docker".
+// distinctive returns name and its first label, also in lower case as mail and DNS have
+// them, but not a word that is common in the text of packages, such as "vm", "debian" or
+// "docker".
 func distinctive(name string) []string {
 	label, _, _ := strings.Cut(name, ".")
 	var list []string
-	for _, n := range slices.Compact([]string{name, label}) {
+	for _, n := range []string{name, label, strings.ToLower(name), strings.ToLower(label)} {
 		marked := strings.ContainsAny(n, "0123456789-.") && len(n) >= 5
-		if n != "localhost" && !strings.HasPrefix(n, "localhost.") && (marked || len(n) >= 9) {
+		isOwn := n == name || n == label // letters alone in another case are any word
+		if n != "localhost" && !strings.HasPrefix(n, "localhost.") && (marked || isOwn && len(n) >= 9) && !slices.Contains(list, n) {
 			list = append(list, n)
 		}
 	}

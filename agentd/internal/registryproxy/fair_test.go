@@ -111,6 +111,7 @@ func (l bufferless) Accept() (net.Conn, error) {
 // A guest that reads, but hardly anything, does not hold its slot for hours; nor
 // does a registry that sends hardly anything.
 func TestATrickleEnds(t *testing.T) {
+	t.Parallel()
 	const size = 8 << 20
 	zeros := make([]byte, size)
 	digest := digestOf(zeros)
@@ -184,6 +185,7 @@ func TestATrickleEnds(t *testing.T) {
 
 // A slow machine is not a trickle: what moves fast enough continues.
 func TestASteadyStreamContinues(t *testing.T) {
+	t.Parallel()
 	up := newUpstream(t)
 	i := up.push(t, repository, "v1", "one")
 	onBlobs(up, func(w http.ResponseWriter, _ *http.Request) {

@@ -138,6 +138,7 @@ func slow(t *testing.T, up *upstream, size int) (started chan struct{}) {
 }
 
 func TestAStreamEnds(t *testing.T) {
+	t.Parallel()
 	up := newUpstream(t)
 	i := up.push(t, repository, "v1", "one")
 	limits := registryproxy.Limits{Check: 10 * time.Millisecond}

@@ -75,3 +75,22 @@ func orders(n int) [][]int {
 	}
 	return out
 }
+
+// A guest's clock can jump within a run and between runs: its reports count by their
+// sequence.
+func TestTheClockOfAGuestMayJump(t *testing.T) {
+	now := time.Now()
+	for _, jump := range []time.Duration{0, -24 * time.Hour, 24 * time.Hour, -2 * 365 * 24 * time.Hour} {
+		p := guests.Progress{}
+		p.Add(contract.Report{Run: "a", Sequence: 1, Time: now, Step: contract.StepReady, State: contract.StateFailed}, now)
+		p.Add(contract.Report{Run: "a", Sequence: 2, Time: now.Add(jump), Step: contract.StepReady, State: contract.StateDone}, now)
+		p.Add(contract.Report{Run: "a", Sequence: 1, Time: now, Step: contract.StepReady, State: contract.StateFailed}, now) // sent again
+		if last, ok := p.Last(); !ok || last.Report.State != contract.StateDone || p.Failure != nil {
+			t.Errorf("%s within a run: last %+v, failure %+v; want the later state", jump, last.Report, p.Failure)
+		}
+		p.Add(contract.Report{Run: "b", Sequence: 1, Time: now.Add(2 * jump), Step: contract.StepRun, State: contract.StateFailed}, now)
+		if last, _ := p.Last(); last.Report.Run != "b" || p.Failure == nil || p.Failure.Report.Run != "b" {
+			t.Errorf("%s between runs: last %+v, failure %+v; want those of run b", jump, last.Report, p.Failure)
+		}
+	}
+}

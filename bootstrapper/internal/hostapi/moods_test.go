@@ -2,9 +2,12 @@ package hostapi
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -125,4 +128,33 @@ func TestReportsOfOddTextAreTaken(t *testing.T) {
 		}
 		closed(t, r, time.Minute, 0)
 	}
+}
+
+// Where the disk keeps nothing, Close says so, and what is there later is delivered.
+func TestReportsThatCannotBeKept(t *testing.T) {
+	lib := filepath.Join(t.TempDir(), "lib")
+	if err := os.WriteFile(lib, nil, 0o600); err != nil { // a file where the directory has to be
+		t.Fatal(err)
+	}
+	file := filepath.Join(lib, "undelivered.json")
+	down := &moody{answer: func(contract.Report) error { return errors.New("connection refused") }}
+	r := NewReporter(file, "v1")
+	r.Begin(down, "a")
+	r.Send(contract.Report{Step: contract.StepRun, State: contract.StateDone})
+	if left, err := r.Close(0); left != 1 || err == nil {
+		t.Fatalf("Close leaves %d (%v), want 1 and an error", left, err)
+	}
+
+	r = NewReporter(file, "v1")
+	r.Begin(down, "b")
+	r.Send(contract.Report{Step: contract.StepRun, State: contract.StateFailed})
+	if err := os.Remove(lib); err != nil { // there is space again
+		t.Fatal(err)
+	}
+	closed(t, r, 0, 1)
+	host := &moody{}
+	r = NewReporter(file, "v1")
+	r.Begin(host, "c")
+	closed(t, r, time.Minute, 0)
+	host.want(t, "b 1 run failed")
 }

@@ -147,6 +147,7 @@ func TestACrowdBesideADiskThatDoesNotAnswer(t *testing.T) {
 // On a disk where each look at all records takes longer than a request waits,
 // every guest got 503 for ever.
 func TestASlowDiskGivesAnswers(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	tok, other := mint(t, b.Store, 8200), mint(t, b.Store, 8201)
 	assertToken(t, b.Store, tok, "minted", true)

@@ -14,6 +14,7 @@ import (
 
 // The lock of a node that died is waited for, in bounded time, and pmxcfs ends it.
 func TestDeadNodeKeepsTheLock(t *testing.T) {
+	t.Parallel()
 	c := powercut.New(t)
 	b := openOn(t, c.Mount(t))
 	lock := filepath.Join(c.Dir, "priv/lock/felhom-guests")

@@ -6,8 +6,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 )
+
+// given has each address that this process was given. The program of a test listens later: two
+// tests that run in parallel must not get the same address.
+var given sync.Map
 
 // Address returns HOST:PORT on which nothing listens now. The port is one that the kernel gives
 // to no socket by itself: the server of another test, also of a second run on the machine, would
@@ -24,7 +29,11 @@ func Address(t testing.TB, host string) string {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		return l.Addr().String()
+		address := l.Addr().String()
+		if _, isGiven := given.LoadOrStore(address, true); isGiven {
+			continue // its program may not listen yet
+		}
+		return address
 	}
 	t.Fatalf("no free port of %s: %v", host, err)
 	return ""

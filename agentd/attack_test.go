@@ -117,13 +117,14 @@ func retry(ctx context.Context, times int, f func() error) error {
 }
 
 func guestsBesideAttackers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ isSilent, hasToken bool }{
 		"refused once a minute":       {},
 		"silent":                      {isSilent: true},
 		"one token of many addresses": {hasToken: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := startDaemon(t, "limits: {connections_total: 512}\n")
+			b := startDaemonProcess(t, "limits: {connections_total: 512}\n")
 			addr := strings.TrimPrefix(b.url, "https://")
 			good := b.add(t, "8200").LocalAPIToken.Reveal()
 			attacker := ""

@@ -106,6 +106,7 @@ func TestReportsOfACrowd(t *testing.T) {
 // Reports that were acknowledged are there after the daemon was killed, wherever
 // that was, and again after it has started.
 func TestKilledDaemonKeepsReports(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	c := b.crowd(t, 20)
 	for i := range 3 {
@@ -196,6 +197,7 @@ const tasksMax = 128
 // of them ended the daemon. So must no number of guests, whatever they ask for
 // while another process has the store's lock.
 func TestTheDaemonSurvivesACrowdBesideAHeldLock(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	c := b.crowd(t, 200)
 	group := pidsGroup(t, tasksMax)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/command/commandtest"
 	"github.com/felhom/felhom-golden/internal/contract"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
 
 // doctor runs the command and returns its report, and what it printed.
@@ -127,6 +129,7 @@ func assertNoSecret(t *testing.T, text string, boot contract.Bootstrap) {
 
 // Each fault is made for real, on a host with a daemon and a guest.
 func TestDoctorFindsFaults(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		fault  func(t *testing.T, b *bed)
@@ -151,6 +154,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 		{"no daemon", func(t *testing.T, b *bed) { replaceIn(t, b.config, "health.sock", "nothing.sock") }, "daemon", checks.Failed, "does not serve", 5},
 		{"health socket that all can open", func(t *testing.T, b *bed) { must(t, os.Chmod(b.dir+"/health.sock", 0o666)) }, "daemon", checks.Failed, "0666", 3},
 		{"another key in the files than in the daemon", func(t *testing.T, b *bed) {
+			b.holdKeys(t)
 			data, err := os.ReadFile(b.dir + "/state/tls/next.crt")
 			must(t, err, os.WriteFile(b.dir+"/state/tls/current.crt", data, 0o644))
 		}, "pins", checks.Failed, "does not match the pin", 4},
@@ -219,7 +223,8 @@ func TestDoctorFindsFaults(t *testing.T) {
 		}, "audit", checks.Failed, "", 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := startDaemon(t)
+			t.Parallel()
+			b := startDaemonProcess(t)
 			boot := b.add(t, "8200")
 			c.fault(t, b)
 			code, report, text := b.doctor(t, "--timeout", "60s")
@@ -239,6 +244,21 @@ func TestDoctorFindsFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// holdKeys keeps the daemon from looking at its keys and certificates: it would soon write
+// what it shows. That is over when release is called, and at the latest when the test ends.
+func (b *bed) holdKeys(t *testing.T) (release func() error) {
+	t.Helper()
+	unlock, err := filelock.Wait(t.Context(), filepath.Join(b.dir, "state/tls.lock"))
+	must(t, err)
+	release = sync.OnceValue(unlock)
+	t.Cleanup(func() {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+	})
+	return release
 }
 
 // swapPin replaces one pin of guest 8200.

@@ -14,6 +14,7 @@ import (
 // Each lock of the state directory that another process keeps ends a command
 // with a clear "busy" (5) in bounded time, and nothing is changed.
 func TestHeldLocksEndCommands(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ lock, command, hint string }{
 		{"tls.lock", "pin", "tls.lock"},
 		{"tls.lock", "guest add 8200", "tls.lock"},
@@ -41,7 +42,7 @@ func TestHeldLocksEndCommands(t *testing.T) {
 				if code != 5 || stdout.Len() > 0 || !strings.Contains(stderr.String(), c.hint) || !strings.Contains(stderr.String(), "hint: ") {
 					t.Errorf("exit %d, stdout %q, stderr %q; want 5 and a hint that names the lock", code, stdout.String(), stderr.String())
 				}
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Fatal("it still waits")
 			}
 			if _, err := os.Lstat(filepath.Join(b.dir, "mounts/8200")); !os.IsNotExist(err) {

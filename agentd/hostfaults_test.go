@@ -22,7 +22,6 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/internal/checks"
 	"github.com/felhom/felhom-golden/internal/contract"
-	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/isolate"
 )
 
@@ -94,7 +93,7 @@ func (h *faultyHost) ask(t *testing.T, method, path, body string) (status int, r
 	must(t, err)
 	r.Header.Set("Authorization", "Bearer "+h.boot.LocalAPIToken.Reveal())
 	r.Header.Set("Content-Type", "application/json")
-	res, err := c.Do(r)
+	res, err := answerOf(c, r)
 	if err != nil {
 		return 0, ""
 	}
@@ -170,15 +169,6 @@ func (h *faultyHost) certifyTomorrow(t *testing.T) {
 	must(t, err, os.WriteFile(filepath.Join(dir, "current.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644))
 }
 
-// holdKeys keeps the daemon, which would soon make another certificate, from looking
-// at its keys and certificates, until releaseKeys.
-func (h *faultyHost) holdKeys(t *testing.T) {
-	t.Helper()
-	release, err := filelock.Wait(t.Context(), filepath.Join(h.dir, "state/tls.lock"))
-	must(t, err)
-	h.release = release
-}
-
 func (h *faultyHost) releaseKeys(t *testing.T) {
 	t.Helper()
 	must(t, h.release())
@@ -226,7 +216,7 @@ func hostFaults(key *[]byte) []hostFault {
 			guest: 200, report: 204,
 		},
 		{
-			name: "certificate of tomorrow", make: func(t *testing.T, h *faultyHost) { h.holdKeys(t); h.certifyTomorrow(t) },
+			name: "certificate of tomorrow", make: func(t *testing.T, h *faultyHost) { h.release = h.holdKeys(t); h.certifyTomorrow(t) },
 			repair: func(t *testing.T, h *faultyHost) { h.releaseKeys(t); h.restart(t) },
 			check:  "clock", result: checks.Failed, reason: "before its own certificate was made", remedy: "set the clock",
 			guest: 200, report: 204,
@@ -234,7 +224,7 @@ func hostFaults(key *[]byte) []hostFault {
 		{
 			name: "certificate damaged",
 			make: func(t *testing.T, h *faultyHost) {
-				h.holdKeys(t)
+				h.release = h.holdKeys(t)
 				must(t, os.WriteFile(filepath.Join(h.dir, "state/tls/current.crt"), []byte("-----BEGIN CERTIFICATE-----\nAAAA\n"), 0o644))
 			},
 			repair: func(t *testing.T, h *faultyHost) { h.releaseKeys(t); h.restart(t) },
@@ -268,6 +258,7 @@ func hostFaults(key *[]byte) []hostFault {
 // Guests keep what they have, nothing that was acknowledged is lost, and doctor
 // names the fault with a remedy.
 func TestHostFaults(t *testing.T) {
+	t.Parallel()
 	if !isolate.Test(t) {
 		return
 	}

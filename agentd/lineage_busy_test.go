@@ -25,6 +25,7 @@ import (
 // the hypervisor: its tokens end at once all the same, and when the command is over
 // it gets a new one.
 func TestARollbackBesideACommand(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	var unlock func() error
 	until(t, a.bed, "the guest can be claimed", func() (isDone bool) { // the daemon has it for moments
@@ -45,6 +46,7 @@ func TestARollbackBesideACommand(t *testing.T) {
 // end at once, list and doctor say so, and who writes the mount again gives the guest
 // a new one.
 func TestARollbackBesideADamagedMount(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	file := filepath.Join(a.dir, "mounts/8200/bootstrap.json")
 	whole, err := os.ReadFile(file)
@@ -82,6 +84,7 @@ func TestARollbackBesideADamagedMount(t *testing.T) {
 // The same, if the file comes back as it was: the daemon itself gives the guest a
 // new token.
 func TestARepairedMountGetsAToken(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	putBack := a.takeBootstrap(t)
 	a.conf(t, "8200", "0a", "parent: first\n")
@@ -138,6 +141,7 @@ func TestWhenAnOwedTokenIsTriedAgain(t *testing.T) {
 
 // A guest whose tokens have ended can be revoked: it gets no new one after that.
 func TestAnEndedGuestIsRevoked(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	a.takeBootstrap(t)
 	a.conf(t, "8200", "0a", "parent: first\n")
@@ -151,6 +155,7 @@ func TestAnEndedGuestIsRevoked(t *testing.T) {
 // What was seen is done after a kill of the daemon at any point: each step of these
 // is another daemon, which knows what is on disk alone.
 func TestEventsSurviveAKill(t *testing.T) {
+	t.Parallel()
 	const ownID, made = "0123456789ABCDEF", "#felhom-agentd: provision 0123456789ABCDEF\n"
 	for name, c := range map[string]struct {
 		journal bool // a command makes or removes the guest meanwhile

@@ -89,7 +89,7 @@ func (a ancestor) untilRenewed(t *testing.T) contract.Bootstrap {
 func (a ancestor) untilEnded(t *testing.T) {
 	t.Helper()
 	c := client(t, a.old)
-	for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Second) {
+	for deadline := time.Now().Add(patience); ; <-time.After(time.Second) {
 		status, body := a.do(t, c, http.MethodGet, contract.PathStorage, a.old.LocalAPIToken.Reveal(), "")
 		if status == http.StatusUnauthorized {
 			return
@@ -112,6 +112,7 @@ func (a ancestor) untilAudited(t *testing.T, event string) {
 // A guest that is rolled back has a disk with a token of before: it ends at once,
 // without a later one being used first, and the mount has another.
 func TestARollbackEndsTokens(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	a.conf(t, "8200", "0a", "parent: first\n")
 	fresh := a.untilRenewed(t)
@@ -124,6 +125,7 @@ func TestARollbackEndsTokens(t *testing.T) {
 // The same for a guest whose disk was replaced, and which has no mount any more
 // that could get a new token.
 func TestAnotherDiskEndsTokens(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	if err := os.RemoveAll(filepath.Join(a.dir, "mounts/8200")); err != nil {
 		t.Fatal(err)
@@ -145,6 +147,7 @@ func TestAnotherDiskEndsTokens(t *testing.T) {
 // A copy has the guest's token on its disk: the guest gets another, and the first
 // use of that ends the one that both have.
 func TestACopyEndsTokens(t *testing.T) {
+	t.Parallel()
 	a := newAncestor(t)
 	a.conf(t, "8300", "0a", "")
 	fresh := a.untilRenewed(t)

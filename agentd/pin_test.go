@@ -130,7 +130,8 @@ func TestPinRotateFailsNoRequest(t *testing.T) {
 // the old key shown; it is named; and the same command finishes the rotation
 // once it can.
 func TestPinRotateNamesGuestsThatItCannotReach(t *testing.T) {
-	b := startDaemon(t, "limits: {handshakes_per_second: 10000, connections_per_source: 1000}\n")
+	t.Parallel()
+	b := startDaemonProcess(t, "limits: {handshakes_per_second: 10000, connections_per_source: 1000}\n")
 	b.add(t, "8200")
 	b.add(t, "8201")
 	file := filepath.Join(b.dir, "mounts/8201/bootstrap.json")
@@ -173,7 +174,8 @@ func TestPinRotateNamesGuestsThatItCannotReach(t *testing.T) {
 // Killed at any point, a rotation leaves guests that accept the host, and the
 // same command finishes it.
 func TestPinRotateKilled(t *testing.T) {
-	b := startDaemon(t, "limits: {handshakes_per_second: 10000, connections_per_source: 1000}\n")
+	t.Parallel()
+	b := startDaemonProcess(t, "limits: {handshakes_per_second: 10000, connections_per_source: 1000}\n")
 	for _, vmid := range []string{"8200", "8201", "8202"} {
 		b.add(t, vmid)
 	}

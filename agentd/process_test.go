@@ -36,6 +36,7 @@ func (b *bed) startProcess(t testing.TB, before ...string) *process {
 	notify := listenNotify(t, name)
 	args := append(slices.Clone(before), program, "--config", b.config, "serve")
 	p := &process{cmd: exec.Command(args[0], args[1:]...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+name)
 	p.cmd.Stdout, p.cmd.Stderr = b.logs, b.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -51,15 +52,30 @@ func (b *bed) startProcess(t testing.TB, before ...string) *process {
 	return p
 }
 
+// startDaemonProcess is [startDaemon] with a process of its own for the daemon. A test that runs in
+// parallel with others needs it: the name of systemd's socket is in the process's environment.
+func startDaemonProcess(t *testing.T, more ...string) *bed {
+	t.Helper()
+	b := newBed(t, more...)
+	p := b.startProcess(t)
+	t.Cleanup(func() {
+		p.end(t, os.Interrupt)
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("serve ended with %d after its signal:\n%.4000s", code, b.logs)
+		}
+	})
+	return b
+}
+
 // end sends the signal and waits. It is safe to repeat.
 func (p *process) end(t testing.TB, signal os.Signal) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(signal) // it may have ended
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		_ = p.cmd.Process.Kill()
-		t.Error("the daemon did not end within a minute of its signal")
+		t.Errorf("the daemon did not end within %v of its signal", patience)
 	}
 }
 

@@ -33,7 +33,7 @@ func auditedPulls(t *testing.T, dir string, n int) (lines []pullLine, text strin
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+	for deadline := time.Now().Add(patience); ; <-tick.C {
 		data, err := os.ReadFile(filepath.Join(dir, "audit.log"))
 		if err != nil {
 			t.Fatal(err)
@@ -55,8 +55,9 @@ func auditedPulls(t *testing.T, dir string, n int) (lines []pullLine, text strin
 }
 
 func pullsAreInTheAuditLog(t *testing.T) {
+	t.Parallel()
 	u := startUpstream(t)
-	b := startDaemon(t, u.proxyConfig(t, registrySecret))
+	b := startDaemonProcess(t, u.proxyConfig(t, registrySecret))
 	boot := b.add(t, "8200")
 	if _, err := pull(t, b, boot, "team/app:v1", boot.LocalAPIToken.Reveal()); err != nil {
 		t.Fatal(err)

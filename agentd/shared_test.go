@@ -10,6 +10,7 @@ import (
 // Nodes that share key_dir and store_dir show the same key, whichever made it,
 // and a guest that moves from one to the other keeps pin and token.
 func TestSharedKeyOfNodes(t *testing.T) {
+	t.Parallel()
 	shared := t.TempDir()
 	text := fmt.Sprintf("key_dir: %[1]s/keys\nstore_dir: %[1]s/guests\n", shared)
 	one, two := newBed(t, text), newBed(t, text)

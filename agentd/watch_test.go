@@ -67,7 +67,7 @@ func (b *bed) watch(t *testing.T, stdout, from *os.File) (shown *output, end fun
 			if err != nil {
 				t.Errorf("it ended with %v:\n%s", err, b.logs)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			t.Error(errors.Join(errors.New("it did not end"), cmd.Process.Kill()))
 		}
 	}
@@ -78,7 +78,7 @@ func eventually(t *testing.T, shown *output, what string, isSo func(text string)
 	text := ""
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); !isSo(text); <-tick.C {
+	for end := time.Now().Add(patience); !isSo(text); <-tick.C {
 		text = shown.String()
 		if time.Now().After(end) {
 			t.Fatalf("%s: not seen at the end of %q", what, text[max(len(text)-2000, 0):])
@@ -90,8 +90,9 @@ func eventually(t *testing.T, shown *output, what string, isSo func(text string)
 // longer than the terminal is wide, also after it was resized; in a pipe the
 // tables follow each other. Ctrl-C is the way to end both.
 func TestGuestListWatch(t *testing.T) {
+	t.Parallel()
 	const clear = "\x1b[H\x1b[2J"
-	b := startDaemon(t)
+	b := startDaemonProcess(t)
 	boot := b.add(t, "8200")
 	report := `{"run":"r1","sequence":1,"time":"2026-03-01T12:00:00Z","step":"image","state":"failed","class":"not-ready","exit_code":5,"hint":"start it","message":"` + strings.Repeat("a very long text ", 20) + `"}`
 	if got, answer := b.do(t, client(t, boot), "POST", "/reports", boot.LocalAPIToken.Reveal(), report); got != 204 {

@@ -16,7 +16,9 @@ import (
 // TestKeepAlivesStopWithTheAnswers: the first check succeeds, the second fails,
 // and only the third, which succeeds again, is told of.
 func TestKeepAlivesStopWithTheAnswers(t *testing.T) {
-	told := listenNotify(t, filepath.Join(t.TempDir(), "notify"))
+	name := filepath.Join(t.TempDir(), "notify")
+	told := listenNotify(t, name)
+	t.Setenv("NOTIFY_SOCKET", name)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var logs output
@@ -47,7 +49,8 @@ func TestKeepAlivesStopWithTheAnswers(t *testing.T) {
 }
 
 func TestAnswering(t *testing.T) {
-	b := startDaemon(t)
+	t.Parallel()
+	b := startDaemonProcess(t)
 	health, listen := filepath.Join(b.dir, "health.sock"), strings.TrimPrefix(b.url, "https://")
 	closing, silent := listenFor(t, func(c net.Conn) { _ = c.Close() }), listenFor(t, nil)
 	for _, test := range []struct {
@@ -60,9 +63,9 @@ func TestAnswering(t *testing.T) {
 		{"no health socket", health + ".none", listen, "health socket"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			limit := time.Minute
+			limit := patience
 			if test.listen == silent {
-				limit = 5 * time.Second // it is waited for until then
+				limit = 10 * time.Second // it is waited for until then, after the health socket has answered
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()

@@ -84,8 +84,9 @@ test-engine-26: build
 	  go test $(RACE) -count=1 -tags integration -timeout 60m ./internal/driver/docker/... ./bootstrapper/... ./internal/e2e/registry
 
 # What needs neither an engine nor guests. Some of it mounts and changes owners, so it needs root. Those that take longest start first.
+# Many tests wait and hardly use the processor: more of them than there are processors run at once.
 unit:
-	go test -p 3 ./agentd ./internal/driver/pct ./bootstrapper ./agentd/internal/provision ./...
+	go test -p 3 -parallel 8 ./agentd ./internal/driver/pct ./bootstrapper ./agentd/internal/provision ./...
 
 # The randomised tests, SOAK times as long as in "make test", a day of 200 guests in minutes, and the faults that take minutes. Each random
 # one prints its seed: SOAK_SEED=N repeats a run.

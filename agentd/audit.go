@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/felhom/felhom-golden/agentd/internal/config"
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/registryproxy"
+	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/command"
 	"github.com/felhom/felhom-golden/internal/fault"
 )
@@ -47,6 +50,23 @@ func auditChanges(cfg config.Config) func(guests.Change) error {
 		defer cancel()
 		return log.Add(ctx, audit.Event{Kind: auditKinds[c.Kind], Guest: c.VMID, Token: c.Digest, By: os.Getenv("SUDO_USER")})
 	}
+}
+
+// sweepAudit removes the temporary files that killed commands left beside the audit log.
+// That they stay does not keep a command from its work.
+func sweepAudit(cfg config.Config) {
+	entries, err := os.ReadDir(auditDir(cfg))
+	if err != nil || !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return atomicfile.Target(e.Name()) != "" }) {
+		return
+	}
+	log, err := audit.Open(auditDir(cfg), time.Now)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), auditPatience)
+	defer cancel()
+	_ = log.Sweep(ctx) // the next command tries again
+	_ = log.Close()
 }
 
 // trail writes the daemon's events into the audit log.

@@ -106,6 +106,20 @@ func TestKilledCommandsAreSwept(t *testing.T) {
 	}
 }
 
+// A command that has nothing to change leaves no temporary file of the audit log either.
+func TestAKilledAuditIsSweptByAnyCommand(t *testing.T) {
+	b := newBed(t)
+	b.command(t, "guest", "add", "8200")
+	stale := filepath.Join(b.dir, "state/audit/.audit.head.ABCDEFGH.tmp")
+	if err := os.WriteFile(stale, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.fails(t, 3, "guest", "remove", "8299")
+	if _, err := os.Lstat(stale); !os.IsNotExist(err) {
+		t.Errorf("%s stays: %v", stale, err)
+	}
+}
+
 func TestOddFilesEndNoCommand(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")

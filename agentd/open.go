@@ -141,6 +141,7 @@ func provisionOptions(cfg config.Config, observer provision.Observer) (o provisi
 		return o, nil, err
 	}
 	store.Observe(auditChanges(cfg))
+	sweepAudit(cfg)
 	return provision.Options{
 		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
 		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap, ExpireAfter: cfg.Tokens.ExpireAfter,

@@ -25,6 +25,7 @@ type front struct {
 	registry
 	rate  int          // bytes a second of a layer, up to slow
 	slow  int64        // how many bytes of layers go through at that rate, of all requests; then it is fast
+	halt  int64        // after how many bytes of layers hold begins; 0: it does not
 	hold  atomic.Bool  // nothing goes through any more
 	sent  atomic.Int64 // bytes of layers
 	asked atomic.Int64 // requests for layers
@@ -69,7 +70,9 @@ func (s *shaped) Write(p []byte) (n int, err error) {
 		}
 		sent, err := s.ResponseWriter.Write(p[:size])
 		n += sent
-		f.sent.Add(int64(sent))
+		if now := f.sent.Add(int64(sent)); now-int64(sent) < f.halt && now >= f.halt {
+			f.hold.Store(true)
+		}
 		if err != nil {
 			return n, err
 		}
@@ -168,15 +171,11 @@ func TestADeadPullEndsAndTheNextOneConverges(t *testing.T) {
 	t.Parallel()
 	bed := testbed.FromEnv(t)
 	const size = 8 << 20
-	f := &front{rate: 256 << 10, slow: 1 << 20}
+	f := &front{rate: 256 << 10, slow: 1 << 20, halt: size / 20}
 	ref := slowFront(t, size, f)
 	t.Cleanup(func() { _ = bed.Engine(t).RemoveImage(context.Background(), ref) })
 	c := slowClient(t, bed, 3*time.Second, f)
-	err := c.Pull(t.Context(), ref, Credential{}, func(p Progress) {
-		if p.Done >= size/20 {
-			f.hold.Store(true)
-		}
-	})
+	err := c.Pull(t.Context(), ref, Credential{}, nil)
 	if KindOf(err) != Stalled || KindOf(err).Verdict() != Retry || !strings.Contains(err.Error(), "no byte arrived for") {
 		t.Fatalf("got %v of kind %s, want %s, which is tried again", err, KindOf(err), Stalled)
 	}

@@ -53,7 +53,7 @@ func auditChanges(cfg config.Config) func(guests.Change) error {
 }
 
 // sweepAudit removes the temporary files that killed commands left beside the audit log.
-// That they stay does not keep a command from its work.
+// It ignores errors: the next command tries again.
 func sweepAudit(cfg config.Config) {
 	entries, err := os.ReadDir(auditDir(cfg))
 	if err != nil || !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return atomicfile.Target(e.Name()) != "" }) {
@@ -63,9 +63,9 @@ func sweepAudit(cfg config.Config) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), auditPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = log.Sweep(ctx) // the next command tries again
+	_ = log.Sweep(ctx)
 	_ = log.Close()
 }
 

@@ -113,6 +113,7 @@ func provisionerOf(cfg config.Config, stderr io.Writer) (p *provision.Provisione
 	if err != nil {
 		return nil, nil, err
 	}
+	sweepAudit(cfg)
 	return provision.New(o), done, nil
 }
 
@@ -127,6 +128,7 @@ func writerOf(ctx context.Context, cfg config.Config, stderr io.Writer) (p *prov
 	if err != nil {
 		return nil, nil, err
 	}
+	sweepAudit(cfg)
 	h.announce(cfg, &o)
 	return provision.New(o), done, nil
 }
@@ -141,7 +143,6 @@ func provisionOptions(cfg config.Config, observer provision.Observer) (o provisi
 		return o, nil, err
 	}
 	store.Observe(auditChanges(cfg))
-	sweepAudit(cfg)
 	return provision.Options{
 		Hypervisor: h, HasHypervisor: cfg.Hypervisor != "", Root: driver.IDs{UID: cfg.IDMapBase, GID: cfg.IDMapBase},
 		Store: store, Mounts: mountsOf(cfg), StateDir: cfg.StateDir, Overlap: cfg.Limits.TokenOverlap, ExpireAfter: cfg.Tokens.ExpireAfter,

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// given has each address that this process was given. The program of a test listens later: two
-// tests that run in parallel must not get the same address.
+// given holds the ports that Address has returned, whatever the host. The program of a test
+// listens later: two tests that run in parallel must not get the same port.
 var given sync.Map
 
 // Address returns HOST:PORT on which nothing listens now. The port is one that the kernel gives
@@ -29,8 +29,8 @@ func Address(t testing.TB, host string) string {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		address := l.Addr().String()
-		if _, isGiven := given.LoadOrStore(address, true); isGiven {
+		address, port := l.Addr().String(), l.Addr().(*net.TCPAddr).Port
+		if _, isGiven := given.LoadOrStore(port, true); isGiven {
 			continue // its program may not listen yet
 		}
 		return address

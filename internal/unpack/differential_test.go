@@ -94,8 +94,6 @@ func streams() []stream {
 		change(&r)
 		return r.bytes()
 	}
-	setGID := with(newRaw('5', "./d/", ""), func(r *raw) { r.mode = "0002755\x00" })
-	private := with(newRaw('5', "./d/e/", ""), func(r *raw) { r.mode = "0000700\x00" })
 	parts := []stream{
 		{"plain", f.bytes(), true},
 		{"prefix", append(newRaw('5', "./p/", "").bytes(), with(f, func(r *raw) { r.prefix, r.name = "./p", "f" })...), true},
@@ -110,9 +108,6 @@ func streams() []stream {
 		{"blank in a list", append(records("SCHILY.acl.access", "user::rw- \ngroup::r--\nother::---\n").bytes(), f.bytes()...), false},
 		{"empty line in a list", append(records("SCHILY.acl.access", "user::rw-\n\ngroup::r--\nother::---\n").bytes(), f.bytes()...), false},
 		{"implied below set-group-id", append(with(newRaw('5', "./d/", ""), func(r *raw) { r.mode, r.gid = "0002755\x00", "0000033\x00" }), append(newRaw('0', "./x", "").bytes(), newRaw('0', "./d/e/f", "").bytes()...)...), false},
-		{"private below set-group-id", bytes.Join([][]byte{setGID, private, newRaw('0', "./x", "").bytes()}, nil), true},
-		{"private below set-group-id, late", bytes.Join([][]byte{setGID, newRaw('0', "./x", "").bytes(), private}, nil), false},
-		{"private far below set-group-id, late", bytes.Join([][]byte{setGID, newRaw('0', "./x", "").bytes(), newRaw('5', "./d/e/", "").bytes(), with(newRaw('5', "./d/e/f/", ""), func(r *raw) { r.mode = "0000700\x00" })}, nil), false},
 		{"implied below a default list", bytes.Join([][]byte{records("SCHILY.acl.default", "user::rwx,group::r-x,group:33:r--,mask::r-x,other::---").bytes(), newRaw('5', "./d/", "").bytes(), newRaw('0', "./x", "").bytes(), newRaw('0', "./d/e/f", "").bytes()}, nil), false},
 		{"symlink", with(newRaw('2', "./l", ""), func(r *raw) { r.link = "/else/where" }), true},
 		{"long link", append(records("linkpath", strings.Repeat("l", 300)).bytes(), newRaw('2', "./l2", "").bytes()...), true},

@@ -21,7 +21,6 @@ type Reader struct {
 	close  func()
 
 	tree     tree
-	heirs    []string // directories of kind heldHeir that the last member is in, the outermost first
 	prev     string
 	err      error
 	doneSize int64 // content bytes announced so far
@@ -255,18 +254,9 @@ func (r *Reader) kind(e *Entry) error {
 // place checks e against the members before it and remembers it.
 func (r *Reader) place(e *Entry) error {
 	config := isConfigMember(e.Path)
-	above, left, inside := heldDir, "", 0
-	for n := len(r.heirs); n > 0 && !strings.HasPrefix(e.Path, r.heirs[n-1]+"/"); n-- {
-		r.heirs = r.heirs[:n-1]
-	}
+	above := heldDir
 	err := r.tree.parents(e.Path, func(dir string, id uint64) error {
 		was := r.tree.at[id]
-		switch {
-		case inside < len(r.heirs) && r.heirs[inside] == dir:
-			inside++
-		case was == heldHeir:
-			left = dir
-		}
 		inherits := above == heldHeir && was == 0
 		above = was
 		if inherits {
@@ -298,11 +288,6 @@ func (r *Reader) place(e *Entry) error {
 			return err
 		}
 	}
-	// tar sets the mode of a directory once a member is outside of it. It creates a directory
-	// with its owner's bits: if the mode has no others, tar leaves what was inherited.
-	if left != "" && e.Type == Dir && e.Mode&^0o700 == 0 {
-		return refuse(ErrUnsupported, e.RawName, "members outside of %q come before it, and it would inherit the group or access control list of that directory", left)
-	}
 	switch was := r.tree.get(e.Path); {
 	case was == heldImplied && e.Type == Dir:
 		if !isConfigParent(e.Path) {
@@ -315,7 +300,6 @@ func (r *Reader) place(e *Entry) error {
 		r.tree.set(e.Path, heldSymlink) // a second name of a symlink leads to the same place as the first
 	case e.Type == Dir && (e.Mode&0o2000 != 0 || e.DefaultACL != nil):
 		r.tree.set(e.Path, heldHeir)
-		r.heirs = append(r.heirs, e.Path)
 	default:
 		r.tree.set(e.Path, heldBy(e.Type))
 	}

@@ -323,9 +323,11 @@ func (t *transcript) String() string {
 const fullText = "No space left on device"
 
 // diskFull and cannotRun match causes, which are last in a line or in brackets: the
-// directories, packages and files that a message names can be called the same.
+// directories, packages and files that a message names can contain the same words. Perl adds the
+// line of the script, Rust the number of the error, and Python writes the number first.
 var (
-	diskFull  = regexp.MustCompile(`(?m)(?:\((?:28: )?No space left on device\)|: No space left on device[.;]?\s*$)`)
+	diskFull = regexp.MustCompile(`(?m)(?:\((?:28: )?No space left on device\)|: \[Errno 28\] No space left on device|` +
+		`: No space left on device(?: at \S+ line \d+(?:, <\S+> line \d+)?| \(os error 28\))?[.;]?\s*$)`)
 	cannotRun = regexp.MustCompile(`(?m): exec format error\s*$`)
 )
 

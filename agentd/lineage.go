@@ -162,10 +162,7 @@ func (a *ancestry) keep() error {
 		return err
 	}
 	err = atomicfile.In(a.cfg.StateDir, func(root *os.Root) error {
-		if err := atomicfile.Sweep(root, lineageFile); err != nil { // of a killed daemon
-			return err
-		}
-		return atomicfile.Write(root, lineageFile, data, atomicfile.Attr{Mode: 0o600})
+		return atomicfile.Replace(root, lineageFile, data, atomicfile.Attr{Mode: 0o600})
 	})
 	if err == nil {
 		a.onDisk = string(data)

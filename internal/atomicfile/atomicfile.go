@@ -39,6 +39,15 @@ func Write(root *os.Root, name string, data []byte, attr Attr) error {
 	return WriteFrom(root, name, bytes.NewReader(data), attr)
 }
 
+// Replace is Write for a file whose other writers the caller excludes: it removes the temporary
+// files of name that killed ones left first.
+func Replace(root *os.Root, name string, data []byte, attr Attr) error {
+	if err := Sweep(root, name); err != nil {
+		return err
+	}
+	return Write(root, name, data, attr)
+}
+
 // Create is Write for a file that must not exist: if it does, also by the work of
 // another process or of another node of a cluster file system at this moment,
 // the error is an fs.ErrExist and the file is as it was.

@@ -212,10 +212,7 @@ func (l *Log) add(events []Event) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Sweep(l.root, headFile); err != nil { // of killed processes: the lock is held
-		return err
-	}
-	if err := atomicfile.Write(l.root, headFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
+	if err := atomicfile.Replace(l.root, headFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600}); err != nil {
 		return err
 	}
 	for _, name := range tooOld { // the log has a line about it by now

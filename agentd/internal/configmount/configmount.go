@@ -86,10 +86,7 @@ func (d Dir) Put(vmid int, root driver.IDs, name string, data []byte) (err error
 		attr = atomicfile.Attr{Mode: 0o600, Chown: true, UID: root.UID, GID: root.GID}
 	}
 	// The file of a write that was killed holds a token, and the guest sees it.
-	if err := atomicfile.Sweep(mount, name); err != nil {
-		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
-	}
-	if err := atomicfile.Write(mount, name, data, attr); err != nil {
+	if err := atomicfile.Replace(mount, name, data, attr); err != nil {
 		return fmt.Errorf("config mount of guest %d: %w", vmid, err)
 	}
 	return nil

@@ -129,10 +129,7 @@ func (d *Driver) change(ctx context.Context, vmid int, work func(g driver.Guest,
 		return nil
 	}
 	return atomicfile.In(d.dir(vmid), func(root *os.Root) error {
-		if err := atomicfile.Sweep(root, confFile); err != nil { // of killed changes
-			return err
-		}
-		if err := atomicfile.Write(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
+		if err := atomicfile.Replace(root, confFile, conf.Format(), atomicfile.Attr{Mode: 0o644}); err != nil {
 			return err
 		}
 		return d.writeLXC(root, vmid, conf)

@@ -126,10 +126,7 @@ func (d *Driver) putBack(vmid int, rules []byte) error {
 
 func (d *Driver) writeRules(name string, rules []byte) error {
 	err := atomicfile.In(d.firewallDir(), func(root *os.Root) error {
-		if err := atomicfile.Sweep(root, name); err != nil { // of killed changes: the guest's lock is held
-			return err
-		}
-		return atomicfile.Write(root, name, rules, atomicfile.Attr{Mode: 0o640})
+		return atomicfile.Replace(root, name, rules, atomicfile.Attr{Mode: 0o640})
 	})
 	if err != nil {
 		return fmt.Errorf("firewall rules: %w", err)

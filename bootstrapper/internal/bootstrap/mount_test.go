@@ -12,6 +12,7 @@ import (
 
 	"github.com/felhom/felhom-golden/internal/command/commandtest"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 const valid = `{"hub_url":"https://hub.example","host_id":"h","local_api_endpoint":"https://127.0.0.1:1",
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		_, _ = fmt.Fprintf(os.Stdout, "warnings %q\nexit %d\nerror %v\nhint %s\n", warnings, fault.Of(err), err, fault.HintOf(err))
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 // inGuest runs the mount step as root of an unprivileged guest whose ids begin

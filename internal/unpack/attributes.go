@@ -125,6 +125,9 @@ func lookupGroup(name string) (int, error) {
 // cannot hold from a full disk: the kernel gives ENOSPC for both.
 func setXattr(f *os.File, name string, data []byte) error {
 	err := unix.Fsetxattr(int(f.Fd()), name, data, 0)
+	if errors.Is(err, unix.EBADF) { // it is open as a path alone
+		err = unix.Setxattr(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), name, data, 0)
+	}
 	var fs unix.Statfs_t
 	switch {
 	case err == nil:

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -300,16 +301,39 @@ func (u *unpacker) attributes(e *vzdump.Entry) (err error) {
 	if err := dir.Lchown(name, uid, gid); err != nil {
 		return err
 	}
-	if e.Type != vzdump.Symlink {
-		if err := dir.Chmod(name, fileMode(e.Mode)); err != nil {
-			return err
-		}
-	}
 	d, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
-	return errors.Join(setTime(d, name, e.ModTime, unix.AT_SYMLINK_NOFOLLOW), d.Close())
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if e.Type != vzdump.Symlink {
+		if err := dir.Chmod(name, fileMode(e.Mode)); err != nil {
+			return err
+		}
+		if err := u.nodeAttributes(d, name, e); err != nil {
+			return err
+		}
+	}
+	return setTime(d, name, e.ModTime, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// nodeAttributes sets what a fifo or whiteout can have beside its mode. It is not
+// opened for that: a fifo would wait for a writer.
+func (u *unpacker) nodeAttributes(dir *os.File, name string, e *vzdump.Entry) (err error) {
+	if len(e.Xattrs) == 0 && e.ACL == nil && e.DefaultACL == nil {
+		return nil
+	}
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), e.Path)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	node := *e
+	// No such file can have the attributes of users: tar leaves them out as well.
+	node.Xattrs = maps.Clone(e.Xattrs)
+	maps.DeleteFunc(node.Xattrs, func(name, _ string) bool { return name != vzdump.CapabilityXattr })
+	return errors.Join(u.setXattrs(f, &node), u.setACLs(f, &node))
 }
 
 func (u *unpacker) byDescriptor(f *os.File, e *vzdump.Entry) error {

@@ -49,15 +49,16 @@ type Plan struct {
 // State is the state of a guest, or of the whole rollout.
 type State string
 
-// The states of a guest, and Done and Stopped of a rollout.
+// The states of a guest, and Done, Stopped and Abandoned of a rollout.
 const (
-	Pending State = "pending" // nothing was done
-	Started State = "started" // it may have been changed
-	Healthy State = "healthy" // it reported that its controller is up with the image
-	Written State = "written" // it does not run: it has the image at its next start
-	Failed  State = "failed"  // it was not changed, or is not up
-	Done    State = "done"    // no guest is left
-	Stopped State = "stopped" // too many failed
+	Pending   State = "pending"   // nothing was done
+	Started   State = "started"   // it may have been changed
+	Healthy   State = "healthy"   // it reported that its controller is up with the image
+	Written   State = "written"   // it does not run: it has the image at its next start
+	Failed    State = "failed"    // it was not changed, or is not up
+	Done      State = "done"      // no guest is left
+	Stopped   State = "stopped"   // too many failed
+	Abandoned State = "abandoned" // the operator gave it up
 )
 
 // Guest is the result for one guest.
@@ -78,7 +79,7 @@ type Guest struct {
 // Status is the progress of a rollout.
 type Status struct {
 	Image   string  `json:"image"`
-	State   State   `json:"state"` // started, done or stopped
+	State   State   `json:"state"` // started, done, stopped or abandoned
 	Healthy int     `json:"healthy"`
 	Written int     `json:"written"`
 	Failed  int     `json:"failed"`
@@ -134,7 +135,9 @@ func (r *Rollout) Abandon() (Status, error) {
 		if j == nil {
 			return Status{}, errNone()
 		}
-		return j.status(), r.remove()
+		s := j.status()
+		s.State = Abandoned
+		return s, r.remove()
 	})
 }
 

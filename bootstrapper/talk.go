@@ -242,7 +242,7 @@ func (t *talk) undelivered(count int, kept bool) {
 	if !kept {
 		then = "they could not be kept either; the next run reports its own"
 	}
-	t.note(fmt.Sprintf("the host did not accept %d reports; %s", count, then), map[string]any{"undelivered": count})
+	t.note(fmt.Sprintf("reports that did not reach the host: %d; %s", count, then), map[string]any{"undelivered": count})
 }
 
 // note prints what happens between two runs.

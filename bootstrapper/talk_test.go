@@ -87,7 +87,7 @@ func TestUndeliveredReportsThatAreNotKept(t *testing.T) {
 	for kept, want := range map[bool]string{true: "the next run delivers them", false: "could not be kept"} {
 		var text strings.Builder
 		newTalk(&text, "run").undelivered(2, kept)
-		if !strings.Contains(text.String(), "did not accept 2 reports") || !strings.Contains(text.String(), want) {
+		if !strings.Contains(text.String(), "did not reach the host: 2;") || !strings.Contains(text.String(), want) {
 			t.Errorf("kept %v: got %q, want %q", kept, text.String(), want)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // programs are the three, with a command of each that takes one argument, and
@@ -41,7 +43,7 @@ func TestMain(m *testing.M) {
 				return 1
 			}
 		}
-		return m.Run()
+		return leaktest.Run(m)
 	}())
 }
 

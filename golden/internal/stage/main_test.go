@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-golden/golden/internal/enter"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // TestMain lets this program be the first process inside a root.
@@ -12,5 +13,5 @@ func TestMain(m *testing.M) {
 	if code, isChild := enter.MaybeChild(); isChild {
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }

@@ -249,27 +249,9 @@ func classify(tool string, err error, log string, p *Plan) error {
 	case errors.As(err, &dpkg):
 		code = dpkg.Code
 	}
-	for _, c := range []struct {
-		texts []string
-		code  fault.Kind
-		hint  string
-	}{
-		{[]string{"mount /proc failed"}, fault.Failed, "this is a container in which the kernel mounts no new /proc: --engine dpkg, or engine: dpkg in the recipe, works here"},
-		{[]string{fullText}, fault.Failed, "the cache's disk is full: make room, or name another directory with --cache"},
-		{[]string{"NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "couldn't be verified", "Sub-process sqv returned an error"}, fault.Mismatch, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
-		{[]string{"is expired", "is not valid yet"}, fault.Mismatch, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
-		{[]string{"Unable to locate package", "has no installation candidate", "couldn't find any package"}, fault.Invalid, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
-		{[]string{"Hash Sum mismatch", "File has unexpected size"}, fault.NotReady, "the mirror changed while it was read: try again"},
-		{[]string{"Could not resolve", "Could not connect", "Connection refused", "Connection timed out", "Connection failed", "Temporary failure", "Network is unreachable"}, fault.NotReady, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe"},
-		{[]string{"unmet dependencies", "held broken packages"}, fault.Invalid, "the packages do not fit together: look at packages in the recipe"},
-	} {
-		for _, text := range c.texts {
-			if text == fullText && !saysDiskFull(log) {
-				continue
-			}
-			if strings.Contains(log, text) {
-				return fault.WrapHint(c.code, fmt.Errorf("install packages of %s: %s: %s", p.Recipe.Suite, tool, pick(log, text)), c.hint)
-			}
+	for _, c := range causes {
+		if text := strings.TrimSpace(c.text.FindString(log)); text != "" {
+			return fault.WrapHint(c.kind, fmt.Errorf("install packages of %s: %s: %s", p.Recipe.Suite, tool, pick(log, text)), c.hint)
 		}
 	}
 	return fault.WrapHint(fault.Failed, fmt.Errorf("install packages of %s: %s ended with status %d: %s", p.Recipe.Suite, tool, code, lastLines(log, 5)), "--verbose shows everything that "+tool+" wrote")
@@ -320,23 +302,41 @@ func (t *transcript) String() string {
 	return t.buf.String()
 }
 
-const fullText = "No space left on device"
+// cause is a reason of a failure, by what programs write about it.
+type cause struct {
+	text *regexp.Regexp // within a line
+	kind fault.Kind
+	hint string
+}
+
+// causes are looked for in this order.
+var causes = []cause{
+	{regexp.MustCompile(`mount /proc failed`), fault.Failed, "this is a container in which the kernel mounts no new /proc: --engine dpkg, or engine: dpkg in the recipe, works here"},
+	diskFull,
+	{regexp.MustCompile(`NO_PUBKEY|is not signed|BADSIG|EXPKEYSIG|couldn't be verified|Sub-process sqv returned an error`), fault.Mismatch, "the archive is not signed by the keys of its keyring: look at apt.keyring and apt.sources[].key in the recipe"},
+	{regexp.MustCompile(`is expired|is not valid yet`), fault.Mismatch, "the archive's state is out of date, or this machine's clock is wrong; for an old state give apt.snapshot in the recipe"},
+	{regexp.MustCompile(`Unable to locate package|has no installation candidate|couldn't find any package`), fault.Invalid, "the archives do not have this package: look at packages.include, suite and apt in the recipe"},
+	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), fault.NotReady, "the mirror changed while it was read: try again"},
+	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Connection failed|Temporary failure|Network is unreachable`), fault.NotReady, "the mirror does not answer: try again, or name another one with apt.mirror in the recipe"},
+	{regexp.MustCompile(`unmet dependencies|held broken packages`), fault.Invalid, "the packages do not fit together: look at packages in the recipe"},
+}
 
 // diskFull and cannotRun match causes, which are last in a line or in brackets: the
 // directories, packages and files that a message names can contain the same words. Perl adds the
 // line of the script, Rust the number of the error, and Python writes the number first.
 var (
-	diskFull = regexp.MustCompile(`(?m)(?:\((?:28: )?No space left on device\)|: \[Errno 28\] No space left on device|` +
-		`: No space left on device(?: at \S+ line \d+(?:, <\S+> line \d+)?| \(os error 28\))?[.;]?\s*$)`)
+	diskFull = cause{
+		regexp.MustCompile(`(?m)(?:\((?:28: )?No space left on device\)|: \[Errno 28\] No space left on device|` +
+			`: No space left on device(?: at \S+ line \d+(?:, <\S+> line \d+)?| \(os error 28\))?[.;]?\s*$)`),
+		fault.Failed, "the cache's disk is full: make room, or name another directory with --cache",
+	}
 	cannotRun = regexp.MustCompile(`(?m): exec format error\s*$`)
 )
 
-func saysDiskFull(text string) bool { return diskFull.MatchString(text) }
-
 // diskHint gives a full disk its way out.
 func diskHint(err error) error {
-	if err != nil && (errors.Is(err, syscall.ENOSPC) || saysDiskFull(err.Error())) {
-		return fault.WrapHint(fault.Failed, err, "the cache's disk is full: make room, or name another directory with --cache")
+	if err != nil && (errors.Is(err, syscall.ENOSPC) || diskFull.text.MatchString(err.Error())) {
+		return fault.WrapHint(diskFull.kind, err, diskFull.hint)
 	}
 	return err
 }

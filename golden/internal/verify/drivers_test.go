@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 	"github.com/felhom/felhom-golden/internal/soak"
 	"github.com/felhom/felhom-golden/internal/vzdump"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err := pcttest.Main(); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 // configChanges are edits of a good pct.conf: old text and new.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-golden/internal/fuzztest"
 )
 
 // FuzzUnit: a unit's settings have no empty value, and a drop-in that is empty changes
@@ -109,4 +111,14 @@ func FuzzPackages(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCommandsTakeTimeThatGrowsWithTheirLength(t *testing.T) {
+	const head = "[Service]\nEnvironment=B=b\nEnvironmentFile=/a\nExecStart=/bin/a "
+	parse := func(text string) {
+		spaces := "C=\"" + strings.Repeat(" ", len(text)) + "\"\n"
+		_, _ = ParseUnit(text).Commands(func(string) string { return spaces }, "ExecStart") // an error is an end as well
+	}
+	fuzztest.Long(t, head, parse, "$C \\\n", "${B}\\\n", "'' \\\n", "\nExecStart=/bin/a $B\n", "\nEnvironmentFile=/a\n", "\nEnvironment=A=$A\n")
+	fuzztest.Long(t, head+"'", parse, "${\\\n", "$\\\n", "${B}\\\n", "$$\"\\\n")
 }

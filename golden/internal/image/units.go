@@ -217,10 +217,12 @@ type UnitFile struct {
 
 type setting struct{ section, key string }
 
-// ParseUnit reads the text of one unit file.
-func ParseUnit(text string) UnitFile {
+// ParseUnit reads the text of a unit file, and those of its drop-ins in their order.
+func ParseUnit(texts ...string) UnitFile {
 	f := UnitFile{values: map[setting][]string{}, sections: map[string]bool{}}
-	f.add(text)
+	for _, text := range texts {
+		f.add(text)
+	}
 	return f
 }
 

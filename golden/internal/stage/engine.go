@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/rules"
 	"github.com/felhom/felhom-golden/internal/driver/run"
@@ -26,6 +28,7 @@ import (
 const (
 	daemonJSON = "etc/docker/daemon.json"
 	dockerUnit = "docker.service"
+	maxUnits   = 4 << 20 // bytes of the unit and its drop-ins
 )
 
 // validate runs argv in a copy of the current directory that is in memory and
@@ -183,7 +186,7 @@ func (m merged) read(name string) (_ []byte, err error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxUnit+1))
 	if err == nil && len(data) > maxUnit {
-		err = fmt.Errorf("/%s exceeds the limit of %d bytes", name, maxUnit)
+		err = fmt.Errorf("read /%s: %w: it exceeds the limit of %d bytes", name, regular.ErrTooLarge, maxUnit)
 	}
 	return data, errors.Join(err, in.Close())
 }
@@ -203,59 +206,48 @@ func (m merged) touchesEngine() bool {
 // drop-ins. It is empty where that is not dockerd.
 func (m merged) engine() ([]string, error) {
 	text, err := m.read(path.Join(unitDir, dockerUnit))
-	if err != nil {
+	if err != nil && !errors.Is(err, regular.ErrTooLarge) {
 		text, err = m.read(path.Join(vendorUnits, dockerUnit))
+	}
+	if errors.Is(err, regular.ErrTooLarge) {
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", dockerUnit, err))
 	}
 	if err != nil {
 		return nil, nil //nolint:nilerr // an image without the unit starts no engine
 	}
-	texts := [][]byte{text}
+	texts, size := []string{string(text)}, len(text)
 	for _, name := range m.dropIns() {
 		data, err := m.read(name)
+		if size += len(data); err == nil && size > maxUnits {
+			err = fmt.Errorf("with it, %s and its drop-ins exceed the limit of %d bytes", dockerUnit, maxUnits)
+		}
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read /%s: %w", name, err))
 		}
-		texts = append(texts, data)
+		texts = append(texts, string(data))
 	}
-	command, env := "", map[string]string{}
-	for _, text := range texts {
-		joined := strings.ReplaceAll(string(text), "\\\n", " ")
-		for line := range strings.Lines(joined) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			switch value = strings.TrimSpace(value); strings.TrimSpace(key) {
-			case "ExecStart":
-				command = value // an empty one resets
-			case "Environment":
-				for _, word := range words(value) {
-					if k, v, ok := strings.Cut(word, "="); ok {
-						env[k] = v
-					}
-				}
-			case "EnvironmentFile":
-				data, err := m.read(strings.TrimPrefix(strings.TrimPrefix(value, "-"), "/"))
-				if err != nil {
-					continue // optional, or the unit's own fault
-				}
-				for line := range strings.Lines(string(data)) {
-					if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(k, "#") {
-						env[k] = strings.Join(words(v), " ")
-					}
-				}
-			}
+	unit := image.ParseUnit(texts...)
+	if unit.Err != nil {
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read %s and its drop-ins: %w", dockerUnit, unit.Err))
+	}
+	var tooLarge error
+	commands, err := unit.Commands(func(name string) string {
+		data, err := m.read(strings.TrimPrefix(name, "/"))
+		if errors.Is(err, regular.ErrTooLarge) {
+			tooLarge = fmt.Errorf("variables of %s: %w", dockerUnit, err)
 		}
+		return string(data) // "" of what is optional, or the unit's own fault
+	}, "ExecStart")
+	if err != nil {
+		err = fmt.Errorf("%s %w", dockerUnit, err)
 	}
-	var argv []string
-	for _, word := range words(strings.TrimLeft(command, "-@:+!")) {
-		if name, ok := strings.CutPrefix(word, "$"); ok && !strings.HasPrefix(name, "{") {
-			argv = append(argv, strings.Fields(env[name])...)
-			continue
-		}
-		argv = append(argv, os.Expand(word, func(k string) string { return env[k] }))
+	if err := cmp.Or(tooLarge, err); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	if len(argv) == 0 || path.Base(argv[0]) != "dockerd" {
+	if len(commands) == 0 || path.Base(commands[len(commands)-1].Argv[0]) != "dockerd" {
 		return nil, nil
 	}
-	return argv, nil
+	return commands[len(commands)-1].Argv, nil
 }
 
 // dropIns lists the drop-ins of docker.service in the order in which they apply.
@@ -282,32 +274,4 @@ func (m merged) dropIns() []string {
 		names[i] = byName[name]
 	}
 	return names
-}
-
-// words splits a line of a unit into words; quotes hold one together.
-func words(line string) []string {
-	var list []string
-	var word strings.Builder
-	quote, in := rune(0), false
-	for _, c := range line {
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote, in = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if in {
-				list = append(list, word.String())
-			}
-			word.Reset()
-			in = false
-		default:
-			word.WriteRune(c)
-			in = true
-		}
-	}
-	if in {
-		list = append(list, word.String())
-	}
-	return list
 }

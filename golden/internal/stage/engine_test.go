@@ -2,8 +2,10 @@ package stage
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -49,6 +51,10 @@ func TestEngineCommandLine(t *testing.T) {
 		{"default file of the recipe", []overlay.File{{Path: "etc/default/docker", Data: []byte("DOCKER_OPTS='-D'\n")}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock -D"},
 		{"another program", []overlay.File{{Path: "etc/systemd/system/docker.service", Data: []byte("[Service]\nExecStart=/bin/other\n")}}, ""},
 		{"masked", []overlay.File{{Path: "etc/systemd/system/docker.service", Mode: os.ModeSymlink, Link: "/dev/null"}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
+		{"as systemd expands it", []overlay.File{dropIn("Environment=A=1\nEnvironment=\"O=--x 'y z'\"\nExecStart=\nExecStart=:@/usr/sbin/dockerd shown $A\nExecStart=/usr/sbin/dockerd --a=$A $$A ${A}${A} ${ $O $NONE ${NONE}|\n")}, "/usr/sbin/dockerd --a=$A $A 11 ${ --x y z |"},
+		{"not expanded", []overlay.File{dropIn("ExecStart=\nExecStart=:@/usr/sbin/dockerd shown $A\n")}, "/usr/sbin/dockerd $A"},
+		{"other sections and comments", []overlay.File{dropIn("#ExecStart=/bin/a\n[Unit]\nExecStart=/bin/other\n")}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
+		{"files win over Environment", []overlay.File{dropIn("Environment=DOCKER_OPTS=-x\n")}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
 	} {
 		got, err := merged{root: root, overlay: tt.overlay}.engine()
 		if err != nil {
@@ -56,6 +62,49 @@ func TestEngineCommandLine(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.name, diff)
+		}
+	}
+}
+
+// dropIn is a drop-in of the engine's unit with lines of its section Service.
+func dropIn(lines string) overlay.File {
+	return overlay.File{Path: unitDir + "/docker.service.d/x.conf", Data: []byte("[Service]\n" + lines)}
+}
+
+// A few bytes of a unit can stand for many of a command line.
+func TestEngineCommandLineIsBounded(t *testing.T) {
+	lines := func(text string, n int) string { return strings.Repeat(text+"\\\n", n) + "\n" }
+	file := func(text string) overlay.File { return overlay.File{Path: "etc/default/docker", Data: []byte(text)} }
+	var many []overlay.File
+	for i := range 5 {
+		many = append(many, overlay.File{Path: fmt.Sprintf("%s/docker.service.d/%d.conf", unitDir, i), Data: []byte(strings.Repeat("#\n", maxUnit/2))})
+	}
+	for _, tt := range []struct {
+		name string
+		with []overlay.File
+	}{
+		{"words", []overlay.File{file("A=" + strings.Repeat("b ", 3000)), dropIn("ExecStart=\nExecStart=/usr/sbin/dockerd " + lines("$A ", 3000))}},
+		{"bytes", []overlay.File{file("A=" + strings.Repeat("b", 300_000)), dropIn("ExecStart=\nExecStart=/usr/sbin/dockerd " + lines("${A} ", 3000))}},
+		{"bytes of one word", []overlay.File{file("A=" + strings.Repeat("b", 3000)), dropIn("ExecStart=\nExecStart=/usr/sbin/dockerd '" + strings.Repeat(strings.Repeat("${A}", 100)+"\\\n", 300) + "'\n")}},
+		{"files of variables", []overlay.File{file(strings.Repeat("A=b\n", 4000)), dropIn(strings.Repeat("EnvironmentFile=/etc/default/docker\n", 200))}},
+		{"a file of variables", []overlay.File{file(strings.Repeat("A=b\n", maxUnit/4+1))}},
+		{"the unit", []overlay.File{{Path: unitDir + "/docker.service", Data: []byte(engineUnit + strings.Repeat("#\n", maxUnit/2))}}},
+		{"drop-ins", many},
+	} {
+		root := t.TempDir()
+		path := filepath.Join(root, vendorUnits, dockerUnit)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(engineUnit), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := merged{root: root, overlay: tt.with}.engine()
+		runtime.ReadMemStats(&after)
+		if fault.Of(err) != fault.Invalid || got != nil || !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "the limit of") {
+			t.Errorf("%s: want it refused as too large, got %d words, %v", tt.name, len(got), err)
+		}
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 100 {
+			t.Errorf("%s: %d MiB were allocated", tt.name, took)
 		}
 	}
 }

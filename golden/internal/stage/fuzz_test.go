@@ -3,9 +3,12 @@ package stage
 import (
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-golden/golden/internal/overlay"
+	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/fuzztest"
 )
 
@@ -59,6 +62,48 @@ func FuzzInstall(f *testing.F) {
 		}
 		if program := execPath(text); strings.ContainsAny(program, " \t\n") {
 			t.Errorf("%q starts %q", text, program)
+		}
+	})
+}
+
+// FuzzEngine: whatever a unit, its drop-in and its variables are, the command line of the engine
+// is bounded, and without variables it has no more than the unit.
+func FuzzEngine(f *testing.F) {
+	for _, s := range [][3]string{
+		{engineUnit, "", "DOCKER_OPTS=\"--debug --mtu 1400\"\n"},
+		{engineUnit, "[Service]\nEnvironment=\"A=1 2\" B='x'\nExecStart=\nExecStart=-/usr/sbin/dockerd --label ${A}${B} $$ $A $NONE ${\n", "# A=1\n;B=2\nA=\nA\n=B\n"},
+		{engineUnit, "[Service]\nExecStart=:@/usr/sbin/dockerd dockerd $A '$B\n[Unit]\nExecStart=/bin/a\n", "A='a \"b c\" d'\n"},
+		{engineUnit, "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd " + strings.Repeat("$A \\\n", 2000) + "\n", "A=" + strings.Repeat("b ", 2000)},
+		{engineUnit, "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd '" + strings.Repeat("${A}${A\\\n", 2000) + "'\n", "A=" + strings.Repeat("b", 2000)},
+		{engineUnit, "[Service\nExecStart=\n", "\xff\x00"},
+		{"[Service]\nExecStart=''\n" + strings.Repeat("EnvironmentFile=-/etc/default/docker\n", 50), "", strings.Repeat("A=b\n", 10_000)},
+	} {
+		f.Add(s[0], s[1], s[2])
+	}
+	root := f.TempDir()
+	f.Fuzz(func(t *testing.T, unit, more, env string) {
+		if len(unit)+len(more)+len(env) > 256<<10 {
+			t.Skip("the limits of files have a test")
+		}
+		file := func(name, text string) overlay.File { return overlay.File{Path: name, Data: []byte(text)} }
+		files := []overlay.File{file(unitDir+"/docker.service", unit), file("etc/default/docker", env), file(unitDir+"/docker.service.d/x.conf", more)}
+		argv, err := merged{root: root, overlay: files}.engine()
+		if err != nil {
+			if fault.Of(err) != fault.Invalid || argv != nil {
+				t.Errorf("want no words and the kind of a fault in the recipe, got %q, %v", argv, err)
+			}
+			return
+		}
+		size := len(strings.Join(argv, ""))
+		if len(argv) > 1<<16 || size > 2<<20 || len(argv) > 0 && path.Base(argv[0]) != "dockerd" {
+			t.Errorf("%d words of %d bytes, of %.100q", len(argv), size, argv)
+		}
+		if !strings.Contains(unit+more, "$") && size > len(unit+more) {
+			t.Errorf("%q and %q have no variables, and give %q", unit, more, argv)
+		}
+		again, err := merged{root: root, overlay: append(files, file(unitDir+"/docker.service.d/y.conf", "[Service]\n# ExecStart=\n[Unit]\nExecStart=/bin/a\n"))}.engine()
+		if err != nil || !slices.Equal(again, argv) {
+			t.Errorf("with a drop-in that sets nothing %q is %q, %v", argv, again, err)
 		}
 	})
 }

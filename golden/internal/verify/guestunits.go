@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -138,16 +137,20 @@ func otherAlternatives(f image.UnitFile) []string {
 
 // unfit returns what the unit does that it must not, or "".
 func (s *subject) unfit(name string, f image.UnitFile) string {
-	commands, isAll := s.commands(f)
-	if !isAll {
-		return fmt.Sprintf("has more than %d words of commands, or %d bytes of variables for them", maxCommandWords, maxVariables)
+	commands, err := f.Commands(func(name string) string {
+		text, _ := s.Text(name)
+		return text
+	}, "ExecCondition", "ExecStartPre", "ExecStart")
+	if err != nil {
+		return err.Error()
 	}
+	commands = slices.DeleteFunc(commands, func(c image.Command) bool { return c.MayFail })
 	if slices.ContainsFunc(commands, leavesClock) {
 		return ""
 	}
 	for _, kind := range rules.Unfits() {
-		for _, words := range commands {
-			if program := path.Base(words[0]); slices.Contains(kind.Programs, program) {
+		for _, command := range commands {
+			if program := path.Base(command.Argv[0]); slices.Contains(kind.Programs, program) {
 				return kind.Needs + " (" + program + ")"
 			}
 		}
@@ -186,8 +189,8 @@ func (s *subject) unfit(name string, f image.UnitFile) string {
 }
 
 // leavesClock reports whether a command serves time without setting the clock.
-func leavesClock(words []string) bool {
-	return path.Base(words[0]) == "chronyd" && slices.Contains(words, "-x")
+func leavesClock(c image.Command) bool {
+	return path.Base(c.Argv[0]) == "chronyd" && slices.Contains(c.Argv, "-x")
 }
 
 // unfitService returns which setting makes systemd fail before the program runs.
@@ -223,52 +226,4 @@ func unfitMount(what, kind string) string {
 		return "mounts a file system of type " + kind + ", which the kernel allows the host alone"
 	}
 	return ""
-}
-
-// maxCommandWords bounds the words of all commands of a unit, with its variables in place,
-// and maxVariables the bytes of the files that have those. Short names can stand for
-// long values, and one file can be named many times.
-const (
-	maxCommandWords = 1 << 16
-	maxVariables    = 1 << 20
-)
-
-// commands returns the programs that the unit starts, with their arguments,
-// but not those whose failure it ignores. Variables are looked up in its
-// EnvironmentFile. isAll is false if there are more than are looked at.
-func (s *subject) commands(f image.UnitFile) (list [][]string, isAll bool) {
-	env, size := map[string][]string{}, 0
-	for _, name := range f.All("Service", "EnvironmentFile") {
-		text, _ := s.Text(strings.TrimPrefix(name, "-"))
-		if size += len(text); size > maxVariables {
-			return nil, false
-		}
-		for line := range strings.Lines(text) {
-			if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-				env[k] = strings.Fields(strings.Trim(v, `"'`))
-			}
-		}
-	}
-	total := 0
-	for _, line := range f.All("Service", "ExecCondition", "ExecStartPre", "ExecStart") {
-		line = strings.TrimLeft(line, "@:+!|")
-		if strings.HasPrefix(line, "-") {
-			continue
-		}
-		var words []string
-		for _, word := range strings.Fields(line) {
-			add := []string{word}
-			if v, ok := strings.CutPrefix(word, "$"); ok {
-				add = env[strings.Trim(v, "{}")]
-			}
-			if total += len(add); total > maxCommandWords {
-				return nil, false
-			}
-			words = append(words, add...)
-		}
-		if len(words) > 0 {
-			list = append(list, words)
-		}
-	}
-	return list, true
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/felhom/felhom-golden/internal/driver/docker/dockertest"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // TestMain makes the test binary the program as well.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leaktest.Checked{M: m}, map[string]func(){
 		program: func() {
 			os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 		},

@@ -81,6 +81,7 @@ func exposing(t *testing.T, bed testbed.Bed, e *testbed.Engine, port string) str
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", strings.TrimPrefix(bed.DockerHost, "unix://"))
 	}}}
+	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,12 @@ func Run(m *testing.M, options ...goleak.Option) int {
 	return 0
 }
 
+// Checked is M for a library that runs the tests itself, such as testscript.Main.
+type Checked struct{ M *testing.M }
+
+// Run calls the function [Run] with M.
+func (c Checked) Run() int { return Run(c.M) }
+
 // isFuzzing reports whether this process is one of go test -fuzz.
 func isFuzzing() bool {
 	f := flag.Lookup("test.fuzz")

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/drivertest"
 	"github.com/felhom/felhom-golden/internal/driver/pct"
 	"github.com/felhom/felhom-golden/internal/driver/pct/pcttest"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // The test binary is also pct, pvesh, pvesm and dpkg-query.
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 	if err := pcttest.Main(); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 const goldenConfig = pcttest.Config

@@ -25,12 +25,13 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/lxc"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
 	"github.com/felhom/felhom-golden/internal/e2e/tiny"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // TestMain runs the tests where root may map the ids that guests get, whatever
 // this machine's /etc/subuid says: newuidmap reads no other file.
 func TestMain(m *testing.M) {
-	os.Exit(testbed.RunWithSubIDs(m.Run))
+	os.Exit(testbed.RunWithSubIDs(func() int { return leaktest.Run(m) }))
 }
 
 // bed has a small guest of its own: an init that waits.

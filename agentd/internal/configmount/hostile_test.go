@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-golden/agentd/internal/configmount"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // TestMain is also the guest's root: the test starts itself again in a user
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		attack(os.Stdout, place, os.Getenv("FELHOM_HOSTILE_VICTIM"))
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 // attack is what a guest's root does to its mount. It writes a line for each

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/json"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/felhom/felhom-golden/agentd/internal/config"
+	"github.com/felhom/felhom-golden/internal/pin"
 )
 
 // FuzzLineage: what was known of the guests' disks is read so that it is written as the
@@ -42,6 +46,60 @@ func FuzzLineage(f *testing.F) {
 		onDisk := a.onDisk
 		if err := a.keep(); err != nil || a.onDisk != onDisk {
 			t.Errorf("%q is written as %s, then as %s, %v; it was %+v", data, onDisk, a.onDisk, err, before)
+		}
+	})
+}
+
+// FuzzRotation: whatever is in rotation.json, a rotation continues only to a key that the
+// host has, and what is written for it is read as the same.
+func FuzzRotation(f *testing.F) {
+	key := func(text string) *x509.Certificate {
+		return &x509.Certificate{Raw: []byte("leaf of " + text), RawSubjectPublicKeyInfo: []byte(text)}
+	}
+	pins := pin.Set{pin.SPKIOf(key("current")), pin.SPKIOf(key("next"))}
+	others := pin.Set{pin.SPKIOf(key("restored")), pin.SPKIOf(key("restored next"))}
+	current, next := pins[0].String(), pins[1].String()
+	for _, seed := range []struct {
+		text string
+		want pin.Pin
+	}{
+		{`{"to":"` + next + `"}` + "\n", pins[1]},
+		{`{"to":"` + current + `"}` + "\n", pins[0]},
+		{`{"to":"` + current + `","to":"` + next + `","more":[1]}`, pins[1]},
+		{`{"to":"` + others[1].String() + `"}`, pin.Pin{}},
+		{`{"to":"` + pin.LeafOf(key("next")).String() + `"}`, pin.Pin{}},
+		{`{"to":"` + next + `"}x`, pin.Pin{}},
+		{`{"to":"` + next, pin.Pin{}},
+		{`{"to":"` + strings.TrimPrefix(next, "sha256//") + `"}`, pin.Pin{}},
+		{`{"to":null}`, pin.Pin{}},
+		{`{"to":""}`, pin.Pin{}},
+		{`["` + next + `"]`, pin.Pin{}},
+		{"null", pin.Pin{}},
+		{"\x00\x00\x00\x00", pin.Pin{}},
+		{"", pin.Pin{}},
+	} {
+		if got := interrupted([]byte(seed.text), pins); got != seed.want {
+			f.Errorf("%q continues to %q, want %q", seed.text, got, seed.want)
+		}
+		f.Add([]byte(seed.text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		to := interrupted(data, pins)
+		if to.IsZero() {
+			return
+		}
+		if !slices.Contains(pins, to) {
+			t.Errorf("%q continues to %s, which is not a key of the host", data, to)
+		}
+		if got := interrupted(data, others); !got.IsZero() {
+			t.Errorf("%q continues to %s after other keys were restored", data, got)
+		}
+		written, err := json.Marshal(rotation{to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := interrupted(written, pins); got != to {
+			t.Errorf("%q continues to %s, and what is written for it, %s, to %s", data, to, written, got)
 		}
 	})
 }

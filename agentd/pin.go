@@ -195,12 +195,9 @@ func (r *rotator) begin(ctx context.Context) (to pin.Pin, err error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		var was rotation
-		if err == nil && json.Unmarshal(data, &was) == nil && slices.Contains(r.host.pins(), was.To) {
-			to = was.To
+		if to = interrupted(data, r.host.pins()); !to.IsZero() {
 			return nil
 		}
-		// None, or one whose keys were replaced from a backup since.
 		to = r.host.pins()[1]
 		if data, err = json.Marshal(rotation{to}); err != nil {
 			return err
@@ -208,6 +205,17 @@ func (r *rotator) begin(ctx context.Context) (to pin.Pin, err error) {
 		return atomicfile.Write(root, rotationFile, append(data, '\n'), atomicfile.Attr{Mode: 0o600})
 	})
 	return to, err
+}
+
+// interrupted returns the pin of the key that the rotation in data makes the current
+// one: the zero Pin if data is not a rotation, or if its keys were replaced from a
+// backup since.
+func interrupted(data []byte, pins pin.Set) pin.Pin {
+	var was rotation
+	if json.Unmarshal(data, &was) != nil || !slices.Contains(pins, was.To) {
+		return pin.Pin{}
+	}
+	return was.To
 }
 
 // eachGuest calls work for each guest of this host and collects what could not

@@ -10,14 +10,21 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // The test binary is also the program.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leakChecked{m}, map[string]func(){
 		program: func() { giveFigures(); main() },
 	})
 }
+
+// leakChecked is what testscript takes in place of m.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int { return leaktest.Run(l.m) }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()

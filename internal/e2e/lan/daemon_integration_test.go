@@ -92,16 +92,6 @@ var binary = func() func(t *testing.T) string {
 	}
 }()
 
-var cleanups []func()
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for _, f := range cleanups {
-		f()
-	}
-	os.Exit(code)
-}
-
 // newNetwork starts a daemon with more in its configuration. isFixed gives the
 // guests their addresses by their configuration.
 func newNetwork(t *testing.T, isFixed bool, more string) *network {

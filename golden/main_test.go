@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // memoryEnv makes the test binary the program, which prints its peak last.
@@ -12,7 +14,7 @@ const memoryEnv = "FELHOM_GOLDEN_TEST_PRINT_PEAK"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(memoryEnv) == "" {
-		code := m.Run()
+		code := leaktest.Run(m)
 		for _, undo := range after {
 			if err := undo(); err != nil {
 				fmt.Fprintln(os.Stderr, err)

@@ -16,15 +16,10 @@ import (
 
 // The test binary is also the program.
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){
+	testscript.Main(leaktest.Checked{M: m}, map[string]func(){
 		program: func() { giveFigures(); main() },
 	})
 }
-
-// leakChecked is what testscript takes in place of m.
-type leakChecked struct{ m *testing.M }
-
-func (l leakChecked) Run() int { return leaktest.Run(l.m) }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()

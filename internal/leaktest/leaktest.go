@@ -27,7 +27,7 @@ const patience = time.Minute
 // Run runs the tests and returns their exit status, or 1 if they pass and a goroutine
 // or a descriptor is left that was not there before. What a library keeps for the
 // whole process is named in options, each with its reason beside it.
-func Run(m *testing.M, options ...goleak.Option) int {
+func Run(m interface{ Run() int }, options ...goleak.Option) int {
 	before, err := descriptors()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "leaktest:", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/e2e/guest"
 	"github.com/felhom/felhom-golden/internal/e2e/testbed"
+	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
 // What a machine has beside Debian's essential packages. A bare one is a Debian with systemd, as an installer leaves it. One that
@@ -33,7 +34,9 @@ const (
 )
 
 // TestMain runs the tests where root may map the ids of machines.
-func TestMain(m *testing.M) { os.Exit(testbed.RunWithSubIDs(m.Run)) }
+func TestMain(m *testing.M) {
+	os.Exit(testbed.RunWithSubIDs(func() int { return leaktest.Run(m) }))
+}
 
 // machine is a Debian with systemd, in an unprivileged guest.
 type machine struct {

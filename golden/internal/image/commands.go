@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// The most that the commands of one unit can be, with the values of variables in them. Short
-// names can stand for long values, and one file of variables can be named many times. The
-// kernel starts no program with more bytes of arguments.
+// Limits for all commands of one unit after variables are expanded. A short name can stand for
+// a long value, and a unit can name one file many times.
 const (
 	maxCommandWords = 1 << 16
 	maxCommandBytes = 2 << 20
@@ -21,10 +20,11 @@ type Command struct {
 	MayFail bool     // systemd ignores its failure
 }
 
-// Commands returns the command lines of some keys of the section Service, in their order.
-// Variables are those of Environment and of the files of EnvironmentFile, which read returns the
-// text of: "" for one that does not exist. Without an error it gives a bounded number of
-// words and bytes.
+// Commands returns the command lines of some keys of the section Service, in their order, as
+// systemd.service(5) describes them. Two things are not handled: backslash escapes in words, and
+// ";" between two commands. read returns the text of an EnvironmentFile, or "" if it does not
+// exist. It is an error if the commands exceed maxCommandWords or maxCommandBytes, or the files
+// maxVariables.
 func (f UnitFile) Commands(read func(name string) string, keys ...string) ([]Command, error) {
 	env, err := f.variables(read)
 	if err != nil {
@@ -76,7 +76,7 @@ type variables map[string]variable
 
 type variable struct {
 	value string
-	words []string // the value, split once: a long one without words costs as much each time
+	words []string // value split into words; split once, because a command can use it many times
 }
 
 func (f UnitFile) variables(read func(name string) string) (variables, error) {
@@ -95,7 +95,7 @@ func (f UnitFile) variables(read func(name string) string) (variables, error) {
 		if size += len(text); size > maxVariables {
 			return nil, fmt.Errorf("has more than %d bytes of variables for its commands", maxVariables)
 		}
-		for line := range strings.Lines(text) {
+		for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", "")) {
 			line = strings.TrimSpace(line)
 			if name, value, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, ";") {
 				set(strings.TrimSpace(name), strings.Join(splitWords(value), " "))

@@ -91,6 +91,8 @@ func TestParseUnit(t *testing.T) {
 		{"comment that seems to continue", "[Service]\n# x \\\nExecStart=/a\n", []string{"/a"}},
 		{"indented comment", "[Service]\n ;ExecStart=/x \\\nExecStart=/a\n", []string{"/a"}},
 		{"other section", "[Unit]\nExecStart=/x\n[Service]\nExecStart=/a\n", []string{"/a"}},
+		{"long line", "[Service]\nExecStart=/a " + strings.Repeat("bc  \\d", 2000) + "\n", []string{"/a " + strings.Repeat("bc  \\d", 2000)}},
+		{"long words, continued", "[Service]\nExecStart=/a " + strings.Repeat(strings.Repeat("b", 2999)+"\\\n", 3) + "\n", []string{"/a " + strings.TrimSpace(strings.Repeat(strings.Repeat("b", 2999)+" ", 3))}},
 		{"section twice", "[Service]\nExecStart=/a\n[Unit]\n[Service]\nExecStart=/b\n", []string{"/a", "/b"}},
 		{"no newline at the end", "[Service]\nExecStart=/a", []string{"/a"}},
 		{"no section", "ExecStart=/a\n", nil},
@@ -107,7 +109,7 @@ func TestParseUnit(t *testing.T) {
 			t.Errorf("%s: error %v, want -, got +:\n%s", c.name, f.Err, d)
 		}
 	}
-	for _, text := range []string{"[Service]\nExecStart\n", "[Service\n", "[Service] x\n", "[Service]\nExecStart=/a\nX=" + strings.Repeat("x", 5000) + "\n"} {
+	for _, text := range []string{"[Service]\nExecStart\n", "[Service\n", "[Service] x\n"} {
 		if f := image.ParseUnit(text); f.Err == nil {
 			t.Errorf("%.40q: want an error", text)
 		}

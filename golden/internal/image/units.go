@@ -226,15 +226,27 @@ func ParseUnit(texts ...string) UnitFile {
 	return f
 }
 
+// The library refuses lines of more than 2048 bytes, systemd those of 1 MiB. It gets a long
+// one in pieces, continued after a byte that no unit has.
+const (
+	maxLine = 1024
+	lineCut = "\x00\\\n"
+)
+
 // add reads the text of the unit file or of a drop-in.
 func (f *UnitFile) add(text string) {
 	// systemd leaves out comments also between the parts of a continued line; the
 	// library would take them for a part of it, or continue the comment.
 	var plain strings.Builder
 	for line := range strings.Lines(text) {
-		if start := strings.TrimLeft(line, " \t"); !strings.HasPrefix(start, "#") && !strings.HasPrefix(start, ";") {
-			plain.WriteString(line)
+		if start := strings.TrimLeft(line, " \t"); strings.HasPrefix(start, "#") || strings.HasPrefix(start, ";") {
+			continue
 		}
+		for len(line) > maxLine {
+			plain.WriteString(line[:maxLine] + lineCut)
+			line = line[maxLine:]
+		}
+		plain.WriteString(line)
 	}
 	sections, err := unit.DeserializeSections(strings.NewReader(plain.String()))
 	if err != nil && f.Err == nil {
@@ -244,7 +256,7 @@ func (f *UnitFile) add(text string) {
 		f.sections[s.Section] = true
 		for _, e := range s.Entries {
 			at := setting{s.Section, e.Name}
-			value := strings.TrimSpace(strings.ReplaceAll(e.Value, "\\\n", " "))
+			value := strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(e.Value, lineCut, ""), "\\\n", " "))
 			if value == "" {
 				delete(f.values, at) // an empty value resets the list
 				continue

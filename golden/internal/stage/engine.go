@@ -202,6 +202,8 @@ func (m merged) touchesEngine() bool {
 	return err == nil && len(list) > 0
 }
 
+const shorten = "shorten the unit, its drop-ins or its EnvironmentFile, which the recipe's files and scripts bring"
+
 // engine returns the command line that docker.service starts, with its
 // drop-ins. It is empty where that is not dockerd.
 func (m merged) engine() ([]string, error) {
@@ -210,26 +212,33 @@ func (m merged) engine() ([]string, error) {
 		text, err = m.read(path.Join(vendorUnits, dockerUnit))
 	}
 	if errors.Is(err, regular.ErrTooLarge) {
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", dockerUnit, err))
+		return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("%s: %w", dockerUnit, err), shorten)
 	}
 	if err != nil {
 		return nil, nil //nolint:nilerr // an image without the unit starts no engine
 	}
 	texts, size := []string{string(text)}, len(text)
+	wrong := image.ParseUnit(string(text)).Err
+	if wrong != nil {
+		wrong = fmt.Errorf("read %s: %w", dockerUnit, wrong)
+	}
 	for _, name := range m.dropIns() {
 		data, err := m.read(name)
-		if size += len(data); err == nil && size > maxUnits {
-			err = fmt.Errorf("with it, %s and its drop-ins exceed the limit of %d bytes", dockerUnit, maxUnits)
-		}
 		if err != nil {
-			return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read /%s: %w", name, err))
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("read /%s: %w", name, err), shorten)
+		}
+		if size += len(data); size > maxUnits {
+			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("%s and its drop-ins, up to /%s, exceed the limit of %d bytes", dockerUnit, name, maxUnits), shorten)
+		}
+		if err := image.ParseUnit(string(data)).Err; err != nil && wrong == nil {
+			wrong = fmt.Errorf("read /%s: %w", name, err)
 		}
 		texts = append(texts, string(data))
 	}
-	unit := image.ParseUnit(texts...)
-	if unit.Err != nil {
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("read %s and its drop-ins: %w", dockerUnit, unit.Err))
+	if wrong != nil {
+		return nil, fault.WrapHint(fault.Invalid, wrong, "want sections in brackets, each alone on a line, and lines of KEY=VALUE below them")
 	}
+	unit := image.ParseUnit(texts...)
 	var tooLarge error
 	commands, err := unit.Commands(func(name string) string {
 		data, err := m.read(strings.TrimPrefix(name, "/"))
@@ -242,7 +251,7 @@ func (m merged) engine() ([]string, error) {
 		err = fmt.Errorf("%s %w", dockerUnit, err)
 	}
 	if err := cmp.Or(tooLarge, err); err != nil {
-		return nil, fault.Wrap(fault.Invalid, err)
+		return nil, fault.WrapHint(fault.Invalid, err, shorten)
 	}
 	if len(commands) == 0 || path.Base(commands[len(commands)-1].Argv[0]) != "dockerd" {
 		return nil, nil

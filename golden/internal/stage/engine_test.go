@@ -49,6 +49,8 @@ func TestEngineCommandLine(t *testing.T) {
 		{"unit and default file", nil, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
 		{"drop-in", []overlay.File{{Path: "etc/systemd/system/docker.service.d/x.conf", Data: []byte("[Service]\nEnvironment=\"A=1 2\"\nExecStart=\nExecStart=-/usr/sbin/dockerd --label ${A}\n")}}, "/usr/sbin/dockerd --label 1 2"},
 		{"default file of the recipe", []overlay.File{{Path: "etc/default/docker", Data: []byte("DOCKER_OPTS='-D'\n")}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock -D"},
+		{"continued line of a default file", []overlay.File{{Path: "etc/default/docker", Data: []byte("DOCKER_OPTS=\"-D \\\n--mtu 1400\"\n")}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock -D --mtu 1400"},
+		{"long list of hosts", []overlay.File{dropIn("Environment=NO_PROXY=" + strings.Repeat("host.example,", 300) + "\n")}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
 		{"another program", []overlay.File{{Path: "etc/systemd/system/docker.service", Data: []byte("[Service]\nExecStart=/bin/other\n")}}, ""},
 		{"masked", []overlay.File{{Path: "etc/systemd/system/docker.service", Mode: os.ModeSymlink, Link: "/dev/null"}}, "/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock --debug --mtu 1400"},
 		{"as systemd expands it", []overlay.File{dropIn("Environment=A=1\nEnvironment=\"O=--x 'y z'\"\nExecStart=\nExecStart=:@/usr/sbin/dockerd shown $A\nExecStart=/usr/sbin/dockerd --a=$A $$A ${A}${A} ${ $O $NONE ${NONE}|\n")}, "/usr/sbin/dockerd --a=$A $A 11 ${ --x y z |"},
@@ -69,6 +71,17 @@ func TestEngineCommandLine(t *testing.T) {
 // dropIn is a drop-in of the engine's unit with lines of its section Service.
 func dropIn(lines string) overlay.File {
 	return overlay.File{Path: unitDir + "/docker.service.d/x.conf", Data: []byte("[Service]\n" + lines)}
+}
+
+// A drop-in that cannot be read is named.
+func TestEngineUnitThatIsWrong(t *testing.T) {
+	root := engineRoot(t)
+	for _, text := range []string{"ExecStart\n", "[Unit] x\n"} {
+		_, err := merged{root: root, overlay: []overlay.File{dropIn(text)}}.engine()
+		if fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "docker.service.d/x.conf") || fault.HintOf(err) == "" {
+			t.Errorf("%q: error %v, want an invalid file that is named, and a hint", text, err)
+		}
+	}
 }
 
 // A few bytes of a unit can stand for many of a command line.

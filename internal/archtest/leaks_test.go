@@ -2,6 +2,7 @@ package archtest_test
 
 import (
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"os"
@@ -47,7 +48,7 @@ func TestPackagesLookForLeaks(t *testing.T) {
 		}
 	}
 	if withTests < 50 {
-		t.Errorf("%d packages with tests: this test does not find them", withTests)
+		t.Errorf("got %d packages with tests, want 50 or more", withTests)
 	}
 	for path := range unchecked {
 		if !isOwn(own, path) {
@@ -68,31 +69,49 @@ func isOwn(own []pkg, path string) bool {
 // leaksUnseen returns why tests of these files may leave something unseen, or "".
 func leaksUnseen(t *testing.T, texts []string) string {
 	t.Helper()
-	why, hasUntagged := "it has no TestMain", false
-	mainIsTagged := false
+	hasUntagged, mains := false, map[string]bool{} // the build constraints of each TestMain
 	for _, text := range texts {
 		file, err := parser.ParseFile(token.NewFileSet(), "", text, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
-		isTagged := strings.HasPrefix(text, "//go:build ")
-		hasUntagged = hasUntagged || !isTagged
+		tag := buildConstraint(file)
+		hasUntagged = hasUntagged || tag == ""
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok || f.Recv != nil || f.Name.Name != "TestMain" {
 				continue
 			}
-			mainIsTagged = isTagged
-			why = "the file of its TestMain does not use leaktest"
-			if usesLeaktest(file) {
-				why = ""
+			mains[tag] = true
+			if !usesLeaktest(file) {
+				return "the file of its TestMain does not use leaktest"
 			}
 		}
 	}
-	if why == "" && mainIsTagged && hasUntagged {
-		return "its TestMain has a build tag that not all of its tests have"
+	if len(mains) == 0 {
+		return "it has no TestMain"
 	}
-	return why
+	if !hasUntagged || mains[""] {
+		return ""
+	}
+	for tag := range mains {
+		if mains["!"+tag] {
+			return ""
+		}
+	}
+	return "its TestMain has a build tag that not all of its tests have"
+}
+
+// buildConstraint returns the expression of the line //go:build, or "".
+func buildConstraint(f *ast.File) string {
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			if constraint.IsGoBuild(c.Text) && c.Pos() < f.Package {
+				return strings.TrimSpace(strings.TrimPrefix(c.Text, "//go:build"))
+			}
+		}
+	}
+	return ""
 }
 
 // usesLeaktest reports whether f uses leaktest.Run or leaktest.Checked. It may do so in a
@@ -108,7 +127,7 @@ func usesLeaktest(f *ast.File) (uses bool) {
 	return uses
 }
 
-// The rule says no to each way of forgetting it.
+// leaksUnseen reports each way to forget the check.
 func TestForgottenLeakChecksAreSeen(t *testing.T) {
 	const test, tag = "package p\n\nfunc TestIt(t *testing.T) {}\n", "//go:build integration\n\n"
 	const good = "package p\n\nfunc TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }\n"
@@ -124,6 +143,9 @@ func TestForgottenLeakChecksAreSeen(t *testing.T) {
 		{"a method of that name", []string{test, strings.Replace(good, "func TestMain", "func (s suite) TestMain", 1)}, "no TestMain"},
 		{"another Run", []string{test, strings.Replace(good, "leaktest.Run(m)", "m.Run()", 1)}, "does not use leaktest"},
 		{"a comment alone", []string{test, strings.Replace(good, "leaktest.Run(m)", "m.Run() /* leaktest.Run(m) */", 1)}, "does not use leaktest"},
+		{"one for each build", []string{test, tag + good, "//go:build !integration\n\n" + good}, ""},
+		{"the first of two", []string{test, tag + strings.Replace(good, "leaktest.Run(m)", "m.Run()", 1), "//go:build !integration\n\n" + good}, "does not use leaktest"},
+		{"TestMain has a tag after a comment", []string{test, "// With an engine.\n\n" + tag + good}, "build tag"},
 		{"TestMain has a tag", []string{test, tag + good}, "build tag"},
 	} {
 		got := leaksUnseen(t, c.texts)

@@ -238,11 +238,11 @@ func (t *talk) finish(r record.Result) {
 
 // undelivered prints how many reports the host did not get, and whether they were kept.
 func (t *talk) undelivered(count int, kept bool) {
-	then := "the next run delivers them"
+	then := "the next run delivers what is left"
 	if !kept {
-		then = "they could not be kept either; the next run reports its own"
+		then = "what is left could not be kept either; the next run reports its own"
 	}
-	t.note(fmt.Sprintf("reports that did not reach the host: %d; %s", count, then), map[string]any{"undelivered": count})
+	t.note(fmt.Sprintf("undelivered reports: %d; %s", count, then), map[string]any{"undelivered": count})
 }
 
 // note prints what happens between two runs.

@@ -84,10 +84,10 @@ func TestAPullIsShownWithRateAndTimeLeft(t *testing.T) {
 
 // What could not be kept is not promised.
 func TestUndeliveredReportsThatAreNotKept(t *testing.T) {
-	for kept, want := range map[bool]string{true: "the next run delivers them", false: "could not be kept"} {
+	for kept, want := range map[bool]string{true: "the next run delivers what is left", false: "could not be kept"} {
 		var text strings.Builder
 		newTalk(&text, "run").undelivered(2, kept)
-		if !strings.Contains(text.String(), "did not reach the host: 2;") || !strings.Contains(text.String(), want) {
+		if !strings.Contains(text.String(), "undelivered reports: 2;") || !strings.Contains(text.String(), want) {
 			t.Errorf("kept %v: got %q, want %q", kept, text.String(), want)
 		}
 	}

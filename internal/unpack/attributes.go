@@ -125,7 +125,7 @@ func lookupGroup(name string) (int, error) {
 // cannot hold from a full disk: the kernel gives ENOSPC for both.
 func setXattr(f *os.File, name string, data []byte) error {
 	err := unix.Fsetxattr(int(f.Fd()), name, data, 0)
-	if errors.Is(err, unix.EBADF) { // it is open as a path alone
+	if errors.Is(err, unix.EBADF) { // f is open as a path alone, which fsetxattr refuses
 		err = unix.Setxattr(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), name, data, 0)
 	}
 	var fs unix.Statfs_t

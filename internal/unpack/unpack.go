@@ -317,8 +317,8 @@ func (u *unpacker) attributes(e *vzdump.Entry) (err error) {
 	return setTime(d, name, e.ModTime, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// nodeAttributes sets what a fifo or whiteout can have beside its mode. It is not
-// opened for that: a fifo would wait for a writer.
+// nodeAttributes sets the capability and the access list of a fifo or whiteout. It opens
+// the node as a path alone: a usual open of a fifo waits for a writer.
 func (u *unpacker) nodeAttributes(dir *os.File, name string, e *vzdump.Entry) (err error) {
 	if len(e.Xattrs) == 0 && e.ACL == nil && e.DefaultACL == nil {
 		return nil
@@ -330,7 +330,7 @@ func (u *unpacker) nodeAttributes(dir *os.File, name string, e *vzdump.Entry) (e
 	f := os.NewFile(uintptr(fd), e.Path)
 	defer func() { err = errors.Join(err, f.Close()) }()
 	node := *e
-	// No such file can have the attributes of users: tar leaves them out as well.
+	// The kernel takes user.* on regular files and directories only; tar leaves them out as well.
 	node.Xattrs = maps.Clone(e.Xattrs)
 	maps.DeleteFunc(node.Xattrs, func(name, _ string) bool { return name != vzdump.CapabilityXattr })
 	return errors.Join(u.setXattrs(f, &node), u.setACLs(f, &node))

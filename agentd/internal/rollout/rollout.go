@@ -58,7 +58,7 @@ const (
 	Failed    State = "failed"    // it was not changed, or is not up
 	Done      State = "done"      // no guest is left
 	Stopped   State = "stopped"   // too many failed
-	Abandoned State = "abandoned" // the operator gave it up
+	Abandoned State = "abandoned" // by the operator
 )
 
 // Guest is the result for one guest.

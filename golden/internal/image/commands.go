@@ -66,6 +66,16 @@ func (f UnitFile) Commands(read func(name string) string, keys ...string) ([]Com
 	return list, nil
 }
 
+// Program returns the program that the first ExecStart names, without its prefixes, or "".
+func (f UnitFile) Program() string {
+	for _, line := range f.All("Service", "ExecStart") {
+		if words := splitWords(strings.TrimLeft(line, commandPrefixes)); len(words) > 0 {
+			return words[0]
+		}
+	}
+	return ""
+}
+
 var errTooLong = fmt.Errorf("has more than %d words or %d bytes of commands", maxCommandWords, maxCommandBytes)
 
 // commandPrefixes can be in front of the program (systemd.service(5), "Special executable prefixes").

@@ -116,6 +116,23 @@ func TestParseUnit(t *testing.T) {
 	}
 }
 
+func TestProgramOfAUnit(t *testing.T) {
+	for text, want := range map[string]string{
+		"ExecStart=/usr/bin/a --b":                       "/usr/bin/a",
+		"ExecStart=-@:+!|/usr/bin/a shown":               "/usr/bin/a",
+		"ExecStart='/usr/bin/a b' c":                     "/usr/bin/a b",
+		"ExecStart=/usr/bin/a\nExecStart=\nExecStart=/b": "/b",
+		"ExecStart=-":                         "",
+		"ExecStop=/usr/bin/a":                 "",
+		"[Unit]\nExecStart=/usr/bin/a":        "",
+		"Type=exec\nExecStart=\\\n/usr/bin/a": "/usr/bin/a",
+	} {
+		if got := image.ParseUnit("[Service]\n" + text + "\n").Program(); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestUnits(t *testing.T) {
 	const vendor, admin = "usr/lib/systemd/system/", "etc/systemd/system/"
 	img := read(t, image.Options{},

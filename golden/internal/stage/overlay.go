@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-golden/golden/internal/apt"
+	"github.com/felhom/felhom-golden/golden/internal/image"
 	"github.com/felhom/felhom-golden/golden/internal/overlay"
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/containerspec"
@@ -188,7 +189,7 @@ func (p *Plan) unitFiles(root string, own Own) ([]overlay.File, error) {
 		if name != bootstrapUnit {
 			continue
 		}
-		at := execPath(text)
+		at := image.ParseUnit(string(text)).Program()
 		if at == "" {
 			return nil, fmt.Errorf("%s: no program in ExecStart", bootstrapUnit)
 		}

@@ -148,15 +148,3 @@ func isUnitName(word string) bool {
 		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(`:-_.\@%`, r)
 	})
 }
-
-// execPath is the program that a unit starts.
-func execPath(text []byte) string {
-	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart="); ok {
-			if words := strings.Fields(strings.TrimLeft(v, "-@:+!")); len(words) > 0 {
-				return words[0]
-			}
-		}
-	}
-	return ""
-}

@@ -36,12 +36,11 @@ func checkFirstBootUnit(c *check) {
 	if len(u.EnabledBy(bootstrapUnit)) == 0 && len(u.EnabledBy(starter)) == 0 {
 		c.fail(e.Path, "nothing enables it, want a link in %s/*.wants", image.AdminUnits)
 	}
-	words := u.Load(bootstrapUnit).List("Service", "ExecStart")
-	if len(words) == 0 {
+	program := u.Load(bootstrapUnit).Program()
+	if program == "" {
 		c.fail(e.Path, "no ExecStart=")
 		return
 	}
-	program := strings.TrimLeft(words[0], "@-:+!|")
 	bin, at := c.Lookup(program)
 	if bin == nil || bin.Type != vzdump.File {
 		c.fail(program, "is missing; %s calls it", bootstrapUnit)

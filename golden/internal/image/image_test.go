@@ -117,18 +117,18 @@ func TestParseUnit(t *testing.T) {
 }
 
 func TestProgramOfAUnit(t *testing.T) {
-	for text, want := range map[string]string{
-		"ExecStart=/usr/bin/a --b":                       "/usr/bin/a",
-		"ExecStart=-@:+!|/usr/bin/a shown":               "/usr/bin/a",
-		"ExecStart='/usr/bin/a b' c":                     "/usr/bin/a b",
-		"ExecStart=/usr/bin/a\nExecStart=\nExecStart=/b": "/b",
-		"ExecStart=-":                         "",
-		"ExecStop=/usr/bin/a":                 "",
-		"[Unit]\nExecStart=/usr/bin/a":        "",
-		"Type=exec\nExecStart=\\\n/usr/bin/a": "/usr/bin/a",
+	for _, c := range []struct{ text, want string }{
+		{"ExecStart=/usr/bin/a --b", "/usr/bin/a"},
+		{"ExecStart=-@:+!|/usr/bin/a shown", "/usr/bin/a"},
+		{"ExecStart='/usr/bin/a b' c", "/usr/bin/a b"},
+		{"ExecStart=/usr/bin/a\nExecStart=\nExecStart=/b", "/b"},
+		{"ExecStart=-", ""},
+		{"ExecStop=/usr/bin/a", ""},
+		{"[Unit]\nExecStart=/usr/bin/a", ""},
+		{"Type=exec\nExecStart=\\\n/usr/bin/a", "/usr/bin/a"},
 	} {
-		if got := image.ParseUnit("[Service]\n" + text + "\n").Program(); got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
+		if got := image.ParseUnit("[Service]\n" + c.text + "\n").Program(); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.text, got, c.want)
 		}
 	}
 }

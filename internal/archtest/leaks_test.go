@@ -52,7 +52,7 @@ func TestPackagesLookForLeaks(t *testing.T) {
 	}
 	for path := range unchecked {
 		if !isOwn(own, path) {
-			t.Errorf("%s is an exception, and there is no such package", path)
+			t.Errorf("%s is an exception, and no package has that path", path)
 		}
 	}
 }

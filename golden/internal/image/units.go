@@ -190,7 +190,7 @@ func (u *Units) Load(name string) UnitFile {
 			f.Err = u.Err()
 			break
 		}
-		f.add(text)
+		f.Add(text)
 	}
 	return f
 }
@@ -217,12 +217,10 @@ type UnitFile struct {
 
 type setting struct{ section, key string }
 
-// ParseUnit reads the text of a unit file, and those of its drop-ins in their order.
-func ParseUnit(texts ...string) UnitFile {
+// ParseUnit reads the text of one unit file.
+func ParseUnit(text string) UnitFile {
 	f := UnitFile{values: map[setting][]string{}, sections: map[string]bool{}}
-	for _, text := range texts {
-		f.add(text)
-	}
+	f.Add(text)
 	return f
 }
 
@@ -233,8 +231,8 @@ const (
 	lineCut = "\x00\\\n"
 )
 
-// add reads the text of the unit file or of a drop-in.
-func (f *UnitFile) add(text string) {
+// Add reads the text of a drop-in: in the order in which they apply.
+func (f *UnitFile) Add(text string) {
 	// systemd leaves out comments also between the parts of a continued line; the
 	// library would take them for a part of it, or continue the comment.
 	var plain strings.Builder

@@ -217,8 +217,8 @@ func (m merged) engine() ([]string, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // an image without the unit starts no engine
 	}
-	texts, size := []string{string(text)}, len(text)
-	wrong := image.ParseUnit(string(text)).Err
+	unit, size := image.ParseUnit(string(text)), len(text)
+	wrong := unit.Err
 	if wrong != nil {
 		wrong = fmt.Errorf("read %s: %w", dockerUnit, wrong)
 	}
@@ -230,15 +230,13 @@ func (m merged) engine() ([]string, error) {
 		if size += len(data); size > maxUnits {
 			return nil, fault.WrapHint(fault.Invalid, fmt.Errorf("%s and its drop-ins, up to /%s, exceed the limit of %d bytes", dockerUnit, name, maxUnits), shorten)
 		}
-		if err := image.ParseUnit(string(data)).Err; err != nil && wrong == nil {
-			wrong = fmt.Errorf("read /%s: %w", name, err)
+		if unit.Add(string(data)); unit.Err != nil && wrong == nil {
+			wrong = fmt.Errorf("read /%s: %w", name, unit.Err)
 		}
-		texts = append(texts, string(data))
 	}
 	if wrong != nil {
 		return nil, fault.WrapHint(fault.Invalid, wrong, "want sections in brackets, each alone on a line, and lines of KEY=VALUE below them")
 	}
-	unit := image.ParseUnit(texts...)
 	var tooLarge error
 	commands, err := unit.Commands(func(name string) string {
 		data, err := m.read(strings.TrimPrefix(name, "/"))

@@ -322,7 +322,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	status, err := h.rollout().Abandon()
 	no(t, err)
-	if s := states(status); s != "started: started pending" {
+	if s := states(status); s != "abandoned: started pending" {
 		t.Errorf("%s", s)
 	}
 	h.wantNoJournal()

@@ -187,7 +187,7 @@ var rules = []struct {
 		ban:    []string{"github.com/urfave/cli/v2"}, reason: "work takes an options struct",
 	},
 	{
-		name: "fakes are for tests", of: []string{module + "..."}, except: []string{module + "internal/driver/drivertest"}, ban: []string{module + "internal/driver/drivertest", module + "internal/driver/pct/pcttest", module + "golden/internal/enter/entertest", module + "internal/strictyaml/schematest", module + "agentd/internal/guests/gueststest", module + "internal/fuzztest", module + "internal/leaktest", module + "internal/isolate", module + "internal/soak", module + "internal/powercut", module + "internal/freeport"}, direct: true,
+		name: "fakes are for tests", of: []string{module + "..."}, except: []string{module + "internal/driver/drivertest", module + "internal/driver/pct/pcttest/standin"}, ban: []string{module + "internal/driver/drivertest", module + "internal/driver/pct/pcttest", module + "golden/internal/enter/entertest", module + "internal/strictyaml/schematest", module + "agentd/internal/guests/gueststest", module + "internal/fuzztest", module + "internal/leaktest", module + "internal/isolate", module + "internal/soak", module + "internal/powercut", module + "internal/freeport"}, direct: true,
 		reason: "the product never runs on a fake",
 	},
 }

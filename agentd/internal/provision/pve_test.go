@@ -18,12 +18,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
-// The test binary is also pct, pvesh, pvesm and dpkg-query.
 func TestMain(m *testing.M) {
-	if err := pcttest.Main(); err != nil {
-		panic(err)
-	}
-	os.Exit(leaktest.Run(m))
+	os.Exit(leaktest.Run(pcttest.Tests{M: m}))
 }
 
 const volume = "local:backup/vzdump-lxc-9100-2026_01_02-03_04_05.tar.zst"

@@ -24,12 +24,8 @@ import (
 	"github.com/felhom/felhom-golden/internal/vzdump"
 )
 
-// The test binary is also the programs of a PVE node.
 func TestMain(m *testing.M) {
-	if err := pcttest.Main(); err != nil {
-		panic(err)
-	}
-	os.Exit(leaktest.Run(m))
+	os.Exit(leaktest.Run(pcttest.Tests{M: m}))
 }
 
 // configChanges are edits of a good pct.conf: old text and new.

@@ -18,10 +18,7 @@ import (
 
 // The test binary is also pct, pvesh, pvesm and dpkg-query.
 func TestMain(m *testing.M) {
-	if err := pcttest.Main(); err != nil {
-		panic(err)
-	}
-	os.Exit(leaktest.Run(m))
+	os.Exit(leaktest.Run(pcttest.Tests{M: m}))
 }
 
 const goldenConfig = pcttest.Config

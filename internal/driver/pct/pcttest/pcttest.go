@@ -1,9 +1,8 @@
 // Package pcttest is a stand-in for the programs of a Proxmox VE node: pct,
-// pvesh, pvesm and dpkg-query. A test binary that calls [Main] first is each of
-// them when it is started by that name. Their messages, exit statuses and
-// misleading results are those that PVE's own code was seen to have; they support
-// only what the driver uses, and refuse the rest. The node's state is a
-// directory, so that it outlives the processes. Only tests import it.
+// pvesh, pvesm and dpkg-query. Their messages, exit statuses and misleading results
+// are those that PVE's own code was seen to have; they support only what the driver
+// uses, and refuse the rest. The node's state is a directory, so that it outlives the
+// processes. Only tests import it; they run as [Tests].
 package pcttest
 
 import (
@@ -15,11 +14,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-golden/internal/driver/run"
 	"github.com/felhom/felhom-golden/internal/filelock"
 	"github.com/felhom/felhom-golden/internal/pctconf"
 )
@@ -27,18 +28,47 @@ import (
 // NodeName is the name of every node.
 const NodeName = "pve"
 
-// programs are the names that [Main] answers to.
+// programs are the names of the stand-in, which is each of them.
 var programs = map[string]func(*process) int{"pct": runPct, "pvesh": runPvesh, "pvesm": runPvesm, "dpkg-query": runDpkgQuery}
 
-// Main runs the program that this process was started as, and then ends the
-// process; it returns if it was started by another name.
-func Main() error {
-	if run, ok := programs[filepath.Base(os.Args[0])]; ok {
-		os.Exit(run(newProcess())) //nolint:forbidigo // the test binary is the program now
+// Run runs the program that this process was started as and returns its exit
+// status.
+func Run() int { return programs[filepath.Base(os.Args[0])](newProcess()) }
+
+// standin is the built stand-in. It is a program of its own, without the race
+// detector: tests start it thousands of times, and the test binary takes four
+// times as long to start, or ten times with that detector.
+var standin struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// buildStandin builds the stand-in once and returns its path.
+func buildStandin() (string, error) {
+	s := &standin
+	s.once.Do(func() {
+		if s.dir, s.err = os.MkdirTemp("", "pcttest-"); s.err != nil {
+			return
+		}
+		source := reflect.TypeFor[Node]().PkgPath() + "/standin"
+		_, s.err = run.Run(context.Background(), run.Cmd{Path: "go", Args: []string{"build", "-ldflags=-s -w", "-o", s.dir, source}})
+	})
+	return filepath.Join(s.dir, "standin"), s.err
+}
+
+// Tests is M for leaktest.Run in a package whose tests make a [Node].
+type Tests struct{ M *testing.M }
+
+// Run runs the tests and removes the stand-in that they built.
+func (t Tests) Run() int {
+	code := t.M.Run()
+	if standin.dir != "" {
+		if err := os.RemoveAll(standin.dir); err != nil {
+			panic(err)
+		}
 	}
-	// Programs are children of this process. With the race detector each would
-	// wait for a second before it exits.
-	return os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
+	return code
 }
 
 // Storage is a storage of the node.
@@ -118,7 +148,7 @@ func New(t testing.TB) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
+	program, err := buildStandin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +159,7 @@ func New(t testing.TB) *Node {
 		}
 	}
 	for name := range programs {
-		if err := os.Symlink(exe, n.Bin(name)); err != nil {
+		if err := os.Symlink(program, n.Bin(name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -130,12 +130,13 @@ func mirror(t *testing.T) string {
 	return ""
 }
 
-// unpack makes the root file system.
+// unpack makes the root file system. lxc.service is masked: it starts no guests here,
+// and waits half a minute for a bridge that lxc-net cannot make in a guest.
 func (m machine) unpack(t *testing.T, include string) {
 	t.Helper()
 	tar := filepath.Join(m.Dir(), "root.tar")
 	command(t, "unshare", "--mount", "mmdebstrap", "--mode=root", "--variant=minbase", "--quiet", "--skip=cleanup/apt",
-		"--include="+include, "--customize-hook=systemctl --root=\"$1\" enable systemd-networkd",
+		"--include="+include, "--customize-hook=systemctl --root=\"$1\" enable systemd-networkd", "--customize-hook=systemctl --root=\"$1\" mask lxc.service",
 		"--dpkgopt=path-exclude=/usr/share/doc/lxc*", m.suite, tar, mirror(t))
 	command(t, "lxc-usernsexec", "-m", fmt.Sprintf("u:0:%d:65536", idBase), "-m", fmt.Sprintf("g:0:%d:65536", idBase), "--",
 		"tar", "-C", m.Rootfs(), "--exclude=./dev/*", "-xpf", "-", "<"+tar)

@@ -46,6 +46,7 @@ var shipped = []string{
 
 // TestPackages takes one machine of each Debian from the first installation to the purge.
 func TestPackages(t *testing.T) {
+	t.Parallel() // with TestQuickStart, which waits much
 	for i, suite := range []string{"bookworm", "trixie"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()

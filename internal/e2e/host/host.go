@@ -29,6 +29,7 @@ type Settings struct {
 	LXC     bool   // guests are real ones, below the bed's lxcpath
 	Own     string // an operator's whole configuration, in place of image and hypervisor: only places and ports of the bed are added
 	Port    int    // of the local API; 0: 8443
+	Reports int    // of a guest in a minute; 0: as many as the daemon takes by itself
 }
 
 // Host is a running daemon.
@@ -68,6 +69,9 @@ func (s Settings) Config(bed testbed.Bed) (string, error) {
 	}
 	if s.Enforce {
 		guests += "origin: enforce\n"
+	}
+	if s.Reports != 0 {
+		guests += fmt.Sprintf("limits: {reports_per_minute: %d}\n", s.Reports)
 	}
 	return fmt.Sprintf(`host_id: demo-felhom
 hub_url: https://hub.example

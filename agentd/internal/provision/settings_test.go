@@ -302,10 +302,11 @@ func TestNoOldReports(t *testing.T) {
 		r.report(t, with(report("a", contract.StepImage, contract.StateFailed), "not-ready", "no registry", ""))
 		last, err := r.store.Progress(vmid)
 		no(t, err)
-		time.AfterFunc(time.Second, func() {
+		wait := later(time.Second, func() {
 			r.report(t, report("a", contract.StepImage, contract.StateDone), report("a", contract.StepRun, contract.StateDone))
 		})
 		no(t, provision.New(r.Options).Wait(t.Context(), vmid, provision.Result{Last: &last}, time.Minute))
+		wait()
 		if d := cmp.Diff([]string{"report: image done", "report: run done"}, r.steps.notes); d != "" {
 			t.Errorf("notes (-want +got):\n%s", d)
 		}

@@ -33,6 +33,14 @@ func (r *rig) report(t *testing.T, reports ...contract.Report) {
 	}
 }
 
+// later calls f, which reports, and returns how to wait for its end: the end of the test
+// would cancel what it still does.
+func later(d time.Duration, f func()) (wait func()) {
+	done := make(chan struct{})
+	time.AfterFunc(d, func() { defer close(done); f() })
+	return func() { <-done }
+}
+
 func with(r contract.Report, class, message, hint string) contract.Report {
 	r.Class, r.Message, r.Hint = class, message, hint
 	return r
@@ -67,8 +75,9 @@ func TestWaitDied(t *testing.T) {
 				r := newRig(t)
 				r.running()
 				var died time.Time
-				time.AfterFunc(10*time.Second, func() { died = time.Now(); c.die(r); r.report(t, c.report...) })
+				wait := later(10*time.Second, func() { died = time.Now(); c.die(r); r.report(t, c.report...) })
 				err := r.Wait(t.Context(), vmid, "", time.Minute)
+				wait()
 				wantError(t, err, fault.Failed, "", c.texts...)
 				if took := time.Since(died); took > 2*time.Second {
 					t.Errorf("noticed after %v, want 2s at most", took)
@@ -114,8 +123,9 @@ func TestWaitContinues(t *testing.T) {
 		time.AfterFunc(1700*time.Millisecond, func() { r.hv.Die(vmid, "") })
 		time.AfterFunc(2200*time.Millisecond, r.running)
 		time.AfterFunc(5*time.Second, func() { r.hv.Fail("Status", driver.ErrBusy) })
-		time.AfterFunc(20*time.Second, func() { r.report(t, report("a", contract.StepRun, contract.StateDone)) })
+		wait := later(20*time.Second, func() { r.report(t, report("a", contract.StepRun, contract.StateDone)) })
 		no(t, r.Wait(t.Context(), vmid, "", time.Minute))
+		wait()
 	})
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/felhom/felhom-golden/internal/leaktest"
 )
 
-// The test binary is also pct, pvesh, pvesm and dpkg-query.
 func TestMain(m *testing.M) {
 	os.Exit(leaktest.Run(pcttest.Tests{M: m}))
 }

@@ -28,6 +28,10 @@ func (f *guestField) dhcp(ctx context.Context, vmid int, counted samples) (err e
 	defer func() {
 		err = errors.Join(err, f.agentd(context.WithoutCancel(ctx), "guest", "remove", "--force", number))
 	}()
+	// Its report first: who asks a booting guest again and again takes the processors that it boots with.
+	if err := f.agentd(ctx, "provision", "--vmid", number, "--golden", f.archive); err != nil {
+		return err
+	}
 	return f.docker(ctx, guest.Guest{VMID: vmid, Path: f.bed.LXCPath()}, dockerDHCP, counted)
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -82,12 +85,30 @@ func guestShow(ctx context.Context, cfg config.Config, vmid int, asJSON bool, st
 }
 
 // statusCommand returns the command that reads the guest's own record on the
-// host.
+// host; "" if the host does not have the program for it.
 func statusCommand(cfg config.Config, vmid int) string {
-	if cfg.Hypervisor == config.HypervisorLXC {
-		return "felhom-controller-bootstrap --root " + filepath.Join(cfg.LXCPath, strconv.Itoa(vmid), "rootfs") + " status"
+	program := guestProgram()
+	switch {
+	case program == "":
+		return ""
+	case cfg.Hypervisor == config.HypervisorLXC:
+		return program + " --root " + filepath.Join(cfg.LXCPath, strconv.Itoa(vmid), "rootfs") + " status"
 	}
-	return fmt.Sprintf("pct mount %[1]d && felhom-controller-bootstrap --root /var/lib/lxc/%[1]d/rootfs status; pct unmount %[1]d", vmid)
+	return fmt.Sprintf("pct mount %[1]d && %[2]s --root /var/lib/lxc/%[1]d/rootfs status; pct unmount %[1]d", vmid, program)
+}
+
+// guestProgram returns this host's own felhom-controller-bootstrap, by its name if it is in the PATH; "" if there is none.
+// The package of felhom-golden has one. A guest's own is not run on the host.
+func guestProgram() string {
+	const name = "felhom-controller-bootstrap"
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	packaged := "/usr/lib/felhom-golden/" + name + "-linux-" + runtime.GOARCH
+	if _, err := os.Stat(packaged); err == nil {
+		return packaged
+	}
+	return ""
 }
 
 // text returns a line for each thing that is known.

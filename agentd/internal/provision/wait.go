@@ -174,11 +174,28 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 			return reportLine(r), true, nil
 		case contract.StateFailed:
 			if isFinal(r.Class) {
-				return "", false, fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)), termtext.Lines(r.Hint))
+				return "", false, w.failed(r)
 			}
 		}
 	}
 	return "", false, nil
+}
+
+// failed is the error of a guest that does not try again by itself.
+func (w *waiter) failed(r contract.Report) error {
+	return fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)),
+		strings.Trim(termtext.Lines(r.Hint)+"\n"+w.console(context.Background()), "\n"))
+}
+
+// console says where the guest's console is; "" if it has no file.
+func (w *waiter) console(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	st, err := w.p.options.Hypervisor.Status(ctx, w.vmid)
+	if err != nil || st.ConsoleFile == "" {
+		return ""
+	}
+	return "its console is in " + st.ConsoleFile
 }
 
 // isOld reports whether the report had arrived before the command.
@@ -230,11 +247,9 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 		return fmt.Errorf("wait for guest %d: %w", w.vmid, cause)
 	}
 	stays := fmt.Sprintf("the guest stays: the same command waits again; felhom-agentd guest remove --force %d removes it", w.vmid)
-	console := ""
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if st, err := w.p.options.Hypervisor.Status(ctx, w.vmid); err == nil && st.ConsoleFile != "" {
-		console = "; its console is in " + st.ConsoleFile
+	console := w.console(ctx)
+	if console != "" {
+		console = "; " + console
 	}
 	limit = limit.Round(time.Second)
 	if w.last == nil {

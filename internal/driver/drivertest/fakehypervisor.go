@@ -145,7 +145,7 @@ func (f *FakeHypervisor) Status(ctx context.Context, vmid int) (st driver.Status
 	if g == nil {
 		return driver.Status{}, errNoGuest
 	}
-	return driver.Status{State: g.State, Console: driver.ConsoleLines([]byte(f.consoles[vmid]))}, nil
+	return driver.Status{State: g.State, Console: driver.ConsoleLines([]byte(f.consoles[vmid])), ConsoleFile: fmt.Sprintf("/fake/%d/console.log", vmid)}, nil
 }
 
 // ArchiveConfig implements [driver.Hypervisor].

@@ -61,7 +61,7 @@ func TestNamedPipesAreRefused(t *testing.T) {
 		{"hash", []string{"verify", sidecar}, 3, "not a regular file"},
 		{"large hash", []string{"verify", large}, 3, "exceeds the limit"},
 		{"configuration", []string{"unpack", "--config", pipe, good, filepath.Join(dir, "root")}, 2, "not a regular file"},
-		{"bootstrap", []string{"build", "--out", dir, "--bootstrap", pipe, "--recipe", pipe}, 2, "not a regular file"},
+		{"bootstrap", []string{"build", "--out", dir, "--bootstrap", pipe, "--recipe", pipe}, 3, "not a regular file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, out, talk := callTimed(t.Context(), t, nil, tt.args...)

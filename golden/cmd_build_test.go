@@ -58,7 +58,7 @@ func TestBakeRefuses(t *testing.T) {
 		{"no bootstrap", []string{"build", "--bootstrap", filepath.Join(dir, "none")}, 2, "no felhom-controller-bootstrap at"},
 		{"bad recipe", []string{"build", "--bootstrap", bin, "--recipe", bad}, 3, bad + `:1:1: error: suit: unknown key; did you mean "suite"?`},
 		{"bad recipe, all findings", []string{"stage", filepath.Join(dir, "root"), "--bootstrap", bin, "--recipe", bad}, 3, "guest.vmid: want 100 to"},
-		{"recipe missing", []string{"build", "--bootstrap", bin, "--recipe", filepath.Join(dir, "no.yaml")}, 2, "--print-recipe"},
+		{"recipe missing", []string{"build", "--bootstrap", bin, "--recipe", filepath.Join(dir, "no.yaml")}, 3, "--print-recipe"},
 		{"root not empty", []string{"stage", "--bootstrap", bin, dir}, 2, "is not empty"},
 		{"stage without root", []string{"stage"}, 2, "missing argument ROOT"},
 		{"pack without record", []string{"pack", dir}, 2, "felhom-golden stage writes it beside the root"},

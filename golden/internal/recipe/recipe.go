@@ -183,7 +183,7 @@ func Read(path string) (Recipe, error) {
 	case errors.Is(err, regular.ErrTooLarge):
 		return Recipe{}, fault.Wrap(fault.Invalid, fmt.Errorf("read recipe: %w", err))
 	case err != nil:
-		return Recipe{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read recipe: %w", err), "felhom-golden build --print-recipe > golden.yaml writes one to start from")
+		return Recipe{}, fault.WrapHint(fault.Invalid, fmt.Errorf("read recipe: %w", err), "felhom-golden build --print-recipe > golden.yaml writes one to start from")
 	}
 	r, err := Parse(path, data)
 	if err != nil {

@@ -243,8 +243,8 @@ func TestConfig(t *testing.T) {
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "golden.yaml")
-	if _, err := Read(path); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
-		t.Errorf("missing file: want misuse with a hint, got %v", err)
+	if _, err := Read(path); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
+		t.Errorf("missing file: want it refused with a hint, got %v", err)
 	}
 	if err := os.WriteFile(path, []byte("version: 1\n"), 0o600); err != nil {
 		t.Fatal(err)

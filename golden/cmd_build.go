@@ -28,7 +28,7 @@ func buildCommand(std stdio) *cli.Command {
 		Name:      "build",
 		Usage:     "bake the archive of a recipe",
 		ArgsUsage: "[A B]",
-		Description: `The way of an image: plan, base, overlay, seal, pack, verify. The archive appears in --out under the name that Proxmox VE wants,
+		Description: `The way of an image: plan, base (sealed), overlay, pack, verify. The archive appears in --out under the name that Proxmox VE wants,
 with .notes, .sha256, ` + provenance.SBOMSuffix + ` and ` + provenance.Suffix + ` beside it, once it has passed verify. Its path is the one line on stdout.
 SOURCE_DATE_EPOCH sets the image's time; the default is the newest date of the sources. Equal inputs give equal bytes.
 

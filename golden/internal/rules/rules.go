@@ -99,10 +99,10 @@ func (r Rule) describe() (seal, check string) {
 			do, want = append(do, fmt.Sprintf(action, list)), append(want, fmt.Sprintf(demand, list))
 		}
 	}
-	add("removes %s", "%s do not exist", r.Absent)
+	add("removes %s", "absent: %s", r.Absent)
 	add("empties %s", "nothing is below %s", r.Empty)
 	add("removes everything but directories below %s", "only directories are below %s", r.DirsOnly)
-	add("cuts %s to nothing", "%s are empty, if they exist", r.Cut)
+	add("cuts %s to nothing", "empty or absent: %s", r.Cut)
 	var dirs []string
 	for _, d := range r.Dirs {
 		dirs = append(dirs, fmt.Sprintf("%s (%04o)", strings.TrimPrefix(d.Path, "."), d.Mode))

@@ -45,7 +45,7 @@ const (
 	dockerDHCP   = "address by DHCP"
 
 	casePlug    = "hotplug"
-	plugService = "begin of the adapter's Attach to the service's process"
+	plugService = "beginning of the adapter's Attach to the service's process"
 )
 
 // plugs is how often a mount is plugged into one guest.

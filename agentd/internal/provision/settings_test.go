@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,6 +174,50 @@ func TestSettingsOfAFailedUpdate(t *testing.T) {
 	}
 	if _, err := r.Remove(t.Context(), vmid, true); err != nil || len(r.left(t)) > 0 {
 		t.Errorf("error %v, left %v", err, r.left(t))
+	}
+}
+
+// A job that is undone leaves what was asked for before it, and nothing of its own:
+// neither the next job nor the registry proxy may take it for confirmed.
+func TestSettingsOfAnUndoneJob(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*testing.T, *rig)
+		want    *contract.Container // after the next job
+		secrets int                 // files
+	}{
+		"of a guest that was only added": {func(t *testing.T, r *rig) { t.Helper(); r.add(t) }, nil, 0},
+		"of a guest that was removed by hand": {func(t *testing.T, r *rig) {
+			t.Helper()
+			j := job()
+			j.Start, j.Image, j.Secrets, j.Repositories = false, "registry.example/own:1", map[string]string{"S": "one"}, []string{"registry.example/db:1"}
+			r.apply(t, j, provision.Provisioned)
+			no(t, r.hv.Destroy(t.Context(), vmid))
+		}, &contract.Container{Environment: map[string]string{"S": "one"}}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := configured(t, &config.Config{})
+			c.prepare(t, r)
+			before, err := r.store.Get(vmid)
+			no(t, err)
+			wrong := job()
+			wrong.Image, wrong.Repositories = "registry.example/wrong:1", []string{"registry.example/wrong"}
+			wrong.Container = &contract.Container{Environment: map[string]string{"X": "1"}}
+			wrong.Secrets = map[string]string{"S": "two", "T": "two"}
+			r.hv.Fail("Restore", errBroken)
+			if _, err := r.Apply(t.Context(), wrong); !errors.Is(err, errBroken) {
+				t.Fatalf("error %v, want %v", err, errBroken)
+			}
+			after, err := r.store.Get(vmid)
+			no(t, err)
+			want(t, "image", after.ControllerImage, before.ControllerImage)
+			want(t, "asked", after.Asked, before.Asked)
+			files, err := filepath.Glob(filepath.Join(r.StateDir, "guests/*.secrets"))
+			no(t, err)
+			want(t, "files of secrets", len(files), c.secrets)
+			r.hv.Fail("Restore", nil)
+			r.apply(t, job(), provision.Provisioned)
+			want(t, "container", r.mounted(t).Container, c.want)
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,11 +62,10 @@ func (p *Provisioner) rollBack(ctx context.Context, j *journal) error {
 	default:
 		// The directory existed before and has the new token now; the previous
 		// token has its overlap.
+		before := cmp.Or(j.Before, &guests.Record{})
 		all = append(all, p.options.Store.Update(ctx, j.VMID, func(r *guests.Record) error {
 			r.Provisioned = nil
-			if j.Before != nil {
-				r.ControllerImage = j.Before.ControllerImage
-			}
+			r.ControllerImage, r.Asked = before.ControllerImage, before.Asked
 			return nil
 		}))
 	}

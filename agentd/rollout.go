@@ -118,7 +118,7 @@ func guestRollout(ctx context.Context, cfg config.Config, o rolloutArgs, stdout,
 		return err
 	}
 	if o.abandon {
-		status, err := rollout.New(rollout.Options{StateDir: cfg.StateDir}).Abandon()
+		status, err := rollout.New(rollout.Options{StateDir: cfg.StateDir}).Abandon(ctx)
 		if err != nil {
 			return err
 		}

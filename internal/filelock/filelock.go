@@ -1,8 +1,8 @@
 // Package filelock takes advisory locks, flock(2), between processes of one machine.
-// To lock a file by its name, call [Wait] or [WaitAtMost] for a short lock and [Claim]
-// for one that a whole command holds. To lock an open file or directory, call [Try] or
-// [TakeWhenFree], then [Close]. A lock ends with the process that holds it. Waiting
-// keeps no thread.
+// To lock a file by its name, call [Wait] or [WaitAtMost] for a short lock, and [Claim]
+// or [ClaimAtMost] for one that a whole command holds. To lock an open file or
+// directory, call [Try] or [TakeWhenFree], then [Close]. A lock ends with the process
+// that holds it. Waiting keeps no thread.
 package filelock
 
 import (
@@ -108,6 +108,26 @@ func Claim(name string) (unlock func() error, err error) {
 		unlock, isGone, err := claim(name)
 		if !isGone {
 			return unlock, err
+		}
+	}
+}
+
+// ClaimAtMost is [Claim] that tries again for limit while another process holds the lock.
+// If ctx is done first, its cause is the error.
+func ClaimAtMost(ctx context.Context, name string, limit time.Duration) (unlock func() error, err error) {
+	ended := time.NewTimer(limit)
+	defer ended.Stop()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		unlock, held := Claim(name)
+		if !errors.Is(held, ErrHeld) {
+			return unlock, held
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("lock %s: %w", name, context.Cause(ctx))
+		case <-ended.C:
+			return nil, held
+		case <-time.After(pause):
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,10 @@ const (
 	lockName        = "rollout.lock"
 	journalVersion  = 1
 	maxJournalBytes = 16 << 20 // a guest has 1 KiB or less, and its failure's text
+
+	// A process that only looks whether the lock is held holds it itself for some
+	// microseconds.
+	lookPatience = 100 * time.Millisecond
 )
 
 // journal is all that a later run has to know of a rollout.
@@ -31,11 +36,11 @@ type journal struct {
 
 // locked runs work with the journal of a rollout that has not ended, nil if there
 // is none. Two rollouts at a time would change each other's guests.
-func (r *Rollout) locked(work func(*journal) (Status, error)) (s Status, err error) {
+func (r *Rollout) locked(ctx context.Context, work func(*journal) (Status, error)) (s Status, err error) {
 	if err := atomicfile.MakeDirectory(r.options.StateDir, 0o700); err != nil {
 		return s, err
 	}
-	unlock, err := claim(filepath.Join(r.options.StateDir, lockName))
+	unlock, err := filelock.ClaimAtMost(ctx, filepath.Join(r.options.StateDir, lockName), lookPatience)
 	if errors.Is(err, filelock.ErrHeld) {
 		return s, fault.WrapHint(fault.Busy, fmt.Errorf("rollout: %w", err), "another rollout is at work; wait for it, or end that process")
 	}
@@ -48,20 +53,6 @@ func (r *Rollout) locked(work func(*journal) (Status, error)) (s Status, err err
 		return s, err
 	}
 	return work(j)
-}
-
-// claim takes the lock. A process that only looks whether it is held holds it
-// itself for some microseconds.
-func claim(name string) (unlock func() error, err error) {
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for range 5 {
-		if unlock, err = filelock.Claim(name); !errors.Is(err, filelock.ErrHeld) {
-			return unlock, err
-		}
-		<-again.C
-	}
-	return nil, err
 }
 
 // isHeld reports whether a process works on the rollout.

@@ -99,7 +99,7 @@ func New(o Options) *Rollout { return &Rollout{o} }
 
 // Begin carries out the plan. It refuses if an earlier one has not ended.
 func (r *Rollout) Begin(ctx context.Context, plan Plan) (Status, error) {
-	return r.locked(func(j *journal) (Status, error) {
+	return r.locked(ctx, func(j *journal) (Status, error) {
 		if j != nil {
 			return Status{}, fault.WrapHint(fault.Exists, fmt.Errorf("the rollout of %s has not ended: %d guests are left", j.Plan.Image, j.status().Left+j.status().Failed),
 				"felhom-agentd guest rollout --resume continues it; --abandon forgets it and leaves each guest as it is")
@@ -115,7 +115,7 @@ func (r *Rollout) Begin(ctx context.Context, plan Plan) (Status, error) {
 // Resume continues a rollout that was stopped, killed or interrupted. Guests
 // that failed are tried again, and failures are counted from 0.
 func (r *Rollout) Resume(ctx context.Context) (Status, error) {
-	return r.locked(func(j *journal) (Status, error) {
+	return r.locked(ctx, func(j *journal) (Status, error) {
 		if j == nil {
 			return Status{}, errNone()
 		}
@@ -130,8 +130,8 @@ func (r *Rollout) Resume(ctx context.Context) (Status, error) {
 
 // Abandon removes the journal of a rollout that has not ended. Guests stay as
 // they are.
-func (r *Rollout) Abandon() (Status, error) {
-	return r.locked(func(j *journal) (Status, error) {
+func (r *Rollout) Abandon(ctx context.Context) (Status, error) {
+	return r.locked(ctx, func(j *journal) (Status, error) {
 		if j == nil {
 			return Status{}, errNone()
 		}

@@ -320,7 +320,7 @@ func TestInterrupted(t *testing.T) {
 	if err := <-errs; err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("error %v, want the cause", err)
 	}
-	status, err := h.rollout().Abandon()
+	status, err := h.rollout().Abandon(t.Context())
 	no(t, err)
 	if s := states(status); s != "abandoned: started pending" {
 		t.Errorf("%s", s)
@@ -344,7 +344,7 @@ func TestLockThatCannotBeMade(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "rollout.lock"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err := rollout.New(rollout.Options{StateDir: dir}).Abandon()
+	_, err := rollout.New(rollout.Options{StateDir: dir}).Abandon(t.Context())
 	if err == nil || fault.Of(err) == fault.Busy || strings.Contains(fault.HintOf(err), "another rollout") || !strings.Contains(err.Error(), "rollout.lock") {
 		t.Errorf("error %v (%v), hint %q; want the cause, and not that another rollout is at work", err, fault.Of(err), fault.HintOf(err))
 	}

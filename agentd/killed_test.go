@@ -75,7 +75,7 @@ func TestKilledCommandsAreSwept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	unlock, err := provision.Claim(cfg.StateDir, 8204) // a command that is at work
+	unlock, err := provision.Claim(t.Context(), cfg.StateDir, 8204) // a command that is at work
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestKilledCommandsAreSwept(t *testing.T) {
 	if _, err := openHost(t.Context(), cfg, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(store.Sweep(t.Context()), provision.Sweep(cfg.StateDir, mountsOf(cfg))); err != nil {
+	if err := errors.Join(store.Sweep(t.Context()), provision.Sweep(t.Context(), cfg.StateDir, mountsOf(cfg))); err != nil {
 		t.Fatal(err)
 	}
 	trail, err := openTrail(cfg, newLogger(io.Discard, logOptions{}), newCounts(cfg, host{}, store))

@@ -30,7 +30,7 @@ func TestARollbackBesideACommand(t *testing.T) {
 	var unlock func() error
 	until(t, a.bed, "the guest can be claimed", func() (isDone bool) { // the daemon has it for moments
 		var err error
-		unlock, err = provision.Claim(filepath.Join(a.dir, "state"), 8200)
+		unlock, err = provision.Claim(t.Context(), filepath.Join(a.dir, "state"), 8200)
 		return err == nil
 	})
 	a.conf(t, "8200", "0a", "parent: first\n")

@@ -337,7 +337,7 @@ func (p *powerCut) start(t *testing.T) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	err = errors.Join(store.Sweep(t.Context()), provision.Sweep(cfg.StateDir, mountsOf(cfg)), store.Recover())
+	err = errors.Join(store.Sweep(t.Context()), provision.Sweep(t.Context(), cfg.StateDir, mountsOf(cfg)), store.Recover())
 	if _, broken, listErr := store.List(); listErr != nil || len(broken) > 0 {
 		err = errors.Join(err, listErr, fmt.Errorf("broken records: %v", broken))
 	}

@@ -58,7 +58,7 @@ func serve(ctx context.Context, cfg config.Config, o logOptions, stderr io.Write
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	// What cannot be swept does not keep it from serving.
-	if err := errors.Join(store.Sweep(ctx), provision.Sweep(cfg.StateDir, mountsOf(cfg))); err != nil {
+	if err := errors.Join(store.Sweep(ctx), provision.Sweep(ctx, cfg.StateDir, mountsOf(cfg))); err != nil {
 		logger.WithError(err).Warn("files of killed commands stay")
 	}
 	if err := store.Recover(); err != nil {

@@ -22,7 +22,7 @@ func (p *Provisioner) Attach(ctx context.Context, vmid int) (source string, err 
 	if _, err := p.options.Store.Get(vmid); err != nil {
 		return "", fault.WrapHint(fault.Invalid, fmt.Errorf("guest %d: %w", vmid, err), fmt.Sprintf("felhom-agentd guest add %d first", vmid))
 	}
-	unlock, err := Claim(p.options.StateDir, vmid)
+	unlock, err := Claim(ctx, p.options.StateDir, vmid)
 	if err != nil {
 		return "", err
 	}
@@ -36,7 +36,7 @@ func (p *Provisioner) Attach(ctx context.Context, vmid int) (source string, err 
 func (p *Provisioner) Detach(ctx context.Context, vmid int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
-	unlock, err := Claim(p.options.StateDir, vmid)
+	unlock, err := Claim(ctx, p.options.StateDir, vmid)
 	if err != nil {
 		return err
 	}

@@ -4,11 +4,83 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/felhom/felhom-golden/agentd/internal/provision"
 	"github.com/felhom/felhom-golden/internal/driver"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/filelock"
 )
+
+// A command that works on the guest is not waited for until it ends.
+func TestTwoAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		unlock, err := provision.Claim(t.Context(), r.StateDir, vmid)
+		no(t, err)
+		for what, call := range map[string]func() error{
+			"provision":    func() error { _, err := r.Apply(t.Context(), job()); return err },
+			"guest remove": func() error { _, err := r.Remove(t.Context(), vmid, true); return err },
+		} {
+			start := time.Now()
+			wantError(t, call(), fault.NotReady, "wait for it", "locked by pid")
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("%s waited %v", what, took)
+			}
+		}
+		no(t, unlock())
+		r.apply(t, job(), provision.Provisioned)
+	})
+}
+
+// The daemon has each guest for a moment when it brings the mounts up to date: no
+// command fails because of that. The daemon does not wait for a command.
+func TestACommandMeetsTheDaemon(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *provision.Provisioner) error{
+		"provision": func(ctx context.Context, p *provision.Provisioner) error {
+			_, err := p.Provision(ctx, job())
+			return err
+		},
+		"guest remove": func(ctx context.Context, p *provision.Provisioner) error {
+			_, err := p.Remove(ctx, vmid, true)
+			return err
+		},
+		"guest add":    func(ctx context.Context, p *provision.Provisioner) error { _, err := p.Register(ctx, vmid); return err },
+		"guest attach": func(ctx context.Context, p *provision.Provisioner) error { _, err := p.Attach(ctx, vmid); return err },
+		"guest detach": func(ctx context.Context, p *provision.Provisioner) error { return p.Detach(ctx, vmid) },
+		"guest detach --for": func(ctx context.Context, p *provision.Provisioner) error {
+			return p.DetachFor(ctx, vmid, "snapshot")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, j := newRig(t), job()
+				j.Start = false
+				r.apply(t, j, provision.Provisioned)
+				unlock, err := provision.Claim(t.Context(), r.StateDir, vmid)
+				no(t, err)
+				released := later(time.Second, func() { no(t, unlock()) })
+				no(t, call(t.Context(), provision.New(r.Options)))
+				released()
+			})
+		})
+	}
+	t.Run("and the daemon a command", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.add(t)
+			unlock, err := provision.Claim(t.Context(), r.StateDir, vmid)
+			no(t, err)
+			start := time.Now()
+			_, err = provision.New(r.Options).Renew(t.Context(), vmid, renewal(t, "https://192.0.2.99:8443", 1))
+			if took := time.Since(start); !errors.Is(err, filelock.ErrHeld) || took >= time.Second {
+				t.Errorf("error %v after %v, want ErrHeld at once", err, took)
+			}
+			no(t, unlock())
+		})
+	})
+}
 
 // The hypervisor's task outlives a killed restore: until it has ended, what it
 // makes is neither this run's by its ID nor anything to remove.

@@ -22,7 +22,7 @@ func Purposes() []string { return []string{"snapshot", "rollback", "clone", "tem
 func (p *Provisioner) DetachFor(ctx context.Context, vmid int, purpose string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, changeLimit+shutdownGrace)
 	defer cancel()
-	unlock, err := Claim(p.options.StateDir, vmid)
+	unlock, err := Claim(ctx, p.options.StateDir, vmid)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,13 +131,25 @@ func Unfinished(stateDir string) (map[int]bool, error) {
 	return found, nil
 }
 
-// Claim excludes other runs on guest vmid until unlock. It is for commands that
-// change its record and mount without a Job. It refuses a guest whose
-// provisioning or removal was interrupted, because undoing that would undo the
-// command's change, too.
-func Claim(stateDir string, vmid int) (unlock func() error, err error) {
-	js := journalsIn(stateDir)
-	if unlock, err = js.claim(vmid); err != nil {
+const (
+	// claimPatience is how long a command waits for a guest that another process has.
+	// The daemon has each for a moment when it brings the mounts up to date.
+	claimPatience = 5 * time.Second
+	// atOnce is the patience of the daemon, which tries again later.
+	atOnce = 0
+)
+
+// Claim excludes other runs on guest vmid until unlock. It waits some seconds for
+// another one to end. It is for commands that change its record and mount without a
+// Job. It refuses a guest whose provisioning or removal was interrupted, because
+// undoing that would undo the command's change, too.
+func Claim(ctx context.Context, stateDir string, vmid int) (unlock func() error, err error) {
+	return journalsIn(stateDir).claimFinished(ctx, vmid, claimPatience)
+}
+
+// claimFinished is claim of a guest that no interrupted run left.
+func (js journals) claimFinished(ctx context.Context, vmid int, patience time.Duration) (unlock func() error, err error) {
+	if unlock, err = js.claim(ctx, vmid, patience); err != nil {
 		return nil, err
 	}
 	j, err := js.read(vmid)
@@ -153,14 +166,15 @@ func Claim(stateDir string, vmid int) (unlock func() error, err error) {
 	return unlock, nil
 }
 
-// claim excludes other runs on the guest until this one is over. It removes what a
-// killed write of the guest's journal left: the first one leaves nothing else, so that
-// no later command would look at this guest's files.
-func (js journals) claim(vmid int) (func() error, error) {
+// claim excludes other runs on the guest until this one is over. It waits for another
+// one until patience ends. It removes what a killed write of the guest's journal left:
+// the first one leaves nothing else, so that no later command would look at this guest's
+// files.
+func (js journals) claim(ctx context.Context, vmid int, patience time.Duration) (func() error, error) {
 	if err := atomicfile.MakeDirectory(js.dir, 0o700); err != nil {
 		return nil, err
 	}
-	unlock, err := filelock.Claim(filepath.Join(js.dir, strconv.Itoa(vmid)+".lock"))
+	unlock, err := filelock.ClaimAtMost(ctx, filepath.Join(js.dir, strconv.Itoa(vmid)+".lock"), patience)
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
 	}

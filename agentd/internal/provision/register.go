@@ -36,7 +36,7 @@ func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err
 		return Registered{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	unclaim, err := Claim(p.options.StateDir, vmid)
+	unclaim, err := Claim(ctx, p.options.StateDir, vmid)
 	if err != nil {
 		return Registered{}, err
 	}

@@ -29,7 +29,7 @@ var ErrKnownNothing = errors.New("felhom-agentd knows no guest of that VMID")
 // guest unless force is set, which shuts it down. It finishes an interrupted
 // removal, and removes what an interrupted provisioning left.
 func (p *Provisioner) Remove(ctx context.Context, vmid int, force bool) (_ Removed, err error) {
-	unlock, err := p.journals.claim(vmid)
+	unlock, err := p.journals.claim(ctx, vmid, claimPatience)
 	if err != nil {
 		return Removed{}, err
 	}

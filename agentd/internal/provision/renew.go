@@ -58,7 +58,7 @@ func (p *Provisioner) Renew(ctx context.Context, vmid int, what Renewal) (_ Rene
 		return Renewed{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	unclaim, err := Claim(p.options.StateDir, vmid)
+	unclaim, err := p.journals.claimFinished(ctx, vmid, atOnce)
 	if err != nil {
 		return Renewed{}, err
 	}

@@ -298,7 +298,7 @@ func TestJournal(t *testing.T) {
 	if data, err := os.ReadFile(file); err != nil || strings.Contains(string(data), "fgt_") {
 		t.Errorf("the journal holds a token, or %v:\n%s", err, data)
 	}
-	_, err := provision.Claim(r.StateDir, vmid)
+	_, err := provision.Claim(t.Context(), r.StateDir, vmid)
 	wantError(t, err, fault.Invalid, "provision --vmid 8200 finishes it", "interrupted")
 	no(t, os.WriteFile(file, []byte("{}"), 0o600))
 	_, err = r.Apply(t.Context(), job())
@@ -330,18 +330,6 @@ func TestTemporaryFileOfAJournal(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTwoAtOnce(t *testing.T) {
-	r := newRig(t)
-	unlock, err := provision.Claim(r.StateDir, vmid)
-	no(t, err)
-	_, err = r.Apply(t.Context(), job())
-	wantError(t, err, fault.NotReady, "wait for it", "locked by pid")
-	_, err = r.Remove(t.Context(), vmid, true)
-	wantError(t, err, fault.NotReady, "wait for it")
-	no(t, unlock())
-	r.apply(t, job(), provision.Provisioned)
 }
 
 func TestRemove(t *testing.T) {

@@ -36,7 +36,7 @@ func (p *Provisioner) Provision(ctx context.Context, job Job) (_ Result, err err
 	if p.options.IsLookOnly {
 		return Result{}, errors.New("the local API has no address that the guest could be told")
 	}
-	unlock, err := p.journals.claim(job.VMID)
+	unlock, err := p.journals.claim(ctx, job.VMID, claimPatience)
 	if err != nil {
 		return Result{}, err
 	}

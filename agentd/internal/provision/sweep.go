@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +18,7 @@ import (
 // Sweep removes what killed commands left: lock files, temporary files of
 // journals, and those in the guests' mounts, which hold tokens. It skips a
 // guest that a command is working on.
-func Sweep(stateDir string, mounts configmount.Dir) error {
+func Sweep(ctx context.Context, stateDir string, mounts configmount.Dir) error {
 	js := journalsIn(stateDir)
 	entries, err := os.ReadDir(js.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -42,15 +43,15 @@ func Sweep(stateDir string, mounts configmount.Dir) error {
 	}
 	var all []error
 	for vmid := range vmids {
-		if err := js.sweep(vmid, mounts); err != nil {
+		if err := js.sweep(ctx, vmid, mounts); err != nil {
 			all = append(all, fmt.Errorf("guest %d: %w", vmid, err))
 		}
 	}
 	return errors.Join(all...)
 }
 
-func (js journals) sweep(vmid int, mounts configmount.Dir) error {
-	unlock, err := js.claim(vmid)
+func (js journals) sweep(ctx context.Context, vmid int, mounts configmount.Dir) error {
+	unlock, err := js.claim(ctx, vmid, atOnce)
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -239,4 +240,31 @@ func TestAQueueDoesNotWait(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), `"event":"events-lost"`) {
 		t.Errorf("no line of lost events, %v", err)
 	}
+}
+
+// While the log takes nothing, as on a full disk, each try to write also has the number of
+// the events that were lost before it: it must not be lost itself.
+func TestTheNumberOfLostEventsIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		blocked := filepath.Join(dir, "audit.log")
+		if err := os.Mkdir(blocked, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		failures := 0
+		q := audit.NewQueue(openLog(t, dir), func(error) { failures++ })
+		for range 5 {
+			q.Add(audit.Event{Kind: audit.TokenRefused})
+			synctest.Wait()
+		}
+		if err := os.Remove(blocked); err != nil {
+			t.Fatal(err)
+		}
+		q.Add(audit.Event{Kind: audit.TokenRefused})
+		q.Close()
+		data, err := os.ReadFile(blocked)
+		if err != nil || failures != 5 || strings.Count(string(data), "\n") != 2 || !strings.Contains(string(data), `"detail":"5 events"`) {
+			t.Errorf("after %d failures, %v:\n%s\nwant the last event, and 5 that were lost", failures, err, data)
+		}
+	})
 }

@@ -88,15 +88,16 @@ func (q *Queue) run() {
 }
 
 func (q *Queue) write(ctx context.Context, first Event) {
-	batch := []Event{first}
+	events := []Event{first}
 	for len(q.events) > 0 {
-		batch = append(batch, <-q.events)
+		events = append(events, <-q.events)
 	}
-	if n := q.lost.Swap(0); n > 0 {
-		batch = append(batch, Event{Kind: eventsLost, Detail: fmt.Sprintf("%d events", n)})
+	batch, lost := events, q.lost.Swap(0)
+	if lost > 0 {
+		batch = append(batch, Event{Kind: eventsLost, Detail: fmt.Sprintf("%d events", lost)})
 	}
 	if err := q.log.Add(ctx, batch...); err != nil {
-		q.lost.Add(int64(len(batch)))
+		q.lost.Add(lost + int64(len(events)))
 		q.failed(err)
 	}
 }

@@ -78,6 +78,14 @@ func (t template) disks() string {
 	return t.Storage
 }
 
+// isTaken reports whether g, which has the VMID of t, was made by another program.
+func (t template) isTaken(g driver.Guest) bool {
+	if g.Partial {
+		return !t.HasDisk // the restore of t did not begin
+	}
+	return g.Lock != lockCreate && g.Description != t.description()
+}
+
 // isOf reports whether guests of the image on the storage can be clones of t.
 func (t template) isOf(image goldenid.ID, storage string) bool {
 	return t.Storage == storage && image.Print != "" && t.Image.Print == image.Print
@@ -201,7 +209,7 @@ func (r *run) clone(ctx context.Context, spec driver.Spec, progress driver.Progr
 	}
 	// Only the template of this image that is not finished is needed: without it there
 	// would be two. Of the others Templates shows what they are, and prune why.
-	list, err = p.settleTemplates(ctx, c, list)
+	list, _, err = p.settleTemplates(ctx, c, list)
 	isNeeded := func(t template) bool { return t.Phase == phaseMaking && t.isOf(image, spec.Storage) }
 	if err != nil && (ctx.Err() != nil || slices.ContainsFunc(list, isNeeded)) {
 		return "", err
@@ -332,26 +340,28 @@ func (p *Provisioner) finish(ctx context.Context, c driver.Cloner, list []templa
 	if ctx.Err() != nil || errors.Is(err, driver.ErrBusy) {
 		return template{}, err // the next run continues
 	}
-	_, removeErr := p.remove(ctx, c, list, t)
+	_, _, removeErr := p.remove(ctx, c, list, t)
 	return template{}, errors.Join(err, removeErr)
 }
 
-// remove removes t for good. If it is in use, it stays as it was, and the error is a
-// [driver.ErrInUse].
-func (p *Provisioner) remove(ctx context.Context, c driver.Cloner, list []template, t template) ([]template, error) {
+// remove removes t for good, and reports whether it destroyed a guest. If t is in use, it
+// stays as it was, and the error is a [driver.ErrInUse].
+func (p *Provisioner) remove(ctx context.Context, c driver.Cloner, all []template, t template) (list []template, isRemoved bool, err error) {
 	before := t
 	t.Phase = phaseRemoving
-	list, err := p.put(list, t)
-	if err != nil {
-		return list, err
+	if list, err = p.put(all, t); err != nil {
+		return list, false, err
 	}
+	_, lookErr := p.options.Hypervisor.Guest(ctx, t.VMID)
 	err = c.RemoveTemplate(ctx, t.VMID, t.description(), t.disks())
 	switch {
 	case err == nil, errors.Is(err, driver.ErrExists): // it is another guest now, which stays
-		return p.drop(list, t.ID)
+		isRemoved = err == nil && !errors.Is(lookErr, driver.ErrNotFound)
+		list, err = p.drop(list, t.ID)
 	case errors.Is(err, driver.ErrInUse):
-		list, putErr := p.put(list, before)
-		return list, cmp.Or(putErr, err)
+		var putErr error
+		list, putErr = p.put(list, before)
+		err = cmp.Or(putErr, err)
 	}
-	return list, err
+	return list, isRemoved, err
 }

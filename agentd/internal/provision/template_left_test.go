@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -134,4 +135,63 @@ func TestPruneContinues(t *testing.T) {
 		t.Errorf("error %v, want %v", err, driver.ErrBusy)
 	}
 	want(t, "removed", removed, []int{9900})
+}
+
+// What another program has made with a template's VMID stays, and what is not there cannot
+// be removed: prune does not report either.
+func TestPruneReportsWhatItDestroyed(t *testing.T) {
+	const template = 9900
+	unfinished := func(method string) func(*testing.T, *rig) {
+		return func(t *testing.T, r *rig) {
+			t.Helper()
+			r.killWork(t, atCall(method), func() { _, _ = r.Apply(t.Context(), r.jobFor(vmid)) })
+		}
+	}
+	ready := func(t *testing.T, r *rig) {
+		t.Helper()
+		r.apply(t, r.jobFor(vmid), provision.Provisioned)
+		_, err := r.Remove(t.Context(), vmid, true)
+		no(t, err)
+	}
+	nothing := func(*testing.T, *rig) {}
+	taken := func(_ *testing.T, r *rig) {
+		r.hv.Put(driver.Guest{VMID: template, State: driver.Stopped, Description: "another guest"})
+	}
+	for name, c := range map[string]struct {
+		left, then      func(*testing.T, *rig)
+		removed, guests []int
+	}{
+		"unfinished": {unfinished("Restore"), nothing, []int{template}, nil},
+		"its removal interrupted": {func(t *testing.T, r *rig) {
+			t.Helper()
+			ready(t, r)
+			r.killWork(t, atCall("RemoveTemplate"), func() { _, _ = provision.New(r.Options).PruneTemplates(t.Context(), true) })
+		}, nothing, []int{template}, nil},
+		"its VMID taken": {unfinished("FinishTemplate"), taken, nil, []int{template}},
+		"its VMID taken before the restore": {unfinished("Restore"), func(t *testing.T, r *rig) {
+			t.Helper()
+			file := filepath.Join(r.StateDir, "provision/templates.json")
+			data, err := os.ReadFile(file)
+			no(t, err)
+			no(t, os.WriteFile(file, bytes.Replace(data, []byte(`"has_disk": true`), []byte(`"has_disk": false`), 1), 0o600))
+		}, nil, []int{template}},
+		"unfinished and gone":     {unfinished("Restore"), func(t *testing.T, r *rig) { t.Helper(); no(t, r.hv.Discard(t.Context(), template, "")) }, nil, nil},
+		"ready":                   {ready, nothing, []int{template}, nil},
+		"ready and now another's": {ready, taken, nil, []int{template}},
+		"ready and gone": {ready, func(t *testing.T, r *rig) {
+			t.Helper()
+			g, err := r.hv.Guest(t.Context(), template)
+			no(t, err)
+			no(t, r.hv.RemoveTemplate(t.Context(), template, g.Description, ""))
+		}, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newCloneRig(t)
+			c.left(t, r)
+			c.then(t, r)
+			want(t, "pruned", r.prune(t, true), c.removed)
+			want(t, "guests", r.hv.VMIDs(), c.guests)
+			want(t, "pruned again", r.prune(t, true), []int(nil))
+		})
+	}
 }

@@ -50,59 +50,65 @@ func (js journals) readTemplates() (list []template, err error) {
 	return file.Templates, nil
 }
 
-// settleTemplates finishes or removes what an interrupted run left. The list is valid
-// with an error, which joins those of the templates that stay as they were.
-func (p *Provisioner) settleTemplates(ctx context.Context, c driver.Cloner, list []template) ([]template, error) {
+// settleTemplates finishes or removes what an interrupted run left. list and removed, which
+// are the VMIDs of the guests that it destroyed, are valid with an error, which joins those
+// of the templates that stay as they were.
+func (p *Provisioner) settleTemplates(ctx context.Context, c driver.Cloner, before []template) (list []template, removed []int, err error) {
+	list = before
 	var all []error
-	for _, t := range slices.Clone(list) {
+	for _, t := range before {
+		var isRemoved bool
 		var err error
 		switch t.Phase {
 		case phaseReady:
 			continue
 		case phaseMaking:
-			list, err = p.settleMaking(ctx, c, list, t)
+			list, isRemoved, err = p.settleMaking(ctx, c, list, t)
 		default:
 			t.Phase = phaseReady // again, if it is in use
-			list, err = p.remove(ctx, c, list, t)
+			list, isRemoved, err = p.remove(ctx, c, list, t)
 			if errors.Is(err, driver.ErrInUse) {
 				err = nil
 			}
+		}
+		if isRemoved {
+			removed = append(removed, t.VMID)
 		}
 		if err != nil {
 			all = append(all, fmt.Errorf("template %d, which an interrupted run left: %w", t.VMID, err))
 		}
 	}
-	return list, errors.Join(all...)
+	return list, removed, errors.Join(all...)
 }
 
-func (p *Provisioner) settleMaking(ctx context.Context, c driver.Cloner, list []template, t template) ([]template, error) {
+// settleMaking finishes t, or removes it, and reports whether it destroyed a guest.
+func (p *Provisioner) settleMaking(ctx context.Context, c driver.Cloner, before []template, t template) (list []template, isRemoved bool, err error) {
 	g, err := p.options.Hypervisor.Guest(ctx, t.VMID)
 	switch {
-	case errors.Is(err, driver.ErrNotFound):
-		return p.drop(list, t.ID)
+	case errors.Is(err, driver.ErrNotFound), err == nil && t.isTaken(g):
+		list, err = p.drop(before, t.ID)
+		return list, false, err
 	case err != nil:
-		return list, err
-	case g.Partial && !t.HasDisk:
-		return p.drop(list, t.ID) // its restore did not begin: it is another program's
+		return before, false, err
 	case g.Partial:
 		if err := p.options.Hypervisor.Discard(ctx, t.VMID, t.disks()); err != nil {
-			return list, err
+			return before, false, err
 		}
-		return p.drop(list, t.ID)
+		list, err = p.drop(before, t.ID)
+		return list, true, err
 	case g.Lock == lockCreate:
-		return list, busy(g)
-	case g.Description != t.description():
-		return p.drop(list, t.ID) // another program has taken the VMID
+		return before, false, busy(g)
 	}
 	err = c.FinishTemplate(ctx, t.VMID, t.description())
 	switch {
 	case errors.Is(err, driver.ErrPartial):
-		return p.remove(ctx, c, list, t)
+		return p.remove(ctx, c, before, t)
 	case err != nil:
-		return list, err
+		return before, false, err
 	}
 	t.Phase = phaseReady
-	return p.put(list, t)
+	list, err = p.put(before, t)
+	return list, false, err
 }
 
 // TemplateState is what is known of a template.
@@ -217,7 +223,7 @@ func (p *Provisioner) templateUsers() (map[int][]int, error) {
 
 // PruneTemplates finishes or removes what interrupted runs left, and removes the templates
 // that no guest uses and that are not of this host's golden image; with all set, those
-// of its image too. It returns those that it removed.
+// of its image too. It returns the VMIDs of the guests that it destroyed.
 func (p *Provisioner) PruneTemplates(ctx context.Context, all bool) (removed []int, err error) {
 	c, err := p.cloner()
 	if err != nil {
@@ -228,14 +234,8 @@ func (p *Provisioner) PruneTemplates(ctx context.Context, all bool) (removed []i
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	before := list
-	list, settleErr := p.settleTemplates(ctx, c, list)
+	list, removed, settleErr := p.settleTemplates(ctx, c, list)
 	defer func() { err = errors.Join(settleErr, err) }()
-	for _, t := range before {
-		if !slices.ContainsFunc(list, func(o template) bool { return o.ID == t.ID }) {
-			removed = append(removed, t.VMID)
-		}
-	}
 	host := goldenid.ID{}
 	if p.options.Golden != "" && !all {
 		if host, err = p.image(ctx, c, p.options.Golden); err != nil {
@@ -246,7 +246,8 @@ func (p *Provisioner) PruneTemplates(ctx context.Context, all bool) (removed []i
 	return append(removed, gone...), err
 }
 
-// removeUnused removes the ready templates that pick returns and that no guest uses.
+// removeUnused removes the ready templates that pick returns and that no guest uses. It
+// returns the VMIDs of the guests that it destroyed.
 func (p *Provisioner) removeUnused(ctx context.Context, c driver.Cloner, list []template, pick func(template) bool) (removed []int, err error) {
 	users, err := p.templateUsers()
 	if err != nil {
@@ -257,12 +258,13 @@ func (p *Provisioner) removeUnused(ctx context.Context, c driver.Cloner, list []
 		if t.Phase != phaseReady || !pick(t) || len(users[t.VMID]) > 0 {
 			continue
 		}
+		var isRemoved bool
 		var err error
-		list, err = p.remove(ctx, c, list, t)
-		switch {
-		case err == nil:
+		list, isRemoved, err = p.remove(ctx, c, list, t)
+		if isRemoved {
 			removed = append(removed, t.VMID)
-		case !errors.Is(err, driver.ErrInUse): // by guests that felhom-agentd does not know
+		}
+		if err != nil && !errors.Is(err, driver.ErrInUse) { // by guests that felhom-agentd does not know
 			all = append(all, fmt.Errorf("template %d: %w", t.VMID, err))
 		}
 	}

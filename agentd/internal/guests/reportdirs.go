@@ -93,15 +93,15 @@ func (d *openDirs) close() (err error) {
 
 // heal opens the directories again if they were removed while the daemon ran. The
 // lines of the log that was removed with them are written to a new one: guests
-// were told that they are kept.
+// were told that they are kept. After an error the next call continues.
 func (w *reportWriter) heal() error {
-	if !w.store.dirs.areGone() {
-		return nil
+	if w.store.dirs.areGone() {
+		if err := w.store.dirs.open(w.store.dirs.path); err != nil {
+			return fmt.Errorf("directory of reports was removed: %w", err)
+		}
+		w.isLogGone = w.log != nil
 	}
-	if err := w.store.dirs.open(w.store.dirs.path); err != nil {
-		return fmt.Errorf("directory of reports was removed: %w", err)
-	}
-	if w.log == nil {
+	if !w.isLogGone {
 		return nil
 	}
 	lines := make([]byte, w.log.size)
@@ -116,6 +116,6 @@ func (w *reportWriter) heal() error {
 		return errors.Join(err, next.file.Close(), w.store.dirs.logs().Remove(next.name))
 	}
 	err = w.log.file.Close()
-	w.log = next
+	w.log, w.isLogGone = next, false
 	return err
 }

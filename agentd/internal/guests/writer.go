@@ -43,14 +43,15 @@ type reportWriter struct {
 	stop  chan struct{}
 	ended chan struct{}
 
-	log     *reportLog // nil: none is open
-	number  uint64     // of the last line
-	guests  map[int]guestReports
-	due     <-chan time.Time // the log's age; nil: the log is empty
-	saving  chan error       // the checkpoint that runs; nil: none
-	saved   map[int]guestReports
-	trouble atomic.Pointer[error] // of the last checkpoint that failed; nil: none, or one succeeded since
-	maxSize int64                 // of a log before a checkpoint
+	log       *reportLog // nil: none is open
+	isLogGone bool       // it was removed with its directory, and no other has its lines yet
+	number    uint64     // of the last line
+	guests    map[int]guestReports
+	due       <-chan time.Time // the log's age; nil: the log is empty
+	saving    chan error       // the checkpoint that runs; nil: none
+	saved     map[int]guestReports
+	trouble   atomic.Pointer[error] // of the last checkpoint that failed; nil: none, or one succeeded since
+	maxSize   int64                 // of a log before a checkpoint
 }
 
 type incoming struct {
@@ -130,10 +131,11 @@ func (w *reportWriter) close() error {
 	if w.saving != nil {
 		w.endCheckpoint(<-w.saving)
 	}
-	if err := w.heal(); err != nil {
-		return errors.Join(err, w.log.file.Close())
+	healed, err := w.heal(), w.store.checkpoint(w.guests)
+	if err != nil { // else the files have all that the log has
+		err = errors.Join(healed, err)
 	}
-	return errors.Join(w.log.file.Close(), w.store.checkpoint(w.guests))
+	return errors.Join(err, w.log.file.Close())
 }
 
 // write takes a batch: all of it or, if the log cannot be written, nothing.

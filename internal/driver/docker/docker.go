@@ -42,11 +42,12 @@ type Client struct {
 	current  atomic.Pointer[client.Client]
 	stall    time.Duration         // how long a pull may move nothing
 	received func() (int64, error) // the bytes that the engine's network received
-	limit    time.Duration         // of a request about one container or image
+	limit    time.Duration         // of a request; of Watch until its answer begins
 }
 
-// requestLimit bounds a request about one container or image: an engine that hangs
-// answers none. It is longer than what any of them takes on a slow disk.
+// requestLimit bounds each request but Pull and Load, which end when nothing moves:
+// an engine that hangs answers none. It is longer than what any of them takes on a
+// slow disk.
 const requestLimit = 10 * time.Minute
 
 // Engine is what Connect found out about the engine.
@@ -86,6 +87,8 @@ func (c *Client) Close() error { return c.api().Close() }
 // one request, and must come before any other method; later ones follow an
 // engine that was replaced.
 func (c *Client) Connect(ctx context.Context) (Engine, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	ping, err := c.api().Ping(ctx)
 	if err != nil {
 		return Engine{}, c.fault("reach the engine", err)

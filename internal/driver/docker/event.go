@@ -21,16 +21,21 @@ type Event struct {
 // Watch delivers the events of the containers that have the label, until ctx
 // ends or the connection is lost; then the channel is closed. The engine has
 // the subscription when Watch returns, so a container started afterwards cannot
-// die unseen. A lost connection is not an error here: the caller inspects.
+// die unseen. A lost connection, or an engine that does not answer, is not an error
+// here: the caller inspects.
 func (c *Client) Watch(ctx context.Context, label string) <-chan Event {
 	args := filters.NewArgs(filters.Arg("type", "container"), filters.Arg("label", label))
 	for _, action := range []string{"start", "die", "health_status", "destroy"} {
 		args.Add("event", action)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	hung := time.AfterFunc(c.limit, cancel) // Events returns once the answer has started
 	in, errs := c.api().Events(ctx, events.ListOptions{Filters: args})
+	hung.Stop()
 	out := make(chan Event, 16)
 	go func() {
 		defer close(out)
+		defer cancel()
 		for {
 			select {
 			case m := <-in:

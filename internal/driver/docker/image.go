@@ -149,20 +149,41 @@ const maxLoaded = 1000
 // Load loads the images of the archive at path into the store. It returns the
 // engine's names for them, in Docker's short form, or the ID of an image
 // without a name.
+//
+// Load ends a load of which the engine takes nothing and reports nothing for the
+// time of loadLimit, and has no other limit.
 func (c *Client) Load(ctx context.Context, path string) (names []string, err error) {
+	const op = "load image archive"
 	archive, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("load image archive: %w", err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
-	// Hidden behind a plain reader: otherwise the HTTP client would close it as
-	// well.
-	resp, err := c.api().ImageLoad(ctx, struct{ io.Reader }{archive}, client.ImageLoadWithQuiet(true))
+	info, err := archive.Stat()
 	if err != nil {
-		return nil, c.fault("load image archive", err)
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	noNetwork := func() (int64, error) { return 0, nil }
+	watch := newStallWatch(c.loadLimit(info.Size()), noNetwork, func(silence time.Duration) {
+		cancel(&FaultError{Op: op, Kind: Timeout, Err: fmt.Errorf("the engine took nothing and reported nothing for %s", silence.Round(time.Second))})
+	})
+	defer watch.stop()
+	failed := func(err error) error {
+		if cause, ok := errors.AsType[*FaultError](context.Cause(ctx)); ok {
+			return cause
+		}
+		return c.fault(op, err)
+	}
+	// Not quiet: the older store then reports each piece of a layer that it unpacks.
+	resp, err := c.api().ImageLoad(ctx, watchedReader{archive, watch}, client.ImageLoadWithQuiet(false))
+	if err != nil {
+		return nil, failed(err)
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	said := func(text string) {
+		watch.moved()
 		for _, prefix := range []string{"Loaded image ID: ", "Loaded image: "} {
 			if name, ok := strings.CutPrefix(strings.TrimSpace(text), prefix); ok && len(names) < maxLoaded {
 				names = append(names, name)
@@ -170,10 +191,35 @@ func (c *Client) Load(ctx context.Context, path string) (names []string, err err
 			}
 		}
 	}
-	if err := readMessages(resp.Body, func(Progress) {}, said); err != nil {
-		return nil, c.fault("load image archive", err)
+	if err := readMessages(resp.Body, func(Progress) { watch.moved() }, said); err != nil {
+		return nil, failed(err)
 	}
 	return names, nil
+}
+
+// loadRate is what the slowest disk unpacks of an archive, in bytes a second.
+const loadRate = 1 << 20
+
+// loadLimit returns how long a load of an archive of that size may move nothing:
+// containerd's store unpacks a whole image without a word.
+func (c *Client) loadLimit(size int64) time.Duration {
+	return silenceLimits*c.stall + time.Duration(size/loadRate)*time.Second
+}
+
+// watchedReader reads an archive for the engine. It has no Close: the HTTP client
+// would call it.
+type watchedReader struct {
+	archive io.Reader
+	watch   *stallWatch
+}
+
+// Read implements [io.Reader].
+func (r watchedReader) Read(p []byte) (int, error) {
+	n, err := r.archive.Read(p)
+	if n > 0 {
+		r.watch.moved()
+	}
+	return n, err
 }
 
 // Tag gives the image source, a reference or ID, the name target as well.

@@ -19,6 +19,8 @@ const maxSubnets = 1000
 // Subnets returns the subnets of the engine's networks, and the address pools
 // that its configuration names. A part that the engine does not report is missing.
 func (c *Client) Subnets(ctx context.Context) ([]Subnet, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	networks, err := c.api().NetworkList(ctx, network.ListOptions{})
 	if err != nil {
 		return nil, c.fault("list the networks", err)
@@ -37,7 +39,7 @@ func (c *Client) Subnets(ctx context.Context) ([]Subnet, error) {
 			add(n.Name, config.Subnet)
 		}
 	}
-	info, err := c.api().Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
 		return list, c.fault("ask for the address pools", err)
 	}

@@ -112,7 +112,7 @@ var realmWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 func (c *Client) ReachesDirectly(ctx context.Context, host string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	info, err := c.api().Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil || info.HTTPProxy != "" || info.HTTPSProxy != "" || info.RegistryConfig == nil {
 		return false
 	}
@@ -203,7 +203,7 @@ const hostsFileVersion = 28
 // ReadsHostsFile reports whether the engine goes to registries by the hosts.toml
 // files of certs.d: those with containerd's image store do, unless they are old.
 func (c *Client) ReadsHostsFile(ctx context.Context) (bool, error) {
-	info, err := c.api().Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
 		return false, c.fault("ask the engine for its image store", err)
 	}

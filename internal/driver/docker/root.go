@@ -6,6 +6,13 @@ import (
 	"github.com/docker/docker/api/types/system"
 )
 
+// info asks the engine about itself.
+func (c *Client) info(ctx context.Context) (system.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
+	return c.api().Info(ctx)
+}
+
 // usesContainerd reports whether the engine has containerd's image store.
 func usesContainerd(info system.Info) bool {
 	for _, line := range info.DriverStatus {
@@ -24,7 +31,7 @@ const containerdRoot = "/var/lib/containerd"
 // counts first: a containerd that the engine has started itself has its own below
 // the engine's. None: the engine does not say.
 func (c *Client) ImageRoots(ctx context.Context) ([]string, error) {
-	info, err := c.api().Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
 		return nil, c.fault("ask the engine for its directory", err)
 	}

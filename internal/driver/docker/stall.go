@@ -29,7 +29,7 @@ const (
 	looksPerLimit = 8
 )
 
-// stallWatch calls giveUp with the length of the silence if a pull moves
+// stallWatch calls giveUp with the length of the silence if a pull or load moves
 // nothing for limit, and the network receives next to nothing meanwhile.
 type stallWatch struct {
 	limit    time.Duration
@@ -60,6 +60,13 @@ func (w *stallWatch) progress(p Progress) {
 	if p.Work > w.work {
 		w.work, w.since = p.Work, time.Now()
 	}
+}
+
+// moved notes that something moved, of work without Progress.
+func (w *stallWatch) moved() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = time.Now()
 }
 
 func (w *stallWatch) look() {

@@ -1,10 +1,12 @@
 // Package scratch makes directories for results that are not finished, or are not kept, beside
 // the place of the result or in the directory of temporary files. Call [New]. A directory
 // is locked as long as its process lives, so that the next run knows and removes what
-// killed runs left: call [Sweep] where a run may end before it makes one.
+// killed runs left: call [Sweep] where a run may end before it makes one. [Lock] lets
+// one run at a time give results their names.
 package scratch
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -53,6 +55,31 @@ func New(parent string) (Dir, error) {
 	}
 }
 
+// Lock makes the one directory in the directory parent that only one process can have,
+// and waits until ctx is done for one that has it. It calls waiting when it has to wait.
+// The caller calls Close.
+func Lock(ctx context.Context, parent string, waiting func()) (Dir, error) {
+	d := Dir{Path: filepath.Join(parent, prefix+"lock")}
+	for {
+		if err := os.Mkdir(d.Path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return Dir{}, fmt.Errorf("make a temporary directory: %w", err)
+		}
+		f, err := openDirectory(d.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its process has ended meanwhile
+		}
+		if err != nil {
+			return Dir{}, err
+		}
+		if err := filelock.TakeWhenFree(ctx, f, filelock.Exclusive, waiting); err != nil {
+			return Dir{}, errors.Join(err, f.Close())
+		}
+		if d.lock, err = stillNamed(f, d.Path); d.lock != nil || err != nil {
+			return d, err
+		}
+	}
+}
+
 // Close removes the directory and what is in it.
 func (d Dir) Close() error { return errors.Join(os.RemoveAll(d.Path), filelock.Close(d.lock)) }
 
@@ -92,7 +119,7 @@ func removeStale(name string) error {
 // gone. It does not look at the owner: many shares and the file systems of removable disks
 // give each directory the same one.
 func lockDirectory(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	f, err := openDirectory(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil, nil
 	}
@@ -106,12 +133,22 @@ func lockDirectory(name string) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	return stillNamed(f, name)
+}
+
+func openDirectory(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
+// stillNamed returns the locked directory f, or closes it and returns nil if it was
+// removed before it was locked.
+func stillNamed(f *os.File, name string) (*os.File, error) {
 	held, err := f.Stat()
 	if err != nil {
 		return nil, errors.Join(err, filelock.Close(f))
 	}
 	if there, err := os.Lstat(name); err != nil || !os.SameFile(held, there) {
-		return nil, filelock.Close(f) // removed before it was locked here
+		return nil, filelock.Close(f)
 	}
 	return f, nil
 }

@@ -1,9 +1,13 @@
 package scratch
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 )
 
 // TestNewClearsWhatKilledRunsLeft: of a directory that is locked nothing is
@@ -42,5 +46,64 @@ func TestNewClearsWhatKilledRunsLeft(t *testing.T) {
 		if _, err := os.Lstat(s.Path); err == nil {
 			t.Errorf("%s is still there", s.Path)
 		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, prefix+"lock"), 0o700); err != nil { // of a killed run
+		t.Fatal(err)
+	}
+	never := func() { t.Error("it waits for a killed run") }
+	lock, err := Lock(t.Context(), dir, never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(dir); err != nil { // takes nothing of a run that lives
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	waits := 0
+	if _, err := Lock(ctx, dir, func() { waits++ }); !errors.Is(err, context.DeadlineExceeded) || waits != 1 {
+		t.Errorf("a second one: %v after %d waits, want it to wait until its context ends", err, waits)
+	}
+	if err := lock.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("got %v, %v, want nothing left", left, err)
+	}
+}
+
+// TestLockOfMany has runs take and leave the lock beside others that sweep: one at a time has it.
+func TestLockOfMany(t *testing.T) {
+	dir := t.TempDir()
+	var held sync.Mutex
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				lock, err := Lock(t.Context(), dir, func() {})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !held.TryLock() {
+					t.Error("two have the lock")
+					return
+				}
+				err = Sweep(dir)
+				held.Unlock()
+				if err := errors.Join(err, lock.Close()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("got %v, %v, want nothing left", left, err)
 	}
 }

@@ -208,7 +208,11 @@ func publish(ctx context.Context, path string, force bool, job packJob, m proven
 		{provenance.SBOMSuffix, sbom},
 		{provenance.Suffix, manifest},
 	}
-	if err := place(job.path, path, force, records); err != nil {
+	lock, err := claim(ctx, filepath.Dir(path), p)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := errors.Join(place(job.path, path, force, records), lock.Close()); err != nil {
 		return Result{}, err
 	}
 	return Result{Path: path, Manifest: m, Report: report}, nil

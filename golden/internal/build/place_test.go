@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/internal/atomicfile"
 	"github.com/felhom/felhom-golden/internal/fault"
 	"github.com/felhom/felhom-golden/internal/powercut"
@@ -200,5 +201,31 @@ func TestPlaceAtOnce(t *testing.T) {
 				t.Errorf("%s is there; build %c: %v", got, 'a'+i, err)
 			}
 		}
+	}
+}
+
+// A root that another run has staged meanwhile keeps its record.
+func TestPlaceRootWhereOneIs(t *testing.T) {
+	dir := t.TempDir()
+	root, p := filepath.Join(dir, "root"), progress.New(io.Discard, progress.Options{})
+	staged := func(name string) error {
+		tmp := filepath.Join(dir, "unfinished "+name)
+		if err := errors.Join(os.Mkdir(tmp, 0o700), os.WriteFile(filepath.Join(tmp, name), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return placeRoot(t.Context(), tmp, root, Record{Recipe: recipe.Recipe{Name: name}}, p)
+	}
+	if err := staged("first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := staged("second"); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
+		t.Errorf("got %v, want misuse with a hint", err)
+	}
+	rec, err := readRecord(root)
+	if err != nil || rec.Recipe.Name != "first" {
+		t.Errorf("the record is that of %q, %v, want the first one", rec.Recipe.Name, err)
+	}
+	if _, err := os.Lstat(filepath.Join(root, "first")); err != nil {
+		t.Error(err)
 	}
 }

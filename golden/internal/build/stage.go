@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-golden/golden/internal/recipe"
 	"github.com/felhom/felhom-golden/golden/internal/stage"
 	"github.com/felhom/felhom-golden/internal/fault"
+	"github.com/felhom/felhom-golden/internal/progress"
 	"github.com/felhom/felhom-golden/internal/regular"
 	"github.com/felhom/felhom-golden/internal/scratch"
 )
@@ -58,8 +59,25 @@ func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err e
 	if err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(Record{Epoch: w.plan.Epoch, Recipe: r, Manifest: m}, "", "  ")
+	if err := placeRoot(ctx, tmp, root, Record{Epoch: w.plan.Epoch, Recipe: r, Manifest: m}, s.Progress); err != nil {
+		return err
+	}
+	st.Done("done", root)
+	return stage.Cache{Dir: s.Cache}.Trim()
+}
+
+// placeRoot gives the root at tmp the name root, once its record is there.
+func placeRoot(ctx context.Context, tmp, root string, rec Record, p *progress.Printer) (err error) {
+	data, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
+		return err
+	}
+	lock, err := claim(ctx, filepath.Dir(root), p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := checkEmpty(root); err != nil { // again: staging takes minutes
 		return err
 	}
 	if err := os.WriteFile(root+RecordSuffix, append(data, '\n'), 0o600); err != nil {
@@ -71,8 +89,7 @@ func Stage(ctx context.Context, root string, r recipe.Recipe, s Settings) (err e
 	if err := os.Rename(tmp, root); err != nil {
 		return fmt.Errorf("finish root: %w", err)
 	}
-	st.Done("done", root)
-	return stage.Cache{Dir: s.Cache}.Trim()
+	return nil
 }
 
 func checkEmpty(root string) error {

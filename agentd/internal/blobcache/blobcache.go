@@ -231,14 +231,7 @@ func (c *Cache) Open(repository string, digest contract.Digest, size int64) *os.
 	}
 	c.used.MoveToFront(element)
 	e, _ := element.Value.(*entry)
-	isOld := time.Since(e.touched) > touchEvery
-	if isOld {
-		e.touched = time.Now()
-	}
 	c.mu.Unlock()
-	if isOld {
-		_ = c.root.Chtimes(name, time.Now(), time.Now()) // a hint for the order after a start
-	}
 	for range 2 {
 		file, err := c.open(e, size)
 		switch {
@@ -291,15 +284,14 @@ var (
 
 // open opens the file of a blob whose content was checked.
 func (c *Cache) open(e *entry, size int64) (*os.File, error) {
-	file, at, err := c.openFile(e.name)
+	file, err := c.openFile(e.name)
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	checked := e.checked
-	c.mu.Unlock()
+	at, isChecked, err := c.use(e, file)
 	switch {
-	case at != checked:
+	case err != nil:
+	case !isChecked:
 		err = errUnchecked
 	case size >= 0 && at.size != size:
 		err = errOtherSize
@@ -309,16 +301,34 @@ func (c *Cache) open(e *entry, size int64) (*os.File, error) {
 	return nil, errors.Join(err, file.Close())
 }
 
-func (c *Cache) openFile(name string) (*os.File, stamp, error) {
-	file, err := regular.OpenIn(c.root, name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, stamp{}, err
+// use notes a use of a blob. It returns the stamp of its open file, and reports
+// whether that is the file whose content was checked.
+func (c *Cache) use(e *entry, file *os.File) (at stamp, isChecked bool, err error) {
+	c.mu.Lock() // others must not compare a stamp of before the use with one of after it
+	defer c.mu.Unlock()
+	if at, err = stampOf(file); err != nil {
+		return stamp{}, false, err
 	}
-	at, err := stampOf(file)
-	if err != nil {
-		return nil, stamp{}, errors.Join(err, file.Close())
+	isChecked = at == e.checked
+	if time.Since(e.touched) <= touchEvery {
+		return at, isChecked, nil
 	}
-	return file, at, nil
+	e.touched = time.Now()
+	// In full seconds, which every file system keeps as they are.
+	used := e.touched.Truncate(time.Second)
+	_ = c.root.Chtimes(e.name, used, used) // a hint for the order after a start
+	if at, err = stampOf(file); err != nil {
+		return stamp{}, false, err
+	}
+	// What was checked stays so with its new times, unless they are another process's.
+	if isChecked && time.Unix(at.modified.Unix()).Equal(used) {
+		e.checked = at
+	}
+	return at, at == e.checked, nil
+}
+
+func (c *Cache) openFile(name string) (*os.File, error) {
+	return regular.OpenIn(c.root, name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 }
 
 // hasRoom reports whether the file system keeps enough free for others if

@@ -71,11 +71,14 @@ func (c *Cache) sum(name string, digest contract.Digest) (at stamp, err error) {
 	case <-c.ending:
 		return stamp{}, errEnding
 	}
-	file, at, err := c.openFile(name)
+	file, err := c.openFile(name)
 	if err != nil {
 		return stamp{}, err
 	}
 	defer func() { _ = file.Close() }() // only read
+	if at, err = stampOf(file); err != nil {
+		return stamp{}, err
+	}
 	const step = 4 << 20
 	sum := sha256.New()
 	for err == nil {

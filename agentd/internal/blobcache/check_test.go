@@ -6,7 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/felhom/felhom-golden/agentd/internal/blobcache"
 )
 
 // After a restart a blob is read once to check it, however many ask at once: to
@@ -34,6 +37,44 @@ func TestABlobIsCheckedOnce(t *testing.T) {
 	if n := bytesRead(t) - before; n < size || n > 2*size {
 		t.Errorf("%d bytes were read to check %d", n, size)
 	}
+}
+
+// The time of a use, which the cache writes once an hour, is not a change that the
+// blob has to be read again for. A change by another process at that time is.
+func TestAUseIsNotAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, askers = 32 << 20, 8
+		data, digest := blob('a', size)
+		b := open(t, t.TempDir(), 100<<20)
+		b.put(t, repository, digest, data)
+		for range 3 {
+			<-time.After(2 * time.Hour)
+			used := time.Now()
+			before := bytesRead(t)
+			var all sync.WaitGroup
+			for range askers {
+				all.Go(func() {
+					if f := b.Open(repository, digest, size); f == nil {
+						t.Error("the blob is not there")
+					} else if err := f.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if n := bytesRead(t) - before; n >= size {
+				t.Errorf("%d bytes were read for a blob of %d that was checked before", n, size)
+			}
+			if all, err := blobcache.List(b.dir); err != nil || len(all) != 1 || !all[0].Used.Equal(used) {
+				t.Errorf("list %+v, %v, want a use at %v", all, err, used)
+			}
+		}
+		<-time.After(2 * time.Hour)
+		must(t, os.WriteFile(b.files(t)[0], make([]byte, size), 0o600))
+		if b.has(t, repository, digest, data) || len(b.faults) != 1 || !strings.Contains(b.faults[0], "SHA-256") {
+			t.Errorf("a blob that was changed is served, or nothing was said: %q", b.faults)
+		}
+	})
 }
 
 // A check that takes long keeps no request waiting: meanwhile the blob is not

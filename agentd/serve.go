@@ -195,10 +195,10 @@ func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []n
 	if s.firewall != nil {
 		group.Go(func() error { s.firewall.run(running); return nil })
 	}
-	stops := []func(context.Context) error{s.api.Shutdown, s.health.Shutdown}
+	servers := []*http.Server{s.api, s.health}
 	if s.status != nil {
 		group.Go(func() error { return closed(s.status.Serve(s.status.socket)) })
-		stops = append(stops, s.status.Shutdown)
+		servers = append(servers, s.status.Server)
 		s.logger.WithField("address", s.status.socket.Addr()).Info("status page")
 	}
 	s.ready.Store(true)
@@ -222,17 +222,33 @@ func (s *service) serve(ctx context.Context, addrs []netip.AddrPort, sockets []n
 		// Not ctx: it is done, and the requests under way are what is waited for.
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		var errs []error
-		for _, stop := range stops {
-			errs = append(errs, stop(drain))
-		}
-		return errors.Join(errs...)
+		return s.drain(drain, servers)
 	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	s.logger.Info("stopped")
 	return nil
+}
+
+// drain ends the servers, all at the same time, and waits for their requests
+// until ctx is done. Requests that are under way then are cut: a guest that takes
+// its time is not a fault of the daemon.
+func (s *service) drain(ctx context.Context, servers []*http.Server) error {
+	errs := make([]error, len(servers))
+	var ending sync.WaitGroup
+	for i, server := range servers {
+		ending.Go(func() {
+			err := server.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				s.logger.WithField("seconds", drainTime.Seconds()).Warn("requests did not end in time and are cut")
+				err = server.Close()
+			}
+			errs[i] = err
+		})
+	}
+	ending.Wait()
+	return errors.Join(errs...)
 }
 
 // closed is nil for the one way in which a server is meant to end.

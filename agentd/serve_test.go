@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/felhom/felhom-golden/agentd/internal/guests"
 	"github.com/felhom/felhom-golden/agentd/internal/token"
@@ -362,6 +366,98 @@ func TestARetryIsListed(t *testing.T) {
 	out := b.command(t, "guest", "list")
 	if !strings.Contains(out, "starting") || !strings.Contains(out, "image: retrying because the registry does not answer") {
 		t.Errorf("want the reason of the retry in the row, got:\n%s", out)
+	}
+}
+
+// A guest that waits for a registry keeps no daemon from its end, and is told to
+// ask again.
+func TestStopBesideASlowRegistry(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			asked <- struct{}{}
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host := strings.TrimPrefix(server.URL, "https://")
+	var daemon *output
+	answers := make(chan string, 1)
+	t.Run("until the daemon has ended", func(daemons *testing.T) {
+		b := startDaemon(daemons, fmt.Sprintf("registry_access: proxy\nregistries: [{host: %q, ca_file: %s}]\nrepositories: [%q]\n", host, ca, host+"/team/app"))
+		daemon = b.daemon
+		boot := b.add(daemons, "8200")
+		c := client(t, boot)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/v2/team/app/manifests/v1", http.NoBody)
+		if err != nil {
+			daemons.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+boot.LocalAPIToken.Reveal())
+		go func() {
+			res, err := answerOf(c, r)
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			_ = res.Body.Close() // the status is what is looked at
+			answers <- res.Status + ", Retry-After: " + res.Header.Get("Retry-After")
+		}()
+		select {
+		case <-asked:
+		case answer := <-answers:
+			daemons.Fatalf("the registry was not asked: %s", answer)
+		case <-time.After(time.Minute):
+			daemons.Fatal("the registry was not asked within a minute")
+		}
+	})
+	if got, want := <-answers, "503 Service Unavailable, Retry-After: 5"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if logs := daemon.String(); !strings.Contains(logs, `"msg":"stopped"`) || strings.Contains(logs, "are cut") {
+		t.Errorf("want an end in time, got:\n%s", logs)
+	}
+}
+
+// Requests that do not end in time are cut, and the other servers end all the same.
+func TestRequestsThatDoNotEndAreCut(t *testing.T) {
+	began := make(chan struct{})
+	stuck := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(began)
+		<-r.Context().Done()
+	}))
+	defer func() { stuck.CloseClientConnections(); stuck.Close() }()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	ended := make(chan error, 1)
+	go func() {
+		res, err := http.Get(stuck.URL)
+		if err == nil {
+			err = res.Body.Close()
+		}
+		ended <- err
+	}()
+	<-began
+	logs := &output{}
+	s := &service{logger: newLogger(logs, logOptions{level: logrus.InfoLevel})}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	if err := s.drain(ctx, []*http.Server{stuck.Config, other.Config}); err != nil {
+		t.Errorf("error %v, want none", err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the request was answered, want it cut")
+		}
+	case <-time.After(patience):
+		t.Errorf("the request was not cut within %v", patience)
+	}
+	if n := strings.Count(logs.String(), "are cut"); n != 1 {
+		t.Errorf("want one warning, got:\n%s", logs)
 	}
 }
 

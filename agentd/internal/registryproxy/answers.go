@@ -22,6 +22,7 @@ var (
 	refuseBody      = refusal{status: http.StatusBadRequest, code: "UNSUPPORTED", message: "a request to this read-only registry has no body"}
 	refuseRate      = refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many requests of this guest", retryAfter: "1"}
 	refuseSlots     = refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many transfers of this guest are under way", retryAfter: "5"}
+	refuseEnding    = refusal{status: http.StatusServiceUnavailable, code: "UNKNOWN", message: "felhom-agentd on the host is ending or starts again", retryAfter: "5"}
 	refuseManifest  = refusal{status: http.StatusNotFound, code: "MANIFEST_UNKNOWN", message: "the registry does not have this manifest"}
 	refuseBlob      = refusal{status: http.StatusNotFound, code: "BLOB_UNKNOWN", message: "the registry does not have this blob"}
 	refuseRange     = refusal{status: http.StatusRequestedRangeNotSatisfiable, code: "BLOB_UNKNOWN", message: "the range is not within the blob"}

@@ -90,11 +90,9 @@ func (s *stream) watch(parent context.Context, size int64) (context.Context, fun
 			case <-done:
 				return
 			case <-parent.Done():
-				return
+				why = context.Cause(parent)
 			case <-end.C:
 				why = errTooLong
-			case <-s.proxy.ending:
-				why = errEnding
 			case <-tick.C:
 				switch {
 				case !s.request.guest.IsValid():
@@ -275,7 +273,7 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, part string) erro
 // explain distinguishes an end of the stream by the proxy from one by the registry.
 func (s *stream) explain(err error) error {
 	switch {
-	case errors.Is(err, errStalled), errors.Is(err, errTooLong), errors.Is(err, errEnding), errors.Is(err, errSlowRegistry), errors.Is(err, errSlowGuest):
+	case errors.Is(err, errStalled), errors.Is(err, errTooLong), errors.Is(err, errSlowRegistry), errors.Is(err, errSlowGuest):
 		return s.request.upstream.fail(causeTimeout, "blob %s of %s: %w", s.request.digest, s.request.repository, err)
 	case errors.Is(err, errRevoked):
 		return errDenied

@@ -3,6 +3,7 @@ package registryproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -79,15 +80,18 @@ func (p *Proxy) limitsOf(vmid int) *guestLimits {
 	return l
 }
 
+// errSlots is the error of a guest whose other requests did not end in time.
+var errSlots = errors.New("too many requests of the guest are under way")
+
 // slot waits until the guest may have another request under way.
 func (p *Proxy) slot(ctx context.Context, vmid int) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.limits.Wait)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.Wait, errSlots)
 	defer cancel()
 	l := p.limitsOf(vmid)
 	select {
 	case l.most <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 	select { // its own first, so that those of all are there for who needs them
 	case l.own <- struct{}{}:
@@ -101,6 +105,6 @@ func (p *Proxy) slot(ctx context.Context, vmid int) (release func(), err error) 
 		return func() { <-p.all; <-l.most }, nil
 	case <-ctx.Done():
 		<-l.most
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 }

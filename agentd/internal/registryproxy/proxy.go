@@ -96,9 +96,23 @@ func New(o Options) *Proxy {
 	return p
 }
 
-// Stop ends all transfers of blobs: guests ask for the rest later. Call it once,
-// before the server waits for its requests to end.
+// Stop ends all requests under way, and those that come after it: guests ask
+// again later, for the rest of a blob too. Call it once, before the server waits
+// for its requests to end.
 func (p *Proxy) Stop() { close(p.ending) }
+
+// untilStop returns a context that Stop ends too, with errEnding as its cause.
+func (p *Proxy) untilStop(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	go func() {
+		select {
+		case <-p.ending:
+			cancel(errEnding)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
 
 // Close closes the connections to registries that are idle.
 func (p *Proxy) Close() {
@@ -177,8 +191,10 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
 		return
 	}
 	p.extend(w)
+	ctx, done := p.untilStop(r.Context())
+	defer done()
 	req := &request{target: t, guest: g, method: r.Method, header: r.Header, began: p.now()}
-	allowed, err := p.images(r.Context(), g.VMID)
+	allowed, err := p.images(ctx, g.VMID)
 	if err != nil {
 		p.notify(g.VMID, "records", err)
 		refuseInternal.write(w, withBody)
@@ -190,20 +206,27 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
 		return
 	}
 	req.upstream = p.upstream(req.images[0].Host)
-	release, err := p.slot(r.Context(), g.VMID)
-	if err != nil {
-		refuseSlots.write(w, withBody)
-		return
-	}
-	defer release()
-	if t.kind == kindManifest {
-		err = p.serveManifest(r.Context(), w, req)
-	} else {
-		err = p.serveBlob(r.Context(), w, req)
-	}
-	if err != nil {
+	switch err := p.serveAllowed(ctx, w, req); {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), errEnding): // whatever it ended
+		p.refuse(w, req, req.name(), errEnding)
+	default:
 		p.refuse(w, req, req.name(), err)
 	}
+}
+
+// serveAllowed answers with what the guest may pull. An error means that nothing
+// was sent.
+func (p *Proxy) serveAllowed(ctx context.Context, w http.ResponseWriter, r *request) error {
+	release, err := p.slot(ctx, r.guest.VMID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if r.kind == kindManifest {
+		return p.serveManifest(ctx, w, r)
+	}
+	return p.serveBlob(ctx, w, r)
 }
 
 // extend replaces the deadlines of the server, which are for small answers. A
@@ -244,6 +267,10 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *request, name string, err error
 	answer := refuseInternal
 	upstreamErr, isUpstream := errors.AsType[*Error](err)
 	switch {
+	case errors.Is(err, errEnding):
+		answer = refuseEnding
+	case errors.Is(err, errSlots):
+		answer = refuseSlots
 	case errors.Is(err, errDenied):
 		answer = refuseAccess(name)
 		p.notify(r.guest.VMID, "denied "+strconv.Itoa(r.guest.VMID), &DeniedError{Repository: name, Reference: r.reference()})
@@ -256,6 +283,8 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *request, name string, err error
 	default:
 		p.notify(r.guest.VMID, "internal", err)
 	}
+	// The end of a stream ends its deadline too. A recorder has none.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(p.limits.Stall))
 	answer.write(w, r.wantsBody())
 }
 

@@ -87,7 +87,7 @@ func (r registry) close() error {
 // imagesOf returns what a guest may pull: its controller's image first, then
 // what the configuration and its record list.
 func imagesOf(cfg config.Config, store *guests.Store, vmid int) ([]registryproxy.Image, error) {
-	record, err := store.Get(vmid)
+	record, err := store.Recent(vmid)
 	if err != nil {
 		return nil, fmt.Errorf("record of guest %d: %w", vmid, err)
 	}

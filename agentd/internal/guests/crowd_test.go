@@ -133,6 +133,9 @@ func TestACrowdBesideADiskThatDoesNotAnswer(t *testing.T) {
 			if _, err := b.Authenticate(tok); !errors.Is(err, guests.ErrBusy) {
 				t.Errorf("error %v, want ErrBusy", err)
 			}
+			if _, err := b.Recent(8200); !errors.Is(err, guests.ErrBusy) {
+				t.Errorf("its record: error %v, want ErrBusy", err)
+			}
 		})
 	}
 	threads, err := os.ReadDir("/proc/self/task")
@@ -142,6 +145,12 @@ func TestACrowdBesideADiskThatDoesNotAnswer(t *testing.T) {
 	asking.Wait()
 	release()
 	assertToken(t, b.Store, tok, "minted", true)
+	if r, err := b.Recent(8200); err != nil || r.VMID != 8200 {
+		t.Errorf("record of guest %d, %v, want 8200", r.VMID, err)
+	}
+	if _, err := b.Recent(8201); !errors.Is(err, guests.ErrNotFound) {
+		t.Errorf("another guest: error %v, want ErrNotFound", err)
+	}
 }
 
 // On a disk where each look at all records takes longer than a request waits,

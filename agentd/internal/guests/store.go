@@ -166,6 +166,32 @@ func (s *Store) Get(vmid int) (Record, error) {
 	return s.read(fileName(vmid))
 }
 
+// Recent returns the record of guest vmid for one of its requests, or ErrNotFound.
+// It has all changes of this node, and another node's after a second. A disk that
+// does not answer keeps no thread of the caller, as it does in Get: the error is then
+// [ErrBusy]. The caller must not change what the record refers to.
+func (s *Store) Recent(vmid int) (Record, error) {
+	r, isKnown, err := s.recent(vmid)
+	if err == nil && !isKnown {
+		err = ErrNotFound
+	}
+	return r, err
+}
+
+func (s *Store) recent(vmid int) (r Record, isKnown bool, err error) {
+	name := fileName(vmid)
+	if err := s.refresh(false, readPatience, name); err != nil {
+		return Record{}, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.index.broken[name]; err != nil {
+		return Record{}, false, fmt.Errorf("guest store: %w", err)
+	}
+	r, isKnown = s.index.byVMID[vmid]
+	return r, isKnown, nil
+}
+
 // List returns all records by VMID, and by file name those that cannot be read.
 func (s *Store) List() ([]Record, map[string]error, error) {
 	if err := s.refresh(true, listPatience); err != nil {

@@ -303,16 +303,9 @@ func (s *Store) Confirm(ctx context.Context, minted Minted) error {
 // shows nothing of that.
 func (s *Store) Authenticate(tok token.Token) (Match, error) {
 	digest := tok.Digest()
-	if err := s.refresh(false, readPatience, fileName(tok.VMID())); err != nil {
-		return Match{}, err
-	}
-	s.mu.Lock()
-	r, known := s.index.byVMID[tok.VMID()]
-	broken := s.index.broken[fileName(tok.VMID())]
-	s.mu.Unlock()
-	if broken != nil {
-		// Not "unknown": for a guest a refused token is final.
-		return Match{}, fmt.Errorf("guest store: %w", broken)
+	r, known, err := s.recent(tok.VMID())
+	if err != nil {
+		return Match{}, err // not "unknown": for a guest a refused token is final
 	}
 
 	current, previous := r.Current.SHA256, token.Digest{}

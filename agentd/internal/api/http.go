@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"log"
 	"net"
@@ -30,7 +31,7 @@ func HTTP(handler http.Handler, complaints *log.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:           handler,
+		Handler:           handled(handler),
 		Protocols:         &protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -38,8 +39,11 @@ func HTTP(handler http.Handler, complaints *log.Logger) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          complaints,
-		ConnContext:       listener.WithConn,
-		ConnState:         func(c net.Conn, state http.ConnState) { listener.Of(c).SetIdle(state == http.StateIdle) },
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withConn(listener.WithConn(ctx, c), c) },
+		ConnState: func(c net.Conn, state http.ConnState) {
+			listener.Of(c).SetIdle(state == http.StateIdle)
+			noteState(c, state)
+		},
 		// "OPTIONS *" would else be answered by net/http, without a token.
 		DisableGeneralOptionsHandler: true,
 	}

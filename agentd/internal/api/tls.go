@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,35 @@ type tlsConn struct {
 	handshake  sync.Once
 	failed     error
 	isEnded    atomic.Bool // the client has closed its side
+	isHandled  atomic.Bool // what is written is the answer of a handler
+}
+
+type connKey struct{}
+
+// withConn returns ctx with c, if it is a connection of [TLS].
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*tlsConn); ok {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
+}
+
+// handled returns handler, whose answers are written as they are.
+func handled(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*tlsConn); ok {
+			c.isHandled.Store(true)
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// noteState notes that an answer has ended: net/http writes its rest after the
+// handler has returned.
+func noteState(c net.Conn, state http.ConnState) {
+	if c, ok := c.(*tlsConn); ok && state == http.StateIdle {
+		c.isHandled.Store(false)
+	}
 }
 
 // Read implements [net.Conn]. The read deadline, which net/http has set for the
@@ -124,6 +154,10 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 	if len(p) > oneRecord { // not one of net/http's own
 		return c.records.collect(func() (int, error) { return c.Conn.Write(p) })
 	}
+	// A registry chooses what is in a blob: it could have the form of such an answer.
+	if c.isHandled.Load() {
+		return c.Conn.Write(p)
+	}
 	status, ok := ownAnswer(p)
 	if !ok {
 		return c.Conn.Write(p)
@@ -151,7 +185,7 @@ func ownAnswer(p []byte) (status string, ok bool) {
 		return "", false
 	}
 	isPlain := bytes.HasPrefix(rest[len("1 ")+len(line):], []byte(plainHeaders))
-	// 417 has no body and the ordinary headers; no handler of this package gives it.
+	// 417 has no body and the ordinary headers.
 	if !isPlain && !bytes.HasPrefix(line, []byte("417 ")) {
 		return "", false
 	}

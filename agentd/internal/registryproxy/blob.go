@@ -43,9 +43,9 @@ func (p *Proxy) serveBlob(ctx context.Context, w http.ResponseWriter, r *request
 	if !oneRange.MatchString(part) || len(r.header.Values("Range")) != 1 {
 		part = ""
 	}
-	s := &stream{proxy: p, request: r, w: w, control: http.NewResponseController(w)}
+	s := &stream{proxy: p, request: r, w: w, control: http.NewResponseController(w), length: make(chan int64, 1)}
 	s.touch()
-	ctx, stop := s.watch(ctx, size)
+	ctx, stop := s.watch(ctx)
 	defer stop()
 	if file := p.cache.Open(r.name(), r.digest, size); file != nil {
 		s.fromCache(file, part)
@@ -64,6 +64,7 @@ type stream struct {
 	renew   time.Time    // when the deadline of the guest's side is set again
 	ctx     context.Context
 	sent    atomic.Int64
+	length  chan int64 // of the answer, once it is known
 	// How long each side was waited for.
 	guest, registry side
 }
@@ -71,8 +72,9 @@ type stream struct {
 func (s *stream) touch() { s.touched.Store(time.Now().UnixNano()) }
 
 // watch ends the stream if the token is no longer valid, if nothing arrives, or
-// if it takes too long. A deadline ends the guest's side.
-func (s *stream) watch(parent context.Context, size int64) (context.Context, func()) {
+// if it takes too long, which counts from when its length is known: until then
+// nothing arrives. A deadline ends the guest's side.
+func (s *stream) watch(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	s.ctx = ctx
 	limits := s.proxy.limits
@@ -81,8 +83,7 @@ func (s *stream) watch(parent context.Context, size int64) (context.Context, fun
 	running.Go(func() {
 		tick := time.NewTicker(limits.Check)
 		defer tick.Stop()
-		end := time.NewTimer(limits.longest(size))
-		defer end.Stop()
+		var end <-chan time.Time
 		var pace pace
 		for {
 			var why error
@@ -91,7 +92,9 @@ func (s *stream) watch(parent context.Context, size int64) (context.Context, fun
 				return
 			case <-parent.Done():
 				why = context.Cause(parent)
-			case <-end.C:
+			case length := <-s.length:
+				end = time.After(limits.longest(length))
+			case <-end:
 				why = errTooLong
 			case <-tick.C:
 				switch {
@@ -188,6 +191,7 @@ func (s *stream) fromCache(file *os.File, part string) {
 		s.w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+length-1, info.Size()))
 	}
 	s.w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
+	s.length <- length
 	s.w.WriteHeader(status)
 	if !s.request.wantsBody() {
 		return
@@ -248,6 +252,7 @@ func (s *stream) fromUpstream(ctx context.Context, size int64, part string) erro
 	}
 	h := s.headers()
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	s.length <- length
 	if resp.StatusCode == http.StatusPartialContent {
 		h.Set("Content-Range", resp.Header.Get("Content-Range")) // it was parsed
 	}

@@ -177,6 +177,30 @@ func TestAStreamEnds(t *testing.T) {
 	}
 }
 
+// What a large blob of a whole repository may take goes by its size too, which no
+// manifest has told: an end after the least time would cut it at each try.
+func TestALargeBlobOfAWholeRepository(t *testing.T) {
+	up := newUpstream(t)
+	large := bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
+	digest := digestOf(large)
+	up.put(repository+"/blobs/"+digest.String(), "", large)
+	cache, err := blobcache.Open(t.TempDir(), 100<<20, func(err error) { t.Errorf("cache: %v", err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cache.Close() })
+	b := newBed(t, up, withCache(cache), withLimits(registryproxy.Limits{Longest: time.Nanosecond}))
+	b.allow(registryproxy.Image{Host: up.host, Repository: repository})
+	for i, from := range []string{"the registry", "the cache"} {
+		if got := b.get(t, blobPath(digest)); got.status != http.StatusOK || got.err != nil || !bytes.Equal(got.body, large) {
+			t.Errorf("from %s: %d, %d of %d bytes, %v", from, got.status, len(got.body), len(large), got.err)
+		}
+		if line := b.waitLines(t, i+1)[i]; line.IsCached != (i == 1) || line.Err != nil {
+			t.Errorf("audit %+v, want a whole blob from %s", line, from)
+		}
+	}
+}
+
 // waitLines waits for n lines of the audit: the last one comes after its answer.
 func (b *bed) waitLines(t *testing.T, n int) []registryproxy.Pull {
 	t.Helper()

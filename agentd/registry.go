@@ -88,6 +88,9 @@ func (r registry) close() error {
 // what the configuration and its record list.
 func imagesOf(cfg config.Config, store *guests.Store, vmid int) ([]registryproxy.Image, error) {
 	record, err := store.Recent(vmid)
+	if errors.Is(err, guests.ErrBusy) {
+		err = fmt.Errorf("%w: %w", registryproxy.ErrBusy, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("record of guest %d: %w", vmid, err)
 	}

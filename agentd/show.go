@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -97,16 +96,14 @@ func statusCommand(cfg config.Config, vmid int) string {
 	return fmt.Sprintf("pct mount %[1]d && %[2]s --root /var/lib/lxc/%[1]d/rootfs status; pct unmount %[1]d", vmid, program)
 }
 
-// guestProgram returns this host's own felhom-controller-bootstrap, by its name if it is in the PATH; "" if there is none.
-// The package of felhom-golden has one. A guest's own is not run on the host.
+// guestProgram returns the path of this host's own felhom-controller-bootstrap, which the package of felhom-golden
+// brings; "" if there is none. A guest's own is not run on the host.
 func guestProgram() string {
 	const name = "felhom-controller-bootstrap"
-	if _, err := exec.LookPath(name); err == nil {
-		return name
-	}
-	packaged := "/usr/lib/felhom-golden/" + name + "-linux-" + runtime.GOARCH
-	if _, err := os.Stat(packaged); err == nil {
-		return packaged
+	for _, path := range []string{"/usr/local/sbin/" + name, "/usr/sbin/" + name, "/usr/lib/felhom-golden/" + name + "-linux-" + runtime.GOARCH} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
 	}
 	return ""
 }

@@ -54,14 +54,14 @@ func TestBakeRefuses(t *testing.T) {
 		{"two modes", []string{"build", "--print-recipe", "--explain"}, 2, "give one of them"},
 		{"json alone", []string{"build", "--json"}, 2, "without --explain"},
 		{"explain one", []string{"build", "--explain", "a"}, 2, "missing argument B"},
-		{"explain missing", []string{"build", "--explain", "a", "b"}, 2, "hint: felhom-golden build writes it beside the archive"},
+		{"explain missing", []string{"build", "--explain", "a", "b"}, 3, "hint: felhom-golden build writes it beside the archive"},
 		{"no bootstrap", []string{"build", "--bootstrap", filepath.Join(dir, "none")}, 2, "no felhom-controller-bootstrap at"},
 		{"bad recipe", []string{"build", "--bootstrap", bin, "--recipe", bad}, 3, bad + `:1:1: error: suit: unknown key; did you mean "suite"?`},
 		{"bad recipe, all findings", []string{"stage", filepath.Join(dir, "root"), "--bootstrap", bin, "--recipe", bad}, 3, "guest.vmid: want 100 to"},
 		{"recipe missing", []string{"build", "--bootstrap", bin, "--recipe", filepath.Join(dir, "no.yaml")}, 3, "--print-recipe"},
 		{"root not empty", []string{"stage", "--bootstrap", bin, dir}, 2, "is not empty"},
 		{"stage without root", []string{"stage"}, 2, "missing argument ROOT"},
-		{"pack without record", []string{"pack", dir}, 2, "felhom-golden stage writes it beside the root"},
+		{"pack without record", []string{"pack", dir}, 3, "felhom-golden stage writes it beside the root"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, out, talk := call(t, tt.args...)

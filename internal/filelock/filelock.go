@@ -119,7 +119,7 @@ func ClaimAtMost(ctx context.Context, name string, limit time.Duration) (unlock 
 	defer ended.Stop()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		unlock, held := Claim(name)
-		if !errors.Is(held, ErrHeld) {
+		if !errors.Is(held, ErrHeld) || limit <= 0 {
 			return unlock, held
 		}
 		select {

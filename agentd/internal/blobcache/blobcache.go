@@ -71,11 +71,13 @@ type Cache struct {
 
 // entry is a blob that is on disk.
 type entry struct {
-	name    string
-	size    int64
-	checked stamp // of the file whose content was checked; zero: not yet
+	name   string
+	size   int64
+	checks chan struct{} // closed when the check under way has ended; nil: none is
+
+	using   sync.Mutex // guards what follows, also while its file is looked at: a disk that hangs holds up no other blob
+	checked stamp      // of the file whose content was checked; zero: not yet
 	touched time.Time
-	checks  chan struct{} // closed when the check under way has ended; nil: none is
 }
 
 // stamp identifies the file that was checked.
@@ -304,8 +306,8 @@ func (c *Cache) open(e *entry, size int64) (*os.File, error) {
 // use notes a use of a blob. It returns the stamp of its open file, and reports
 // whether that is the file whose content was checked.
 func (c *Cache) use(e *entry, file *os.File) (at stamp, isChecked bool, err error) {
-	c.mu.Lock() // others must not compare a stamp of before the use with one of after it
-	defer c.mu.Unlock()
+	e.using.Lock() // others must not compare a stamp of before the use with one of after it
+	defer e.using.Unlock()
 	if at, err = stampOf(file); err != nil {
 		return stamp{}, false, err
 	}

@@ -56,9 +56,11 @@ func (c *Cache) runCheck(e *entry, digest contract.Digest) {
 	if err != nil && !errors.Is(err, errEnding) {
 		c.dropFaulty(e, err)
 	}
+	e.using.Lock()
+	e.checked = at
+	e.using.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.checked = at
 	close(e.checks)
 	e.checks = nil
 }

@@ -132,7 +132,7 @@ func Unfinished(stateDir string) (map[int]bool, error) {
 }
 
 const (
-	// claimPatience is how long a command waits for a guest that another process has.
+	// claimPatience is how long a command waits for a guest whose lock another process holds.
 	// The daemon has each for a moment when it brings the mounts up to date.
 	claimPatience = 5 * time.Second
 	// atOnce is the patience of the daemon, which tries again later.
@@ -176,7 +176,7 @@ func (js journals) claim(ctx context.Context, vmid int, patience time.Duration) 
 	}
 	unlock, err := filelock.ClaimAtMost(ctx, filepath.Join(js.dir, strconv.Itoa(vmid)+".lock"), patience)
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process provisions or removes the guest now; wait for it")
+		return nil, fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: %w", vmid, err), "that process changes the guest now; wait for it")
 	}
 	if err != nil {
 		return nil, err

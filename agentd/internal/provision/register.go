@@ -31,16 +31,17 @@ const registerPatience = 30 * time.Second
 func (p *Provisioner) Register(ctx context.Context, vmid int) (_ Registered, err error) {
 	// Minting and writing the mount are one step: with two at once, the mount
 	// could get a token that the other has already dropped.
-	unlock, err := p.registering(ctx)
-	if err != nil {
-		return Registered{}, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	// The guest first, which may take seconds: others register other guests meanwhile.
 	unclaim, err := Claim(ctx, p.options.StateDir, vmid)
 	if err != nil {
 		return Registered{}, err
 	}
 	defer func() { err = errors.Join(err, unclaim()) }()
+	unlock, err := p.registering(ctx)
+	if err != nil {
+		return Registered{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	if err := p.checkHere(vmid); err != nil {
 		return Registered{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -184,7 +185,7 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 // failed is the error of a guest that does not try again by itself.
 func (w *waiter) failed(r contract.Report) error {
 	return fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)),
-		strings.Trim(termtext.Lines(r.Hint)+"\n"+w.console(context.Background()), "\n"))
+		strings.Join(slices.DeleteFunc([]string{termtext.Lines(r.Hint), w.console(context.Background())}, func(s string) bool { return s == "" }), "; "))
 }
 
 // console says where the guest's console is; "" if it has no file.

@@ -178,7 +178,7 @@ func TestWait(t *testing.T) {
 		}, took: 2 * time.Second},
 		{name: "degraded", reports: []contract.Report{report("a", contract.StepRun, contract.StateDegraded)}, took: time.Second},
 		{
-			name: "failed for good", took: time.Second, code: fault.Failed, hint: "name another image\nits console is in /fake/8200/console.log",
+			name: "failed for good", took: time.Second, code: fault.Failed, hint: "name another image; its console is in /fake/8200/console.log",
 			reports: []contract.Report{with(report("a", contract.StepRun, contract.StateFailed), "refused", "no such tag", "name another image")},
 			texts:   []string{"guest 8200: its bootstrap failed for good (refused): no such tag"},
 		},

@@ -23,6 +23,7 @@ var (
 	refuseRate      = refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many requests of this guest", retryAfter: "1"}
 	refuseSlots     = refusal{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many transfers of this guest are under way", retryAfter: "5"}
 	refuseEnding    = refusal{status: http.StatusServiceUnavailable, code: "UNKNOWN", message: "felhom-agentd on the host is ending or starts again", retryAfter: "5"}
+	refuseBusy      = refusal{status: http.StatusServiceUnavailable, code: "UNKNOWN", message: "the host could not read its records in time", retryAfter: "5"}
 	refuseManifest  = refusal{status: http.StatusNotFound, code: "MANIFEST_UNKNOWN", message: "the registry does not have this manifest"}
 	refuseBlob      = refusal{status: http.StatusNotFound, code: "BLOB_UNKNOWN", message: "the registry does not have this blob"}
 	refuseRange     = refusal{status: http.StatusRequestedRangeNotSatisfiable, code: "BLOB_UNKNOWN", message: "the range is not within the blob"}

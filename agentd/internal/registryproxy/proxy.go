@@ -44,10 +44,14 @@ type Pull struct {
 	Err        error // why the answer ended early; nil: it did not
 }
 
+// ErrBusy is the error of Images that could not find out in time.
+var ErrBusy = errors.New("the records could not be read in time")
+
 // Options configure [New]. Images, Pulled, Failed and Now are required.
 type Options struct {
 	Registries []Registry
-	// Images returns what a guest may pull, its controller's image first.
+	// Images returns what a guest may pull, its controller's image first. With
+	// [ErrBusy] the guest is asked to try again.
 	Images func(ctx context.Context, vmid int) ([]Image, error)
 	Cache  *blobcache.Cache // nil: no cache
 	Pulled func(Pull)       // called from many goroutines
@@ -195,7 +199,15 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, g Guest) {
 	defer done()
 	req := &request{target: t, guest: g, method: r.Method, header: r.Header, began: p.now()}
 	allowed, err := p.images(ctx, g.VMID)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), errEnding):
+		refuseEnding.write(w, withBody)
+		return
+	case errors.Is(err, ErrBusy): // not a mistake, and each guest of a crowd would cause a line
+		refuseBusy.write(w, withBody)
+		return
+	default:
 		p.notify(g.VMID, "records", err)
 		refuseInternal.write(w, withBody)
 		return

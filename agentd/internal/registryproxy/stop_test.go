@@ -1,6 +1,9 @@
 package registryproxy_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -62,6 +65,42 @@ func TestStopEndsEveryWait(t *testing.T) {
 			}
 			if faults := b.faults(); faults != "" {
 				t.Errorf("the registry is blamed:\n%s", faults)
+			}
+		})
+	}
+}
+
+// A guest is told to ask again if its records cannot be read in time, or the daemon ends meanwhile; only a
+// fault is one for the operator.
+func TestRecordsThatCannotBeRead(t *testing.T) {
+	waiting := make(chan struct{}, 1)
+	for name, c := range map[string]struct {
+		images       func(context.Context) error
+		status       int
+		isForAgain   bool
+		wantFailures int
+	}{
+		"busy":   {func(context.Context) error { return fmt.Errorf("guest 8200: %w", registryproxy.ErrBusy) }, http.StatusServiceUnavailable, true, 0},
+		"broken": {func(context.Context) error { return errors.New("the record is damaged") }, http.StatusInternalServerError, false, 1},
+		"the end": {func(ctx context.Context) error {
+			waiting <- struct{}{}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, http.StatusServiceUnavailable, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, newUpstream(t), func(o *registryproxy.Options) {
+				o.Images = func(ctx context.Context, _ int) ([]registryproxy.Image, error) { return nil, c.images(ctx) }
+			})
+			if name == "the end" {
+				go func() { <-waiting; b.Stop() }()
+			}
+			got := b.get(t, manifestPath("v1"))
+			if got.status != c.status || got.header.Get("Retry-After") != "" != c.isForAgain {
+				t.Errorf("got %s, want %d, with Retry-After: %v", got.all(), c.status, c.isForAgain)
+			}
+			if failures := b.failed(); len(failures) != c.wantFailures {
+				t.Errorf("failures %v, want %d", failures, c.wantFailures)
 			}
 		})
 	}

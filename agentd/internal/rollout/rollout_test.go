@@ -210,7 +210,7 @@ func TestStopsOnFailures(t *testing.T) {
 	if !strings.Contains(fault.HintOf(err), "--resume") {
 		t.Errorf("hint %q", fault.HintOf(err))
 	}
-	if g := got.Guests[1]; g.Hint != "look at its log its console is in /fake/102/console.log" || !strings.Contains(g.Message, "rolled back") {
+	if g := got.Guests[1]; g.Hint != "look at its log; its console is in /fake/102/console.log" || !strings.Contains(g.Message, "rolled back") {
 		t.Errorf("failed guest %+v", g)
 	}
 	if d := cmp.Diff([]int{101, 102}, h.changes); d != "" {

@@ -66,8 +66,8 @@ func TestCheckEmpty(t *testing.T) {
 
 func TestReadRecord(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
-	if _, err := readRecord(root); fault.Of(err) != fault.Misuse || fault.HintOf(err) == "" {
-		t.Errorf("missing: want misuse with a hint, got %v", err)
+	if _, err := readRecord(root); fault.Of(err) != fault.Invalid || fault.HintOf(err) == "" {
+		t.Errorf("missing: want it refused with a hint, got %v", err)
 	}
 	if err := os.WriteFile(root+RecordSuffix, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

@@ -60,6 +60,9 @@ func claim(ctx context.Context, dir string, p *progress.Printer) (scratch.Dir, e
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return scratch.Dir{}, fault.Wrap(fault.Of(cause), fmt.Errorf("wait for another run that writes to %s: %w", dir, cause))
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return scratch.Dir{}, fault.WrapHint(fault.Failed, err, "another user's run was killed there: remove that directory if none is under way")
+	}
 	return lock, err
 }
 
@@ -120,16 +123,14 @@ func (m *moves) rename(from, to string) error {
 	return nil
 }
 
-// undo gives the files their names of before, the last one first. It ends at the first error: an archive is not put
-// back without its records.
-func (m moves) undo() error {
+// undo gives the files their names of before, the last one first. It ends at the first name that cannot be given: an
+// archive is not put back without its records.
+func (m moves) undo() (err error) {
 	for _, one := range slices.Backward(m) {
-		if err := os.Rename(one.to, one.from); err != nil {
-			return err
+		if failed := os.Rename(one.to, one.from); failed != nil {
+			return errors.Join(err, failed)
 		}
-		if err := atomicfile.SyncPath(filepath.Dir(one.from)); err != nil {
-			return err
-		}
+		err = errors.Join(err, atomicfile.SyncPath(filepath.Dir(one.from)))
 	}
-	return nil
+	return err
 }

@@ -112,7 +112,7 @@ const maxRecord = 16 << 20
 func readRecord(root string) (Record, error) {
 	data, err := regular.Read(root+RecordSuffix, maxRecord)
 	if err != nil {
-		return Record{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")
+		return Record{}, fault.WrapHint(fault.Invalid, fmt.Errorf("read record of %s: %w", root, err), "felhom-golden stage writes it beside the root")
 	}
 	var rec Record
 	if err := json.Unmarshal(data, &rec); err != nil {

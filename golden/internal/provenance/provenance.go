@@ -77,7 +77,7 @@ func Read(path string) (Manifest, error) {
 	case errors.Is(err, regular.ErrTooLarge):
 		return Manifest{}, fault.Wrap(fault.Invalid, fmt.Errorf("read provenance: %w", err))
 	case err != nil:
-		return Manifest{}, fault.WrapHint(fault.Misuse, fmt.Errorf("read provenance: %w", err), "felhom-golden build writes it beside the archive")
+		return Manifest{}, fault.WrapHint(fault.Invalid, fmt.Errorf("read provenance: %w", err), "felhom-golden build writes it beside the archive")
 	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {

@@ -52,8 +52,8 @@ func TestCompare(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "a.tar.zst")
-	if _, err := Read(archive); fault.Of(err) != fault.Misuse {
-		t.Errorf("missing: want misuse, got %v", err)
+	if _, err := Read(archive); fault.Of(err) != fault.Invalid {
+		t.Errorf("missing: want it refused, got %v", err)
 	}
 	m := sample(t)
 	data, err := m.Encode()

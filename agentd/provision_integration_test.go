@@ -158,7 +158,7 @@ func (h *lxcHost) taken(t *testing.T) {
 func (h *lxcHost) twoAtOnce(t *testing.T) {
 	vmid := h.newVMID(t)
 	first := h.hold(t, vmid, "mount", h.provision(vmid)...)
-	h.run(t, h.provision(vmid)...).fails(t, 5, "guest "+vmid+": locked by pid", "hint: that process provisions or removes the guest now")
+	h.run(t, h.provision(vmid)...).fails(t, 5, "guest "+vmid+": locked by pid", "hint: that process changes the guest now")
 	h.run(t, "guest", "remove", "--force", vmid).fails(t, 5, "locked by pid")
 	h.run(t, "guest", "add", vmid).fails(t, 5, "locked by pid")
 	first.finish(t).works(t, ": provisioned")

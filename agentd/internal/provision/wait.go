@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -185,10 +184,10 @@ func (w *waiter) look() (detail string, isDone bool, err error) {
 // failed is the error of a guest that does not try again by itself.
 func (w *waiter) failed(r contract.Report) error {
 	return fault.WrapHint(fault.Failed, fmt.Errorf("guest %d: its bootstrap failed for good (%s): %s", w.vmid, line(r.Class), line(r.Message)),
-		strings.Join(slices.DeleteFunc([]string{termtext.Lines(r.Hint), w.console(context.Background())}, func(s string) bool { return s == "" }), "; "))
+		strings.TrimPrefix(termtext.Lines(r.Hint)+w.console(context.Background()), "; "))
 }
 
-// console says where the guest's console is; "" if it has no file.
+// console says where the guest's console is, as the end of a hint; "" if it has no file.
 func (w *waiter) console(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -196,7 +195,7 @@ func (w *waiter) console(ctx context.Context) string {
 	if err != nil || st.ConsoleFile == "" {
 		return ""
 	}
-	return "its console is in " + st.ConsoleFile
+	return "; its console is in " + st.ConsoleFile
 }
 
 // isOld reports whether the report had arrived before the command.
@@ -249,9 +248,6 @@ func (w *waiter) timeout(ctx context.Context, limit time.Duration) error {
 	}
 	stays := fmt.Sprintf("the guest stays: the same command waits again; felhom-agentd guest remove --force %d removes it", w.vmid)
 	console := w.console(ctx)
-	if console != "" {
-		console = "; " + console
-	}
 	limit = limit.Round(time.Second)
 	if w.last == nil {
 		return fault.WrapHint(fault.NotReady, fmt.Errorf("guest %d: nothing was reported within %v", w.vmid, limit),

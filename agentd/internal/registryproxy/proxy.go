@@ -77,8 +77,9 @@ type Proxy struct {
 	anyTags resolved
 	known   manifests
 	absent  absent
-	all     slots         // of all guests together
-	ending  chan struct{} // closed by Stop
+	all     slots           // of all guests together
+	serving context.Context // done after Stop
+	stop    context.CancelFunc
 
 	mu        sync.Mutex
 	upstreams map[string]*upstream // by the registry's host
@@ -91,8 +92,8 @@ func New(o Options) *Proxy {
 	p := &Proxy{
 		images: o.Images, cache: o.Cache, pulled: o.Pulled, failed: o.Failed, now: o.Now, limits: o.Limits.withDefaults(), check: onlyPublic,
 		known: manifests{limit: manifestsMax}, upstreams: map[string]*upstream{}, guests: map[int]*guestLimits{}, told: map[string]time.Time{},
-		ending: make(chan struct{}),
 	}
+	p.serving, p.stop = context.WithCancel(context.Background())
 	p.all = make(slots, p.limits.Total)
 	for _, r := range o.Registries {
 		p.upstreams[r.Host] = newUpstream(r, o.Now, p.check, p.limits.Answer)
@@ -103,19 +104,13 @@ func New(o Options) *Proxy {
 // Stop ends all requests under way, and those that come after it: guests ask
 // again later, for the rest of a blob too. Call it once, before the server waits
 // for its requests to end.
-func (p *Proxy) Stop() { close(p.ending) }
+func (p *Proxy) Stop() { p.stop() }
 
 // untilStop returns a context that Stop ends too, with errEnding as its cause.
 func (p *Proxy) untilStop(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	go func() {
-		select {
-		case <-p.ending:
-			cancel(errEnding)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
+	forget := context.AfterFunc(p.serving, func() { cancel(errEnding) })
+	return ctx, func() { forget(); cancel(nil) }
 }
 
 // Close closes the connections to registries that are idle.
